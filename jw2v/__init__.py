@@ -1,0 +1,46 @@
+"""Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
+
+from jw2v.derivatives import (
+  cross_entropy_gradient,
+  cross_entropy_loss,
+  l2_normalize,
+  l2_normalize_jacobian,
+  leaky_relu_derivative,
+  log_sigmoid_derivative,
+  sigmoid_derivative,
+  softmax_jacobian,
+)
+from jw2v.losses import (
+  HierarchicalSoftmaxGrads,
+  NaiveSoftmaxGrads,
+  NceGrads,
+  NegativeSamplingGrads,
+  SampledSoftmaxGrads,
+  hierarchical_softmax_loss,
+  hierarchical_softmax_value_and_grad,
+  naive_softmax_loss,
+  naive_softmax_value_and_grad,
+  nce_loss,
+  nce_value_and_grad,
+  negative_sampling_loss,
+  negative_sampling_value_and_grad,
+  sampled_softmax_loss,
+  sampled_softmax_value_and_grad,
+)
+from jw2v.network import (
+  TwoLayerGrads,
+  TwoLayerParams,
+  two_layer_logits,
+  two_layer_loss,
+  two_layer_num_params,
+  two_layer_value_and_grad,
+)
+from jw2v.windows import (
+  Word2VecParams,
+  cbow_loss,
+  cbow_value_and_grad,
+  skip_gram_loss,
+  skip_gram_value_and_grad,
+)
+
+__version__ = '0.1.0'

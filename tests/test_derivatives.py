@@ -1,0 +1,309 @@
+"""Derivatives of softmax, sigmoid, leaky ReLU, cross entropy, normalisation: D01 to D10, D38, D39."""
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from proof import assert_close
+
+import jw2v
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+VECTORS = hnp.arrays(
+  np.float64, st.sampled_from([1, 2, 5]), elements=st.floats(-30, 30, allow_subnormal=False)
+)
+PROPERTY = settings(max_examples=40, deadline=None, derandomize=True)
+LOW = [jnp.float32, jnp.bfloat16]
+POINTS = np.array([-1e4, -1e3, -50.0, -2.0, -1e-3, 0.0, 1e-3, 2.0, 50.0, 1e3, 1e4])
+
+
+def logits(seed=0, n=5):
+  return np.random.default_rng(seed).normal(size=n)
+
+
+class TestSoftmaxJacobian:
+  @given(VECTORS)
+  @PROPERTY
+  def test_matches_autodiff(self, x):
+    assert_close(jw2v.softmax_jacobian(x), jax.jacobian(jax.nn.softmax)(x))
+
+  @given(VECTORS)
+  @PROPERTY
+  def test_symmetric_with_zero_row_sums(self, x):
+    """D03: J = J^T, J 1 = 0 and no negative eigenvalue."""
+    jacobian = jw2v.softmax_jacobian(x)
+    assert_close(jacobian, jacobian.T)
+    assert_close(jacobian.sum(axis=1), np.zeros(x.size))
+    assert np.linalg.eigvalsh(jacobian).min() > -1e-12
+
+  def test_rank_is_one_less_than_the_size(self):
+    assert np.linalg.matrix_rank(jw2v.softmax_jacobian(logits())) == 4
+
+  def test_diagonal_is_a_sigmoid_derivative(self):
+    """D04: y_i = 1 / (1 + A_i e^-x_i), so that dy_i/dx_i = y_i (1 - y_i)."""
+    x = logits()
+    others = np.exp(x).sum() - np.exp(x)
+    y = 1 / (1 + others * np.exp(-x))
+    assert_close(jax.nn.softmax(x), y)
+    assert_close(jnp.diag(jw2v.softmax_jacobian(x)), y * (1 - y))
+    assert_close(jw2v.sigmoid_derivative(x - np.log(others)), y * (1 - y))
+
+  @given(VECTORS, st.floats(-1e3, 1e3))
+  @PROPERTY
+  def test_softmax_ignores_a_shift(self, x, c):
+    """D01: softmax(x + c) = softmax(x), and the Jacobian with it."""
+    assert_close(jax.nn.softmax(x + c), jax.nn.softmax(x))
+    assert_close(jw2v.softmax_jacobian(x + c), jw2v.softmax_jacobian(x))
+
+  def test_large_logits(self):
+    """D02: with the maximum taken out nothing overflows."""
+    want = [0.2689414213699951, 0.7310585786300049]
+    assert_close(jax.nn.softmax(np.array([1001.0, 1002.0])), np.array(want))
+    assert_close(jax.nn.softmax(np.array([1.0, 2.0])), np.array(want))
+    for x in (np.array([-1e4, 0.0, 1e4]), np.array([1e4, 1e4, -1e4])):
+      assert np.isfinite(jw2v.softmax_jacobian(x)).all()
+      assert np.isfinite(jax.nn.log_softmax(x)).all()
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_keeps_the_dtype(self, dtype):
+    assert jw2v.softmax_jacobian(jnp.ones(3, dtype)).dtype == dtype
+
+  def test_a_batch_is_refused(self):
+    with pytest.raises(AssertionError, match="'logits'.*rank|rank.*'logits'"):
+      jax.eval_shape(jw2v.softmax_jacobian, np.ones((2, 3)))
+    assert jax.vmap(jw2v.softmax_jacobian)(np.ones((2, 3))).shape == (2, 3, 3)
+
+
+class TestSigmoidDerivative:
+  def test_matches_autodiff(self):
+    want = jax.vmap(jax.grad(jax.nn.sigmoid))(POINTS)
+    assert_close(jw2v.sigmoid_derivative(POINTS), want, rtol=1e-12, atol=1e-20)
+
+  def test_even_with_a_quarter_at_zero(self):
+    """D07."""
+    assert jw2v.sigmoid_derivative(0.0) == 0.25
+    assert_close(jw2v.sigmoid_derivative(-POINTS), jw2v.sigmoid_derivative(POINTS))
+
+  def test_printed_forms_agree(self):
+    """D07: s (1 - s) = e^-x / (1 + e^-x)^2 = e^x / (e^x + 1)^2; D08: 1 - s(x) = s(-x)."""
+    x = np.linspace(-20, 20, 81)
+    s = 1 / (1 + np.exp(-x))
+    for form in (s * (1 - s), np.exp(-x) / (1 + np.exp(-x)) ** 2, np.exp(x) / (np.exp(x) + 1) ** 2):
+      assert_close(jw2v.sigmoid_derivative(x), form)
+    assert_close(1 - jax.nn.sigmoid(x), jax.nn.sigmoid(-x))
+
+  def test_autodiff_matches_finite_differences(self):
+    jax.test_util.check_grads(jw2v.sigmoid_derivative, (np.linspace(-4, 4, 9),), order=2)
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_finite_and_in_the_dtype_of_its_input(self, dtype):
+    y = jw2v.sigmoid_derivative(jnp.asarray(POINTS, dtype))
+    assert y.dtype == dtype and np.isfinite(y).all()
+
+  def test_any_shape_but_no_integers(self):
+    assert jw2v.sigmoid_derivative(np.ones((2, 3, 1))).shape == (2, 3, 1)
+    with pytest.raises(AssertionError, match="'x'"):
+      jw2v.sigmoid_derivative(1)
+
+
+class TestLogSigmoidDerivative:
+  def test_matches_autodiff(self):
+    want = jax.vmap(jax.grad(jax.nn.log_sigmoid))(POINTS)
+    assert_close(jw2v.log_sigmoid_derivative(POINTS), want, rtol=1e-12, atol=1e-20)
+
+  def test_both_signs(self):
+    """D09: d(-log s(x)) = s(x) - 1 and d(-log s(-x)) = s(x)."""
+    x = np.array([-50.0, -3.0, 0.0, 3.0, 50.0])
+    positive = jax.vmap(jax.grad(lambda x: -jax.nn.log_sigmoid(x)))(x)
+    negative = jax.vmap(jax.grad(lambda x: -jax.nn.log_sigmoid(-x)))(x)
+    assert_close(-jw2v.log_sigmoid_derivative(x), positive)
+    assert_close(positive, jax.nn.sigmoid(x) - 1)
+    assert_close(jw2v.log_sigmoid_derivative(-x), negative)
+    assert_close(negative, jax.nn.sigmoid(x))
+
+  def test_log_sigmoid_is_linear_far_left(self):
+    """D08: log s(-1000) = -1000, not -inf."""
+    assert_close(jax.nn.log_sigmoid(-1000.0), -1000.0)
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_finite_and_in_the_dtype_of_its_input(self, dtype):
+    y = jw2v.log_sigmoid_derivative(jnp.asarray(POINTS, dtype))
+    assert y.dtype == dtype and np.isfinite(y).all()
+
+  def test_integers_are_refused(self):
+    with pytest.raises(AssertionError, match="'x'"):
+      jw2v.log_sigmoid_derivative(np.arange(3))
+
+
+class TestLeakyReluDerivative:
+  @pytest.mark.parametrize('slope', [0.01, 0.3, 0.0, 1.0, 2.0])
+  def test_matches_autodiff_at_zero_too(self, slope):
+    """D10: also for a slope outside (0, 1), as jax.nn.leaky_relu defines it."""
+    want = jax.vmap(jax.grad(lambda x: jax.nn.leaky_relu(x, slope)))(POINTS)
+    assert_close(jw2v.leaky_relu_derivative(POINTS, slope), want)
+
+  def test_documented_value_at_zero(self):
+    assert jw2v.leaky_relu_derivative(0.0) == 1
+    assert jw2v.leaky_relu_derivative(-0.0, negative_slope=0.2) == 1
+
+  def test_is_the_derivative_of_the_maximum(self):
+    """D10: f = max(a x, x) for 0 < a < 1, away from 0."""
+    x, h, a = np.array([-2.0, -0.5, 0.5, 3.0]), 1e-6, 0.2
+    f = lambda x: np.maximum(a * x, x)  # noqa: E731
+    slope = (f(x + h) - f(x - h)) / (2 * h)
+    assert_close(jw2v.leaky_relu_derivative(x, a), slope, rtol=1e-8)
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_keeps_the_dtype(self, dtype):
+    assert jw2v.leaky_relu_derivative(jnp.ones((2, 3), dtype)).dtype == dtype
+
+
+class TestCrossEntropy:
+  LABELS = {
+    'one-hot': np.array([0.0, 0, 1, 0, 0]),
+    'soft': np.array([0.1, 0.2, 0.3, 0.4, 0.0]),
+    'any mass': np.array([3.0, 0.5, 0.0, 2.0, 1.0]),
+    'no mass': np.zeros(5),
+    'negative mass': np.array([-1.0, 0.5, 0.0, 0.2, 0.1]),
+  }
+
+  @pytest.mark.parametrize('labels', LABELS.values(), ids=LABELS)
+  def test_value_matches_numpy(self, labels):
+    x = logits()
+    y = np.exp(x) / np.exp(x).sum()
+    assert_close(jw2v.cross_entropy_loss(x, labels), -sum(labels * np.log(y)))
+
+  @pytest.mark.parametrize('labels', LABELS.values(), ids=LABELS)
+  @pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
+  def test_closed_form_matches_autodiff(self, labels, transform):
+    """D06 for labels of any mass, (sum y) y_hat - y."""
+    got = transform(jw2v.cross_entropy_gradient)(logits(), labels)
+    assert_close(got, jax.grad(jw2v.cross_entropy_loss)(logits(), labels))
+    assert_close(got.sum(), 0.0)
+
+  def test_autodiff_matches_finite_differences(self):
+    for labels in self.LABELS.values():
+      jax.test_util.check_grads(
+        jw2v.cross_entropy_loss, (logits(), labels), order=2, modes=['fwd', 'rev']
+      )
+
+  def test_hessian_is_the_softmax_jacobian(self):
+    """D03 and D06 together: the gradient y_hat - y has the Jacobian of the softmax."""
+    x, y = logits(), self.LABELS['one-hot']
+    assert_close(jax.hessian(jw2v.cross_entropy_loss)(x, y), jw2v.softmax_jacobian(x))
+    assert_close(jax.jacobian(jw2v.cross_entropy_gradient)(x, y), jw2v.softmax_jacobian(x))
+
+  @pytest.mark.parametrize('o', range(5))
+  def test_one_hot_picks_one_logarithm(self, o):
+    """D05, for every o."""
+    want = -jax.nn.log_softmax(logits())[o]
+    assert_close(jw2v.cross_entropy_loss(logits(), np.eye(5)[o]), want)
+
+  def test_zero_label_times_log_zero_is_zero(self):
+    """D05: also where the predicted probability is exactly 0."""
+    for x in (np.array([1e4, 0.0, -1e4]), np.array([0.0, -np.inf, 1.0])):
+      y = np.array([1.0, 0.0, 0.0])
+      assert np.isfinite(jw2v.cross_entropy_loss(x, y))
+      assert np.isfinite(jax.grad(jw2v.cross_entropy_loss)(x, y)).all()
+      assert_close(jw2v.cross_entropy_gradient(x, y), jax.nn.softmax(x) - y)
+
+  def test_gradient_to_a_zero_label_survives(self):
+    """The rule 0 log 0 = 0 must not hide the derivative -log y_hat of the labels."""
+    want = -jax.nn.log_softmax(logits())
+    assert_close(jax.grad(jw2v.cross_entropy_loss, 1)(logits(), np.eye(5)[0]), want)
+
+  def test_vmap_matches_loop(self):
+    x, y = np.stack([logits(0), logits(1)]), np.eye(5)[:2]
+    for f in (jw2v.cross_entropy_loss, jw2v.cross_entropy_gradient):
+      assert_close(jax.vmap(f)(x, y), np.stack([f(x[0], y[0]), f(x[1], y[1])]))
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_keeps_the_dtype(self, dtype):
+    x = jnp.asarray([1e4, -1e4, 0], dtype)
+    for f in (jw2v.cross_entropy_loss, jw2v.cross_entropy_gradient):
+      y = f(x, jnp.ones(3, dtype))
+      assert y.dtype == dtype and np.isfinite(y).all()
+
+  @pytest.mark.parametrize('f', [jw2v.cross_entropy_loss, jw2v.cross_entropy_gradient])
+  def test_wrong_arguments_are_refused_by_name(self, f):
+    for bad in (np.ones(4), np.ones((5, 1)), np.ones(5, int)):
+      with pytest.raises(AssertionError, match="'labels'"):
+        f(logits(), bad)
+    with pytest.raises(AssertionError, match="'logits'"):
+      f(np.ones((1, 5)), np.ones(5))
+
+
+class TestL2Normalize:
+  @given(VECTORS.filter(lambda x: np.abs(x).max(initial=0) > 1e-3))
+  @PROPERTY
+  def test_value_and_jacobian_match_numpy_and_autodiff(self, x):
+    """D39."""
+    assert_close(jw2v.l2_normalize(x), x / np.sqrt((x * x).sum()))
+    jacobian = jw2v.l2_normalize_jacobian(x)
+    scale = 1 / np.linalg.norm(x)
+    assert_close(jacobian, jax.jacobian(jw2v.l2_normalize)(x), atol=1e-10 * scale)
+    plain = jax.jacobian(lambda x: x / jnp.sqrt(jnp.sum(x * x)))(x)
+    assert_close(jacobian, plain, atol=1e-10 * scale)
+
+  def test_autodiff_matches_finite_differences(self):
+    jax.test_util.check_grads(jw2v.l2_normalize, (logits(),), order=2, modes=['fwd', 'rev'])
+
+  def test_hessian_matches_the_plain_form(self):
+    plain = lambda x: x / jnp.sqrt(jnp.sum(x * x))  # noqa: E731
+    want = jax.hessian(plain)(logits())
+    assert_close(jax.hessian(jw2v.l2_normalize)(logits()), want)
+    assert_close(jax.jacobian(jw2v.l2_normalize_jacobian)(logits()), want)
+
+  @pytest.mark.parametrize('zero', [0.0, -0.0])
+  def test_zero_vector_gives_zeros(self, zero):
+    x = np.full(3, zero)
+    for f in (jw2v.l2_normalize, jw2v.l2_normalize_jacobian, jax.jacobian(jw2v.l2_normalize)):
+      assert not np.any(f(x))
+    assert np.isfinite(jax.hessian(jw2v.l2_normalize)(x)).all()
+
+  @pytest.mark.parametrize('size', [1e-30, 1e-10, 1e10, 1e30])
+  def test_no_overflow_or_underflow_in_float32(self, size):
+    x = jnp.asarray([3.0, -4.0], jnp.float32) * jnp.float32(size)
+    assert_close(jw2v.l2_normalize(x), np.array([0.6, -0.8]), rtol=1e-6)
+    assert np.isfinite(jw2v.l2_normalize_jacobian(x)).all()
+    assert np.isfinite(jax.jacobian(jw2v.l2_normalize)(x)).all()
+
+  @given(st.floats(0.01, 100), st.booleans())
+  @PROPERTY
+  def test_only_the_sign_of_a_factor_survives(self, size, negative):
+    """D38: u_x = a u_y; the size of a is lost by normalisation, its sign is not."""
+    alpha, y = -size if negative else size, logits()
+    unit = jw2v.l2_normalize(y)
+    assert_close(jw2v.l2_normalize(alpha * y), np.sign(alpha) * unit)
+    raw, normalised = alpha * y + y, jw2v.l2_normalize(alpha * y) + unit
+    assert_close(raw, (1 + alpha) * y)
+    assert_close(normalised, (np.sign(alpha) + 1) * unit)
+    if negative:  # the raw sum keeps a direction, the normalised one cancels
+      assert_close(normalised, np.zeros(5))
+      assert np.sign(raw @ y) == np.sign(1 + alpha)
+
+  def test_jacobian_is_a_scaled_projection(self):
+    """D39: symmetric, x in its null space, and P^2 = P for P = |x| J."""
+    x = logits()
+    projection = jw2v.l2_normalize_jacobian(x) * np.linalg.norm(x)
+    assert_close(projection, projection.T)
+    assert_close(projection @ x, np.zeros(5))
+    assert_close(projection @ projection, projection)
+
+  @pytest.mark.parametrize('dtype', LOW)
+  def test_keeps_the_dtype(self, dtype):
+    x = jnp.ones(3, dtype)
+    assert jw2v.l2_normalize(x).dtype == jw2v.l2_normalize_jacobian(x).dtype == dtype
+
+  def test_nan_is_not_hidden(self):
+    assert np.isnan(jw2v.l2_normalize(np.array([np.nan, 1.0]))).any()
+
+  def test_a_batch_is_refused(self):
+    for f in (jw2v.l2_normalize, jw2v.l2_normalize_jacobian):
+      with pytest.raises(AssertionError, match="'x'"):
+        f(np.ones((2, 3)))
