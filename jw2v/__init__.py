@@ -10,6 +10,7 @@ from jw2v.derivatives import (
   sigmoid_derivative,
   softmax_jacobian,
 )
+from jw2v.formats import load_vectors, save_vectors
 from jw2v.losses import (
   HierarchicalSoftmaxGrads,
   NaiveSoftmaxGrads,
@@ -35,6 +36,10 @@ from jw2v.network import (
   two_layer_num_params,
   two_layer_value_and_grad,
 )
+from jw2v.rowwise import RowGradients, rowwise
+from jw2v.training import TrainConfig, TrainResult, train
+from jw2v.vectors import KeyedVectors
+from jw2v.vocabulary import Vocabulary
 from jw2v.windows import (
   Word2VecParams,
   cbow_loss,
@@ -44,3 +49,50 @@ from jw2v.windows import (
 )
 
 __version__ = '0.1.0'
+
+__all__ = [
+  'HierarchicalSoftmaxGrads',
+  'KeyedVectors',
+  'NaiveSoftmaxGrads',
+  'NceGrads',
+  'NegativeSamplingGrads',
+  'RowGradients',
+  'SampledSoftmaxGrads',
+  'TrainConfig',
+  'TrainResult',
+  'TwoLayerGrads',
+  'TwoLayerParams',
+  'Vocabulary',
+  'Word2VecParams',
+  '__version__',
+  'cbow_loss',
+  'cbow_value_and_grad',
+  'cross_entropy_gradient',
+  'cross_entropy_loss',
+  'hierarchical_softmax_loss',
+  'hierarchical_softmax_value_and_grad',
+  'l2_normalize',
+  'l2_normalize_jacobian',
+  'leaky_relu_derivative',
+  'load_vectors',
+  'log_sigmoid_derivative',
+  'naive_softmax_loss',
+  'naive_softmax_value_and_grad',
+  'nce_loss',
+  'nce_value_and_grad',
+  'negative_sampling_loss',
+  'negative_sampling_value_and_grad',
+  'rowwise',
+  'sampled_softmax_loss',
+  'sampled_softmax_value_and_grad',
+  'save_vectors',
+  'sigmoid_derivative',
+  'skip_gram_loss',
+  'skip_gram_value_and_grad',
+  'softmax_jacobian',
+  'train',
+  'two_layer_logits',
+  'two_layer_loss',
+  'two_layer_num_params',
+  'two_layer_value_and_grad',
+]

@@ -120,9 +120,7 @@ def two_layer_value_and_grad(
   delta2 = cross_entropy_gradient(logits, labels)  # [Dy]
   delta1 = (delta2 @ params.w2.T) * sigmoid_derivative(z1)  # [H]
   return cross_entropy_loss(logits, labels), TwoLayerGrads(
-    params=TwoLayerParams(
-      w1=jnp.outer(x, delta1), b1=delta1, w2=jnp.outer(h, delta2), b2=delta2
-    ),
+    params=TwoLayerParams(w1=jnp.outer(x, delta1), b1=delta1, w2=jnp.outer(h, delta2), b2=delta2),
     x=delta1 @ params.w1.T,
   )
 

@@ -162,7 +162,7 @@ class TwinProof:
   def saturate(self, args, kwargs, scale):
     """The case with scores of `scale`: the first argument averages, the rest are constant."""
     center, *others = args
-    fill = lambda x: np.full_like(x, scale) if is_float(x) else x  # noqa: E731
+    fill = lambda x: np.full_like(x, scale) if is_float(x) else x
     return (np.ones_like(center) / center.shape[-1], *map(fill, others)), kwargs
 
   def _replaced(self, case, path, change):
@@ -189,16 +189,14 @@ class TwinProof:
     name, path, case = argument
     if name in self.GIVES_SHAPE or not np.ndim(self._value(case, path)):
       return  # any length is right here
-    longer = lambda x: np.concatenate([x, x[..., :1]], axis=-1)  # noqa: E731
+    longer = lambda x: np.concatenate([x, x[..., :1]], axis=-1)
     self._assert_refused(*self._replaced(case, path, longer), name)
 
   def test_wrong_dtype_is_refused_by_name(self, argument):
     name, path, case = argument
     other = np.int32 if is_float(self._value(case, path)) else np.float64
     other = np.complex128 if name in self.CONVERTED else other
-    self._assert_refused(
-      *self._replaced(case, path, lambda x: np.asarray(x).astype(other)), name
-    )
+    self._assert_refused(*self._replaced(case, path, lambda x: np.asarray(x).astype(other)), name)
 
   def test_what_is_no_array_is_refused_by_name(self, argument):
     name, path, case = argument

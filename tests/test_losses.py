@@ -74,7 +74,7 @@ class TestNaiveSoftmax(TwinProof):
   def test_column_convention_is_the_transpose(self, case):
     """D14, D17: with U as [D, V], dJ/dv = U (y_hat - y) and dJ/dU = v (y_hat - y)^T."""
     (v, o, u), _ = self._example(case)
-    columns = lambda v, u: -jax.nn.log_softmax(u.T @ v)[o]  # noqa: E731
+    columns = lambda v, u: -jax.nn.log_softmax(u.T @ v)[o]
     d_v, d_u = jax.grad(columns, (0, 1))(v, u.T)
     grads = self.twin(v, o, u)[1]
     assert_close(grads.center, d_v)
@@ -196,8 +196,8 @@ class TestNegativeSampling(TwinProof):
       center = jax.ShapeDtypeStruct((D,), jnp.float32)
       return jax.jit(function).lower(center, table).compile().cost_analysis()['flops']
 
-    sampled = lambda v, t: self.twin(v, t[0], t[1 : 1 + K])  # noqa: E731
-    exact = lambda v, t: jw2v.naive_softmax_value_and_grad(v, 0, t)  # noqa: E731
+    sampled = lambda v, t: self.twin(v, t[0], t[1 : 1 + K])
+    exact = lambda v, t: jw2v.naive_softmax_value_and_grad(v, 0, t)
     assert flops(sampled, 10_000) == flops(sampled, 100)
     assert flops(exact, 10_000) > 50 * flops(exact, 100)
 

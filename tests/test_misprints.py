@@ -35,7 +35,7 @@ def assert_wrong_shape(wrong, right):
 
 
 def shape_error():
-  return pytest.raises(ValueError, match='matmul|broadcast')
+  return pytest.raises(ValueError, match=r'matmul|broadcast')
 
 
 def sigmoid(x):
@@ -199,7 +199,7 @@ class TestNaiveSoftmax:
   """D11 to D19."""
 
   def test_d11_transposed_table_although_words_are_rows(self):
-    v, u, y_hat, _ = prediction()
+    v, u, *_ = prediction()
     assert_close(-np.log(softmax(u @ v)[OUTSIDE]), jw2v.naive_softmax_loss(v, OUTSIDE, u))
     with shape_error():
       softmax(u.T @ v)
@@ -238,7 +238,7 @@ class TestNaiveSoftmax:
 
   def test_d14_transposed_vectors_in_the_sum(self):
     v, u, y_hat, y = prediction()
-    columns = lambda v: -jax.nn.log_softmax(u @ v, axis=0)[OUTSIDE, 0]  # noqa: E731
+    columns = lambda v: -jax.nn.log_softmax(u @ v, axis=0)[OUTSIDE, 0]
     right = jax.grad(columns)(column(v))
     assert_close(sum((y_hat[i] - y[i]) * column(u[i]) for i in range(V)), right)
     assert_wrong_shape(sum((y_hat[i] - y[i]) * column(u[i]).T for i in range(V)), right)
@@ -328,7 +328,7 @@ class TestNegativeSampling:
 
   def test_d21_one_lost_from_the_sigmoid(self):
     v, u, n = pair()
-    form = lambda s: (s(u @ v) - 1) * u + (1 - s(-n @ v)) @ n  # noqa: E731
+    form = lambda s: (s(u @ v) - 1) * u + (1 - s(-n @ v)) @ n
     assert_close(form(lambda x: 1 / (1 + np.exp(-x))), pair_grads()[0])
     assert_differs(form(lambda x: 1 / np.exp(-x)), pair_grads()[0])
 
@@ -380,7 +380,7 @@ class TestWindows:
 
   def test_d29_center_word_counted_as_its_own_context(self):
     params = tables()
-    pairs = lambda ids: sum(  # noqa: E731
+    pairs = lambda ids: sum(
       jw2v.naive_softmax_loss(params.center[CENTER], o, params.outside) for o in ids
     )
     right = jw2v.skip_gram_loss(params, CENTER, self.CONTEXT)
@@ -389,9 +389,7 @@ class TestWindows:
 
   def _sums(self, ids):
     params = tables()
-    twin = lambda o: jw2v.naive_softmax_value_and_grad(  # noqa: E731
-      params.center[CENTER], o, params.outside
-    )
+    twin = lambda o: jw2v.naive_softmax_value_and_grad(params.center[CENTER], o, params.outside)
     return jax.tree.map(lambda *x: sum(x), *(twin(o)[1] for o in ids))
 
   def test_d30_center_word_in_the_gradient_of_the_table(self):
@@ -423,7 +421,7 @@ class TestWindows:
     params = tables()
     n = {'sum': 1, 'mean': len(self.CONTEXT)}[combine]
     combined = params.center[self.CONTEXT].sum(axis=0) / n
-    loss = lambda p: jw2v.cbow_loss(p, self.CONTEXT, CENTER, combine=combine)  # noqa: E731
+    loss = lambda p: jw2v.cbow_loss(p, self.CONTEXT, CENTER, combine=combine)
     inner = jw2v.naive_softmax_value_and_grad(combined, CENTER, params.outside)[1].center
     return jax.grad(loss)(params).center[0], inner
 
@@ -457,14 +455,14 @@ class TestNormalisation:
 
   def test_d39_epsilon_outside_the_root_leaves_nan(self):
     """x / (|x| + 1e-30) is 0 at the zero vector, but its autodiff is not a number."""
-    printed = lambda x: x / (jnp.sqrt(jnp.sum(x * x)) + 1e-30)  # noqa: E731
+    printed = lambda x: x / (jnp.sqrt(jnp.sum(x * x)) + 1e-30)
     assert_close(printed(LOGITS), jw2v.l2_normalize(LOGITS))
     assert not np.any(printed(np.zeros(3)))
     assert np.isnan(jax.jacobian(printed)(np.zeros(3))).all()
     assert not np.any(jax.jacobian(jw2v.l2_normalize)(np.zeros(3)))
 
   def test_d39_epsilon_under_the_root_leaves_a_huge_gradient(self):
-    printed = lambda x: x / jnp.sqrt(jnp.sum(x * x) + 1e-30)  # noqa: E731
+    printed = lambda x: x / jnp.sqrt(jnp.sum(x * x) + 1e-30)
     assert_close(printed(LOGITS), jw2v.l2_normalize(LOGITS))
     assert_close(jax.jacobian(printed)(np.zeros(3)), 1e15 * np.eye(3))
     assert not np.any(jax.jacobian(jw2v.l2_normalize)(np.zeros(3)))
@@ -483,7 +481,7 @@ def network():
 
 def batch_grads():
   params, x, y, *_ = network()
-  total = lambda p, x: jnp.sum(jax.vmap(jw2v.two_layer_loss, (None, 0, 0))(p, x, y))  # noqa: E731
+  total = lambda p, x: jnp.sum(jax.vmap(jw2v.two_layer_loss, (None, 0, 0))(p, x, y))
   return jax.grad(total, (0, 1))(params, x)
 
 
@@ -491,14 +489,14 @@ class TestNetwork:
   """D41 to D48."""
 
   def test_d41_softmax_of_the_wrong_layer(self):
-    params, x, y, z1, h, delta2 = network()
+    params, x, y, z1, _, delta2 = network()
     z2 = jax.vmap(jw2v.two_layer_logits, (None, 0))(params, x)
     assert_close(jax.nn.softmax(z2) - y, delta2)
     assert_wrong_shape(jax.nn.softmax(z1), y)
 
   def test_d44_third_weight_matrix_in_a_network_of_two(self):
     """Only W1 takes delta1 back to x; the last matrix there is, W2, does not fit."""
-    params, _, _, z1, h, delta2 = network()
+    params, _, _, _, h, delta2 = network()
     delta1 = (delta2 @ params.w2.T) * h * (1 - h)
     assert_close(delta1 @ params.w1.T, batch_grads()[1])
     assert params._fields == ('w1', 'b1', 'w2', 'b2')
@@ -506,7 +504,7 @@ class TestNetwork:
       delta1 @ params.w2.T
 
   def test_d44_missing_brackets(self):
-    params, _, _, z1, h, delta2 = network()
+    params, _, _, _, h, delta2 = network()
     slope = h * (1 - h)
     assert_close(((delta2 @ params.w2.T) * slope) @ params.w1.T, batch_grads()[1])
     with shape_error():

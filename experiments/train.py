@@ -1,0 +1,107 @@
+"""Trains word vectors from a config file.
+
+  python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
+
+The config file says what is trained on and how; any of its settings can be changed on
+the command line, as --config.dim=200 or --config.data.path=my_text.txt. When training has
+ended, the workdir holds vectors.txt (word2vec format, which gensim and most other tools
+read), config.json, metrics.jsonl and words.png, and the neighbours of some words are
+printed. A run that fails leaves nothing behind.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_dict, config_flags
+
+import jw2v
+from experiments.plot import draw_words
+from jw2v.corpus import find_files, read_lines
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True
+)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; made if missing.')
+flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def tokenizer(word_pattern: str, lowercase: bool) -> Callable[[str], list[str]]:
+  """From a line of text to its words.
+
+  Args:
+    word_pattern: regular expression of a word; empty to split at white space.
+    lowercase: whether 'The' and 'the' are one word.
+
+  Returns:
+    The function.
+
+  Raises:
+    ValueError: the pattern is no regular expression.
+  """
+  try:
+    find = re.compile(word_pattern).findall if word_pattern else str.split
+  except re.error as error:
+    raise ValueError(f'config.data.word_pattern={word_pattern!r}: {error}') from error
+  return lambda line: find(line.lower() if lowercase else line)
+
+
+def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
+  """The settings of the library among those of the experiment."""
+  names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
+  return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
+
+
+def print_neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> None:
+  """Prints a line for each word: its nearest words."""
+  known = [word for word in words if word in kv]
+  width = max(map(len, known), default=0)
+  for word in known:
+    near = ', '.join(neighbor for neighbor, _ in kv.most_similar(word, topn=topn))
+    print(f'{word:>{width}}: {near}')
+
+
+def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
+  """Trains, writes the results and prints what a person wants to see first."""
+  settings = train_config(config)
+  tokenize = tokenizer(config.data.word_pattern, config.data.lowercase)
+  files = find_files(config.data.path)
+  print(f'text: {config.data.path} ({len(files)} file{"s" * (len(files) > 1)})')
+  print(
+    f'model: {settings.architecture}, {settings.objective}, width {settings.dim}, '
+    f'window {settings.window}, {settings.epochs} epochs, {settings.optimizer} '
+    f'from {settings.learning_rate:g}; on {jax.default_backend()}',
+    flush=True,
+  )
+  try:
+    result = jw2v.train(read_lines(files, tokenize), settings, workdir=workdir)
+  except ValueError as error:
+    raise ValueError(f'{config.data.path}: {error}') from error
+  print(
+    f'{result.history[-1]["words"]:,} words of {settings.epochs} epochs at '
+    f'{result.words_per_second:,.0f} words/s; loss {result.history[-1]["loss"]:.3f}; '
+    f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
+  )
+  print_neighbors(result.vectors, config.show)
+  if any(word in result.vectors for word in config.show):
+    draw_words(result.vectors, list(config.show), workdir / 'words.png')
+
+
+def main(argv: list[str]) -> None:
+  """Runs the program; an error that the user can mend is one line."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
+  if len(argv) > 1:
+    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
+  try:
+    run(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+  except (ValueError, OSError, FloatingPointError, ImportError) as error:
+    raise SystemExit(f'error: {error}') from error
+
+
+if __name__ == '__main__':
+  jax.config.config_with_absl()
+  app.run(main)

@@ -1,0 +1,108 @@
+"""Files of vectors that other tools read.
+
+What belongs here: one reader and one writer for each format, and nothing about what
+vectors mean. Files are written beside their name and renamed when whole.
+"""
+
+import contextlib
+import math
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from jw2v.vectors import KeyedVectors
+
+FORMATS = ('word2vec',)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+  """Opens a file that appears under its name when written whole, or not at all."""
+  path = pathlib.Path(path)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'wb') as file:
+      yield file
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 is not what open() would give
+    os.replace(temporary, path)
+  except BaseException:
+    os.unlink(temporary)
+    raise
+
+
+def save_vectors(kv: KeyedVectors, path: str | os.PathLike, format: str | None = None) -> None:
+  """Writes vectors to a file.
+
+  The format `word2vec` is the C tool's text: a line `V D`, then a line for each word
+  with D numbers, separated by single spaces. Nine digits keep every float32 exactly.
+
+  Args:
+    kv: the vectors.
+    path: the file; it appears when it is whole.
+    format: one of `FORMATS`; 'word2vec' if not given.
+
+  Raises:
+    ValueError: an unknown format, or a word that it cannot hold (with a space or line
+      feed in it, or empty).
+  """
+  _check_format(format)
+  wrong = next((w for w in kv.index_to_key if not w or ' ' in w or '\n' in w), None)
+  if wrong is not None:
+    raise ValueError(f'{path}: word2vec files cannot hold the word {wrong!r}')
+  row_format = '%s' + ' %.9g' * kv.vector_size + '\n'
+  with atomic_write(path) as file:
+    file.write(f'{len(kv)} {kv.vector_size}\n'.encode())
+    for word, row in zip(kv.index_to_key, kv.vectors.tolist(), strict=True):
+      file.write((row_format % (word, *row)).encode())
+
+
+def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVectors:
+  """Reads vectors from a file that this or another tool wrote.
+
+  Args:
+    path: the file.
+    format: one of `FORMATS`; 'word2vec' if not given.
+
+  Returns:
+    The vectors.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: an unknown format, or a damaged file, with row and reason.
+  """
+  _check_format(format)
+  with open(path, 'rb') as file:
+    header = file.readline(100).split()
+    if len(header) != 2 or not all(part.isdigit() for part in header):
+      raise ValueError(f'{path}: row 1 must be "words width" in digits')
+    count, width = map(int, header)
+    words, rows = [], []
+    for number, line in enumerate(file, start=2):
+      word, *numbers = line.rstrip(b'\r\n ').split(b' ')
+      if len(numbers) != width:
+        raise ValueError(f'{path}: row {number} has {len(numbers)} numbers, not {width}')
+      try:
+        words.append(word.decode())
+        row = [float(x) for x in numbers]
+      except ValueError as error:  # a UnicodeDecodeError too
+        raise ValueError(f'{path}: row {number}: {error}') from error
+      if not all(math.isfinite(x) and abs(x) <= np.finfo(np.float32).max for x in row):
+        raise ValueError(f'{path}: row {number} has a number that is not a finite float32')
+      rows.append(np.array(row, np.float32))
+  if len(words) != count:
+    raise ValueError(f'{path}: {len(words)} rows of words, the header says {count}')
+  try:
+    return KeyedVectors(words, np.array(rows, np.float32).reshape(count, width))
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+
+
+def _check_format(format: str | None) -> None:
+  if format is not None and format not in FORMATS:
+    raise ValueError(f'format={format!r}: allowed are {", ".join(map(repr, FORMATS))}')

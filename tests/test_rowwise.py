@@ -1,0 +1,101 @@
+"""Row gradients, and optax on the touched rows against dense optax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proof import assert_close
+
+from jw2v.rowwise import RowGradients, combine_repeated, rowwise
+
+V, D, N = 6, 3, 8
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+
+def gradients(rng, high=V + 1):
+  """Rows with repeats; the id V is padding."""
+  return RowGradients(jnp.asarray(rng.integers(0, high, N)), jnp.asarray(rng.normal(size=(N, D))))
+
+
+class TestCombineRepeated:
+  @given(st.lists(st.integers(0, V), min_size=N, max_size=N))
+  @settings(max_examples=50, deadline=None, derandomize=True)
+  def test_one_row_for_each_id_with_the_sum(self, ids):
+    values = np.random.default_rng(0).normal(size=(N, D))
+    rows = RowGradients(jnp.asarray(ids), jnp.asarray(values))
+    combined = jax.jit(combine_repeated, static_argnums=1)(rows, V)
+    named = np.asarray(combined.ids)[np.asarray(combined.ids) < V]
+    assert sorted(named) == sorted({i for i in ids if i < V})
+    dense = np.zeros((V + 1, D))
+    np.add.at(dense, ids, values)
+    assert_close(combined.to_dense(V), dense[:V])
+    assert_close(rows.to_dense(V), dense[:V])
+
+
+def run(tx, steps, dense):
+  rng = np.random.default_rng(0)
+  table = jnp.asarray(rng.normal(size=(V, D)))
+  if dense:
+    state = tx.init(table)
+    for rows in steps:
+      updates, state = tx.update(rows.to_dense(V), state, table)
+      table = optax.apply_updates(table, updates)
+    return table
+  optimizer = rowwise(tx)
+  state = optimizer.init(table)
+  update = jax.jit(optimizer.update)
+  for rows in steps:
+    table, state = update(rows, state, table)
+  return table
+
+
+ALL_ROWS = RowGradients(np.arange(V), np.random.default_rng(9).normal(size=(V, D)))
+
+
+class TestRowwise:
+  @pytest.mark.parametrize(
+    'tx',
+    [
+      optax.sgd(0.1),
+      optax.adagrad(0.1),
+      optax.sgd(optax.linear_schedule(0.1, 0.0, 4)),
+      optax.inject_hyperparams(optax.adagrad)(learning_rate=0.1),
+    ],
+    ids=['sgd', 'adagrad', 'sgd with a schedule', 'adagrad with hyperparameters'],
+  )
+  def test_equals_the_dense_optimizer(self, tx):
+    steps = [gradients(np.random.default_rng(seed)) for seed in range(5)]
+    assert_close(run(tx, steps, dense=False), run(tx, steps, dense=True))
+
+  @pytest.mark.parametrize(
+    'tx', [optax.adam(0.1), optax.rmsprop(0.1), optax.sgd(0.1, momentum=0.9)]
+  )
+  def test_lazy_where_the_dense_optimizer_moves_every_row(self, tx):
+    """Equal as long as all rows are touched; then the untouched ones stay where they are."""
+    everything = RowGradients(jnp.asarray(ALL_ROWS.ids), jnp.asarray(ALL_ROWS.values))
+    one_row = RowGradients(jnp.array([2, 2, V]), jnp.ones((3, D)))
+    assert_close(run(tx, [everything] * 3, dense=False), run(tx, [everything] * 3, dense=True))
+    before = run(tx, [everything], dense=False)
+    after = run(tx, [everything, one_row], dense=False)
+    dense = run(tx, [everything, one_row], dense=True)
+    others = np.arange(V) != 2
+    np.testing.assert_array_equal(after[others], before[others])
+    assert np.abs(after[2] - before[2]).min() > 1e-3
+    if not isinstance(tx.init(before)[0], optax.ScaleByRmsState):  # it has no velocity to go on
+      assert np.abs(dense - before)[others].max() > 1e-3
+
+  def test_adam_sees_the_sum_of_a_repeated_row(self):
+    once = RowGradients(jnp.array([1]), jnp.full((1, D), 3.0))
+    thrice = RowGradients(jnp.array([1, 1, 1]), jnp.ones((3, D)))
+    tx = optax.adam(0.1)
+    assert_close(run(tx, [once, once], False), run(tx, [thrice, thrice], False))
+
+  @pytest.mark.parametrize('tx', [optax.adam(0.1), optax.adagrad(0.1), optax.sgd(0.1)])
+  def test_padding_touches_nothing(self, tx):
+    first = gradients(np.random.default_rng(0), V)
+    padding = RowGradients(jnp.full(N, V), jnp.full((N, D), 7.0))
+    np.testing.assert_array_equal(run(tx, [first, padding], False), run(tx, [first], False))
