@@ -76,10 +76,7 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
     f'from {settings.learning_rate:g}; on {jax.default_backend()}',
     flush=True,
   )
-  try:
-    result = jw2v.train(read_lines(files, tokenize), settings, workdir=workdir)
-  except ValueError as error:
-    raise ValueError(f'{config.data.path}: {error}') from error
+  result = jw2v.train(read_lines(files, tokenize), settings, workdir=workdir)
   print(
     f'{result.history[-1]["words"]:,} words of {settings.epochs} epochs at '
     f'{result.words_per_second:,.0f} words/s; loss {result.history[-1]["loss"]:.3f}; '
@@ -88,6 +85,19 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   print_neighbors(result.vectors, config.show)
   if any(word in result.vectors for word in config.show):
     draw_words(result.vectors, list(config.show), workdir / 'words.png')
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags as absl does; a setting that the config does not have is one line."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except AttributeError as error:  # of the config, which is locked
+    message = getattr(error.args[0], 'args', error.args)[0]  # of the KeyError inside
+    raise SystemExit(f'error: the config has no setting {_one_line(message)}') from error
+
+
+def _one_line(error: object) -> str:
+  return ' '.join(str(error).split())
 
 
 def main(argv: list[str]) -> None:
@@ -99,9 +109,9 @@ def main(argv: list[str]) -> None:
   try:
     run(_CONFIG.value, pathlib.Path(_WORKDIR.value))
   except (ValueError, OSError, FloatingPointError, ImportError) as error:
-    raise SystemExit(f'error: {error}') from error
+    raise SystemExit(f'error: {_one_line(error)}') from error
 
 
 if __name__ == '__main__':
   jax.config.config_with_absl()
-  app.run(main)
+  app.run(main, flags_parser=parse_flags)

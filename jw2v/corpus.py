@@ -82,9 +82,12 @@ def read_lines(
 
   Raises:
     FileNotFoundError: a path does not exist.
-    ValueError: a file is not UTF-8; the message has the file and the byte offset.
+    ValueError: a file is not UTF-8 (the message has the file and the byte offset), or
+      there is nothing but white space in all of them.
   """
-  for path in find_files(paths):
+  files = find_files(paths)
+  blank = True
+  for path in files:
     offset = 0
     with path.open('rb') as file:
       for line in file:
@@ -96,7 +99,10 @@ def read_lines(
             f'{path}: not UTF-8 at byte {where} (0x{line[error.start]:02x})'
           ) from error
         offset += len(line)
+        blank = blank and not line.strip()
         yield tokenize(text)
+  if blank:
+    raise ValueError(f'{_name(files)}: there is no text in it')
 
 
 def encode(corpus: Corpus, *, min_count: int, max_vocab_size: int | None = None) -> EncodedCorpus:
@@ -149,6 +155,9 @@ def _as_lines(corpus: Corpus) -> tuple[Iterable[Sequence[str]], str]:
   if isinstance(corpus, Path):
     return read_lines(corpus), str(corpus)
   if isinstance(corpus, Sequence) and corpus and all(isinstance(x, Path) for x in corpus):
-    more = f' and {len(corpus) - 1} more' if len(corpus) > 1 else ''
-    return read_lines(corpus), f'{corpus[0]}{more}'
+    return read_lines(corpus), _name(corpus)
   return corpus, 'the corpus'
+
+
+def _name(paths: Sequence[Path]) -> str:
+  return str(paths[0]) + (f' and {len(paths) - 1} more' if len(paths) > 1 else '')

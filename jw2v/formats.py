@@ -5,7 +5,6 @@ vectors mean. Files are written beside their name and renamed when whole.
 """
 
 import contextlib
-import math
 import os
 import pathlib
 import tempfile
@@ -89,12 +88,13 @@ def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVec
         raise ValueError(f'{path}: row {number} has {len(numbers)} numbers, not {width}')
       try:
         words.append(word.decode())
-        row = [float(x) for x in numbers]
+        with np.errstate(over='ignore'):  # to infinity, which is refused below
+          row = np.array([float(x) for x in numbers]).astype(np.float32)
       except ValueError as error:  # a UnicodeDecodeError too
         raise ValueError(f'{path}: row {number}: {error}') from error
-      if not all(math.isfinite(x) and abs(x) <= np.finfo(np.float32).max for x in row):
+      if not np.isfinite(row).all():
         raise ValueError(f'{path}: row {number} has a number that is not a finite float32')
-      rows.append(np.array(row, np.float32))
+      rows.append(row)
   if len(words) != count:
     raise ValueError(f'{path}: {len(words)} rows of words, the header says {count}')
   try:

@@ -1,0 +1,178 @@
+"""Breaks the closed forms on purpose, one at a time, and reports what no test catches.
+
+  python tests/mutate.py [WORD ...]     # only mutations whose line has one of the words
+
+Each mutation is one replacement in a copy of the library; the tests of that file must
+then fail. Takes some minutes on two cores. Exit status 1 if a mutation survives.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# file -> (what stands there, what it becomes), each found exactly once in the file
+MUTATIONS = {
+  'derivatives': [
+    ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.diag(y) + jnp.outer(y, y)'),
+    ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.diag(y) - jnp.outer(y, 1 - y)'),
+    ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.outer(y, y) - jnp.diag(y)'),
+    ('jax.nn.sigmoid(x) * jax.nn.sigmoid(-x)', 'jax.nn.sigmoid(x) * jax.nn.sigmoid(x)'),
+    ('jax.nn.sigmoid(x) * jax.nn.sigmoid(-x)', '-jax.nn.sigmoid(x) * jax.nn.sigmoid(-x)'),
+    ('jax.nn.sigmoid(x) * jax.nn.sigmoid(-x)', 'jax.nn.sigmoid(x) * (1 - jax.nn.sigmoid(x))'),
+    ('  return jax.nn.sigmoid(-x)', '  return jax.nn.sigmoid(x)'),
+    ('  return jax.nn.sigmoid(-x)', '  return -jax.nn.sigmoid(-x)'),
+    ('  return jax.nn.sigmoid(-x)', '  return 1 + jax.nn.sigmoid(-x)'),
+    ('jnp.where(x >= 0, 1, negative_slope)', 'jnp.where(x > 0, 1, negative_slope)'),
+    ('jnp.where(x >= 0, 1, negative_slope)', 'jnp.where(x >= 0, negative_slope, 1)'),
+    ('jnp.where(x >= 0, 1, negative_slope)', 'jnp.where(x >= 0, 1, -negative_slope)'),
+    ('-jnp.sum(labels * log_y)', 'jnp.sum(labels * log_y)'),
+    ('jnp.where((labels == 0) & jnp.isneginf(log_y), 0, log_y)', 'log_y'),
+    ('jnp.where((labels == 0) & jnp.isneginf(log_y), 0, log_y)',
+     'jnp.where(labels == 0, 0, log_y)'),
+    ('jnp.sum(labels) * jax.nn.softmax(logits) - labels', 'jax.nn.softmax(logits) - labels'),
+    ('jnp.sum(labels) * jax.nn.softmax(logits) - labels',
+     'labels - jnp.sum(labels) * jax.nn.softmax(logits)'),
+    ('jnp.sum(labels) * jax.nn.softmax(logits) - labels',
+     'jnp.sum(labels) * jax.nn.softmax(logits) + labels'),
+    ('- jnp.outer(unit, unit)) / norm', '+ jnp.outer(unit, unit)) / norm'),
+    ('- jnp.outer(unit, unit)) / norm', '- jnp.outer(unit, unit)) * norm'),
+    ('- jnp.outer(unit, unit)) / norm / scale', '- jnp.outer(unit, unit)) / norm'),
+    ('jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))', 'jnp.ones(())'),
+    ('jnp.where(jnp.any(x != 0), scaled / norm, jnp.zeros_like(x))', 'scaled / norm'),
+  ],
+  'losses': [
+    # naive softmax
+    ('jax.nn.softmax(scores).at[outside_id].add(-1)', 'jax.nn.softmax(scores).at[outside_id].add(1)'),
+    ('jax.nn.softmax(scores).at[outside_id].add(-1)',
+     'jax.nn.softmax(scores).at[outside_id].set(-1)'),
+    ('jax.nn.softmax(scores).at[outside_id].add(-1)', 'jax.nn.softmax(scores)'),
+    ('center=delta @ outside_vectors, outside', 'center=-delta @ outside_vectors, outside'),
+    ('outside_vectors=jnp.outer(delta, center)', 'outside_vectors=jnp.outer(-delta, center)'),
+    # negative sampling and NCE
+    ('d_positive = -jax.nn.sigmoid(-positive)', 'd_positive = jax.nn.sigmoid(-positive)'),
+    ('d_positive = -jax.nn.sigmoid(-positive)', 'd_positive = -jax.nn.sigmoid(positive)'),
+    ('d_negative = jax.nn.sigmoid(negative)', 'd_negative = jax.nn.sigmoid(-negative)'),
+    ('d_negative = jax.nn.sigmoid(negative)', 'd_negative = -jax.nn.sigmoid(negative)'),
+    ('d_negative if weights is None else weights * d_negative', 'd_negative'),
+    ('d_positive * outside + d_negative @ negatives', 'd_positive * outside'),
+    ('d_positive * outside + d_negative @ negatives',
+     'd_positive * outside - d_negative @ negatives'),
+    ('    d_positive * center,  # [D]', '    d_positive * outside,  # [D]'),
+    ('noise if weights is None else weights * noise', 'noise'),
+    ('jax.nn.log_sigmoid(-negative)', 'jax.nn.log_sigmoid(negative)'),
+    ('positive - log_outside, negative - log_negatives',
+     'positive + log_outside, negative - log_negatives'),
+    ('positive - log_outside, negative - log_negatives',
+     'positive - log_outside, negative + log_negatives'),
+    ('positive - log_outside, negative - log_negatives', 'positive, negative'),
+    # sampled softmax
+    ('jax.nn.softmax(logits).at[0].add(-1)', 'jax.nn.softmax(logits).at[0].set(-1)'),
+    ('jax.nn.softmax(logits).at[0].add(-1)', 'jax.nn.softmax(logits).at[0].add(1)'),
+    ('delta[0] * outside + delta[1:] @ negatives', 'delta[0] * outside - delta[1:] @ negatives'),
+    ('negatives=jnp.outer(delta[1:], center)', 'negatives=jnp.outer(-delta[1:], center)'),
+    # hierarchical softmax
+    ('jnp.where(code, -1, 1)', 'jnp.where(code, 1, -1)'),
+    ('-signs * jax.nn.sigmoid(-scores)', 'signs * jax.nn.sigmoid(-scores)'),
+    ('-signs * jax.nn.sigmoid(-scores)', '-signs * jax.nn.sigmoid(scores)'),
+    ('-signs * jax.nn.sigmoid(-scores)', '-jax.nn.sigmoid(-scores)'),
+    ('jnp.where(mask, -signs * jax.nn.sigmoid(-scores), 0)', '-signs * jax.nn.sigmoid(-scores)'),
+    ('jnp.where(mask[:, None], node_vectors, 0)', 'node_vectors'),
+  ],
+  'windows': [
+    ('jnp.where(mask[..., None], table[jnp.where(mask, ids, 0)], 0)', 'table[ids]'),
+    ('jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].add(rows)',
+     'jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].set(rows)'),
+    ('rows = jnp.where(mask[..., None], rows, 0)', 'rows = rows + 0'),
+    ('jnp.zeros_like(table).at[jnp.where(mask, ids, 0)]', 'jnp.zeros_like(table).at[ids]'),
+    ('delta = (jnp.sum(present) * jax.nn.softmax(scores))', 'delta = jax.nn.softmax(scores)'),
+    ('.at[ids].add(-present)', '.at[ids].set(-present)'),
+    ('.at[ids].add(-present)', '.at[ids].add(present)'),
+    ('jnp.sum(grads.center, axis=0, where=mask[:, None])', 'jnp.sum(grads.center, axis=0)'),
+    ('jnp.sum(grads.center, axis=0, where=mask[:, None])',
+     'jnp.mean(grads.center, axis=0, where=mask[:, None])'),
+    ('d_outside += _scatter_rows', 'd_outside -= _scatter_rows'),
+    ('d_outside += _scatter_rows', 'd_outside = _scatter_rows'),
+    ('.at[center_id].add(d_center)', '.at[center_id].add(-d_center)'),
+    ('.at[target_id].add(grads.outside)', '.at[target_id].add(-grads.outside)'),
+    ('d_outside.at[negative_ids].add(grads.negatives)',
+     'd_outside.at[negative_ids].set(grads.negatives)'),
+    ('jnp.broadcast_to(scale * grads.center', 'jnp.broadcast_to(grads.center'),
+    ('jnp.broadcast_to(scale * grads.center', 'jnp.broadcast_to(-scale * grads.center'),
+    ('jnp.maximum(jnp.sum(mask), 1)', 'mask.size'),
+    ('jnp.where(present, loss, 0), Word2VecParams(', 'loss, Word2VecParams('),
+    ('outside=jnp.where(present, d_outside, 0)', 'outside=d_outside'),
+  ],
+  'network': [
+    ('* sigmoid_derivative(z1)', '* sigmoid_derivative(h)'),
+    ('* sigmoid_derivative(z1)', '* -sigmoid_derivative(z1)'),
+    ('* sigmoid_derivative(z1)', '* 1'),
+    ('cross_entropy_gradient(logits, labels)  #', 'jax.nn.softmax(logits) - labels  #'),
+    ('b1=delta1', 'b1=-delta1'),
+    ('w2=jnp.outer(h, delta2)', 'w2=jnp.outer(z1, delta2)'),
+    ('w1=jnp.outer(x, delta1)', 'w1=jnp.outer(-x, delta1)'),
+    ('b2=delta2', 'b2=2 * delta2'),
+    ('x=delta1 @ params.w1.T', 'x=-delta1 @ params.w1.T'),
+  ],
+  'blocks': [
+    ('jnp.where(mask, ids, len(table))', 'jnp.where(mask, ids, 0)'),
+    ('jnp.sum(grads.center, axis=1, where=keep)', 'jnp.sum(grads.center, axis=1)'),
+    ('jnp.sum(grads.negatives, axis=1, where=keep[..., None])',
+     'grads.negatives[:, 0]'),
+    ('(scale[:, None] * grads.center)[:, None]', 'grads.center[:, None]'),
+    ('mean = scale[:, None] * jnp.sum(context, axis=1, where=keep)',
+     'mean = scale[:, None] * jnp.sum(context, axis=1)'),
+    ('loss=jnp.sum(window_losses, where=present)', 'loss=jnp.sum(window_losses)'),
+  ],
+  'rowwise': [
+    ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),
+    ('jnp.where(elected == order, gradients.ids, num_rows)', 'gradients.ids'),
+    ("table.at[ids].add(updates, mode='drop')", "table.at[ids].add(-updates, mode='drop')"),
+    ("old.at[ids].set(new, mode='drop')", "old.at[ids].add(new, mode='drop')"),
+  ],
+}  # fmt: skip
+
+
+def caught(room: str, old: str, new: str) -> bool:
+  """Whether the tests of a room fail with `new` in the place of `old`."""
+  with tempfile.TemporaryDirectory() as folder:
+    copy = pathlib.Path(folder)
+    for name in ('jw2v', 'tests'):
+      shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copy(ROOT / 'pyproject.toml', copy)
+    file = copy / 'jw2v' / f'{room}.py'
+    text = file.read_text(encoding='utf-8')
+    if text.count(old) != 1:
+      raise ValueError(f'{room}.py: {old!r} is there {text.count(old)} times, not once')
+    file.write_text(text.replace(old, new), encoding='utf-8')
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{room}.py']
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+      raise RuntimeError(f'pytest could not run: {done.stdout}{done.stderr}')
+    return done.returncode == 1
+
+
+def main(words: list[str]) -> int:
+  """Tries the mutations; returns the number that survive."""
+  tried = [
+    (room, old, new)
+    for room, mutations in MUTATIONS.items()
+    for old, new in mutations
+    if not words or any(word in f'{room} {old} {new}' for word in words)
+  ]
+  survived = 0
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for (room, old, new), found in zip(tried, pool.map(lambda m: caught(*m), tried), strict=True):
+      survived += not found
+      print(f'{"caught  " if found else "SURVIVED"} {room}: {old}  ->  {new}', flush=True)
+  print(f'{len(tried) - survived} of {len(tried)} mutations caught')
+  return survived
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]) > 0)

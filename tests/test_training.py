@@ -1,0 +1,167 @@
+"""train(): it learns, repeats itself to the bit, and refuses what it cannot use."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+import jw2v
+from jw2v import TrainConfig, train, training
+
+TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16,
+        'steps_per_call': 4, 'epochs': 4}  # fmt: skip
+
+
+def two_topics(lines=200, seed=0):
+  """Sentences of one of two topics, with words that occur in both."""
+  rng = np.random.default_rng(seed)
+  topics = [[f'{t}{i}' for i in range(6)] + ['the', 'of'] for t in ('sea', 'land')]
+  return [list(rng.choice(topics[i % 2], size=8)) for i in range(lines)]
+
+
+def fit(corpus=None, **settings):
+  corpus = two_topics() if corpus is None else corpus
+  return train(corpus, TrainConfig(**{**TINY, **settings}), progress=False)
+
+
+class TestLearns:
+  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
+  @pytest.mark.parametrize(
+    ('optimizer', 'rate'), [('adagrad', 0.15), ('sgd', 0.05), ('adam', 0.01), ('rmsprop', 0.01)]
+  )
+  def test_loss_falls_and_topics_separate(self, architecture, optimizer, rate):
+    result = fit(architecture=architecture, optimizer=optimizer, learning_rate=rate, epochs=40)
+    assert result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
+    within = result.vectors.similarity('sea1', 'sea2')
+    assert within > result.vectors.similarity('sea1', 'land2') + 0.3
+
+  def test_loss_is_the_mean_over_predictions(self):
+    """At the start every score is 0: log 2 for the word and for each of its noise words."""
+    result = fit(learning_rate=1e-9, min_learning_rate=0.0, negatives=5)
+    draws = 5 * (1 - np.square(result.vocabulary.counts**0.75 / (
+      result.vocabulary.counts**0.75).sum()).sum())  # fmt: skip
+    assert math.isclose(result.history[0]['loss'], (1 + draws) * math.log(2), rel_tol=0.02)
+
+  def test_history_and_result(self):
+    result = fit()
+    assert isinstance(result.vectors, jw2v.KeyedVectors)
+    assert set(result.history[0]) == {
+      'step', 'epoch', 'words', 'words_per_second', 'loss', 'learning_rate'
+    }  # fmt: skip
+    assert result.history[-1]['words'] == 4 * 200 * 8 and result.history[-1]['epoch'] == 4
+    rates = [record['learning_rate'] for record in result.history]
+    assert rates == sorted(rates, reverse=True) and math.isclose(rates[-1], 1e-4)
+    assert result.words_per_second > 0
+    np.testing.assert_array_equal(result.vectors.vectors, result.params.center)
+    assert result.vectors.index_to_key == list(result.vocabulary.words)
+
+  def test_callbacks_get_every_record(self):
+    records = []
+    result = train(two_topics(), TrainConfig(**TINY), progress=False, callbacks=[records.append])
+    assert records == result.history
+
+  def test_one_compilation_for_a_run(self, monkeypatch):
+    made = []
+    make = training.make_run_steps
+    monkeypatch.setattr(training, 'make_run_steps', lambda c: made.append(make(c)) or made[-1])
+    fit(epochs=7, sample=1e-2)
+    assert [run._cache_size() for run in made] == [1]
+
+
+class TestDeterminism:
+  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
+  def test_same_seed_same_bits(self, architecture):
+    first, again, other = (fit(seed=seed, architecture=architecture, sample=1e-2).params
+                           for seed in (1, 1, 2))  # fmt: skip
+    np.testing.assert_array_equal(first.center, again.center)
+    np.testing.assert_array_equal(first.outside, again.outside)
+    assert np.abs(first.center - other.center).max() > 1e-3
+
+  def test_path_and_lists_give_the_same_vectors(self, tmp_path):
+    lines = two_topics()
+    (tmp_path / 'text').write_text('\n'.join(' '.join(line) for line in lines))
+    np.testing.assert_array_equal(fit(lines).params.center, fit(tmp_path / 'text').params.center)
+
+
+class TestShapesOfCorpora:
+  def test_one_huge_line(self):
+    line = [word for line in two_topics() for word in line]
+    assert len(fit([line]).vectors) == 14
+
+  def test_empty_lines_and_lines_of_one_word(self):
+    assert set(fit([[], ['a', 'b'], [], ['a'], []]).vectors.index_to_key) == {'a', 'b'}
+
+  def test_five_words(self):
+    vectors = fit([list('abcde')] * 30).vectors
+    assert len(vectors) == 5 and np.isfinite(vectors.vectors).all()
+
+  def test_one_word_many_times(self):
+    assert np.isfinite(fit([['x'] * 500] * 4, batch_size=64).vectors.vectors).all()
+
+
+class TestWorkdir:
+  def test_files(self, tmp_path):
+    config = TrainConfig(**TINY)
+    result = train(two_topics(), config, workdir=tmp_path / 'new' / 'run', progress=False)
+    workdir = tmp_path / 'new' / 'run'
+    assert sorted(p.name for p in workdir.iterdir()) == [
+      'config.json', 'metrics.jsonl', 'vectors.txt'
+    ]  # fmt: skip
+    loaded = jw2v.load_vectors(workdir / 'vectors.txt')
+    np.testing.assert_array_equal(loaded.vectors, result.vectors.vectors)
+    assert TrainConfig(**json.loads((workdir / 'config.json').read_text())) == config
+    lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line) for line in lines] == result.history
+
+  def test_a_failed_run_leaves_nothing(self, tmp_path):
+    with pytest.raises(ValueError, match='no word occurs'):
+      train([['a', 'b']], TrainConfig(min_count=9), workdir=tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
+
+  def test_a_file_in_its_place(self, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError, match=r'workdir=.*file'):
+      train(two_topics(), workdir=tmp_path / 'file', progress=False)
+
+
+class TestErrors:
+  def test_divergence_stops_the_run_with_its_step(self):
+    with pytest.raises(FloatingPointError, match=r'step \d+: the loss is (nan|inf)'):
+      fit(optimizer='sgd', learning_rate=1e6, epochs=20)
+
+  def test_progress_bar_without_tqdm(self, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tqdm', None)
+    with pytest.raises(ImportError, match=r"pip install 'jw2v\[text\]'"):
+      train(two_topics(), TrainConfig(**TINY))
+
+  def test_progress_bar_shows_speed_and_loss(self, capsys):
+    train(two_topics(), TrainConfig(**TINY))
+    shown = capsys.readouterr().err
+    assert 'training: 100%' in shown and 'words/s' in shown and 'loss' in shown
+
+  @pytest.mark.parametrize(
+    ('setting', 'value', 'allowed'),
+    [
+      ('architecture', 'glove', "'cbow', 'skip_gram'"),
+      ('objective', 'softmax', "'negative_sampling'"),
+      ('optimizer', 'lion', "'adagrad', 'adam', 'rmsprop', 'sgd'"),
+      ('dynamic_window', 'yes', 'False, True'),
+      ('dim', 0, 'an integer of at least 1'),
+      ('dim', 2.5, 'an integer of at least 1'),
+      ('window', 0, 'an integer of at least 1'),
+      ('epochs', True, 'an integer of at least 1'),
+      ('max_vocab_size', 0, 'an integer of at least 1'),
+      ('seed', -1, 'an integer from 0'),
+      ('sample', 1.5, 'a number from 0 to 1'),
+      ('sample', float('nan'), 'a number from 0 to 1'),
+      ('learning_rate', 0.0, 'a number from 1e-12'),
+      ('learning_rate', 'fast', 'a number from 1e-12'),
+      ('min_learning_rate', 0.5, 'a number from 0 to 0.15'),
+      ('noise_exponent', float('inf'), 'a number from -10 to 10'),
+    ],
+  )
+  def test_setting_out_of_range(self, setting, value, allowed):
+    with pytest.raises(ValueError, match=f'^{setting}=.*: .*{allowed}'):
+      TrainConfig(**{setting: value})
