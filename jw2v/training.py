@@ -7,6 +7,7 @@ tables donated, and the result of a call is read while the next one runs.
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -223,13 +224,14 @@ def train(
 
   Raises:
     FileNotFoundError: a path does not exist.
-    NotADirectoryError: `workdir` is a file.
+    NotADirectoryError: `workdir` is a file, or in one.
+    PermissionError: `workdir` cannot be written to.
     ValueError: the corpus holds nothing to learn from, or is not UTF-8.
     FloatingPointError: the loss is no longer finite; the message has the step.
     ImportError: the progress bar without the extra `text`.
   """
-  if workdir is not None and pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
-    raise NotADirectoryError(f'workdir={str(workdir)!r} is a file: name a folder')
+  if workdir is not None:
+    _check_workdir(pathlib.Path(workdir))  # now, not when hours of training are done
   encoded = encode(corpus, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
   monitor = Progress(len(encoded.ids), config.epochs, show=progress, callbacks=callbacks)
   try:
@@ -279,7 +281,18 @@ def _run(encoded: EncodedCorpus, config: TrainConfig, monitor: Progress) -> Word
       monitor.add(*pending)
     pending = (int(batch.words[-1]), float(rates[-1]), *results)
   monitor.add(*pending)
-  return jax.block_until_ready(state.params)
+  if not all(np.isfinite(table).all() for table in state.params):  # the last step is in no loss
+    raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
+  return state.params
+
+
+def _check_workdir(workdir: pathlib.Path) -> None:
+  """Refuses a workdir that could not be made or written to; makes nothing yet."""
+  existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+  if not existing.is_dir():
+    raise NotADirectoryError(f'workdir={str(workdir)!r}: {existing} is a file: name a folder')
+  if not os.access(existing, os.W_OK | os.X_OK):
+    raise PermissionError(f'workdir={str(workdir)!r}: no permission to write in {existing}')
 
 
 def _write_workdir(workdir: pathlib.Path, config: TrainConfig, result: TrainResult) -> None:

@@ -48,7 +48,8 @@ MUTATIONS = {
   ],
   'losses': [
     # naive softmax
-    ('jax.nn.softmax(scores).at[outside_id].add(-1)', 'jax.nn.softmax(scores).at[outside_id].add(1)'),
+    ('jax.nn.softmax(scores).at[outside_id].add(-1)',
+     'jax.nn.softmax(scores).at[outside_id].add(1)'),
     ('jax.nn.softmax(scores).at[outside_id].add(-1)',
      'jax.nn.softmax(scores).at[outside_id].set(-1)'),
     ('jax.nn.softmax(scores).at[outside_id].add(-1)', 'jax.nn.softmax(scores)'),

@@ -84,6 +84,11 @@ class TestSigmoidDerivative:
     want = jax.vmap(jax.grad(jax.nn.sigmoid))(POINTS)
     assert_close(jw2v.sigmoid_derivative(POINTS), want, rtol=1e-12, atol=1e-20)
 
+  @pytest.mark.parametrize('x', [40.0, 100.0, 700.0])
+  def test_keeps_its_digits_far_right(self, x):
+    """D07: there 1 - s(x) rounds to 0, in the autodiff of the sigmoid as well."""
+    np.testing.assert_allclose(jw2v.sigmoid_derivative(x), np.exp(-x), rtol=1e-12)
+
   def test_even_with_a_quarter_at_zero(self):
     """D07."""
     assert jw2v.sigmoid_derivative(0.0) == 0.25

@@ -122,14 +122,38 @@ class TestWorkdir:
 
   def test_a_file_in_its_place(self, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(NotADirectoryError, match=r'workdir=.*file'):
-      train(two_topics(), workdir=tmp_path / 'file', progress=False)
+    for workdir in (tmp_path / 'file', tmp_path / 'file' / 'run'):
+      with pytest.raises(NotADirectoryError, match=r'workdir=.* is a file: name a folder'):
+        train(two_topics(), workdir=workdir, progress=False)
+
+  def test_no_permission_is_found_before_training(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.os, 'access', lambda path, mode: False)
+    with pytest.raises(PermissionError, match=r'workdir=.*: no permission to write in'):
+      train(two_topics(), workdir=tmp_path / 'new' / 'run', progress=False)
+    assert not (tmp_path / 'new').exists()
 
 
 class TestErrors:
   def test_divergence_stops_the_run_with_its_step(self):
     with pytest.raises(FloatingPointError, match=r'step \d+: the loss is (nan|inf)'):
       fit(optimizer='sgd', learning_rate=1e6, epochs=20)
+
+  def test_divergence_in_the_last_step_is_found(self, monkeypatch):
+    """Its loss is finite, its update is not."""
+    make = training.make_run_steps
+
+    def last_step_overflows(config):
+      run = make(config)
+      return lambda state, *rest: (
+        (state := run(state, *rest))[0]._replace(
+          params=jw2v.Word2VecParams(*(np.inf * table for table in state[0].params))
+        ),
+        state[1],
+      )
+
+    monkeypatch.setattr(training, 'make_run_steps', last_step_overflows)
+    with pytest.raises(FloatingPointError, match='the vectors are not finite'):
+      fit([['a', 'b']])
 
   def test_progress_bar_without_tqdm(self, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tqdm', None)
