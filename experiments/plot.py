@@ -1,4 +1,4 @@
-"""Draws words in the plane: the first two principal components of their vectors.
+r"""Draws words in the plane: the first two principal components of their vectors.
 
 Each word that is asked for comes with its nearest neighbours, in its own colour.
 
@@ -23,11 +23,12 @@ def principal_components(vectors: np.ndarray, count: int = 2) -> np.ndarray:
     count: how many directions.
 
   Returns:
-    `[n, count]`.
+    `[n, count]`; zeros where there are fewer directions than that.
   """
   centered = vectors - vectors.mean(axis=0)
   _, _, directions = np.linalg.svd(centered, full_matrices=False)
-  return centered @ directions[:count].T
+  projected = centered @ directions[:count].T
+  return np.pad(projected, [(0, 0), (0, count - projected.shape[1])])
 
 
 def _spread(anchors: np.ndarray, sizes: np.ndarray, rounds: int = 300) -> np.ndarray:
@@ -50,7 +51,7 @@ def _spread(anchors: np.ndarray, sizes: np.ndarray, rounds: int = 300) -> np.nda
 def draw_words(
   kv: jw2v.KeyedVectors, words: list[str], path: str | pathlib.Path, neighbors: int = 5
 ) -> None:
-  """Draws words with their neighbours, unit vectors projected on two components.
+  r"""Draws words with their neighbours, unit vectors projected on two components.
 
   Args:
     kv: the vectors.

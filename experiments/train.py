@@ -6,10 +6,13 @@ The config file says what is trained on and how; any of its settings can be chan
 the command line, as --config.dim=200 or --config.data.path=my_text.txt. When training has
 ended, the workdir holds vectors.txt (word2vec format, which gensim and most other tools
 read), config.json, metrics.jsonl and words.png, and the neighbours of some words are
-printed. A run that fails leaves nothing behind.
+printed. Bad settings and text are refused before training, with nothing written. The
+settings and what they mean are in the config file.
 """
 
 import dataclasses
+import difflib
+import json
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ from ml_collections import config_dict, config_flags
 import jw2v
 from experiments.plot import draw_words
 from jw2v.corpus import find_files, read_lines
+from jw2v.formats import atomic_write
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True
@@ -40,18 +44,33 @@ def tokenizer(word_pattern: str, lowercase: bool) -> Callable[[str], list[str]]:
     The function.
 
   Raises:
-    ValueError: the pattern is no regular expression.
+    ValueError: the pattern is no regular expression, or matches the empty word.
   """
   try:
-    find = re.compile(word_pattern).findall if word_pattern else str.split
+    pattern = re.compile(word_pattern or r'\S+', 0 if word_pattern else re.ASCII)
   except re.error as error:
     raise ValueError(f'config.data.word_pattern={word_pattern!r}: {error}') from error
-  return lambda line: find(line.lower() if lowercase else line)
+  if pattern.match(''):
+    raise ValueError(f'config.data.word_pattern={word_pattern!r}: matches the empty word')
+
+  def tokenize(line: str) -> list[str]:
+    return [match.group() for match in pattern.finditer(line.lower() if lowercase else line)]
+
+  return tokenize
 
 
 def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
   """The settings of the library among those of the experiment."""
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
+  for prefix, settings, allowed in (
+    ('', config, names | {'data', 'show'}),
+    ('data.', config.data, {'path', 'lowercase', 'word_pattern'}),
+  ):
+    for name in settings:
+      if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, 1)
+        hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
+        raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
   return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
 
 
@@ -69,16 +88,18 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   settings = train_config(config)
   tokenize = tokenizer(config.data.word_pattern, config.data.lowercase)
   files = find_files(config.data.path)
-  print(f'text: {config.data.path} ({len(files)} file{"s" * (len(files) > 1)})')
+  print(f'text: {config.data.path} ({_plural(len(files), "file")})')
   print(
     f'model: {settings.architecture}, {settings.objective}, width {settings.dim}, '
-    f'window {settings.window}, {settings.epochs} epochs, {settings.optimizer} '
+    f'window {settings.window}, {_plural(settings.epochs, "epoch")}, {settings.optimizer} '
     f'from {settings.learning_rate:g}; on {jax.default_backend()}',
     flush=True,
   )
   result = jw2v.train(read_lines(files, tokenize), settings, workdir=workdir)
+  with atomic_write(workdir / 'config.json') as file:  # with where the text came from
+    file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
   print(
-    f'{result.history[-1]["words"]:,} words of {settings.epochs} epochs at '
+    f'{result.history[-1]["words"]:,} words in {_plural(settings.epochs, "epoch")} at '
     f'{result.words_per_second:,.0f} words/s; loss {result.history[-1]["loss"]:.3f}; '
     f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
   )
@@ -88,12 +109,21 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags as absl does; a setting that the config does not have is one line."""
+  """Parses flags as absl does; what is wrong with the config is told in one line."""
   try:
     return app.parse_flags_with_usage(argv)
-  except AttributeError as error:  # of the config, which is locked
-    message = getattr(error.args[0], 'args', error.args)[0]  # of the KeyError inside
-    raise SystemExit(f'error: the config has no setting {_one_line(message)}') from error
+  except AttributeError as error:
+    if isinstance(error.args[0], KeyError):  # the config is locked
+      message = f'the config has no setting {error.args[0].args[0]}'
+    else:
+      message = f'the config file cannot be used: {error}'
+    raise SystemExit(f'error: {_one_line(message)}') from error
+  except (SyntaxError, ImportError, NameError, TypeError) as error:
+    raise SystemExit(f'error: the config file cannot be used: {_one_line(error)}') from error
+
+
+def _plural(count: int, noun: str) -> str:
+  return f'{count} {noun}' + 's' * (count != 1)
 
 
 def _one_line(error: object) -> str:

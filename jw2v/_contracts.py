@@ -18,10 +18,11 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array | None]:
 
   Args:
     **arguments: by name `(value, axes)` or `(value, axes, kind)`. `axes` names the
-      axes, blank-separated (`'K D'`; `''` is a scalar, `'...'` any shape); in one
-      call a letter has one length, given by the first argument that has it. `kind`
-      is `float` (default), `int` or `bool`; or the name of an argument before it, to
-      whose dtype any real value is converted. A value of `None` is an option not taken.
+      axes, blank-separated (`'K D'`; `''` is a scalar, `'...'` any shape); in one call
+      a letter has one length, given by the first argument that has it. A leading `?`
+      marks an option: its value may be `None`, for not taken. `kind` is `float`
+      (default), `int` or `bool`; or the name of an argument before it, to whose dtype
+      any real value is converted.
 
   Returns:
     The values as arrays (or `None`), in order.
@@ -33,10 +34,10 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array | None]:
   lengths: dict[str, tuple[int, str]] = {}
   checked: dict[str, jax.Array | None] = {}
   for name, (value, axes_text, *kinds) in arguments.items():
-    if value is None:
+    if value is None and axes_text.startswith('?'):
       checked[name] = None
       continue
-    axes, kind = axes_text.split(), kinds[0] if kinds else float
+    axes, kind = axes_text.lstrip('?').split(), kinds[0] if kinds else float
     like = checked[kind] if kind in checked else None
     known = [f'{a} = {lengths[a][0]} from {lengths[a][1]!r}' for a in axes if a in lengths]
     contract = f'argument {name!r} must be {_KIND_NAMES.get(kind, "real")} [{", ".join(axes)}]'

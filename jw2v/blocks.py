@@ -93,7 +93,7 @@ def cbow_rows(
   """
   keep = windows.mask[..., None]  # [B, C, 1]
   count = jnp.sum(windows.mask, axis=1)  # [B]
-  present, scale = count > 0, 1 / jnp.maximum(count, 1)
+  present, scale = count > 0, (1 / jnp.maximum(count, 1)).astype(params.center.dtype)
   context = params.center[windows.context_ids]  # [B, C, D]
   mean = scale[:, None] * jnp.sum(context, axis=1, where=keep)  # [B, D]
   window_losses, grads = jax.vmap(losses.negative_sampling_value_and_grad)(

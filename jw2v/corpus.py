@@ -39,6 +39,8 @@ class EncodedCorpus:
 def find_files(paths: Path | Sequence[Path]) -> list[pathlib.Path]:
   """The files behind the paths; a folder stands for its files, sorted by name.
 
+  Files whose name starts with a dot are left out.
+
   Args:
     paths: a file or folder, or a sequence of them.
 
@@ -47,12 +49,15 @@ def find_files(paths: Path | Sequence[Path]) -> list[pathlib.Path]:
 
   Raises:
     FileNotFoundError: a path does not exist, or a folder has no file in it.
+    ValueError: there is no path, or it is empty.
   """
   files = []
   for path in [paths] if isinstance(paths, Path) else paths:
+    if not str(path):
+      raise ValueError('the path of the text is empty: name a file or a folder')
     path = pathlib.Path(path)
     if path.is_dir():
-      found = sorted(p for p in path.iterdir() if p.is_file())
+      found = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != '.')
       if not found:
         raise FileNotFoundError(f'{path}: there is no file in this folder')
       files += found
@@ -60,6 +65,8 @@ def find_files(paths: Path | Sequence[Path]) -> list[pathlib.Path]:
       files.append(path)
     else:
       raise FileNotFoundError(f'{path}: no such file or folder')
+  if not files:
+    raise ValueError('there is no path of a text: name a file or a folder')
   return files
 
 
@@ -126,8 +133,9 @@ def encode(corpus: Corpus, *, min_count: int, max_vocab_size: int | None = None)
   found: dict[str, int] = collections.defaultdict(itertools.count().__next__)
   tokens, ends = array.array('i'), array.array('q')
   for line in corpus:
-    if isinstance(line, (str, bytes)):
-      raise TypeError(f'{name}: a line must be a list of words, got the text {line[:40]!r}')
+    if isinstance(line, (str, bytes)) or not isinstance(line, Iterable):
+      shown = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else repr(line)
+      raise TypeError(f'{name}: a line must be a list of words, got {shown}')
     tokens.extend(map(found.__getitem__, line))
     ends.append(len(tokens))
   if not tokens:
@@ -156,6 +164,8 @@ def _as_lines(corpus: Corpus) -> tuple[Iterable[Sequence[str]], str]:
     return read_lines(corpus), str(corpus)
   if isinstance(corpus, Sequence) and corpus and all(isinstance(x, Path) for x in corpus):
     return read_lines(corpus), _name(corpus)
+  if not isinstance(corpus, Iterable):
+    raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
   return corpus, 'the corpus'
 
 

@@ -161,17 +161,21 @@ def cross_entropy_gradient(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
   return jnp.sum(labels) * jax.nn.softmax(logits) - labels
 
 
-def _scaled_norm(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """`(x / s, |x / s|, s)` with s = max|x|, so that no square over- or underflows.
+def _scaled_norm(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Whether x is 0, `x / s`, `|x / s|` and `1 / s`, with s = max|x|.
 
-  s counts as a constant for autodiff: x / |x| does not depend on it. For the zero
-  vector s and the norm are given as 1, which keeps every derivative finite.
+  So no square over- or underflows. s counts as a constant for autodiff: x / |x| does not
+  depend on it. For the zero vector s and the norm are given as 1, which keeps every
+  derivative finite. XLA divides by multiplying with a reciprocal, and that of the largest
+  floats is flushed to 0: hence the detour over an eighth of them.
   """
   largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
-  scale = jnp.where(largest > 0, largest, 1)
-  scaled = x / scale
-  squared = jnp.sum(scaled * scaled)
-  return scaled, jnp.sqrt(jnp.where(largest > 0, squared, 1)), scale
+  is_zero = largest == 0
+  shrink = jnp.where(largest > 1, 0.125, 1).astype(x.dtype)
+  scale = jnp.where(is_zero, 1, largest * shrink)
+  scaled = x * shrink / scale
+  norm = jnp.sqrt(jnp.where(is_zero, 1, jnp.sum(scaled * scaled)))
+  return is_zero, scaled, norm, shrink / scale
 
 
 def l2_normalize(x: ArrayLike) -> jax.Array:
@@ -192,8 +196,8 @@ def l2_normalize(x: ArrayLike) -> jax.Array:
     Derivations D38, D39.
   """
   (x,) = check(x=(x, 'D'))
-  scaled, norm, _ = _scaled_norm(x)
-  return jnp.where(jnp.any(x != 0), scaled / norm, jnp.zeros_like(x))
+  is_zero, scaled, norm, _ = _scaled_norm(x)
+  return jnp.where(is_zero, 0, scaled / norm)
 
 
 def l2_normalize_jacobian(x: ArrayLike) -> jax.Array:
@@ -215,7 +219,7 @@ def l2_normalize_jacobian(x: ArrayLike) -> jax.Array:
     Derivation D39.
   """
   (x,) = check(x=(x, 'D'))
-  scaled, norm, scale = _scaled_norm(x)
+  is_zero, scaled, norm, inverse_scale = _scaled_norm(x)
   unit = scaled / norm
-  jacobian = (jnp.eye(x.size, dtype=x.dtype) - jnp.outer(unit, unit)) / norm / scale
-  return jnp.where(jnp.any(x != 0), jacobian, jnp.zeros_like(jacobian))
+  projection = jnp.eye(x.size, dtype=x.dtype) - jnp.outer(unit, unit)
+  return jnp.where(is_zero, 0, projection / norm * inverse_scale)

@@ -8,7 +8,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -22,6 +22,8 @@ FORMATS = ('word2vec',)
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """Opens a file that appears under its name when written whole, or not at all."""
   path = pathlib.Path(path)
+  if not path.parent.is_dir():
+    raise FileNotFoundError(f'{path}: there is no folder {path.parent}')
   handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
   try:
     with os.fdopen(handle, 'wb') as file:
@@ -47,13 +49,16 @@ def save_vectors(kv: KeyedVectors, path: str | os.PathLike, format: str | None =
     format: one of `FORMATS`; 'word2vec' if not given.
 
   Raises:
-    ValueError: an unknown format, or a word that it cannot hold (with a space or line
-      feed in it, or empty).
+    FileNotFoundError: the folder does not exist.
+    ValueError: an unknown format, a word that it cannot hold, or a vector with NaN or
+      infinity in it.
   """
   _check_format(format)
-  wrong = next((w for w in kv.index_to_key if not w or ' ' in w or '\n' in w), None)
-  if wrong is not None:
-    raise ValueError(f'{path}: word2vec files cannot hold the word {wrong!r}')
+  check_words(kv.index_to_key)
+  unsound = np.flatnonzero(~np.isfinite(kv.vectors).all(axis=1))
+  if unsound.size:
+    word = kv.index_to_key[unsound[0]]
+    raise ValueError(f'{path}: the vector of {word!r} (row {unsound[0]}) is not finite')
   row_format = '%s' + ' %.9g' * kv.vector_size + '\n'
   with atomic_write(path) as file:
     file.write(f'{len(kv)} {kv.vector_size}\n'.encode())
@@ -84,8 +89,12 @@ def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVec
     words, rows = [], []
     for number, line in enumerate(file, start=2):
       word, *numbers = line.rstrip(b'\r\n ').split(b' ')
+      if not word:
+        raise ValueError(f'{path}: row {number} has no word')
       if len(numbers) != width:
         raise ValueError(f'{path}: row {number} has {len(numbers)} numbers, not {width}')
+      if b'_' in line and any(b'_' in x for x in numbers):  # float() takes 1_0 for 10
+        raise ValueError(f'{path}: row {number} has an underscore in a number')
       try:
         words.append(word.decode())
         with np.errstate(over='ignore'):  # to infinity, which is refused below
@@ -101,6 +110,17 @@ def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVec
     return KeyedVectors(words, np.array(rows, np.float32).reshape(count, width))
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
+
+
+def check_words(words: Iterable[str]) -> None:
+  """Raises a `ValueError` for a word that the format cannot hold.
+
+  That is an empty word, one with a space or line feed in it, or one that is no valid
+  Unicode.
+  """
+  for word in words:
+    if not word or ' ' in word or '\n' in word or any('\ud800' <= c <= '\udfff' for c in word):
+      raise ValueError(f'a word2vec file cannot hold the word {word!r}')
 
 
 def _check_format(format: str | None) -> None:

@@ -127,15 +127,17 @@ def naive_softmax_value_and_grad(
 # --- Negative sampling, and NCE, which is the same on corrected scores ---
 
 
-def _sampled_scores(center, outside, negatives, weights=None, log_expected=(None, None)):
+def _sampled_scores(center, outside, negatives, weights=None, log_expected=None):
   """The vectors, the weights and the scores, less log_expected = (outside, negatives)."""
+  option = '?' if log_expected is None else ''
+  log_outside, log_negatives = log_expected or (None, None)
   center, outside, negatives, weights, log_outside, log_negatives = check(
     center=(center, 'D'),
     outside=(outside, 'D'),
     negatives=(negatives, 'K D'),
-    weights=(weights, 'K', 'negatives'),  # an option does not promote the loss
-    log_expected_outside=(log_expected[0], '', 'negatives'),
-    log_expected_negatives=(log_expected[1], 'K', 'negatives'),
+    weights=(weights, '?K', 'negatives'),  # an option does not promote the loss
+    log_expected_outside=(log_outside, option, 'negatives'),
+    log_expected_negatives=(log_negatives, f'{option}K', 'negatives'),
   )
   positive, negative = outside @ center, negatives @ center  # [], [K]
   if log_outside is not None:
@@ -174,7 +176,7 @@ def negative_sampling_loss(
     center: `[D]` input vector :math:`v`.
     outside: `[D]` output vector :math:`u_o` of the observed word.
     negatives: `[K, D]` output vectors :math:`u_k` of the noise words.
-    weights: `[K]` weights :math:`w_k`; all 1 if not given. 0 drops a negative (the C
+    weights: `[K]` weights :math:`w_k`; all 1 if not given. 0 drops a finite one (the C
       tool drops those equal to the outside word; here they count unless dropped).
 
   Returns:
@@ -363,12 +365,13 @@ def sampled_softmax_value_and_grad(
 
 def _signed_path(center, node_vectors, code, mask):
   """The path and its scores, signed: + where the code says 0, - where it says 1."""
-  is_bool = jnp.issubdtype(getattr(code, 'dtype', int), bool)
+  dtypes = [jnp.dtype(getattr(x, 'dtype', type(x))) for x in jax.tree.leaves(code)]
+  is_bool = all(dtype == jnp.bool_ for dtype in dtypes)  # of an array, or of a list's parts
   center, node_vectors, code, mask = check(
     center=(center, 'D'),
     node_vectors=(node_vectors, 'L D'),
     code=(code, 'L', bool if is_bool else int),
-    mask=(mask, 'L', bool),
+    mask=(mask, '?L', bool),
   )
   mask = jnp.ones_like(code, bool) if mask is None else mask
   node_vectors = jnp.where(mask[:, None], node_vectors, 0)  # padding may hold anything

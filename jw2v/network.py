@@ -7,7 +7,6 @@ check every delta by hand. One example at a time: batch with `jax.vmap`.
 Axes: Dx input width, H hidden width, Dy classes. Vectors are rows: `x @ w1 + b1`.
 """
 
-import operator
 from typing import NamedTuple
 
 import jax
@@ -35,7 +34,7 @@ class TwoLayerGrads(NamedTuple):
 
 
 def _forward(params, x, labels=None):
-  """Checked labels and x, and the activations z1 [H], h [H], z2 [Dy]."""
+  """The arguments, checked, and the activations z1 [H], h [H], z2 [Dy]."""
   w1, b1, w2, b2, x, labels = check(
     **{
       'params.w1': (params.w1, 'Dx H'),
@@ -43,7 +42,7 @@ def _forward(params, x, labels=None):
       'params.w2': (params.w2, 'H Dy'),
       'params.b2': (params.b2, 'Dy'),
       'x': (x, 'Dx'),
-      'labels': (labels, 'Dy'),
+      'labels': (labels, '?Dy'),
     }
   )
   z1 = x @ w1 + b1
@@ -147,6 +146,8 @@ def two_layer_num_params(input_dim: int, hidden_dim: int, output_dim: int) -> in
   """
   widths = {'input_dim': input_dim, 'hidden_dim': hidden_dim, 'output_dim': output_dim}
   for name, width in widths.items():
-    if operator.index(width) < 1:
+    if not hasattr(width, '__index__'):
+      raise TypeError(f'{name}={width!r}: must be an integer')
+    if width < 1:
       raise ValueError(f'{name}={width}: must be at least 1')
   return (input_dim + 1) * hidden_dim + (hidden_dim + 1) * output_dim

@@ -73,14 +73,14 @@ class Progress:
         f'step {self._step + diverged[0] + 1}: the loss is {losses[diverged[0]]} at learning '
         f'rate {learning_rate:.4g}; the run diverged, and a lower learning_rate may hold it'
       )
-    self._step += len(losses)
+    self._step += int(np.count_nonzero(predictions))
     self._loss += float(losses.sum(dtype=np.float64))
     self._predictions += int(predictions.sum(dtype=np.int64))
     if self._bar is not None:
       self._bar.update(words - self.words)
     self.words = words
     due = words - self._recorded_words >= self._num_words / _RECORDS_PER_EPOCH
-    if due or words == self.total_words:
+    if self._predictions and (due or words == self.total_words):
       self._record(learning_rate)
 
   def _record(self, learning_rate):
@@ -90,7 +90,7 @@ class Progress:
       'epoch': self.words / self._num_words,
       'words': self.words,
       'words_per_second': words / seconds,
-      'loss': self._loss / max(self._predictions, 1),
+      'loss': self._loss / self._predictions,
       'learning_rate': learning_rate,
     }
     self.history.append(record)
@@ -109,14 +109,19 @@ class Progress:
       self._bar.close()
 
 
-def _progress_bar(total_words):
+def import_tqdm():
+  """The module of the progress bar; an `ImportError` that says how to get it."""
   try:
     import tqdm
   except ImportError as error:
     raise ImportError(
       "the progress bar needs tqdm: pip install 'jw2v[text]', or train(..., progress=False)"
     ) from error
+  return tqdm
+
+
+def _progress_bar(total_words):
   every = 0.2 if sys.stderr.isatty() else 20  # seconds: few lines in a log file
-  return tqdm.tqdm(
+  return import_tqdm().tqdm(
     total=total_words, unit=' words', unit_scale=True, mininterval=every, desc='training'
   )

@@ -4,6 +4,7 @@ What belongs here: everything that writes into a table. A step touches a few tho
 of a table's V rows; a dense [V, D] gradient would cost more than the step itself.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -49,8 +50,8 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
 class RowwiseTransformation(NamedTuple):
   """`rowwise(tx)`: `init(table) -> state`, `update(gradients, state, table)`."""
 
-  init: callable
-  update: callable
+  init: Callable[[jax.Array], optax.OptState]
+  update: Callable[[RowGradients, optax.OptState, jax.Array], tuple[jax.Array, optax.OptState]]
 
 
 def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
@@ -63,10 +64,12 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   For SGD and Adagrad the result is that of the dense transformation. Where a dense
   optimizer also moves rows whose gradient is zero, the row-wise one is lazy: the
   moments of Adam and RMSProp and the velocity of momentum do not decay, and their rows
-  do not move, in steps that do not touch them.
+  do not move, in steps that do not touch them. The same goes for weight decay.
 
   Args:
-    tx: an optax transformation that treats each element by itself (no global norm).
+    tx: an optax transformation that treats each element by itself. Others, such as
+      clipping by a global norm or Adafactor, would see the touched rows for the table
+      and give wrong results, which cannot be detected here.
 
   Returns:
     `init(table)`, the state; and `update(gradients, state, table) -> (table, state)`
@@ -87,7 +90,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
     updates, row_state = tx.update(values, row_state, rows_of(table))
-    table = table.at[ids].add(updates, mode='drop')
+    table = table.at[ids].add(updates.astype(table.dtype), mode='drop')
     state = jax.tree.map(
       lambda old, new: old.at[ids].set(new, mode='drop') if is_table(old) else new,
       state,

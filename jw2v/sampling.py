@@ -193,6 +193,9 @@ def call_batches(
 ) -> Iterator[CallBatch]:
   """All windows of a run in the order of the text, cut into calls of one shape.
 
+  The text is sampled in chunks of 65,536 words, and a window does not cross from one
+  chunk to the next, as if a line ended there.
+
   Args:
     ids: `[N]` the corpus.
     line_ends: `[lines]` where its lines end.
@@ -205,10 +208,12 @@ def call_batches(
     size: B, the windows of a step.
 
   Yields:
-    Batches; the last one is filled up with windows that are masked entirely.
+    Batches; the last one is filled up with windows that are masked entirely. None at
+    all if no word is kept.
   """
   lines = np.searchsorted(line_ends, np.arange(len(ids)), side='right')
   waiting: list[np.ndarray] = []  # center, context, mask, words: columns of windows not yet cut
+  ready: CallBatch | None = None  # kept back, for the last one counts the words after it
   for epoch in range(epochs):
     for chunk, start in enumerate(range(0, len(ids), _CHUNK_TOKENS)):
       part = slice(start, start + _CHUNK_TOKENS)
@@ -220,13 +225,19 @@ def call_batches(
       if waiting:
         columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
       while len(columns[0]) >= steps * size:
-        yield _call_batch([c[: steps * size] for c in columns], steps, size)
+        if ready is not None:
+          yield ready
+        ready = _call_batch([c[: steps * size] for c in columns], steps, size)
         columns = [c[steps * size :] for c in columns]
       waiting = columns
-  last = _call_batch(waiting, steps, size)
-  words = np.where(last.words == 0, epochs * len(ids), last.words)
-  words[-1] = epochs * len(ids)  # those dropped after the last window are read as well
-  yield last._replace(words=words)
+  if len(waiting[0]):
+    if ready is not None:
+      yield ready
+    ready = _call_batch(waiting, steps, size)
+  if ready is not None:
+    words = np.where(ready.words == 0, epochs * len(ids), ready.words)
+    words[-1] = epochs * len(ids)  # those dropped after the last window are read as well
+    yield ready._replace(words=words)
 
 
 def _call_batch(columns, steps, size):

@@ -19,8 +19,8 @@ import optax
 
 from jw2v import blocks, sampling
 from jw2v.corpus import Corpus, EncodedCorpus, encode
-from jw2v.formats import atomic_write, save_vectors
-from jw2v.progress import Progress
+from jw2v.formats import atomic_write, check_words, save_vectors
+from jw2v.progress import Progress, import_tqdm
 from jw2v.rowwise import rowwise
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
@@ -82,15 +82,16 @@ class TrainConfig:
 
   def __post_init__(self):
     choices = {
-      'architecture': {architecture for architecture, _ in OBJECTIVES},
-      'objective': {objective for _, objective in OBJECTIVES},
-      'optimizer': OPTIMIZERS,
-      'dynamic_window': (False, True),
+      'architecture': sorted({architecture for architecture, _ in OBJECTIVES}),
+      'objective': sorted({objective for _, objective in OBJECTIVES}),
+      'optimizer': sorted(OPTIMIZERS),
+      'dynamic_window': [False, True],
     }
     for name, allowed in choices.items():
-      if getattr(self, name) not in allowed:
-        options = ', '.join(map(repr, sorted(allowed)))
-        raise ValueError(f'{name}={getattr(self, name)!r}: allowed are {options}')
+      value = getattr(self, name)
+      if value not in allowed or isinstance(value, (bool, np.bool_)) != (name == 'dynamic_window'):
+        options = ', '.join(map(repr, allowed))
+        raise ValueError(f'{name}={value!r}: allowed are {options}')
     for name in (
       'dim', 'window', 'negatives', 'min_count', 'epochs', 'batch_size', 'steps_per_call'
     ):  # fmt: skip
@@ -102,6 +103,10 @@ class TrainConfig:
     _check_number('sample', self.sample, float, 0, 1)
     _check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
     _check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
+    for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
+      value = getattr(self, field.name)
+      if isinstance(value, np.generic):
+        object.__setattr__(self, field.name, value.item())
 
 
 def _check_number(name, value, kind, low, high=None):
@@ -153,13 +158,15 @@ def init_params(key: jax.Array, num_words: int, dim: int) -> Word2VecParams:
   Returns:
     Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32.
   """
-  center = jax.random.uniform(key, (num_words, dim), minval=-0.5, maxval=0.5) / dim
-  return Word2VecParams(center, jnp.zeros((num_words, dim)))
+  shape = (num_words, dim)
+  center = jax.random.uniform(key, shape, jnp.float32, minval=-0.5, maxval=0.5) / dim
+  return Word2VecParams(center, jnp.zeros(shape, jnp.float32))
 
 
 def make_optimizer(name: str) -> optax.GradientTransformation:
   """An optimizer of `OPTIMIZERS` whose learning rate is a part of its state."""
-  return optax.inject_hyperparams(OPTIMIZERS[name])(learning_rate=0.0)
+  inject = optax.inject_hyperparams(OPTIMIZERS[name], hyperparam_dtype=jnp.float32)
+  return inject(learning_rate=0.0)
 
 
 def make_run_steps(config: TrainConfig) -> Callable:
@@ -226,13 +233,22 @@ def train(
     FileNotFoundError: a path does not exist.
     NotADirectoryError: `workdir` is a file, or in one.
     PermissionError: `workdir` cannot be written to.
-    ValueError: the corpus holds nothing to learn from, or is not UTF-8.
+    TypeError: the corpus or the config is of the wrong kind.
+    ValueError: the corpus holds nothing to learn from, is not UTF-8, or has words that
+      `vectors.txt` cannot hold.
     FloatingPointError: the loss is no longer finite; the message has the step.
     ImportError: the progress bar without the extra `text`.
   """
+  if not isinstance(config, TrainConfig):
+    raise TypeError(f'config={config!r}: must be a TrainConfig')
+  # What would stop the run at its end is found before it starts.
+  if progress:
+    import_tqdm()
   if workdir is not None:
-    _check_workdir(pathlib.Path(workdir))  # now, not when hours of training are done
+    _check_workdir(pathlib.Path(workdir))
   encoded = encode(corpus, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
+  if workdir is not None:
+    check_words(encoded.vocabulary.words)
   monitor = Progress(len(encoded.ids), config.epochs, show=progress, callbacks=callbacks)
   try:
     params = _run(encoded, config, monitor)
@@ -280,7 +296,10 @@ def _run(encoded: EncodedCorpus, config: TrainConfig, monitor: Progress) -> Word
     if pending is not None:
       monitor.add(*pending)
     pending = (int(batch.words[-1]), float(rates[-1]), *results)
-  monitor.add(*pending)
+  if pending is not None:
+    monitor.add(*pending)
+  if not monitor.history:
+    raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   if not all(np.isfinite(table).all() for table in state.params):  # the last step is in no loss
     raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
   return state.params
@@ -296,9 +315,12 @@ def _check_workdir(workdir: pathlib.Path) -> None:
 
 
 def _write_workdir(workdir: pathlib.Path, config: TrainConfig, result: TrainResult) -> None:
+  texts = {
+    'config.json': json.dumps(dataclasses.asdict(config), indent=2) + '\n',
+    'metrics.jsonl': ''.join(json.dumps(record) + '\n' for record in result.history),
+  }
   workdir.mkdir(parents=True, exist_ok=True)
   save_vectors(result.vectors, workdir / 'vectors.txt')
-  with atomic_write(workdir / 'config.json') as file:
-    file.write((json.dumps(dataclasses.asdict(config), indent=2) + '\n').encode())
-  with atomic_write(workdir / 'metrics.jsonl') as file:
-    file.write(''.join(json.dumps(record) + '\n' for record in result.history).encode())
+  for name, text in texts.items():
+    with atomic_write(workdir / name) as file:
+      file.write(text.encode())

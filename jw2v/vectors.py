@@ -63,6 +63,11 @@ class KeyedVectors:
     except KeyError:
       raise KeyError(f'the word {word!r} is not among the {len(self)} words') from None
 
+  def _vector(self, vector) -> np.ndarray:
+    if np.shape(vector) != (self.vector_size,):
+      raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
+    return np.asarray(vector, np.float32)
+
   def _unit_vectors(self) -> np.ndarray:
     """The vectors with length 1, zeros for zero vectors; made once."""
     if self._unit is None:
@@ -81,20 +86,21 @@ class KeyedVectors:
     topn: int = 10,
     restrict_vocab: int | None = None,
   ) -> list[tuple[str, float]]:
-    """The words nearest to the mean of some unit vectors, by cosine.
+    """The words nearest to the mean of some vectors, by cosine.
 
     Args:
-      positive: a word or vector, or several, that count for.
+      positive: a word or vector, or several, that count for. Words count with their
+        unit vectors, vectors `[D]` as they are.
       negative: those that count against: `most_similar(['king', 'woman'], ['man'])`.
       topn: how many words.
-      restrict_vocab: only so many of the first words are candidates; None for all.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
 
     Returns:
       `(word, cosine)` pairs, the nearest first, without the words asked about.
 
     Raises:
       KeyError: an unknown word.
-      ValueError: neither positive nor negative is given.
+      ValueError: neither positive nor negative is given, or a vector is not `[D]`.
     """
     terms = [(x, 1.0) for x in _as_list(positive)] + [(x, -1.0) for x in _as_list(negative)]
     if not terms:
@@ -105,8 +111,8 @@ class KeyedVectors:
         asked.add(self._row(term))
         target += sign * unit[self._row(term)]
       else:
-        target += sign * _normalized(np.asarray(term, np.float32)[None])[0]
-    cosines = unit[:restrict_vocab] @ _normalized(target[None])[0]
+        target += sign * self._vector(term)
+    cosines = unit[: restrict_vocab or None] @ _normalized(target[None])[0]
     cosines[[row for row in asked if row < len(cosines)]] = -np.inf
     count = min(topn, len(cosines) - sum(row < len(cosines) for row in asked))
     if count <= 0:

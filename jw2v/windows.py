@@ -37,9 +37,9 @@ def _check_window(params, id_name, id_, ids_name, ids, negative_ids, negative_we
       'params.outside': (params.outside, 'V D'),
       id_name: (id_, '', int),
       ids_name: (ids, 'C', int),
-      'mask': (mask, 'C', bool),
-      'negative_ids': (negative_ids, slots, int),
-      'negative_weights': (negative_weights, slots, 'params.center'),
+      'mask': (mask, '?C', bool),
+      'negative_ids': (negative_ids, f'?{slots}', int),
+      'negative_weights': (negative_weights, f'?{slots}', 'params.center'),
     }
   )
   mask = jnp.ones_like(ids, bool) if mask is None else mask
@@ -69,6 +69,8 @@ def _check_skip_gram(params, center_id, outside_ids, negative_ids, negative_weig
   negative_mask = None
   if negative_ids is not None:
     negative_mask = jnp.broadcast_to(mask[:, None], negative_ids.shape)
+  if negative_weights is not None:
+    negative_weights = jnp.where(negative_mask, negative_weights, 0)
   return params, center_id, outside_ids, negative_ids, negative_weights, mask, negative_mask
 
 
@@ -158,7 +160,7 @@ def skip_gram_value_and_grad(
   if negative_ids is None:
     ids, present = jnp.where(mask, outside_ids, 0), mask.astype(center.dtype)
     scores = params.outside @ center  # [V]
-    loss = jnp.sum(present) * jax.nn.logsumexp(scores) - jnp.sum(scores[ids], where=mask)
+    loss = jnp.sum(jax.nn.logsumexp(scores) - scores[ids], where=mask)
     delta = (jnp.sum(present) * jax.nn.softmax(scores)).at[ids].add(-present)  # [V]
     d_center, d_outside = delta @ params.outside, jnp.outer(delta, center)
   else:

@@ -7,15 +7,17 @@ import pytest
 def pytest_generate_tests(metafunc):
   """A test with the argument `case` runs for each entry of its class's `CASES`.
 
-  One with `argument` runs for each of `ARGUMENTS`, as (name, path, case function).
+  One with `argument` runs for each of `ARGUMENTS`, as (name, path, case function); one
+  with `shaped_argument` leaves out those of `GIVES_SHAPE`.
   """
   if 'case' in metafunc.fixturenames:
     cases = metafunc.cls.CASES
     metafunc.parametrize('case', list(cases.values()), ids=list(cases))
-  if 'argument' in metafunc.fixturenames:
-    arguments = metafunc.cls.ARGUMENTS
+  for fixture in {'argument', 'shaped_argument'} & set(metafunc.fixturenames):
+    left_out = metafunc.cls.GIVES_SHAPE if fixture == 'shaped_argument' else ()
+    arguments = {n: a for n, a in metafunc.cls.ARGUMENTS.items() if n not in left_out}
     values = [(name, path, metafunc.cls.CASES[c]) for name, (path, c) in arguments.items()]
-    metafunc.parametrize('argument', values, ids=list(arguments))
+    metafunc.parametrize(fixture, values, ids=list(arguments))
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# file -> (what stands there, what it becomes), each found exactly once in the file
+# file::tests (a choice for pytest -k, all of test_FILE.py without it) -> what stands there,
+# found exactly once in the file, and what it becomes
 MUTATIONS = {
   'derivatives': [
     ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.diag(y) + jnp.outer(y, y)'),
@@ -40,14 +41,14 @@ MUTATIONS = {
      'labels - jnp.sum(labels) * jax.nn.softmax(logits)'),
     ('jnp.sum(labels) * jax.nn.softmax(logits) - labels',
      'jnp.sum(labels) * jax.nn.softmax(logits) + labels'),
-    ('- jnp.outer(unit, unit)) / norm', '+ jnp.outer(unit, unit)) / norm'),
-    ('- jnp.outer(unit, unit)) / norm', '- jnp.outer(unit, unit)) * norm'),
-    ('- jnp.outer(unit, unit)) / norm / scale', '- jnp.outer(unit, unit)) / norm'),
-    ('jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))', 'jnp.ones(())'),
-    ('jnp.where(jnp.any(x != 0), scaled / norm, jnp.zeros_like(x))', 'scaled / norm'),
+    ('- jnp.outer(unit, unit)', '+ jnp.outer(unit, unit)'),
+    ('projection / norm * inverse_scale', 'projection * norm * inverse_scale'),
+    ('projection / norm * inverse_scale', 'projection / norm'),
+    ('jnp.where(largest > 1, 0.125, 1)', 'jnp.where(largest > 1, 1, 1)'),
+    ('jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))', 'jnp.where(jnp.any(x != 0), 1, 0)'),
+    ('jnp.where(is_zero, 0, scaled / norm)', 'scaled / norm'),
   ],
-  'losses': [
-    # naive softmax
+  'losses::NaiveSoftmax': [
     ('jax.nn.softmax(scores).at[outside_id].add(-1)',
      'jax.nn.softmax(scores).at[outside_id].add(1)'),
     ('jax.nn.softmax(scores).at[outside_id].add(-1)',
@@ -55,7 +56,8 @@ MUTATIONS = {
     ('jax.nn.softmax(scores).at[outside_id].add(-1)', 'jax.nn.softmax(scores)'),
     ('center=delta @ outside_vectors, outside', 'center=-delta @ outside_vectors, outside'),
     ('outside_vectors=jnp.outer(delta, center)', 'outside_vectors=jnp.outer(-delta, center)'),
-    # negative sampling and NCE
+  ],
+  'losses::NegativeSampling or Nce': [
     ('d_positive = -jax.nn.sigmoid(-positive)', 'd_positive = jax.nn.sigmoid(-positive)'),
     ('d_positive = -jax.nn.sigmoid(-positive)', 'd_positive = -jax.nn.sigmoid(positive)'),
     ('d_negative = jax.nn.sigmoid(negative)', 'd_negative = jax.nn.sigmoid(-negative)'),
@@ -72,12 +74,14 @@ MUTATIONS = {
     ('positive - log_outside, negative - log_negatives',
      'positive - log_outside, negative + log_negatives'),
     ('positive - log_outside, negative - log_negatives', 'positive, negative'),
-    # sampled softmax
+  ],
+  'losses::SampledSoftmax': [
     ('jax.nn.softmax(logits).at[0].add(-1)', 'jax.nn.softmax(logits).at[0].set(-1)'),
     ('jax.nn.softmax(logits).at[0].add(-1)', 'jax.nn.softmax(logits).at[0].add(1)'),
     ('delta[0] * outside + delta[1:] @ negatives', 'delta[0] * outside - delta[1:] @ negatives'),
     ('negatives=jnp.outer(delta[1:], center)', 'negatives=jnp.outer(-delta[1:], center)'),
-    # hierarchical softmax
+  ],
+  'losses::HierarchicalSoftmax': [
     ('jnp.where(code, -1, 1)', 'jnp.where(code, 1, -1)'),
     ('-signs * jax.nn.sigmoid(-scores)', 'signs * jax.nn.sigmoid(-scores)'),
     ('-signs * jax.nn.sigmoid(-scores)', '-signs * jax.nn.sigmoid(scores)'),
@@ -91,6 +95,8 @@ MUTATIONS = {
      'jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].set(rows)'),
     ('rows = jnp.where(mask[..., None], rows, 0)', 'rows = rows + 0'),
     ('jnp.zeros_like(table).at[jnp.where(mask, ids, 0)]', 'jnp.zeros_like(table).at[ids]'),
+  ],
+  'windows::SkipGram': [
     ('delta = (jnp.sum(present) * jax.nn.softmax(scores))', 'delta = jax.nn.softmax(scores)'),
     ('.at[ids].add(-present)', '.at[ids].set(-present)'),
     ('.at[ids].add(-present)', '.at[ids].add(present)'),
@@ -100,6 +106,8 @@ MUTATIONS = {
     ('d_outside += _scatter_rows', 'd_outside -= _scatter_rows'),
     ('d_outside += _scatter_rows', 'd_outside = _scatter_rows'),
     ('.at[center_id].add(d_center)', '.at[center_id].add(-d_center)'),
+  ],
+  'windows::Cbow': [
     ('.at[target_id].add(grads.outside)', '.at[target_id].add(-grads.outside)'),
     ('d_outside.at[negative_ids].add(grads.negatives)',
      'd_outside.at[negative_ids].set(grads.negatives)'),
@@ -108,6 +116,29 @@ MUTATIONS = {
     ('jnp.maximum(jnp.sum(mask), 1)', 'mask.size'),
     ('jnp.where(present, loss, 0), Word2VecParams(', 'loss, Word2VecParams('),
     ('outside=jnp.where(present, d_outside, 0)', 'outside=d_outside'),
+  ],
+  'sampling': [
+    ('threshold[giver] -= 1 - threshold[short]', 'threshold[giver] -= threshold[short]'),
+    ('np.sqrt(ratio) + ratio', 'np.sqrt(ratio)'),
+    ('(lines[neighbors] == lines[:, None])', 'True'),
+    ('np.abs(offsets) <= radius[:, None]', 'np.abs(offsets) < radius[:, None]'),
+    ('counter=[0, 0, chunk, epoch]', 'counter=[0, 0, chunk, 0]'),
+    ('  if len(waiting[0]):', '  if True:'),
+    ('  words[-1] = epochs * len(ids)  #', '  #'),
+    ('epoch * len(ids) + start + positions + 1', 'start + positions + 1'),
+  ],
+  'training': [
+    ("(drawn != predicted)", "(drawn == drawn)"),
+    ("'learning_rate': learning_rate}", "'learning_rate': 0.1 * learning_rate}"),
+    ('jax.random.fold_in(call_key, number)', 'call_key'),
+    ('sampling.keep_probability(encoded.vocabulary.counts, config.sample)',
+     'sampling.keep_probability(encoded.vocabulary.counts, 0.0)'),
+  ],
+  'vectors': [
+    ('target += sign * self._vector(term)', 'target += sign * _normalized(self._vector(term))'),
+    ('cosines[[row for row in asked if row < len(cosines)]] = -np.inf', 'pass'),
+    ("(x, -1.0) for x in _as_list(negative)", "(x, 1.0) for x in _as_list(negative)"),
+    ('np.where(norms > 0, norms, 1)', 'norms'),
   ],
   'network': [
     ('* sigmoid_derivative(z1)', '* sigmoid_derivative(h)'),
@@ -141,6 +172,7 @@ MUTATIONS = {
 
 def caught(room: str, old: str, new: str) -> bool:
   """Whether the tests of a room fail with `new` in the place of `old`."""
+  room, _, choice = room.partition('::')
   with tempfile.TemporaryDirectory() as folder:
     copy = pathlib.Path(folder)
     for name in ('jw2v', 'tests'):
@@ -152,6 +184,7 @@ def caught(room: str, old: str, new: str) -> bool:
       raise ValueError(f'{room}.py: {old!r} is there {text.count(old)} times, not once')
     file.write_text(text.replace(old, new), encoding='utf-8')
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{room}.py']
+    command += ['-k', choice] if choice else []
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     if done.returncode not in (0, 1):
       raise RuntimeError(f'pytest could not run: {done.stdout}{done.stderr}')

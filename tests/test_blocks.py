@@ -1,5 +1,6 @@
 """The batched objectives equal the pure losses of each window, value and gradient."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +65,16 @@ class TestCbowRows:
     )(windows.center_ids, windows.context_ids, negatives, weights, windows.mask)
     assert_equals_the_sum(got, want)
     assert got.predictions == windows.mask.any(axis=1).sum()
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize('objective', [blocks.skip_gram_rows, blocks.cbow_rows])
+def test_keeps_the_dtype_of_the_tables(objective, dtype):
+  (params, windows, negatives), _ = example(0)
+  params = jax.tree.map(lambda table: table.astype(dtype), params)
+  shape = (B, C, K) if objective is blocks.skip_gram_rows else (B, K)
+  rows = objective(params, windows, negatives, jnp.ones(shape, dtype))
+  chex.assert_type([rows.loss, rows.center.values, rows.outside.values], dtype)
 
 
 @pytest.mark.parametrize('objective', [blocks.skip_gram_rows, blocks.cbow_rows])

@@ -56,6 +56,16 @@ class TestEncode:
 
 
 class TestBadInput:
+  def test_no_path(self):
+    for paths in ('', [], ['']):
+      with pytest.raises(ValueError, match='name a file or a folder'):
+        find_files(paths)
+
+  def test_hidden_files_are_no_text(self, tmp_path):
+    (tmp_path / '.hidden').write_bytes(b'\xff')
+    (tmp_path / 'text').write_text('a b')
+    assert [p.name for p in find_files(tmp_path)] == ['text']
+
   def test_missing_file_or_empty_folder(self, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nothing\.txt: no such file'):
       encode(tmp_path / 'nothing.txt', min_count=1)
@@ -85,5 +95,9 @@ class TestBadInput:
   def test_text_where_lists_of_words_are_needed(self):
     with pytest.raises(TypeError, match="a list of words, got the text 'a sentence'"):
       encode(iter(['a sentence']), min_count=1)
+    with pytest.raises(TypeError, match='a list of words, got 1'):
+      encode([1, 2], min_count=1)
+    with pytest.raises(TypeError, match='corpus=None: must be a path'):
+      encode(None, min_count=1)
     with pytest.raises(TypeError, match='words must be str, got 3'):
       encode([['a', 3]], min_count=1)

@@ -271,12 +271,14 @@ class TestL2Normalize:
       assert not np.any(f(x))
     assert np.isfinite(jax.hessian(jw2v.l2_normalize)(x)).all()
 
-  @pytest.mark.parametrize('size', [1e-30, 1e-10, 1e10, 1e30])
+  @pytest.mark.parametrize('size', [5e-38, 1e-30, 1e-10, 1e10, 1e30, 2e37, 8e37])
   def test_no_overflow_or_underflow_in_float32(self, size):
     x = jnp.asarray([3.0, -4.0], jnp.float32) * jnp.float32(size)
     assert_close(jw2v.l2_normalize(x), np.array([0.6, -0.8]), rtol=1e-6)
     assert np.isfinite(jw2v.l2_normalize_jacobian(x)).all()
     assert np.isfinite(jax.jacobian(jw2v.l2_normalize)(x)).all()
+    want = np.array([[0.64, 0.48], [0.48, 0.36]]) / (5 * size)
+    assert_close(jw2v.l2_normalize_jacobian(x), want, rtol=1e-5, atol=1.2e-38)  # flushed
 
   @given(st.floats(0.01, 100), st.booleans())
   @PROPERTY
@@ -306,7 +308,8 @@ class TestL2Normalize:
     assert jw2v.l2_normalize(x).dtype == jw2v.l2_normalize_jacobian(x).dtype == dtype
 
   def test_nan_is_not_hidden(self):
-    assert np.isnan(jw2v.l2_normalize(np.array([np.nan, 1.0]))).any()
+    x = np.array([np.nan, 3.0])
+    assert np.isnan(jw2v.l2_normalize(x)).all() and np.isnan(jw2v.l2_normalize_jacobian(x)).all()
 
   def test_a_batch_is_refused(self):
     for f in (jw2v.l2_normalize, jw2v.l2_normalize_jacobian):

@@ -58,7 +58,7 @@ class TestTrain:
     kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
     assert (len(kv), kv.vector_size) == (14, 8) and np.isfinite(kv.vectors).all()
     saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
-    assert saved['dim'] == 8 and saved['epochs'] == 2
+    assert saved['dim'] == 8 and saved['epochs'] == 2 and saved['data']['path'] == str(text)
 
   def test_help_says_how_to_use_it(self):
     done = run('train', '--help')
@@ -80,6 +80,12 @@ class TestTrain:
       (['--config.data.path=TEXT', '--config.dim=0'], 'dim=0: must be an integer of at least 1'),
       (['--config.data.path=TEXT', '--config.optimizer=lion'], "optimizer='lion': allowed are"),
       (['--config.data.path=TEXT', '--config.data.word_pattern=('], "word_pattern='('"),
+      (['--config.data.path=TEXT', '--config.data.word_pattern=x*'], 'matches the empty word'),
+      (
+        [*QUICK, '--config.data.path=TEXT', '--config.data.word_pattern=[a-z0-9]+ [a-z0-9]+'],
+        'hold the word',
+      ),
+      (['--config.data.path='], 'the path of the text is empty'),
       (['dim=200'], "'dim=200' is no flag"),
     ],
   )
@@ -100,6 +106,35 @@ class TestTrain:
     done = train(tmp_path / 'file', f'--config.data.path={text}', *QUICK)
     assert done.returncode != 0 and 'is a file: name a folder' in done.stderr
     assert (tmp_path / 'file').read_text() == 'mine'
+
+  @pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+      ('windw = 3', "config.windw: no such setting; did you mean 'window'?"),
+      ('data.pth = "x"', "config.data.pth: no such setting; did you mean 'path'?"),
+      ('= 3', 'the config file cannot be used: '),
+    ],
+  )
+  def test_config_file_with_a_mistake(self, tmp_path, content, message):
+    (tmp_path / 'mine.py').write_text(
+      'from configs import quickstart\n\n\ndef get_config():\n'
+      f'  config = quickstart.get_config()\n  config.{content}\n  return config\n'
+    )
+    done = run('train', f'--config={tmp_path / "mine.py"}', f'--workdir={tmp_path / "run"}')
+    assert done.returncode != 0 and message in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr and not (tmp_path / 'run').exists()
+
+  def test_groups_in_the_pattern_keep_the_whole_word(self, tmp_path, text):
+    done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK,
+                 '--config.data.word_pattern=(sea|land)(\\d)')  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'sea1' in jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+
+  def test_width_of_one(self, tmp_path, text):
+    done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, '--config.dim=1',
+                 '--config.show=("sea1",)')  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run' / 'words.png').exists()
 
   def test_missing_config_file(self, tmp_path):
     done = run('train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')

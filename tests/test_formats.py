@@ -18,7 +18,7 @@ class TestWord2vecText:
     np.testing.assert_array_equal(loaded.vectors, vectors)
     assert (tmp_path / 'v.txt').read_bytes().startswith(b'4 3\nthe 0.333333343 1')
 
-  @pytest.mark.parametrize('word', ['two words', 'line\nfeed', ''])
+  @pytest.mark.parametrize('word', ['two words', 'line\nfeed', '', 'half \ud800'])
   def test_word_that_the_format_cannot_hold(self, tmp_path, word):
     with pytest.raises(ValueError, match='cannot hold the word'):
       save_vectors(KeyedVectors([word], np.ones((1, 2))), tmp_path / 'v.txt')
@@ -36,6 +36,8 @@ class TestWord2vecText:
       (b'1 2\na 1 -inf\n', 'row 2 has a number that is not a finite float32'),
       (b'1 2\na 1 1e39\n', 'row 2 has a number that is not a finite float32'),
       (b'1 2\na 1 x\n', 'row 2: could not convert'),
+      (b'1 2\na 1_0 2\n', 'row 2 has an underscore in a number'),
+      (b'1 2\n 1 2\n', 'row 2 has no word'),
       (b'1 2\n\xff 1 2\n', 'row 2: .*utf-8'),
       (b'2 2\na 1 2\na 1 2\n', "'a' is there twice"),
       (b'1000000000000 1000000\na 1 2\n', 'row 2 has 2 numbers'),
@@ -46,6 +48,16 @@ class TestWord2vecText:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf'damaged\.txt: .*{reason}'):
       load_vectors(path)
+
+  @pytest.mark.parametrize('value', [np.nan, np.inf])
+  def test_vector_that_is_not_finite(self, tmp_path, value):
+    with pytest.raises(ValueError, match=r"the vector of 'b' \(row 1\) is not finite"):
+      save_vectors(KeyedVectors(['a', 'b'], [[1, 2], [3, value]]), tmp_path / 'v.txt')
+    assert not list(tmp_path.iterdir())
+
+  def test_folder_that_does_not_exist(self, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no/v\.txt: there is no folder'):
+      save_vectors(KeyedVectors(['a'], [[1]]), tmp_path / 'no' / 'v.txt')
 
   def test_unknown_format(self, tmp_path):
     for call in (lambda: load_vectors(tmp_path / 'v', 'elmo'),

@@ -41,7 +41,7 @@ class TestNaiveSoftmax(TwinProof):
     'outside_id': ((1,), 'outside word inner'),
     'outside_vectors': ((2,), 'outside word inner'),
   }
-  GIVES_SHAPE = ('center',)
+  GIVES_SHAPE = ('center', 'outside_id')
 
   @staticmethod
   def reference(center, outside_id, outside_vectors):
@@ -108,7 +108,7 @@ class TestNegativeSampling(TwinProof):
     'weights': (('weights',), 'weighted'),
   }
   GIVES_SHAPE = ('center',)
-  CONVERTED = ('weights',)
+  CONVERTED = OPTIONS = ('weights',)
 
   @staticmethod
   def reference(center, outside, negatives, *, weights=None):
@@ -239,8 +239,9 @@ class TestNce(TwinProof):
     'log_expected_outside': (('log_expected_outside',), 'plain'),
     'log_expected_negatives': (('log_expected_negatives',), 'plain'),
   }
-  GIVES_SHAPE = ('center',)
+  GIVES_SHAPE = ('center', 'log_expected_outside')
   CONVERTED = ('weights', 'log_expected_outside', 'log_expected_negatives')
+  OPTIONS = ('weights',)
 
   @staticmethod
   def reference(
@@ -285,7 +286,7 @@ class TestSampledSoftmax(TwinProof):
     'log_expected_outside': (('log_expected_outside',), 'plain'),
     'log_expected_negatives': (('log_expected_negatives',), 'plain'),
   }
-  GIVES_SHAPE = ('center',)
+  GIVES_SHAPE = ('center', 'log_expected_outside')
   CONVERTED = ('log_expected_outside', 'log_expected_negatives')
 
   @staticmethod
@@ -340,6 +341,7 @@ class TestHierarchicalSoftmax(TwinProof):
     'mask': (('mask',), 'masked'),
   }
   GIVES_SHAPE = ('center',)
+  OPTIONS = ('mask',)
 
   @staticmethod
   def reference(center, node_vectors, code, *, mask=None):
@@ -356,6 +358,12 @@ class TestHierarchicalSoftmax(TwinProof):
     v, nodes, code = path(np.random.default_rng(0))
     t = sigmoid(nodes @ v) - (1 - code)
     assert_close(self.twin(v, nodes, code)[1], (t @ nodes, np.outer(t, v)))
+
+  def test_code_as_a_list(self):
+    v, nodes, _ = path(np.random.default_rng(0))
+    want = self.loss(v, nodes, np.array([1, 0, 0, 1, 1]))
+    for code in ([1, 0, 0, 1, 1], [True, False, False, True, True]):
+      assert_close(self.loss(v, nodes, code), want)
 
   def test_leaves_of_a_tree_have_total_probability_one(self):
     """Three inner nodes and four leaves: 00, 01, 1-0, 1-1."""

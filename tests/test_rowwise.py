@@ -94,6 +94,11 @@ class TestRowwise:
     tx = optax.adam(0.1)
     assert_close(run(tx, [once, once], False), run(tx, [thrice, thrice], False))
 
+  def test_keeps_the_dtype_of_the_table(self):
+    optimizer, table = rowwise(optax.sgd(0.1)), jnp.ones((V, D), jnp.bfloat16)
+    rows = gradients(np.random.default_rng(0))
+    assert optimizer.update(rows, optimizer.init(table), table)[0].dtype == jnp.bfloat16
+
   @pytest.mark.parametrize('tx', [optax.adam(0.1), optax.adagrad(0.1), optax.sgd(0.1)])
   def test_padding_touches_nothing(self, tx):
     first = gradients(np.random.default_rng(0), V)

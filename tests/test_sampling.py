@@ -152,6 +152,16 @@ class TestCallBatches:
       words = np.concatenate([b.words for b in batches])
       assert (np.diff(words) >= 0).all() and words[0] > 0 and words[-1] == 100
 
+  @pytest.mark.parametrize('n', [47, 48, 49, 95, 96, 97])
+  def test_no_call_of_padding_alone(self, n):
+    """Around a multiple of the 12 windows of a call, the last one counts what is left."""
+    _, batches = self._batches(epochs=1, n=n)
+    assert len(batches) == -(-n // 12)
+    assert batches[-1].windows.mask.any() and batches[-1].words[-1] == n
+
+  def test_no_word_kept_is_no_call(self):
+    assert self._batches(sample_keep=0.0)[1] == []
+
   def test_chunks_do_not_lose_a_window(self, monkeypatch):
     monkeypatch.setattr(sampling, '_CHUNK_TOKENS', 8)
     ids, batches = self._batches()

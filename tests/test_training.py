@@ -1,9 +1,11 @@
 """train(): it learns, repeats itself to the bit, and refuses what it cannot use."""
 
+import itertools
 import json
 import math
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ class TestLearns:
   )
   def test_loss_falls_and_topics_separate(self, architecture, optimizer, rate):
     result = fit(architecture=architecture, optimizer=optimizer, learning_rate=rate, epochs=40)
-    assert result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
+    assert 0 < result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
     within = result.vectors.similarity('sea1', 'sea2')
     assert within > result.vectors.similarity('sea1', 'land2') + 0.3
 
@@ -43,6 +45,16 @@ class TestLearns:
     draws = 5 * (1 - np.square(result.vocabulary.counts**0.75 / (
       result.vocabulary.counts**0.75).sum()).sum())  # fmt: skip
     assert math.isclose(result.history[0]['loss'], (1 + draws) * math.log(2), rel_tol=0.02)
+
+  @pytest.mark.parametrize('lines', [31, 32, 33])
+  def test_every_record_has_a_loss(self, lines):
+    """Around 32 lines of 8 words, which fill the calls of 64 windows to the last one."""
+    history = fit(two_topics(lines), epochs=2).history
+    assert all(2 < record['loss'] < 4.2 for record in history)
+    for column in ('words', 'step', 'epoch'):
+      assert all(a[column] < b[column] for a, b in itertools.pairwise(history))
+    assert history[-1]['words'] == 2 * lines * 8
+    assert history[-1]['step'] == -(-2 * lines * 8 // TINY['batch_size'])
 
   def test_history_and_result(self):
     result = fit()
@@ -68,6 +80,21 @@ class TestLearns:
     monkeypatch.setattr(training, 'make_run_steps', lambda c: made.append(make(c)) or made[-1])
     fit(epochs=7, sample=1e-2)
     assert [run._cache_size() for run in made] == [1]
+
+
+class TestDtypes:
+  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
+  @pytest.mark.parametrize('optimizer', ['adagrad', 'sgd', 'adam', 'rmsprop'])
+  def test_tables_are_float32_where_float64_is_enabled(self, architecture, optimizer):
+    with jax.enable_x64(True):
+      params = fit(architecture=architecture, optimizer=optimizer, learning_rate=0.01).params
+    assert params.center.dtype == params.outside.dtype == np.float32
+
+  def test_numpy_numbers_as_settings(self):
+    config = TrainConfig(dim=np.int64(8), sample=np.float32(0.5), dynamic_window=np.bool_(True))
+    assert [type(x) for x in (config.dim, config.sample, config.dynamic_window)] == [
+      int, float, bool
+    ]  # fmt: skip
 
 
 class TestDeterminism:
@@ -120,6 +147,12 @@ class TestWorkdir:
       train([['a', 'b']], TrainConfig(min_count=9), workdir=tmp_path / 'run', progress=False)
     assert not (tmp_path / 'run').exists()
 
+  def test_words_that_the_file_cannot_hold_are_found_before_training(self, tmp_path):
+    with pytest.raises(ValueError, match="cannot hold the word 'new york'"):
+      train([['new york', 'b']] * 9, TrainConfig(**TINY), workdir=tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
+    assert 'new york' in fit([['new york', 'b']] * 9).vectors  # without a file they are fine
+
   def test_a_file_in_its_place(self, tmp_path):
     (tmp_path / 'file').touch()
     for workdir in (tmp_path / 'file', tmp_path / 'file' / 'run'):
@@ -155,6 +188,14 @@ class TestErrors:
     with pytest.raises(FloatingPointError, match='the vectors are not finite'):
       fit([['a', 'b']])
 
+  def test_no_pair_is_left_by_subsampling(self):
+    with pytest.raises(ValueError, match='sample=1e-09 leaves no two words'):
+      fit([['a', 'b']] * 20, sample=1e-9)
+
+  def test_config_of_another_kind(self):
+    with pytest.raises(TypeError, match=r"config=.*'dim': 8.*: must be a TrainConfig"):
+      train(two_topics(), {'dim': 8})
+
   def test_progress_bar_without_tqdm(self, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tqdm', None)
     with pytest.raises(ImportError, match=r"pip install 'jw2v\[text\]'"):
@@ -171,6 +212,7 @@ class TestErrors:
       ('architecture', 'glove', "'cbow', 'skip_gram'"),
       ('objective', 'softmax', "'negative_sampling'"),
       ('optimizer', 'lion', "'adagrad', 'adam', 'rmsprop', 'sgd'"),
+      ('architecture', ['cbow'], "'cbow', 'skip_gram'"),
       ('dynamic_window', 'yes', 'False, True'),
       ('dim', 0, 'an integer of at least 1'),
       ('dim', 2.5, 'an integer of at least 1'),

@@ -55,9 +55,23 @@ class TestKeyedVectors:
     np.testing.assert_allclose(got[0][1], 1, rtol=1e-6)
     assert kv.most_similar(kv['b'], topn=1) == got
 
+  def test_words_count_with_unit_vectors_and_vectors_as_they_are(self):
+    """gensim's rule: (1, 0) + (0, 3) points to 72 degrees, the two unit vectors to 45."""
+    angles = np.deg2rad([0, 45, 72])
+    table = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    plane = KeyedVectors(['zero', 'half', 'steep'], 5 * table)
+    got = plane.most_similar(['zero', np.array([0.0, 3.0])], topn=1)
+    assert got[0][0] == 'steep' and got[0][1] > 0.999
+
+  def test_terms_that_are_neither_words_nor_vectors(self, kv):
+    for term in (3, np.ones(2), np.ones((3, 3)), ('a', 0.5)):
+      with pytest.raises(ValueError, match='is neither a word nor a vector'):
+        kv.most_similar([term])
+
   def test_restrict_vocab_and_topn(self, kv):
     assert {w for w, _ in kv.most_similar('d', restrict_vocab=2)} == {'a', 'b'}
     assert kv.most_similar('a', topn=0) == []
+    assert kv.most_similar('a', restrict_vocab=0) == kv.most_similar('a')
     assert len(kv.most_similar('a', topn=99)) == 4
 
   def test_unknown_word_is_named(self, kv):

@@ -68,8 +68,9 @@ class TestSkipGram(TwinProof):
     'negative_weights': (('negative_weights',), 'sampled weighted'),
     'mask': (('mask',), 'softmax masked'),
   }
-  GIVES_SHAPE = ('params.center', 'outside_ids', 'negative_ids')
+  GIVES_SHAPE = ('params.center', 'center_id', 'outside_ids', 'negative_ids')
   CONVERTED = ('negative_weights',)
+  OPTIONS = ('negative_ids', 'negative_weights', 'mask')
 
   @staticmethod
   def reference(params, center_id, outside_ids, *, negative_ids=None, negative_weights=None,
@@ -165,6 +166,15 @@ class TestSkipGram(TwinProof):
     ):
       assert all(not np.any(x) for x in jax.tree.leaves(result))
 
+  def test_weights_of_padding_may_be_anything(self):
+    rng = np.random.default_rng(0)
+    args, kwargs = skip_gram(rng, negative_ids=negatives(rng), mask=MASK)
+    weights = np.where(MASK[:, None], rng.uniform(size=(C, K)), 0)
+    want = self.twin(*args, **kwargs, negative_weights=weights)
+    weights[~MASK] = np.nan
+    assert_close(self.twin(*args, **kwargs, negative_weights=weights), want)
+    assert_close(jax.value_and_grad(self.loss)(*args, **kwargs, negative_weights=weights), want)
+
   def test_weights_without_negatives_are_refused(self):
     args, _ = skip_gram(np.random.default_rng(0))
     for function in (self.loss, self.twin):
@@ -203,8 +213,9 @@ class TestCbow(TwinProof):
     'negative_weights': (('negative_weights',), 'sampled weighted'),
     'mask': (('mask',), 'softmax masked'),
   }
-  GIVES_SHAPE = ('params.center', 'context_ids', 'negative_ids')
+  GIVES_SHAPE = ('params.center', 'target_id', 'context_ids', 'negative_ids')
   CONVERTED = ('negative_weights',)
+  OPTIONS = ('negative_ids', 'negative_weights', 'mask')
   COMBINE = 'mean'
 
   @staticmethod
@@ -298,3 +309,4 @@ class TestCbowSum(TestCbow):
     )
 
   test_mean_divides_by_the_unmasked_context = None  # the sum divides by nothing
+  test_any_window_matches_autodiff_of_its_unmasked_part = None  # draws both forms
