@@ -52,9 +52,8 @@ def _rows(table, ids, mask):
 
 
 def _scatter_rows(table, ids, rows, mask):
-  """A zero table with each row added at its id, masked ones dropped; repeats add up."""
-  rows = jnp.where(mask[..., None], rows, 0)
-  return jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].add(rows)
+  """A zero table with each row added at its id; repeats add up, padding adds zeros."""
+  return jnp.zeros_like(table).at[ids].add(jnp.where(mask[..., None], rows, 0))
 
 
 # --- Skip-gram: the center word predicts each of its context words ---
@@ -171,7 +170,7 @@ def skip_gram_value_and_grad(
       weights=weights,
     )
     loss = jnp.sum(pair_losses, where=mask)
-    d_center = jnp.sum(grads.center, axis=0, where=mask[:, None])
+    d_center = jnp.sum(grads.center, axis=0)  # 0 for padding, whose outside rows are 0
     d_outside = _scatter_rows(params.outside, outside_ids, grads.outside, mask)
     d_outside += _scatter_rows(params.outside, negative_ids, grads.negatives, negative_mask)
   return loss, Word2VecParams(jnp.zeros_like(params.center).at[center_id].add(d_center), d_outside)
@@ -288,5 +287,5 @@ def cbow_value_and_grad(
   d_context = jnp.broadcast_to(scale * grads.center, (*context_ids.shape, combined.size))
   return jnp.where(present, loss, 0), Word2VecParams(
     center=_scatter_rows(params.center, context_ids, d_context, mask),
-    outside=jnp.where(present, d_outside, 0),
+    outside=d_outside,  # 0 for a window masked entirely, since `combined` is
   )

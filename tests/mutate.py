@@ -91,18 +91,15 @@ MUTATIONS = {
   ],
   'windows': [
     ('jnp.where(mask[..., None], table[jnp.where(mask, ids, 0)], 0)', 'table[ids]'),
-    ('jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].add(rows)',
-     'jnp.zeros_like(table).at[jnp.where(mask, ids, 0)].set(rows)'),
-    ('rows = jnp.where(mask[..., None], rows, 0)', 'rows = rows + 0'),
-    ('jnp.zeros_like(table).at[jnp.where(mask, ids, 0)]', 'jnp.zeros_like(table).at[ids]'),
+    ('jnp.zeros_like(table).at[ids].add(', 'jnp.zeros_like(table).at[ids].set('),
+    ('.add(jnp.where(mask[..., None], rows, 0))', '.add(rows)'),
   ],
   'windows::SkipGram': [
     ('delta = (jnp.sum(present) * jax.nn.softmax(scores))', 'delta = jax.nn.softmax(scores)'),
     ('.at[ids].add(-present)', '.at[ids].set(-present)'),
     ('.at[ids].add(-present)', '.at[ids].add(present)'),
-    ('jnp.sum(grads.center, axis=0, where=mask[:, None])', 'jnp.sum(grads.center, axis=0)'),
-    ('jnp.sum(grads.center, axis=0, where=mask[:, None])',
-     'jnp.mean(grads.center, axis=0, where=mask[:, None])'),
+    ('jnp.sum(grads.center, axis=0)', 'jnp.mean(grads.center, axis=0)'),
+    ('jnp.sum(grads.center, axis=0)', '-jnp.sum(grads.center, axis=0)'),
     ('d_outside += _scatter_rows', 'd_outside -= _scatter_rows'),
     ('d_outside += _scatter_rows', 'd_outside = _scatter_rows'),
     ('.at[center_id].add(d_center)', '.at[center_id].add(-d_center)'),
@@ -115,7 +112,7 @@ MUTATIONS = {
     ('jnp.broadcast_to(scale * grads.center', 'jnp.broadcast_to(-scale * grads.center'),
     ('jnp.maximum(jnp.sum(mask), 1)', 'mask.size'),
     ('jnp.where(present, loss, 0), Word2VecParams(', 'loss, Word2VecParams('),
-    ('outside=jnp.where(present, d_outside, 0)', 'outside=d_outside'),
+    ('outside=d_outside', 'outside=-d_outside'),
   ],
   'sampling': [
     ('threshold[giver] -= 1 - threshold[short]', 'threshold[giver] -= threshold[short]'),
@@ -164,10 +161,14 @@ MUTATIONS = {
   'rowwise': [
     ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),
     ('jnp.where(elected == order, gradients.ids, num_rows)', 'gradients.ids'),
-    ("table.at[ids].add(updates, mode='drop')", "table.at[ids].add(-updates, mode='drop')"),
+    ('updates.astype(table.dtype)', '-updates'),
     ("old.at[ids].set(new, mode='drop')", "old.at[ids].add(new, mode='drop')"),
   ],
 }  # fmt: skip
+
+
+def _source(room: str, root: pathlib.Path = ROOT) -> pathlib.Path:
+  return root / 'jw2v' / f'{room.partition("::")[0]}.py'
 
 
 def caught(room: str, old: str, new: str) -> bool:
@@ -178,11 +179,8 @@ def caught(room: str, old: str, new: str) -> bool:
     for name in ('jw2v', 'tests'):
       shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(ROOT / 'pyproject.toml', copy)
-    file = copy / 'jw2v' / f'{room}.py'
-    text = file.read_text(encoding='utf-8')
-    if text.count(old) != 1:
-      raise ValueError(f'{room}.py: {old!r} is there {text.count(old)} times, not once')
-    file.write_text(text.replace(old, new), encoding='utf-8')
+    file = _source(room, copy)
+    file.write_text(file.read_text(encoding='utf-8').replace(old, new), encoding='utf-8')
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{room}.py']
     command += ['-k', choice] if choice else []
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
@@ -199,6 +197,10 @@ def main(words: list[str]) -> int:
     for old, new in mutations
     if not words or any(word in f'{room} {old} {new}' for word in words)
   ]
+  for room, old, _ in tried:  # before minutes are spent
+    count = _source(room).read_text(encoding='utf-8').count(old)
+    if count != 1:
+      raise ValueError(f'{room}: {old!r} is there {count} times, not once')
   survived = 0
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for (room, old, new), found in zip(tried, pool.map(lambda m: caught(*m), tried), strict=True):

@@ -128,8 +128,8 @@ class TestCallBatches:
     return ids, list(
       sampling.call_batches(
         ids,
-        np.array([10, 30, n]),
-        np.full(7, sample_keep, np.float32),
+        np.array([n // 5, 3 * n // 5, n]),
+        np.broadcast_to(np.float32(sample_keep), 7),
         seed=seed,
         epochs=epochs,
         window=2,
@@ -158,6 +158,11 @@ class TestCallBatches:
     _, batches = self._batches(epochs=1, n=n)
     assert len(batches) == -(-n // 12)
     assert batches[-1].windows.mask.any() and batches[-1].words[-1] == n
+
+  def test_words_dropped_after_the_last_window_are_read(self):
+    """Of 14 words 0 to 6, 0 to 6, the sixes are dropped, and the others fill a call."""
+    _, batches = self._batches(epochs=1, n=14, sample_keep=[1, 1, 1, 1, 1, 1, 0])
+    assert len(batches) == 1 and batches[0].words.tolist() == [4, 9, 14]
 
   def test_no_word_kept_is_no_call(self):
     assert self._batches(sample_keep=0.0)[1] == []

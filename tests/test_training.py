@@ -81,6 +81,17 @@ class TestLearns:
     fit(epochs=7, sample=1e-2)
     assert [run._cache_size() for run in made] == [1]
 
+  def test_every_call_draws_noise_words_of_its_own(self, monkeypatch):
+    keys, make = [], training.make_run_steps
+
+    def recording(config):
+      run = make(config)
+      return lambda *args: keys.append(tuple(jax.random.key_data(args[-1]).tolist())) or run(*args)
+
+    monkeypatch.setattr(training, 'make_run_steps', recording)
+    fit()
+    assert len(keys) > 10 and len(set(keys)) == len(keys)
+
 
 class TestDtypes:
   @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
