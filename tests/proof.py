@@ -44,17 +44,13 @@ class TwinProof:
 
   loss = None  # staticmethod(jw2v.x_loss)
   twin = None  # staticmethod(jw2v.x_value_and_grad)
+  reference = None  # staticmethod: the value in NumPy, from the definition
   argnums = None  # what to differentiate: an int or a tuple, as for jax.grad
   CASES = {}
   ARGUMENTS = {}  # name -> (path to it, the case that has it); for the refusals
   GIVES_SHAPE = ()  # scalars, and arguments whose axes nothing before them fixes
   CONVERTED = ()  # arguments that may be of any real dtype
   OPTIONS = ()  # arguments that may be None
-
-  @staticmethod
-  def reference(*args, **kwargs):
-    """The value, in NumPy, from the definition."""
-    raise NotImplementedError
 
   def _example(self, case, seed=0):
     return case(np.random.default_rng(seed))
