@@ -48,7 +48,7 @@ class TrainConfig:
     dim: width D of the vectors.
     window: largest distance between a center word and its context.
     dynamic_window: draw each window's distance from 1 to `window`, as the C tool does.
-    negatives: noise words for each prediction.
+    negatives: noise words for each prediction; those of one skip-gram window share them.
     noise_exponent: noise words come in proportion to count ** noise_exponent.
     sample: words above this share of the corpus are thinned out; 0 keeps all.
     min_count: words with fewer occurrences are left out.
