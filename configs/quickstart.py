@@ -45,11 +45,20 @@ def get_config() -> ml_collections.ConfigDict:
   config.min_count = 10
   config.max_vocab_size = config_dict.placeholder(int)  # None: no limit.
   config.epochs = 15
-  config.learning_rate = 0.15  # For Adagrad; of SGD's 0.025 it would learn next to nothing.
+  config.learning_rate = config_dict.placeholder(float)  # None: the default of the optimizer.
   config.min_learning_rate = 1e-4
-  config.optimizer = 'adagrad'  # Or 'sgd', 'adam', 'rmsprop'.
-  config.batch_size = 256  # Windows a step.
-  config.steps_per_call = 32
+  config.schedule = 'linear'  # Or 'cosine', 'constant'.
+  config.optimizer = 'curvature_damped_sgd'  # Or 'sgd', 'adagrad', 'adam', 'rmsprop'.
+  config.batch_size = 1024  # Windows a step.
+  config.block_size = 16  # Consecutive windows that share context rows and noise words.
+  config.shared_negatives = 24
+  config.steps_per_call = 64
+  config.held_out = (
+    0.0  # Share of the text, at its end, to measure the loss on and not to train on.
+  )
+  config.patience = config_dict.placeholder(
+    int
+  )  # Epochs without a lower loss there; None: no stop.
   config.seed = 0
   # Words whose neighbours are printed at the end, and drawn; unknown ones are left out.
   config.show = (

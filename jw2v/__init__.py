@@ -1,5 +1,6 @@
 """Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
 
+from jw2v.config import TrainConfig
 from jw2v.derivatives import (
   cross_entropy_gradient,
   cross_entropy_loss,
@@ -36,8 +37,8 @@ from jw2v.network import (
   two_layer_num_params,
   two_layer_value_and_grad,
 )
-from jw2v.rowwise import RowGradients, rowwise
-from jw2v.training import TrainConfig, TrainResult, train
+from jw2v.rowwise import RowGradients, curvature_damped_sgd, rowwise
+from jw2v.training import TrainResult, train
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import (
@@ -69,6 +70,7 @@ __all__ = [
   'cbow_value_and_grad',
   'cross_entropy_gradient',
   'cross_entropy_loss',
+  'curvature_damped_sgd',
   'hierarchical_softmax_loss',
   'hierarchical_softmax_value_and_grad',
   'l2_normalize',

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_RECORDS_PER_EPOCH = 20
+RECORDS_PER_EPOCH = 20
 
 
 class Progress:
@@ -52,20 +52,30 @@ class Progress:
     self._recorded_words, self._recorded_seconds = 0, 0.0
 
   def add(
-    self, words: int, learning_rate: float, losses: np.ndarray, predictions: np.ndarray
+    self,
+    words: int,
+    losses: np.ndarray,
+    predictions: np.ndarray,
+    learning_rates: np.ndarray,
+    held_out_loss: float | None = None,
+    *,
+    last: bool = False,
   ) -> None:
     """Takes the result of a call, and makes a record 20 times in an epoch.
 
     Args:
       words: corpus words read by the end of the call.
-      learning_rate: of its last step.
       losses: `[S]` the summed loss of each step; waits until it is computed.
       predictions: `[S]` how many predictions each sum has.
+      learning_rates: `[S]` of the steps.
+      held_out_loss: the mean loss on held-out text after the call, if it was measured.
+      last: whether the run ends with this call.
 
     Raises:
       FloatingPointError: a loss is not finite; the message has the step.
     """
     losses, predictions = np.asarray(losses), np.asarray(predictions)
+    learning_rate = float(learning_rates[-1])
     self.seconds = time.perf_counter() - self._start
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:
@@ -79,11 +89,11 @@ class Progress:
     if self._bar is not None:
       self._bar.update(words - self.words)
     self.words = words
-    due = words - self._recorded_words >= self._num_words / _RECORDS_PER_EPOCH
-    if self._predictions and (due or words == self.total_words):
-      self._record(learning_rate)
+    due = words - self._recorded_words >= self._num_words / RECORDS_PER_EPOCH
+    if self._predictions and (due or last or held_out_loss is not None):
+      self._record(learning_rate, held_out_loss)
 
-  def _record(self, learning_rate):
+  def _record(self, learning_rate, held_out_loss):
     words, seconds = self.words - self._recorded_words, self.seconds - self._recorded_seconds
     record = {
       'step': self._step,
@@ -93,6 +103,8 @@ class Progress:
       'loss': self._loss / self._predictions,
       'learning_rate': learning_rate,
     }
+    if held_out_loss is not None:
+      record['held_out_loss'] = held_out_loss
     self.history.append(record)
     self._loss, self._predictions = 0.0, 0
     self._recorded_words, self._recorded_seconds = self.words, self.seconds

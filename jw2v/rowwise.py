@@ -1,7 +1,9 @@
-"""Gradients by row, and any elementwise optax optimizer on the touched rows alone.
+"""Gradients by row, and the optimizers that work on the touched rows alone.
 
 What belongs here: everything that writes into a table. A step touches a few thousand
 of a table's V rows; a dense [V, D] gradient would cost more than the step itself.
+`rowwise` makes such an optimizer of any elementwise optax transformation, and
+`curvature_damped_sgd` is the trainer's own.
 """
 
 from collections.abc import Callable
@@ -17,10 +19,15 @@ class RowGradients(NamedTuple):
 
   An id may repeat. The id V marks padding: it names no row, and its values are dropped.
   (A row of zeros under a real id would not do: to Adam it is a gradient like any other.)
+
+  The curvature of an id's row is the sum of what its rows carry: about the trace of the
+  Hessian of the loss with respect to that row alone (`blocks.py` tells which). Only
+  `curvature_damped_sgd` asks for it.
   """
 
   ids: jax.Array  # [N] integers in [0, V]
   values: jax.Array  # [N, D]
+  curvature: jax.Array | None = None  # [N], not negative
 
   def to_dense(self, num_rows: int) -> jax.Array:
     """The [num_rows, D] gradient, for tests and small tables."""
@@ -48,7 +55,11 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
 
 
 class RowwiseTransformation(NamedTuple):
-  """`rowwise(tx)`: `init(table) -> state`, `update(gradients, state, table)`."""
+  """An optimizer by row: `init(table) -> state`, `update(gradients, state, table)`.
+
+  `update` returns the table with the updates applied, and the state: updates exist only
+  for the touched rows.
+  """
 
   init: Callable[[jax.Array], optax.OptState]
   update: Callable[[RowGradients, optax.OptState, jax.Array], tuple[jax.Array, optax.OptState]]
@@ -72,8 +83,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
       and give wrong results, which cannot be detected here.
 
   Returns:
-    `init(table)`, the state; and `update(gradients, state, table) -> (table, state)`
-    with the updates applied, since they exist only for the touched rows.
+    The optimizer by row.
 
   References:
     Lazy updates as in TensorFlow's LazyAdam and PyTorch's SparseAdam.
@@ -85,7 +95,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   def update(
     gradients: RowGradients, state: optax.OptState, table: jax.Array
   ) -> tuple[jax.Array, optax.OptState]:
-    ids, values = combine_repeated(gradients, len(table))
+    ids, values, _ = combine_repeated(gradients, len(table))
     is_table = lambda leaf: jnp.shape(leaf) == table.shape
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
@@ -97,5 +107,66 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
       row_state,
     )
     return table, state
+
+  return RowwiseTransformation(init, update)
+
+
+class CurvatureDampedState(NamedTuple):
+  """The state of `curvature_damped_sgd`, laid out as optax's `inject_hyperparams`."""
+
+  hyperparams: dict[str, jax.Array]  # {'learning_rate': []}
+
+
+def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransformation:
+  r"""SGD on rows that stays stable when a step touches a row many times.
+
+  .. math:: x \leftarrow x - \eta\, \varphi(\eta h)\, g, \qquad
+     \varphi(z) = \frac{1 - e^{-z}}{z}
+
+  with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures.
+
+  A step sums the gradients of every occurrence of a word in it, all taken at the same
+  point. Where they are many, the sum steps over the minimum that one occurrence after
+  the other would have approached, and further out each time: plain SGD diverges. On the
+  way that they would have gone, the gradient changes: for small steps as
+  :math:`\dot x = -\nabla J(x)`. With :math:`g + h (x - x_0)` for :math:`\nabla J`, whose
+  curvature is not less than that of the loss in any direction (a trace bounds the
+  largest eigenvalue), the place reached at time :math:`\eta` is
+  :math:`x_0 - \frac{1 - e^{-\eta h}}{h} g`.
+
+  A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
+  leaves it to plain SGD; a row with much curvature goes to the minimum, :math:`g / h`
+  away, of its quadratic model at most, at any learning rate.
+
+  Args:
+    learning_rate: :math:`\eta`, a number or an array; part of the state.
+
+  Returns:
+    The optimizer by row. Its `update` raises a `ValueError` for gradients without
+    curvature. It never combines repeated rows: a sum of their scaled rows is the same.
+
+  References:
+    The exponential Euler step of Hochbruck and Ostermann, `Exponential integrators
+    <https://doi.org/10.1017/S0962492910000048>`_, 2010, on a quadratic model by row;
+    implicit SGD (Toulis and Airoldi, 2017) damps by :math:`1 / (1 + z)` instead.
+  """
+
+  def init(table: jax.Array) -> CurvatureDampedState:
+    del table
+    return CurvatureDampedState({'learning_rate': jnp.asarray(learning_rate, float)})
+
+  def update(
+    gradients: RowGradients, state: CurvatureDampedState, table: jax.Array
+  ) -> tuple[jax.Array, CurvatureDampedState]:
+    if gradients.curvature is None:
+      raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
+    ids, values, curvature = gradients
+    rate = state.hyperparams['learning_rate'].astype(values.dtype)
+    total = jnp.zeros(len(table), curvature.dtype).at[ids].add(curvature, mode='drop')
+    z = jnp.maximum(rate * total.at[ids].get(mode='clip'), 1e-30)  # [N]; phi(1e-30) is 1
+    # The division last: XLA would compute what comes after it once for every column.
+    factor = rate * jnp.expm1(-z) / z  # -rate phi(z)
+    updates = factor[:, None] * values
+    return table.at[ids].add(updates.astype(table.dtype), mode='drop'), state
 
   return RowwiseTransformation(init, update)

@@ -1,18 +1,14 @@
 """What the trainer draws at random: kept words, window sizes, noise words.
 
 What belongs here: distributions and draws, as functions of counts and of a
-counter-based generator or key. Host draws come from (seed, epoch, chunk) alone, so
-that chunk i of epoch e is the same whoever asks for it and in whatever order.
+counter-based generator. Draws come from (seed, epoch, chunk) alone, so that chunk i of
+epoch e is the same whoever asks for it and in whatever order.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-
-_CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
 
 
 def noise_distribution(counts: np.ndarray, exponent: float = 0.75) -> np.ndarray:
@@ -71,21 +67,22 @@ def alias_table(probabilities: np.ndarray) -> AliasTable:
   return AliasTable(np.asarray(threshold, np.float32), alias.astype(np.int32))
 
 
-def sample_alias(key: jax.Array, table: AliasTable, shape: tuple[int, ...]) -> jax.Array:
+def sample_alias(
+  generator: np.random.Generator, table: AliasTable, shape: tuple[int, ...]
+) -> np.ndarray:
   """Draws ids from the distribution of an alias table.
 
   Args:
-    key: a `jax.random.key`.
-    table: the table, on host or device.
+    generator: of the host.
+    table: the table.
     shape: shape of the result.
 
   Returns:
-    int32 ids of that shape.
+    int32 ids of that shape. One number decides both on the slot and on the share of it.
   """
-  slot_key, share_key = jax.random.split(key)
-  slot = jax.random.randint(slot_key, shape, 0, len(table.alias), jnp.int32)
-  share = jax.random.uniform(share_key, shape)
-  return jnp.where(share < table.threshold[slot], slot, table.alias[slot])
+  place = generator.random(shape) * len(table.alias)
+  slot = place.astype(np.int32)
+  return np.where(place - slot < table.threshold[slot], slot, table.alias[slot])
 
 
 def keep_probability(counts: np.ndarray, sample: float) -> np.ndarray:
@@ -124,126 +121,75 @@ def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
   return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, chunk, epoch]))
 
 
-class Windows(NamedTuple):
-  """A batch of windows, on host or device. Masked slots hold some id of the table."""
+class Blocks(NamedTuple):
+  """Blocks of B consecutive windows, on host or device.
 
-  center_ids: np.ndarray | jax.Array  # [B] int32
-  context_ids: np.ndarray | jax.Array  # [B, C] int32
-  mask: np.ndarray | jax.Array  # [B, C] bool
+  The context of center b are the `left[b]` tokens before it and the `right[b]` after it,
+  which is where windows of any size, line ends and the end of the text are told. A center
+  with 0 of both is padding. All ids are those of words, in padding too.
+  """
+
+  token_ids: np.ndarray | jax.Array  # [..., B + 2m] int32: m tokens, the B centers, m tokens
+  left: np.ndarray | jax.Array  # [..., B] integers from 0 to m
+  right: np.ndarray | jax.Array  # [..., B]
+  negative_ids: np.ndarray | jax.Array  # [..., K] int32, the block's noise words
 
 
-def chunk_windows(
+def chunk_blocks(
   ids: np.ndarray,
-  line_numbers: np.ndarray,
+  line_ends: np.ndarray,
   keep: np.ndarray,
+  noise: AliasTable,
   generator: np.random.Generator,
   *,
   window: int,
-  dynamic: bool = True,
-) -> tuple[Windows, np.ndarray]:
-  """Subsamples a chunk of text and makes a window around each word that is kept.
+  dynamic: bool,
+  block_size: int,
+  shared_negatives: int,
+) -> tuple[Blocks, np.ndarray]:
+  """Subsamples a chunk of text and cuts it into blocks of windows.
 
   Words are dropped before windows are made, so that a window reaches over them, as in
   the C tool. A window never crosses a line.
 
   Args:
     ids: `[n]` the chunk's words.
-    line_numbers: `[n]` a number for the line of each, non-decreasing.
+    line_ends: where lines end in it, increasing; its own end may be left out.
     keep: `[V]` the probability of keeping each word.
+    noise: the alias table of the noise words.
     generator: the chunk's generator.
-    window: the largest distance between center and context word.
+    window: m, the largest distance between center and context word.
     dynamic: draw each window's distance from 1 to `window` with equal probability
       instead of taking `window` always.
+    block_size: B, the centers of a block.
+    shared_negatives: K, the noise words of a block.
 
   Returns:
-    The windows of the words kept, in the order of the text, with C = 2 window slots, and
-    `[B]` int64, where in the chunk each center stands.
+    The blocks of the words kept, in the order of the text, the last one filled up with
+    padding; and `[blocks]`, how many words of the chunk are read by the end of each.
   """
   positions = np.flatnonzero(generator.random(len(ids), np.float32) < keep[ids])
-  kept, lines = ids[positions], line_numbers[positions]
-  radius = np.full(len(kept), window)
+  num_kept = len(positions)
+  radius = np.full(num_kept, window)
   if dynamic:
-    radius = generator.integers(1, window + 1, len(kept))
-  offsets = np.concatenate([np.arange(-window, 0), np.arange(1, window + 1)])  # [C]
-  neighbors = np.arange(len(kept))[:, None] + offsets  # [n, C]
-  inside = (neighbors >= 0) & (neighbors < len(kept))
-  neighbors = np.where(inside, neighbors, 0)
-  mask = inside & (np.abs(offsets) <= radius[:, None]) & (lines[neighbors] == lines[:, None])
-  return Windows(kept, np.where(mask, kept[neighbors], 0), mask), positions
+    radius = generator.integers(1, window + 1, num_kept, dtype=np.int32)
+  bounds = np.concatenate([[0], np.searchsorted(positions, line_ends), [num_kept]])
+  lengths = np.diff(bounds)  # words kept of each line
+  place = np.arange(num_kept)
+  left = np.minimum(radius, place - np.repeat(bounds[:-1], lengths))
+  right = np.minimum(radius, np.repeat(bounds[1:], lengths) - 1 - place)
 
-
-class CallBatch(NamedTuple):
-  """The windows of one compiled call: S steps of B."""
-
-  windows: Windows  # [S, B, ...]
-  words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
-
-
-def call_batches(
-  ids: np.ndarray,
-  line_ends: np.ndarray,
-  keep: np.ndarray,
-  *,
-  seed: int,
-  epochs: int,
-  window: int,
-  dynamic: bool,
-  steps: int,
-  size: int,
-) -> Iterator[CallBatch]:
-  """All windows of a run in the order of the text, cut into calls of one shape.
-
-  The text is sampled in chunks of 65,536 words, and a window does not cross from one
-  chunk to the next, as if a line ended there.
-
-  Args:
-    ids: `[N]` the corpus.
-    line_ends: `[lines]` where its lines end.
-    keep: `[V]` the probability of keeping each word.
-    seed: the seed of the run.
-    epochs: passes over the corpus.
-    window: as in `chunk_windows`.
-    dynamic: as in `chunk_windows`.
-    steps: S, the steps of a call.
-    size: B, the windows of a step.
-
-  Yields:
-    Batches; the last one is filled up with windows that are masked entirely. None at
-    all if no word is kept.
-  """
-  lines = np.searchsorted(line_ends, np.arange(len(ids)), side='right')
-  waiting: list[np.ndarray] = []  # center, context, mask, words: columns of windows not yet cut
-  ready: CallBatch | None = None  # kept back, for the last one counts the words after it
-  for epoch in range(epochs):
-    for chunk, start in enumerate(range(0, len(ids), _CHUNK_TOKENS)):
-      part = slice(start, start + _CHUNK_TOKENS)
-      windows, positions = chunk_windows(
-        ids[part], lines[part], keep, chunk_generator(seed, epoch, chunk),
-        window=window, dynamic=dynamic,
-      )  # fmt: skip
-      columns = [*windows, epoch * len(ids) + start + positions + 1]
-      if waiting:
-        columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
-      while len(columns[0]) >= steps * size:
-        if ready is not None:
-          yield ready
-        ready = _call_batch([c[: steps * size] for c in columns], steps, size)
-        columns = [c[steps * size :] for c in columns]
-      waiting = columns
-  if len(waiting[0]):
-    if ready is not None:
-      yield ready
-    ready = _call_batch(waiting, steps, size)
-  if ready is not None:
-    words = np.where(ready.words == 0, epochs * len(ids), ready.words)
-    words[-1] = epochs * len(ids)  # those dropped after the last window are read as well
-    yield ready._replace(words=words)
-
-
-def _call_batch(columns, steps, size):
-  pad = steps * size - len(columns[0])
-  center, context, mask, words = (
-    np.pad(c, [(0, pad)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, size, *c.shape[1:])
-    for c in columns
+  num_blocks = -(-num_kept // block_size)
+  tokens = np.zeros(max(num_blocks, 1) * block_size + 2 * window, np.int32)
+  tokens[window : window + num_kept] = ids[positions]
+  windows_of_tokens = np.lib.stride_tricks.sliding_window_view(tokens, block_size + 2 * window)
+  fill = (0, num_blocks * block_size - num_kept)
+  by_block = lambda sizes: np.pad(sizes, fill).reshape(num_blocks, block_size).astype(np.int16)
+  blocks = Blocks(
+    windows_of_tokens[: num_blocks * block_size : block_size],
+    by_block(left),
+    by_block(right),
+    sample_alias(generator, noise, (num_blocks, shared_negatives)),
   )
-  return CallBatch(Windows(center, context, mask), words.max(axis=1))
+  last = np.minimum(np.arange(1, num_blocks + 1) * block_size, num_kept) - 1
+  return blocks, positions[last] + 1

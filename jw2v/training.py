@@ -1,14 +1,16 @@
-"""The trainer: configuration, the compiled steps, and `train()`.
+"""The trainer: the compiled steps, and `train()`.
 
 What belongs here: the loop that brings a corpus, an objective and an optimizer
-together. The host makes windows, one compiled call runs many steps over them with the
-tables donated, and the result of a call is read while the next one runs.
+together. A thread draws blocks of windows, one compiled call runs many steps over them
+with the tables donated, and the result of a call is read while the next one runs.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
+import resource
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,106 +18,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 
 from jw2v import blocks, sampling
+from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, EncodedCorpus, encode
 from jw2v.formats import atomic_write, check_words, save_vectors
-from jw2v.progress import Progress, import_tqdm
-from jw2v.rowwise import rowwise
+from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
+from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
+from jw2v.sharding import prepare_backend
+from jw2v.stream import TextBlocks, bytes_of, in_background
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
 
-OBJECTIVES = {
+_OBJECTIVES = {
   ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
   ('cbow', 'negative_sampling'): blocks.cbow_rows,
 }
-OPTIMIZERS = {
+_OPTAX = {
   'sgd': optax.sgd,
   'adagrad': optax.adagrad,
   'adam': optax.adam,
   'rmsprop': optax.rmsprop,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-  """The settings of a training run; a value out of range raises a `ValueError`.
-
-  Attributes:
-    architecture: 'skip_gram' or 'cbow' (with the mean of the context).
-    objective: 'negative_sampling'.
-    dim: width D of the vectors.
-    window: largest distance between a center word and its context.
-    dynamic_window: draw each window's distance from 1 to `window`, as the C tool does.
-    negatives: noise words for each prediction; those of one skip-gram window share them.
-    noise_exponent: noise words come in proportion to count ** noise_exponent.
-    sample: words above this share of the corpus are thinned out; 0 keeps all.
-    min_count: words with fewer occurrences are left out.
-    max_vocab_size: at most so many words, the most frequent; None for all.
-    epochs: passes over the corpus.
-    learning_rate: at the start; it falls linearly with the words read,
-    min_learning_rate: to this at the end.
-    optimizer: 'sgd', 'adagrad', 'adam' or 'rmsprop', of optax, on the touched rows.
-    batch_size: windows in a step. The gradients of a step are summed, not averaged.
-    steps_per_call: steps in one compiled call.
-    seed: of every draw in the run.
-  """
-
-  architecture: str = 'skip_gram'
-  objective: str = 'negative_sampling'
-  dim: int = 100
-  window: int = 5
-  dynamic_window: bool = True
-  negatives: int = 5
-  noise_exponent: float = 0.75
-  sample: float = 1e-3
-  min_count: int = 5
-  max_vocab_size: int | None = None
-  epochs: int = 5
-  learning_rate: float = 0.15
-  min_learning_rate: float = 1e-4
-  optimizer: str = 'adagrad'
-  batch_size: int = 256
-  steps_per_call: int = 32
-  seed: int = 0
-
-  def __post_init__(self):
-    choices = {
-      'architecture': sorted({architecture for architecture, _ in OBJECTIVES}),
-      'objective': sorted({objective for _, objective in OBJECTIVES}),
-      'optimizer': sorted(OPTIMIZERS),
-      'dynamic_window': [False, True],
-    }
-    for name, allowed in choices.items():
-      value = getattr(self, name)
-      if value not in allowed or isinstance(value, (bool, np.bool_)) != (name == 'dynamic_window'):
-        options = ', '.join(map(repr, allowed))
-        raise ValueError(f'{name}={value!r}: allowed are {options}')
-    for name in (
-      'dim', 'window', 'negatives', 'min_count', 'epochs', 'batch_size', 'steps_per_call'
-    ):  # fmt: skip
-      _check_number(name, getattr(self, name), int, 1)
-    if self.max_vocab_size is not None:
-      _check_number('max_vocab_size', self.max_vocab_size, int, 1)
-    _check_number('seed', self.seed, int, 0, 2**63 - 1)
-    _check_number('noise_exponent', self.noise_exponent, float, -10, 10)
-    _check_number('sample', self.sample, float, 0, 1)
-    _check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
-    _check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
-    for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
-      value = getattr(self, field.name)
-      if isinstance(value, np.generic):
-        object.__setattr__(self, field.name, value.item())
-
-
-def _check_number(name, value, kind, low, high=None):
-  kinds = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-  right = isinstance(value, kinds) and not isinstance(value, bool)
-  if not right or not low <= value <= (np.inf if high is None else high):
-    noun = 'an integer' if kind is int else 'a number'
-    limits = f'of at least {low}' if high is None else f'from {low} to {high}'
-    raise ValueError(f'{name}={value!r}: must be {noun} {limits}')
+_HELD_OUT_EPOCH = 2**31  # no epoch of training draws its numbers
+_CALLS_AHEAD = 2
+_LOSS_EVERY = 8  # the loss of every eighth window is measured, in every step
 
 
 class TrainState(NamedTuple):
@@ -135,9 +64,11 @@ class TrainResult:
     params: both tables.
     vocabulary: the words with their counts.
     history: a dict for each record: step, epoch, words, words_per_second, loss (the
-      mean over the predictions since the last record), learning_rate.
+      mean over the predictions since the last record), learning_rate; and held_out_loss
+      at the ends of epochs, if some of the corpus is held out.
     words_per_second: corpus words, those dropped by `sample` included, over the wall
       time of training; compilation counts, reading and counting do not.
+    predicted_bytes: peak memory of the process as it was predicted before the first step.
   """
 
   vectors: KeyedVectors
@@ -145,6 +76,7 @@ class TrainResult:
   vocabulary: Vocabulary
   history: list[dict[str, Any]]
   words_per_second: float
+  predicted_bytes: int
 
 
 def init_params(key: jax.Array, num_words: int, dim: int) -> Word2VecParams:
@@ -163,49 +95,90 @@ def init_params(key: jax.Array, num_words: int, dim: int) -> Word2VecParams:
   return Word2VecParams(center, jnp.zeros(shape, jnp.float32))
 
 
-def make_optimizer(name: str) -> optax.GradientTransformation:
-  """An optimizer of `OPTIMIZERS` whose learning rate is a part of its state."""
-  inject = optax.inject_hyperparams(OPTIMIZERS[name], hyperparam_dtype=jnp.float32)
-  return inject(learning_rate=0.0)
+def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
+  """The config's optimizer by row; its learning rate is a part of its state."""
+  if config.optimizer == 'curvature_damped_sgd':
+    return curvature_damped_sgd(config.learning_rate)
+  inject = optax.inject_hyperparams(_OPTAX[config.optimizer], hyperparam_dtype=jnp.float32)
+  return rowwise(inject(learning_rate=config.learning_rate))
+
+
+def make_schedule(config: TrainConfig) -> optax.Schedule:
+  """From the share of the run's words that are read, in [0, 1], to the learning rate."""
+  first, last = config.learning_rate, config.min_learning_rate
+  if config.schedule == 'linear':
+    return optax.linear_schedule(first, last, 1)
+  if config.schedule == 'cosine':
+    return optax.cosine_decay_schedule(first, 1, alpha=last / first)
+  return optax.constant_schedule(first)
 
 
 def make_run_steps(config: TrainConfig) -> Callable:
-  """The compiled call: `run_steps(state, windows, learning_rates, noise, key)`.
+  """The compiled call: `run_steps(state, blocks, shares)`.
 
   Args:
     config: the run's settings.
 
   Returns:
-    A jitted function that donates the state, scans S steps, and returns the state with
-    `[S]` losses and `[S]` prediction counts. `noise` is the alias table.
+    A jitted function that donates the state and scans S steps of N blocks, the share
+    of the run's words read by the end of each step in `shares` `[S]`. It returns the
+    state, and `[S]` each of losses, prediction counts and learning rates.
   """
-  objective = OBJECTIVES[config.architecture, config.objective]
-  optimizer = rowwise(make_optimizer(config.optimizer))
-  skip_gram = config.architecture == 'skip_gram'
+  objective = _OBJECTIVES[config.architecture, config.objective]
+  optimizer, schedule = make_optimizer(config), make_schedule(config)
+  # XLA's CPU backend computes the products of a block on one core, and independent ones
+  # side by side: a chain of them for each of two cores.
+  chains = 2 if jax.default_backend() == 'cpu' and config.blocks_per_step % 2 == 0 else 1
+  measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
 
-  def step(state: TrainState, inputs, noise):
-    windows, learning_rate, key = inputs
-    negative_ids = sampling.sample_alias(key, noise, (len(windows.center_ids), config.negatives))
-    # A noise word that is the word to predict does not count, as in the C tool.
-    predicted = windows.context_ids[..., None] if skip_gram else windows.center_ids[:, None]
-    drawn = negative_ids[:, None] if skip_gram else negative_ids
-    weights = (drawn != predicted).astype(jnp.float32)  # [B, C, K] or [B, K]
-    rows = objective(state.params, windows, negative_ids, weights)
-    center_state, outside_state = (
-      s._replace(hyperparams={**s.hyperparams, 'learning_rate': learning_rate})
-      for s in (state.center_optimizer, state.outside_optimizer)
+  def gradients(params: Word2VecParams, batch: sampling.Blocks) -> blocks.ObjectiveRows:
+    split = jax.tree.map(lambda x: x.reshape(chains, -1, *x.shape[1:]), batch)
+    parts = [
+      objective(params, jax.tree.map(lambda x: x[i], split), config.negatives, measured)  # noqa: B023
+      for i in range(chains)
+    ]
+    return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
+
+  def with_rate(state, learning_rate):
+    learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
+    return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
+
+  def step(state: TrainState, inputs):
+    batch, rate = inputs
+    rows = gradients(state.params, batch)
+    center, center_state = optimizer.update(
+      rows.center, with_rate(state.center_optimizer, rate), state.params.center
     )
-    center, center_state = optimizer.update(rows.center, center_state, state.params.center)
-    outside, outside_state = optimizer.update(rows.outside, outside_state, state.params.outside)
+    outside, outside_state = optimizer.update(
+      rows.outside, with_rate(state.outside_optimizer, rate), state.params.outside
+    )
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
     return state, (rows.loss, rows.predictions)
 
-  def run_steps(state, windows, learning_rates, noise, key):
-    keys = jax.random.split(key, len(learning_rates))
-    inputs = (windows, learning_rates, keys)
-    return jax.lax.scan(lambda s, x: step(s, x, noise), state, inputs)
+  def run_steps(state, batches, shares):
+    rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
+    state, (losses, predictions) = jax.lax.scan(step, state, (batches, rates))
+    return state, (losses, predictions, rates)
 
   return jax.jit(run_steps, donate_argnums=0)
+
+
+def compile_steps(
+  config: TrainConfig, state: TrainState, batches: sampling.Blocks, shares: np.ndarray
+) -> jax.stages.Compiled:
+  """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
+  return make_run_steps(config).lower(state, batches, shares).compile()
+
+
+def make_evaluate(config: TrainConfig) -> Callable:
+  """The compiled `evaluate(params, blocks)`: `[S]` losses and prediction counts."""
+  objective = _OBJECTIVES[config.architecture, config.objective]
+
+  def loss(params, batch):
+    rows = objective(params, batch, config.negatives)
+    return params, (rows.loss, rows.predictions)
+
+  return jax.jit(lambda params, batches: jax.lax.scan(loss, params, batches)[1])
 
 
 def train(
@@ -241,6 +214,7 @@ def train(
   """
   if not isinstance(config, TrainConfig):
     raise TypeError(f'config={config!r}: must be a TrainConfig')
+  prepare_backend()
   # What would stop the run at its end is found before it starts.
   if progress:
     import_tqdm()
@@ -249,9 +223,10 @@ def train(
   encoded = encode(corpus, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
   if workdir is not None:
     check_words(encoded.vocabulary.words)
-  monitor = Progress(len(encoded.ids), config.epochs, show=progress, callbacks=callbacks)
+  num_words = len(encoded.ids) - int(config.held_out * len(encoded.ids))
+  monitor = Progress(num_words, config.epochs, show=progress, callbacks=callbacks)
   try:
-    params = _run(encoded, config, monitor)
+    params, predicted_bytes = _run(encoded, num_words, config, monitor)
   finally:
     monitor.close()
   result = TrainResult(
@@ -260,49 +235,112 @@ def train(
     vocabulary=encoded.vocabulary,
     history=monitor.history,
     words_per_second=monitor.words / monitor.seconds,
+    predicted_bytes=predicted_bytes,
   )
   if workdir is not None:
     _write_workdir(pathlib.Path(workdir), config, result)
   return result
 
 
-def _run(encoded: EncodedCorpus, config: TrainConfig, monitor: Progress) -> Word2VecParams:
+def _run(
+  encoded: EncodedCorpus, num_words: int, config: TrainConfig, monitor: Progress
+) -> tuple[Word2VecParams, int]:
   """Trains from the first call to the last; a call's result is read one call later."""
-  init_key, call_key = jax.random.split(jax.random.key(config.seed))
-  params = init_params(init_key, len(encoded.vocabulary), config.dim)
-  optimizer = rowwise(make_optimizer(config.optimizer))
-  state = TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
-  distribution = sampling.noise_distribution(encoded.vocabulary.counts, config.noise_exponent)
-  noise = jax.tree.map(jnp.asarray, sampling.alias_table(distribution))
-  run_steps = make_run_steps(config)
+  training, held_out = _texts(encoded, num_words, config)
+  state = _init_state(config, len(encoded.vocabulary))
+  shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
+  held_out_calls = list(held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape))
+  evaluate = make_evaluate(config)
+  if config.held_out and not held_out_calls:
+    raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
 
-  pending = None
-  batches = sampling.call_batches(
-    encoded.ids,
-    encoded.line_ends,
-    sampling.keep_probability(encoded.vocabulary.counts, config.sample),
-    seed=config.seed,
-    epochs=config.epochs,
-    window=config.window,
-    dynamic=config.dynamic_window,
-    steps=config.steps_per_call,
-    size=config.batch_size,
-  )
-  for number, batch in enumerate(batches):
-    share = batch.words / monitor.total_words
-    rates = config.learning_rate + (config.min_learning_rate - config.learning_rate) * share
-    key = jax.random.fold_in(call_key, number)
-    state, results = run_steps(state, batch.windows, rates.astype(np.float32), noise, key)
+  def held_out_loss(params):
+    sums = [jax.device_get(evaluate(params, call.blocks)) for call in held_out_calls]
+    losses, predictions = (np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True))
+    return float(losses / max(predictions, 1))
+
+  compiled = predicted_bytes = pending = None
+  lowest, epochs_since = np.inf, 0
+  calls = in_background(training.calls(range(config.epochs), **shape), _CALLS_AHEAD)
+  for call in calls:
+    shares = (call.words / monitor.total_words).astype(np.float32)
+    if compiled is None:
+      compiled = compile_steps(config, state, call.blocks, shares)
+      predicted_bytes = _predict_memory(compiled, state, call)
+    words, before = int(call.words[-1]), pending[0] if pending else 0
+    state, results = compiled(state, call.blocks, shares)
     if pending is not None:
       monitor.add(*pending)
-    pending = (int(batch.words[-1]), float(rates[-1]), *results)
+    loss = None
+    if held_out_calls and words // num_words > before // num_words:
+      loss = held_out_loss(state.params)
+      lowest, epochs_since = (loss, 0) if loss < lowest else (lowest, epochs_since + 1)
+    pending = (words, *results, loss)
+    if config.patience is not None and epochs_since >= config.patience:
+      break
+  calls.close()
   if pending is not None:
-    monitor.add(*pending)
+    monitor.add(*pending, last=True)
   if not monitor.history:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
-  if not all(np.isfinite(table).all() for table in state.params):  # the last step is in no loss
+  if not all(jnp.isfinite(table).all() for table in state.params):  # the last step is in no loss
     raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
-  return state.params
+  return state.params, predicted_bytes
+
+
+def _steps_per_call(config: TrainConfig, num_words: int) -> int:
+  """Those of the config, or fewer in a small corpus: a call cannot be looked into."""
+  steps = -(-num_words // (RECORDS_PER_EPOCH * config.batch_size))
+  return min(config.steps_per_call, steps)
+
+
+def _texts(
+  encoded: EncodedCorpus, num_words: int, config: TrainConfig
+) -> tuple[TextBlocks, TextBlocks]:
+  """The text that is trained on, and the text that is held out."""
+  counts = encoded.vocabulary.counts
+  whole = TextBlocks(
+    encoded.ids,
+    encoded.line_ends,
+    sampling.keep_probability(counts, config.sample),
+    sampling.alias_table(sampling.noise_distribution(counts, config.noise_exponent)),
+    window=config.window,
+    dynamic=config.dynamic_window,
+    block_size=config.block_size,
+    shared_negatives=config.shared_negatives,
+    seed=config.seed,
+  )
+  later = encoded.line_ends[encoded.line_ends > num_words] - num_words
+  return (
+    whole._replace(ids=encoded.ids[:num_words]),
+    whole._replace(ids=encoded.ids[num_words:], line_ends=later),
+  )
+
+
+def _init_state(config: TrainConfig, num_words: int) -> TrainState:
+  params = init_params(jax.random.key(config.seed), num_words, config.dim)
+  optimizer = make_optimizer(config)
+  return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
+
+
+def _predict_memory(compiled: jax.stages.Compiled, state: TrainState, call: Any) -> int:
+  """Peak memory of the process in bytes: what it holds, and what training adds.
+
+  The state is already there. To come are the calls that wait, the one that is made and
+  the one that runs; the buffers of the compiled steps; and the vectors of the result.
+  """
+  analysis = compiled.memory_analysis()
+  buffers = analysis.temp_size_in_bytes if analysis is not None else 0
+  # macOS counts in bytes, Linux in KiB; the peak so far is the least that it can be.
+  unit = 1 if sys.platform == 'darwin' else 1024
+  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers
+  tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+  logging.info(
+    'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
+    tables / 1e6, predicted / 1e6,
+  )  # fmt: skip
+  return predicted
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:

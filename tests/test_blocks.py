@@ -1,4 +1,4 @@
-"""The batched objectives equal the pure losses of each window, value and gradient."""
+"""The block objectives equal the pure losses of each window, value and gradient."""
 
 import chex
 import jax
@@ -7,82 +7,186 @@ import numpy as np
 import pytest
 from proof import assert_close
 
-from jw2v import Word2VecParams, blocks, cbow_value_and_grad, skip_gram_value_and_grad
-from jw2v.sampling import Windows
+from jw2v import (
+  Word2VecParams,
+  blocks,
+  cbow_loss,
+  cbow_value_and_grad,
+  skip_gram_loss,
+  skip_gram_value_and_grad,
+)
+from jw2v.sampling import Blocks
 
-V, D, B, C, K = 9, 4, 6, 5, 3
+V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
+OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
+OBJECTIVES = [blocks.skip_gram_rows, blocks.cbow_rows]
 
 pytestmark = pytest.mark.usefixtures('float64')
 
 
-def example(seed, masked=0.4):
-  """Few words, so that every one of them repeats; the last window is masked entirely."""
+def example(seed, num_words=V, masked=0.3):
+  """Few words, so that every one of them repeats; windows of any size, the last block empty."""
   rng = np.random.default_rng(seed)
-  params = Word2VecParams(rng.normal(size=(V, D)), rng.normal(size=(V, D)))
-  mask = rng.random((B, C)) > masked
-  mask[-1] = False
-  windows = Windows(rng.integers(0, V, B), rng.integers(0, V, (B, C)), mask)
-  negatives = rng.integers(0, V, (B, K))
-  return jax.tree.map(jnp.asarray, (params, windows, negatives)), rng
+  params = Word2VecParams(rng.normal(size=(num_words, D)), rng.normal(size=(num_words, D)))
+  tokens = rng.integers(0, num_words, (N, B + 2 * M))
+  left, right = (rng.integers(0, M + 1, (N, B)) * (rng.random((N, B)) > masked) for _ in range(2))
+  left[-1] = right[-1] = 0
+  batch = Blocks(tokens, left.astype(np.int16), right.astype(np.int16),
+                 rng.integers(0, num_words, (N, K)))  # fmt: skip
+  return jax.tree.map(jnp.asarray, (params, batch))
 
 
-def assert_equals_the_sum(rows, value_and_grad):
+def windows(batch):
+  """Center ids [N B], context ids and mask [N B, C], and the negatives of each [N B, K]."""
+  tokens, left, right, negatives = map(np.asarray, batch)
+  place = np.arange(B)[:, None] + M + OFFSETS  # [B, C]
+  mask = (OFFSETS >= -left[..., None]) & (OFFSETS <= right[..., None])
+  flat = lambda x: jnp.asarray(x.reshape(N * B, *x.shape[2:]))
+  each = np.broadcast_to(negatives[:, None], (N, B, K))
+  return flat(tokens[:, M : M + B]), flat(tokens[:, place]), flat(mask), flat(each)
+
+
+def skip_gram_windows(function, params, batch):
+  """`function` of each window, mapped."""
+
+  def one(center, context, mask, negatives):
+    shape = (len(OFFSETS), K)
+    return function(
+      params, center, context, mask=mask,
+      negative_ids=jnp.broadcast_to(negatives, shape),
+      negative_weights=jnp.full(shape, NEGATIVES / K, params.center.dtype),
+    )  # fmt: skip
+
+  return jax.vmap(one)(*windows(batch))
+
+
+def cbow_windows(function, params, batch):
+  def one(center, context, mask, negatives):
+    return function(
+      params, context, center, mask=mask, negative_ids=negatives,
+      negative_weights=jnp.full(K, NEGATIVES / K, params.center.dtype),
+    )  # fmt: skip
+
+  return jax.vmap(one)(*windows(batch))
+
+
+def assert_equals_the_sum(rows, value_and_grad, num_words=V):
   losses, grads = value_and_grad
   want = jax.tree.map(lambda g: g.sum(axis=0), grads)
   assert_close(rows.loss, losses.sum())
-  assert_close(rows.center.to_dense(V), want.center)
-  assert_close(rows.outside.to_dense(V), want.outside)
+  assert_close(rows.center.to_dense(num_words), want.center)
+  assert_close(rows.outside.to_dense(num_words), want.outside)
 
 
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
-class TestSkipGramRows:
-  def test_equals_vmap_of_the_window_loss(self, seed, transform):
-    (params, windows, negatives), rng = example(seed)
-    weights = jnp.asarray(rng.uniform(size=(B, C, K)))
-    got = transform(blocks.skip_gram_rows)(params, windows, negatives, weights)
-    each_slot = jnp.broadcast_to(negatives[:, None], (B, C, K))
-    want = jax.vmap(
-      lambda c, o, n, w, m: skip_gram_value_and_grad(
-        params, c, o, negative_ids=n, negative_weights=w, mask=m
-      )
-    )(windows.center_ids, windows.context_ids, each_slot, weights, windows.mask)
-    assert_equals_the_sum(got, want)
-    assert got.predictions == windows.mask.sum()
+class TestEqualsTheWindowLosses:
+  def test_skip_gram(self, seed, transform):
+    params, batch = example(seed)
+    rows = transform(blocks.skip_gram_rows, **static(transform))(params, batch, NEGATIVES)
+    assert_equals_the_sum(rows, skip_gram_windows(skip_gram_value_and_grad, params, batch))
+    assert rows.predictions == np.sum(batch.left + batch.right)
+
+  def test_cbow(self, seed, transform):
+    params, batch = example(seed)
+    rows = transform(blocks.cbow_rows, **static(transform))(params, batch, NEGATIVES)
+    assert_equals_the_sum(rows, cbow_windows(cbow_value_and_grad, params, batch))
+    assert rows.predictions == np.sum(batch.left + batch.right > 0)
 
 
-@pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
-class TestCbowRows:
-  def test_equals_vmap_of_the_window_loss(self, seed, transform):
-    (params, windows, negatives), rng = example(seed)
-    weights = jnp.asarray(rng.uniform(size=(B, K)))
-    got = transform(blocks.cbow_rows)(params, windows, negatives, weights)
-    want = jax.vmap(
-      lambda t, c, n, w, m: cbow_value_and_grad(
-        params, c, t, negative_ids=n, negative_weights=w, mask=m
-      )
-    )(windows.center_ids, windows.context_ids, negatives, weights, windows.mask)
-    assert_equals_the_sum(got, want)
-    assert got.predictions == windows.mask.any(axis=1).sum()
+def static(transform):
+  return {'static_argnums': 2} if transform is jax.jit else {}
 
 
-@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize('objective', [blocks.skip_gram_rows, blocks.cbow_rows])
-def test_keeps_the_dtype_of_the_tables(objective, dtype):
-  (params, windows, negatives), _ = example(0)
-  params = jax.tree.map(lambda table: table.astype(dtype), params)
-  shape = (B, C, K) if objective is blocks.skip_gram_rows else (B, K)
-  rows = objective(params, windows, negatives, jnp.ones(shape, dtype))
-  chex.assert_type([rows.loss, rows.center.values, rows.outside.values], dtype)
+CASES = [
+  (blocks.skip_gram_rows, skip_gram_windows, skip_gram_loss),
+  (blocks.cbow_rows, cbow_windows, cbow_loss),
+]
 
 
-@pytest.mark.parametrize('objective', [blocks.skip_gram_rows, blocks.cbow_rows])
-def test_padding_names_no_row(objective):
-  """A window masked entirely touches nothing: to an optimizer with moments a zero is a gradient."""
-  (params, windows, negatives), _ = example(0)
-  windows = windows._replace(mask=jnp.zeros((B, C), bool))
-  shape = (B, C, K) if objective is blocks.skip_gram_rows else (B, K)
-  rows = objective(params, windows, negatives, jnp.ones(shape))
-  assert rows.loss == 0 and rows.predictions == 0
-  assert np.all(rows.center.ids == V) and np.all(rows.outside.ids == V)
+@pytest.mark.parametrize(('objective', 'mapped', 'loss'), CASES, ids=['skip_gram', 'cbow'])
+class TestCurvature:
+  def _of_row(self, mapped, loss, params, batch, table):
+    """The summed loss as a function of one row and its index."""
+
+    def of_row(row, index):
+      tables = params._asdict()
+      tables[table] = tables[table].at[index].set(row)
+      return mapped(loss, Word2VecParams(**tables), batch).sum()
+
+    return of_row
+
+  def _summed(self, rows):
+    return jnp.zeros(V).at[rows.ids].add(rows.curvature, mode='drop')
+
+  @pytest.mark.parametrize('table', ['center', 'outside'])
+  def test_is_the_trace_of_the_hessian_where_scores_are_small(self, objective, mapped, loss, table):
+    params, batch = example(0)
+    params = jax.tree.map(lambda x: 0.5 * x, params)
+    hessian = jax.jit(jax.hessian(self._of_row(mapped, loss, params, batch, table)))
+    want = [jnp.trace(hessian(row, i)) for i, row in enumerate(getattr(params, table))]
+    rows = getattr(objective(params, batch, NEGATIVES), table)
+    assert_close(self._summed(rows), jnp.stack(want))
+
+  @pytest.mark.parametrize('table', ['center', 'outside'])
+  @pytest.mark.parametrize('scale', [1, 3, 30])
+  def test_a_step_of_one_row_does_not_raise_the_loss(self, objective, mapped, loss, table, scale):
+    """The longest step of `curvature_damped_sgd`, g / h, from scores as far out as 1e3."""
+    params, batch = example(2)
+    params = jax.tree.map(lambda x: scale * x, params)
+    of_row = jax.jit(self._of_row(mapped, loss, params, batch, table))
+    rows = getattr(objective(params, batch, NEGATIVES), table)
+    gradient, curvature = rows.to_dense(V), self._summed(rows)
+    moved = 0
+    for i, row in enumerate(getattr(params, table)):
+      if curvature[i] > 0:
+        before, after = of_row(row, i), of_row(row - gradient[i] / curvature[i], i)
+        assert after <= before * (1 + 1e-12)
+        moved += after < 0.999 * before
+    assert moved > V / 2
+
+
+@pytest.mark.parametrize('objective', OBJECTIVES)
+class TestRows:
+  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+  def test_keeps_the_dtype_of_the_tables(self, objective, dtype):
+    params, batch = example(0)
+    rows = objective(jax.tree.map(lambda table: table.astype(dtype), params), batch, NEGATIVES)
+    chex.assert_type([rows.loss, rows.center.values, rows.outside.values], dtype)
+    chex.assert_type([rows.center.curvature, rows.outside.curvature], dtype)
+
+  @pytest.mark.parametrize('sign', [1, -1])
+  def test_finite_at_any_score(self, objective, sign):
+    params, batch = example(0)
+    params = Word2VecParams(jnp.full((V, D), 100.0), jnp.full((V, D), sign * 100.0))
+    rows = objective(params, batch, NEGATIVES)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rows))
+
+  def test_names_the_rows_that_a_window_touches_and_no_others(self, objective):
+    """To an optimizer with moments a row of zeros is a gradient like any other."""
+    params, batch = example(1, num_words=500)
+    center, context, mask, negatives = map(np.asarray, windows(batch))
+    words, present = set(context[mask].tolist()), mask.any(axis=1)
+    centers = set(center[present].tolist())
+    noise = set(negatives[present].ravel().tolist())
+    rows = objective(params, batch, NEGATIVES)
+    inner, outer = (centers, words) if objective is blocks.skip_gram_rows else (words, centers)
+    assert set(rows.center.ids.tolist()) - {500} == inner
+    assert set(rows.outside.ids.tolist()) - {500} == outer | noise
+
+  def test_padding_names_no_row(self, objective):
+    params, batch = example(0)
+    none = jnp.zeros((N, B), jnp.int16)
+    rows = objective(params, batch._replace(left=none, right=none), NEGATIVES)
+    assert rows.loss == 0 and rows.predictions == 0
+    assert np.all(rows.center.ids == V) and np.all(rows.outside.ids == V)
+    assert not np.any(rows.center.values) and not np.any(rows.outside.values)
+
+  def test_measures_the_first_blocks_and_moves_all(self, objective):
+    params, batch = example(0)
+    whole = objective(params, batch, NEGATIVES)
+    part = objective(params, batch, NEGATIVES, 2)
+    first = objective(params, jax.tree.map(lambda x: x[:2], batch), NEGATIVES)
+    assert_close(part.loss, first.loss)
+    assert part.predictions == first.predictions < whole.predictions
+    assert_close(part.outside.values, whole.outside.values)

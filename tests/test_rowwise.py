@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import assert_close
 
-from jw2v.rowwise import RowGradients, combine_repeated, rowwise
+from jw2v.rowwise import RowGradients, combine_repeated, curvature_damped_sgd, rowwise
 
 V, D, N = 6, 3, 8
 
@@ -104,3 +104,57 @@ class TestRowwise:
     first = gradients(np.random.default_rng(0), V)
     padding = RowGradients(jnp.full(N, V), jnp.full((N, D), 7.0))
     np.testing.assert_array_equal(run(tx, [first, padding], False), run(tx, [first], False))
+
+
+class TestCurvatureDampedSgd:
+  def _update(self, rows, rate=0.1, table=None):
+    optimizer = curvature_damped_sgd(rate)
+    table = jnp.zeros((V, D)) if table is None else table
+    return jax.jit(optimizer.update)(rows, optimizer.init(table), table)[0]
+
+  def test_formula_with_the_sums_of_repeated_rows(self):
+    rng = np.random.default_rng(0)
+    rows = gradients(rng)._replace(curvature=jnp.asarray(rng.uniform(0, 50, N)))
+    table = jnp.asarray(rng.normal(size=(V, D)))
+    g, h = np.zeros((V + 1, D)), np.zeros(V + 1)
+    np.add.at(g, rows.ids, rows.values)
+    np.add.at(h, rows.ids, rows.curvature)
+    damping = np.where(h > 0, -np.expm1(-0.1 * h) / np.where(h > 0, 0.1 * h, 1), 1)
+    want = table - (0.1 * damping[:, None] * g)[:V]
+    assert_close(self._update(rows, table=table), want)
+
+  @pytest.mark.parametrize('curvature', [0.0, 1e-6, 1e-3])
+  def test_leaves_rows_with_little_curvature_to_sgd(self, curvature):
+    """To first order: the difference is half of rate x curvature, and of second order."""
+    rows = RowGradients(jnp.array([2]), jnp.ones((1, D)), jnp.array([curvature]))
+    change, z = -self._update(rows)[2, 0] / 0.1, 0.1 * curvature
+    assert abs(change - (1 - z / 2)) <= z**2 / 6 + 1e-12
+
+  def test_is_the_limit_of_many_small_steps_on_a_quadratic(self):
+    """The gradient g + h (x - x0), followed in 10,000 steps for the time of one."""
+    g, h, rate = np.array([1.0, -2.0, 0.5]), 30.0, 0.1
+    x = np.zeros(D)
+    for _ in range(10_000):
+      x -= rate / 10_000 * (g + h * x)
+    rows = RowGradients(jnp.array([1]), jnp.asarray(g)[None], jnp.array([h]))
+    np.testing.assert_allclose(self._update(rows, rate)[1], x, rtol=1e-3)
+
+  @pytest.mark.parametrize('rate', [1.0, 1e3, 1e6])
+  def test_goes_to_the_minimum_of_the_model_at_most(self, rate):
+    rows = RowGradients(jnp.full(500, 4), jnp.ones((500, D)), jnp.full(500, 0.25))
+    change = -self._update(rows, rate)[4]
+    assert (change <= 500 / 125 + 1e-12).all() and (change > 3.9).all()
+
+  def test_padding_touches_nothing(self):
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(V, D)))
+    rows = RowGradients(jnp.full(N, V), jnp.full((N, D), 7.0), jnp.ones(N))
+    np.testing.assert_array_equal(self._update(rows, table=table), table)
+
+  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+  def test_keeps_the_dtype_of_the_table(self, dtype):
+    rows = RowGradients(jnp.array([2]), jnp.ones((1, D), dtype), jnp.ones(1, dtype))
+    assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
+
+  def test_needs_the_curvature(self):
+    with pytest.raises(ValueError, match='curvature=None: curvature_damped_sgd needs'):
+      self._update(gradients(np.random.default_rng(0)))

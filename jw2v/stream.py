@@ -1,0 +1,169 @@
+"""The stream of blocks that a run trains on, from the first word to the last.
+
+What belongs here: the order in which the text becomes compiled calls, and the thread
+that keeps the next calls ready while one runs.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from jw2v import sampling
+from jw2v.sampling import AliasTable, Blocks
+
+_CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
+
+Item = TypeVar('Item')
+
+
+class Call(NamedTuple):
+  """The blocks of one compiled call: S steps of N blocks."""
+
+  blocks: Blocks  # [S, N, ...]
+  words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
+
+
+class TextBlocks(NamedTuple):
+  """A text with all that is needed to draw its blocks.
+
+  Attributes:
+    ids: `[words]` the text, in memory or mapped from a file.
+    line_ends: `[lines]` where its lines end, increasing.
+    keep: `[V]` the probability of keeping each word.
+    noise: the alias table of the noise words.
+    window: m, the largest distance between center and context word.
+    dynamic: whether each window draws its distance from 1 to m.
+    block_size: B, the centers of a block.
+    shared_negatives: K, the noise words of a block.
+    seed: the seed of the run.
+  """
+
+  ids: np.ndarray
+  line_ends: np.ndarray
+  keep: np.ndarray
+  noise: AliasTable
+  window: int
+  dynamic: bool
+  block_size: int
+  shared_negatives: int
+  seed: int
+
+  def chunks(self, epoch: int) -> Iterator[tuple[Blocks, np.ndarray]]:
+    """The blocks of an epoch, chunk by chunk, with the words read by the end of each.
+
+    A window does not cross from one chunk of 65,536 words to the next, as if a line
+    ended there.
+    """
+    for chunk, start in enumerate(range(0, len(self.ids), _CHUNK_TOKENS)):
+      ids = self.ids[start : start + _CHUNK_TOKENS]
+      first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
+      blocks, words = sampling.chunk_blocks(
+        ids,
+        self.line_ends[first:last] - start,
+        self.keep,
+        self.noise,
+        sampling.chunk_generator(self.seed, epoch, chunk),
+        window=self.window,
+        dynamic=self.dynamic,
+        block_size=self.block_size,
+        shared_negatives=self.shared_negatives,
+      )
+      yield blocks, start + words
+
+  def calls(self, epochs: range, *, steps: int, blocks_per_step: int) -> Iterator[Call]:
+    """The blocks of some epochs in the order of the text, cut into calls of one shape.
+
+    Args:
+      epochs: their numbers.
+      steps: S, the steps of a call.
+      blocks_per_step: N.
+
+    Yields:
+      Calls; the last one is filled up with padding. None at all if no word is kept.
+    """
+    size, total = steps * blocks_per_step, len(epochs) * len(self.ids)
+    waiting: list[np.ndarray] | None = None  # the columns of blocks that fill no call yet
+    ready: Call | None = None  # kept back, for the last one counts the words after it
+    for done, epoch in enumerate(epochs):
+      for blocks, words in self.chunks(epoch):
+        columns = [*blocks, done * len(self.ids) + words]
+        if waiting is not None:
+          columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
+        while len(columns[0]) >= size:
+          if ready is not None:
+            yield ready
+          ready = _call([column[:size] for column in columns], steps, blocks_per_step)
+          columns = [column[size:] for column in columns]
+        waiting = columns
+    if waiting is not None and len(waiting[0]):
+      if ready is not None:
+        yield ready
+      ready = _call(waiting, steps, blocks_per_step)
+    if ready is not None:
+      words = np.where(ready.words == 0, total, ready.words)
+      words[-1] = total  # those dropped after the last block are read as well
+      yield ready._replace(words=words)
+
+
+def _call(columns, steps, blocks_per_step):
+  fill = steps * blocks_per_step - len(columns[0])
+  *blocks, words = (
+    np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
+    for c in columns
+  )
+  return Call(Blocks(*blocks), words.max(axis=1))
+
+
+def in_background(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
+  """Runs an iterator in a thread of its own.
+
+  Args:
+    items: the iterator; an exception in it is raised here.
+    ahead: how many items it may be ahead.
+
+  Yields:
+    The same items in the same order. Closing this iterator stops the thread.
+  """
+  ready: queue.Queue = queue.Queue(ahead)
+  stopped = threading.Event()
+  end = object()
+
+  def put(item, error=None):
+    while not stopped.is_set():
+      try:
+        return ready.put((item, error), timeout=0.1)
+      except queue.Full:
+        continue
+
+  def work():
+    try:
+      for item in items:
+        put(item)
+        if stopped.is_set():
+          return
+      put(end)
+    except BaseException as error:
+      put(None, error)
+
+  thread = threading.Thread(target=work, name='jw2v sampler', daemon=True)
+  thread.start()
+  try:
+    while True:
+      item, error = ready.get()
+      if error is not None:
+        raise error
+      if item is end:
+        return
+      yield item
+  finally:
+    stopped.set()
+    thread.join()
+
+
+def bytes_of(call: Call) -> int:
+  """The memory of one call."""
+  return sum(leaf.nbytes for leaf in jax.tree.leaves(call))

@@ -1,0 +1,114 @@
+"""The stream of calls, and the thread that keeps it flowing."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from jw2v import sampling, stream
+from jw2v.stream import TextBlocks, in_background
+
+
+def text(n=50, keep=1.0, seed=0, block_size=1):
+  """Words 0 to 6, over and over, in three lines."""
+  return TextBlocks(
+    np.arange(n, dtype=np.int32) % 7, np.array([n // 5, 3 * n // 5, n]),
+    np.broadcast_to(np.float32(keep), 7), sampling.alias_table(np.ones(7)),
+    window=2, dynamic=False, block_size=block_size, shared_negatives=3, seed=seed,
+  )  # fmt: skip
+
+
+def calls(epochs=2, steps=3, blocks_per_step=4, **settings):
+  return list(text(**settings).calls(range(epochs), steps=steps, blocks_per_step=blocks_per_step))
+
+
+def centers(found):
+  """The words that are centers of a window, in the order of the stream."""
+  present = [(c.blocks.left + c.blocks.right > 0).ravel() for c in found]
+  ids = [c.blocks.token_ids[..., 2:-2].ravel() for c in found]
+  return np.concatenate(ids)[np.concatenate(present)]
+
+
+class TestCalls:
+  @pytest.mark.parametrize('block_size', [1, 3])
+  def test_every_window_once_an_epoch_and_one_shape(self, block_size):
+    found = calls(block_size=block_size)
+    np.testing.assert_array_equal(centers(found), np.tile(np.arange(50) % 7, 2))
+    assert {c.blocks.token_ids.shape for c in found} == {(3, 4, block_size + 4)}
+    assert {c.blocks.negative_ids.shape for c in found} == {(3, 4, 3)}
+
+  def test_words_read_rise_to_the_whole_corpus(self):
+    for keep in (1.0, 0.6):
+      words = np.concatenate([c.words for c in calls(keep=keep)])
+      assert (np.diff(words) >= 0).all() and words[0] > 0 and words[-1] == 100
+
+  @pytest.mark.parametrize('n', [47, 48, 49, 95, 96, 97])
+  def test_no_call_of_padding_alone(self, n):
+    """Around a multiple of the 12 windows of a call, the last one counts what is left."""
+    found = calls(epochs=1, n=n)
+    assert len(found) == -(-n // 12)
+    assert found[-1].blocks.left.any() and found[-1].words[-1] == n
+
+  def test_words_dropped_after_the_last_window_are_read(self):
+    """Of 14 words 0 to 6, 0 to 6, the sixes are dropped, and the others fill a call."""
+    found = calls(epochs=1, n=14, keep=[1, 1, 1, 1, 1, 1, 0])
+    assert len(found) == 1 and found[0].words.tolist() == [4, 9, 14]
+
+  def test_no_word_kept_is_no_call(self):
+    assert calls(keep=0.0) == []
+
+  @pytest.mark.parametrize('chunk', [8, 9, 10])
+  def test_chunks_do_not_lose_a_window_and_keep_the_lines(self, monkeypatch, chunk):
+    monkeypatch.setattr(stream, '_CHUNK_TOKENS', chunk)
+    found = calls(epochs=1)
+    ids = np.concatenate([c.blocks.token_ids[..., 2:-2].ravel() for c in found])[:50]
+    np.testing.assert_array_equal(ids, np.arange(50) % 7)
+    right = np.concatenate([c.blocks.right.ravel() for c in found])[:50]
+    ends = sorted({10, 30, 50, *range(chunk, 50, chunk)})  # of lines and of chunks
+    want = [min(2, next(end for end in ends if end > i) - 1 - i) for i in range(50)]
+    assert right.tolist() == want
+
+  def test_same_seed_same_stream(self):
+    ids = lambda seed: centers(calls(seed=seed, keep=0.5)).tolist()
+    assert ids(3) == ids(3) != ids(4)
+
+  def test_an_epoch_is_the_same_whoever_asks(self):
+    epoch = lambda epochs: centers(list(text(keep=0.5).calls(epochs, steps=1, blocks_per_step=1)))
+    both, second = epoch(range(2)), epoch(range(1, 2))
+    assert both[-len(second) :].tolist() == second.tolist() != both[: len(second)].tolist()
+
+
+class TestInBackground:
+  def test_same_items_in_the_same_order(self):
+    assert list(in_background(iter(range(100)))) == list(range(100))
+
+  def test_an_error_is_raised_by_the_consumer(self):
+    def failing():
+      yield 1
+      raise KeyError('lost')
+
+    items = in_background(failing())
+    assert next(items) == 1
+    with pytest.raises(KeyError, match='lost'):
+      next(items)
+
+  def test_closing_stops_the_thread(self):
+    before = threading.active_count()
+    items = in_background(itertools.count())
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    assert threading.active_count() == before + 1
+    items.close()
+    assert threading.active_count() == before
+
+  def test_works_ahead_but_not_further(self):
+    drawn = []
+    items = in_background((drawn.append(i) or i for i in range(100)), ahead=2)
+    assert next(items) == 0
+    deadline = time.monotonic() + 30
+    while len(drawn) < 4 and time.monotonic() < deadline:
+      time.sleep(0.01)
+    time.sleep(0.2)
+    assert drawn == [0, 1, 2, 3]  # one taken, two waiting, one in the hand
+    items.close()
