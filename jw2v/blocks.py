@@ -182,8 +182,10 @@ def cbow_rows(
 
 
 def _loss(scores: jax.Array, positive: jax.Array | bool, weights: jax.Array) -> jax.Array:
-  """The sum of -w log s(x) where positive and of -w log s(-x) elsewhere (D23)."""
-  return jnp.sum(weights * jax.nn.softplus(jnp.where(positive, -scores, scores)))
+  """The sum of -w log s(x) where positive and of -w log s(-x) elsewhere (D20)."""
+  against = jnp.where(positive, -scores, scores)
+  softplus = jnp.maximum(against, 0) + jnp.log1p(jnp.exp(-jnp.abs(scores)))
+  return jnp.sum(weights * softplus)
 
 
 class _Terms(NamedTuple):
@@ -194,7 +196,7 @@ class _Terms(NamedTuple):
 
 
 def _logistic(scores: jax.Array, positive: jax.Array | bool, weights: jax.Array) -> _Terms:
-  """The derivative of the terms of `_loss` by their scores, and their curvature (D24, D25)."""
+  """The derivative of the terms of `_loss` by their scores, and their curvature (D21 to D26)."""
   magnitude = jnp.abs(scores)
   small = jnp.exp(-magnitude)  # all from one exponential, which cannot overflow
   larger = 1 / (1 + small)
@@ -220,8 +222,9 @@ def _in_window(blocks: Blocks, num_noise: int = 0) -> jax.Array:
   margin = (num_tokens - num_centers) // 2
   offset = np.arange(num_tokens)[:, None] - np.arange(num_centers) - margin  # [T, B]
   offset = np.pad(offset, ((0, num_noise), (0, 0)))[None]  # 0, as the center itself: no pair
+  distance = np.where(offset == 0, 2 * num_tokens, abs(offset)).astype(np.int32)
   left, right = (x.astype(jnp.int32)[:, None] for x in (blocks.left, blocks.right))
-  return (offset >= -left) & (offset <= right) & (offset != 0)
+  return jnp.where(offset < 0, left, right) >= distance
 
 
 def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:

@@ -42,7 +42,7 @@ _OPTAX = {
   'adam': optax.adam,
   'rmsprop': optax.rmsprop,
 }
-_HELD_OUT_EPOCH = 2**31  # no epoch of training draws its numbers
+_HELD_OUT_EPOCH, _INIT_EPOCH = 2**31, 2**31 + 1  # no epoch of training draws their numbers
 _CALLS_AHEAD = 2
 _LOSS_EVERY = 8  # the loss of every eighth window is measured, in every step
 
@@ -79,11 +79,11 @@ class TrainResult:
   predicted_bytes: int
 
 
-def init_params(key: jax.Array, num_words: int, dim: int) -> Word2VecParams:
+def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Word2VecParams:
   """The tables before training, as in the C tool.
 
   Args:
-    key: a `jax.random.key`.
+    generator: of the host.
     num_words: V.
     dim: D.
 
@@ -91,8 +91,8 @@ def init_params(key: jax.Array, num_words: int, dim: int) -> Word2VecParams:
     Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32.
   """
   shape = (num_words, dim)
-  center = jax.random.uniform(key, shape, jnp.float32, minval=-0.5, maxval=0.5) / dim
-  return Word2VecParams(center, jnp.zeros(shape, jnp.float32))
+  center = (generator.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
+  return Word2VecParams(jnp.asarray(center), jnp.asarray(np.zeros_like(center)))
 
 
 def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
@@ -318,7 +318,8 @@ def _texts(
 
 
 def _init_state(config: TrainConfig, num_words: int) -> TrainState:
-  params = init_params(jax.random.key(config.seed), num_words, config.dim)
+  generator = sampling.chunk_generator(config.seed, _INIT_EPOCH, 0)
+  params = init_params(generator, num_words, config.dim)
   optimizer = make_optimizer(config)
   return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
 
