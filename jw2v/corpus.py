@@ -11,11 +11,14 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from jw2v.vocabulary import Vocabulary, select_words
+
+_SEPARATORS = re.compile('[\x1c-\x1f]')  # white space to str.split, words to us
 
 Path = str | os.PathLike
 Corpus = Path | Sequence[Path] | Iterable[Sequence[str]]
@@ -72,6 +75,8 @@ def find_files(paths: Path | Sequence[Path]) -> list[pathlib.Path]:
 
 def _split(line: str) -> list[str]:
   """Splits at ASCII white space alone: U+00A0, U+0085 and U+2028 belong to words."""
+  if line.isascii() and not _SEPARATORS.search(line):  # twice as fast
+    return line.split()
   return [word.decode() for word in line.encode().split()]
 
 

@@ -35,9 +35,10 @@ class TestEncode:
     assert decoded(encode(iter([['a', 'b']]), min_count=1)) == [['a', 'b']]
 
   def test_only_ascii_white_space_separates_words(self, tmp_path):
-    text = 'a\tb\x0bc\x0cd  e\r\n\r\n\u00a0x y\u0085z \u2028 \u00fc'
+    text = 'a\tb\x0bc\x0cd  e\r\n\r\nf\x1cg h\x1f\n\u00a0x y\u0085z \u2028 \u00fc'
     (tmp_path / 'text').write_bytes(text.encode())
-    want = [['a', 'b', 'c', 'd', 'e'], ['\u00a0x', 'y\u0085z', '\u2028', '\u00fc']]
+    other = ['\u00a0x', 'y\u0085z', '\u2028', '\u00fc']
+    want = [['a', 'b', 'c', 'd', 'e'], ['f\x1cg', 'h\x1f'], other]
     assert decoded(encode(tmp_path / 'text', min_count=1)) == want
 
   @given(st.lists(st.lists(st.sampled_from('abcd'), max_size=6), max_size=8))

@@ -79,6 +79,12 @@ class TestCalls:
     both, second = epoch(range(2)), epoch(range(1, 2))
     assert both[-len(second) :].tolist() == second.tolist() != both[: len(second)].tolist()
 
+  def test_ids_may_be_mapped_from_a_file(self, tmp_path):
+    np.save(tmp_path / 'ids.npy', text().ids)
+    mapped = text()._replace(ids=np.load(tmp_path / 'ids.npy', mmap_mode='r'))
+    found = list(mapped.calls(range(1), steps=3, blocks_per_step=4))
+    assert centers(found).tolist() == centers(calls(epochs=1)).tolist()
+
 
 class TestInBackground:
   def test_same_items_in_the_same_order(self):

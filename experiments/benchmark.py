@@ -1,0 +1,457 @@
+r"""Compares jw2v with gensim and fastText on the same text and settings.
+
+  pip install 'jw2v[benchmark]'
+  python -m experiments.benchmark --text=my_text.txt --output=benchmark.md
+
+The text is one file of words separated by white space. Each system trains on it once for
+each seed, in turn, in a process of its own, with the same settings and as many threads.
+The output is a page of markdown tables: words per second in training alone and from the
+start of the process to the saved vectors, the ratios to gensim, peak memory, and where
+the time of jw2v's own step goes. Progress is told on standard error.
+
+With --evaluation=FOLDER the vectors are also scored: Spearman's correlation with human
+judgements of similarity, and the share of analogies solved, both times 100. The folder
+holds EN-WS-353-ALL.txt, EN-SIMLEX-999.txt, EN-MEN-TR-3k.txt and EN-RW-STANFORD.txt (a
+line is two words and a number) and questions-words.txt (the Google analogies).
+
+  # CBOW, jw2v and gensim alone, one seed, with scores:
+  python -m experiments.benchmark --text=my_text.txt --architecture=cbow \
+    --systems=jw2v,gensim --seeds=1 --evaluation=my_folder
+
+  # Where the time goes in jw2v, for another batch size:
+  python -m experiments.benchmark --text=my_text.txt --parts_only --set=batch_size=2048
+
+The other settings of jw2v (see jw2v.TrainConfig) are given with --set=NAME=VALUE. Nothing
+else should run on the machine meanwhile. A system that fails is named and not run again;
+the others go on, and the program ends with an error.
+
+What belongs here: the flags, the processes that train, and the tables of what they
+measured. Scoring vectors is in scores.py, timing the parts of jw2v in parts.py.
+"""
+
+import ast
+import dataclasses
+import datetime
+import difflib
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import platform
+import re
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from experiments.parts import markdown_table, measure_parts, parts_page, spread
+from experiments.scores import describe, evaluate, read_evaluation
+
+# jw2v and the peers are imported where they are used: no process pays for the libraries of
+# another. That holds for this one too, since Linux starts the peak memory of a process at
+# what the process that started it had.
+
+_SYSTEMS = ('jw2v', 'gensim', 'fasttext')
+_SHARED = ('architecture', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs')
+_LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
+_READ = 1 << 20  # bytes
+_NOTES = """\
+- words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
+  drops are counted.
+- training: the reading and counting of the text is left out, except with fastText, whose one
+  call does it all; the compilation of jw2v is in it.
+- end to end: from the start of the process to the saved vectors.
+- peak: of the whole process; predicted: by jw2v, before its first step.
+- The learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
+"""
+
+# What a worker runs. The cores are limited first, for libraries count them when imported.
+_WORKER = """
+import json, os, sys
+job = json.loads(sys.argv[1])
+if hasattr(os, 'sched_setaffinity'):
+  os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:job['threads']])
+from experiments import benchmark
+benchmark.work(job)
+"""
+
+
+# The workers: each trains one system once, in a process of its own.
+
+
+def cut_lines(path: str | os.PathLike, size: int) -> Iterator[list[bytes]]:
+  """The lines of a text as words, cut after every `size`; empty ones are left out."""
+  line, rest, part = [], b'', b' '
+  with open(path, 'rb') as file:
+    while part:  # memory does not grow with the text
+      part = file.readline(_READ)
+      words = (rest + part).split()
+      # A word that is cut goes on in the next part.
+      rest = words.pop() if words and part and not part[-1:].isspace() else b''
+      line += words
+      ends = not part or part.endswith(b'\n')
+      whole = len(line) if ends else len(line) - len(line) % size
+      yield from (line[i : min(i + size, whole)] for i in range(0, whole, size))
+      line = line[whole:]
+
+
+def train_config(settings: Mapping[str, Any], assignments: Iterable[str] = ()) -> Any:
+  """The `jw2v.TrainConfig` of settings by name and others as 'batch_size=2048', jw2v's own."""
+  import jw2v
+
+  own = {field.name for field in dataclasses.fields(jw2v.TrainConfig)} - {*settings}
+  values = dict(settings)
+  for assignment in assignments:
+    name, equals, value = assignment.partition('=')
+    if not equals:
+      raise ValueError(f'set={assignment!r}: must be NAME=VALUE')
+    if name in settings:
+      flag = 'seeds' if name == 'seed' else name
+      raise ValueError(f'set={assignment!r}: every system has this setting: it is --{flag}')
+    if name not in own:
+      near = difflib.get_close_matches(name, sorted(own), 1, cutoff=0)[0]
+      raise ValueError(f'set={assignment!r}: no such setting; did you mean {near!r}?')
+    try:
+      values[name] = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+      values[name] = value  # a word
+  return jw2v.TrainConfig(**values)
+
+
+def _check(job):
+  """The settings are allowed; and what jw2v would run on."""
+  train_config(job['settings'], job['set'])
+  import jax
+
+  from jw2v.sharding import prepare_backend
+
+  prepare_backend()
+  return {'device': jax.devices()[0].device_kind}
+
+
+def _train_jw2v(job):
+  import jw2v
+
+  config = train_config(job['settings'], job['set'])
+  result = jw2v.train(job['text'], config, progress=False)
+  jw2v.save_vectors(result.vectors, job['vectors'])
+  words = result.history[-1]['words']
+  seconds = words / result.words_per_second
+  return {'words': words, 'seconds': seconds, 'predicted': result.predicted_bytes}
+
+
+def _train_gensim(job):
+  from gensim.models import Word2Vec
+
+  settings, epochs = job['settings'], job['settings']['epochs']
+  model = Word2Vec(
+    sg=int(settings['architecture'] == 'skip_gram'), vector_size=settings['dim'],
+    window=settings['window'], negative=settings['negatives'], sample=settings['sample'],
+    min_count=settings['min_count'], epochs=epochs, workers=job['threads'], seed=settings['seed'],
+  )  # fmt: skip
+  model.build_vocab(corpus_file=job['lines'])
+  totals = {'total_examples': model.corpus_count, 'total_words': model.corpus_total_words}
+  start = time.perf_counter()
+  model.train(corpus_file=job['lines'], **totals, epochs=epochs)
+  seconds = time.perf_counter() - start
+  model.wv.save_word2vec_format(job['vectors'])
+  counts = sum(model.wv.get_vecattr(word, 'count') for word in model.wv.index_to_key)
+  return {'words': int(counts) * epochs, 'seconds': seconds}
+
+
+def _train_fasttext(job):
+  import fasttext
+
+  settings, dim, epochs = job['settings'], job['settings']['dim'], job['settings']['epochs']
+  # train_unsupervised takes no seed, but reads its default here.
+  fasttext.FastText.unsupervised_default['seed'] = settings['seed']
+  start = time.perf_counter()
+  model = fasttext.train_unsupervised(
+    job['lines'], model=settings['architecture'].replace('_', ''), dim=dim, ws=settings['window'],
+    neg=settings['negatives'], minCount=settings['min_count'], epoch=epochs, maxn=0, verbose=0,
+    t=settings['sample'] or 1.0,  # to fastText, 0 drops every word
+    thread=job['threads'],
+  )  # fmt: skip
+  seconds = time.perf_counter() - start
+  counts = dict(zip(*model.get_words(include_freq=True), strict=True))
+  counts.pop('</s>', None)  # it stands for the end of a line
+  with open(job['vectors'], 'w', encoding='utf-8', newline='\n') as file:
+    file.write(f'{len(counts)} {dim}\n')
+    row = '%s' + ' %.9g' * dim + '\n'
+    file.writelines(row % (word, *model.get_word_vector(word)) for word in counts)
+  return {'words': int(sum(counts.values())) * epochs, 'seconds': seconds}
+
+
+_TRAIN = {'jw2v': _train_jw2v, 'gensim': _train_gensim, 'fasttext': _train_fasttext}
+
+
+def _train(job):
+  """Trains and saves, then takes the measures, then scores what was saved."""
+  result = _TRAIN[job['task']](job)
+  # The monotonic clock is the same in every process.
+  result['total_seconds'] = time.monotonic() - job['started']
+  unit = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes, Linux in KiB
+  result['peak'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+  result['scores'] = {}
+  if job['evaluation']:
+    import jw2v
+
+    kv = jw2v.load_vectors(job['vectors'])
+    result['scores'] = evaluate(job['evaluation'], kv.index_to_key, kv.vectors)
+  return result
+
+
+def work(job: dict[str, Any]) -> None:
+  """Does what a job says and writes the result, or an error that the user can mend."""
+  parts = lambda job: measure_parts(job['text'], train_config(job['settings'], job['set']))
+  try:
+    result = {'check': _check, 'parts': parts}.get(job['task'], _train)(job)
+  except (ValueError, OSError, FloatingPointError, ImportError) as error:
+    result = {'error': _one_line(error)}
+  pathlib.Path(job['result']).write_text(json.dumps(result))
+
+
+def _start(job, folder):
+  """Runs a job in a process of its own; its result, or a `ValueError` with what was wrong."""
+  result = pathlib.Path(folder) / 'result.json'
+  result.unlink(missing_ok=True)
+  job = {**job, 'result': str(result), 'started': time.monotonic()}
+  # With T < 10 threads, fastText 0.9.3 fills T tenths of its vectors and trains the others
+  # from what the memory holds. Memory that is mapped holds zeros; other memory, NaN at times.
+  mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if job['task'] == 'fasttext' else {}
+  done = subprocess.run(
+    [sys.executable, '-c', _WORKER, json.dumps(job)], cwd=pathlib.Path(__file__).parents[1],
+    env={**os.environ, **mapped}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    text=True, errors='replace',
+  )  # fmt: skip
+  if done.returncode or not result.exists():
+    said = done.stderr.strip().splitlines() if done.returncode > 0 else []
+    raise ValueError(said[-1] if said else f'its process ended with {done.returncode}')
+  outcome = json.loads(result.read_text())
+  if 'error' in outcome:
+    raise ValueError(outcome['error'])
+  return outcome
+
+
+# The tables.
+
+
+def _quantities(runs):
+  """Title, format, kind of average, and values of each system: what the tables show."""
+  median, mean = statistics.median, statistics.fmean
+  by_run = lambda value: {name: [value(run) for run in results] for name, results in runs.items()}
+  speeds = {'training': by_run(lambda run: run['words'] / run['seconds'])}
+  speeds['end to end'] = by_run(lambda run: run['words'] / run['total_seconds'])
+  for kind, speed in speeds.items():
+    yield f'{kind}, words/s', ',.0f', median, speed
+  peers = [name for name in ('gensim', 'fasttext') if name in runs]
+  if peers and len(runs) > 1:
+    for kind, speed in speeds.items():
+      ratios = {  # by seed; a system that failed has fewer of them
+        name: [x / y for x, y in zip(values, speed[peers[0]], strict=False)]
+        for name, values in speed.items()
+      }
+      yield f'{kind} / {peers[0]}', '.2f', median, ratios
+  yield 'peak MB', ',.0f', median, by_run(lambda run: run['peak'] / 1e6)
+  if 'jw2v' in runs:
+    predicted = by_run(lambda run: run.get('predicted', math.nan) / 1e6)
+    yield 'predicted MB', ',.0f', median, predicted
+  for name in next(iter(runs.values()))[0]['scores']:
+    yield name, '.2f', mean, by_run(lambda run, name=name: run['scores'][name][0])
+
+
+def tables(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+  """Averages and spreads of what each system has measured, by seed, at least once."""
+  averages, spreads = [['system', *runs]], [['', *runs]]
+  for title, format, average, values in _quantities(runs):
+    numbers = [f'{average(x):{format}}'.replace('nan', '-') for x in values.values()]
+    averages.append([title, *numbers])
+    spreads.append([title, *(spread(x, format) for x in values.values())])
+  seeds = max(map(len, runs.values()))
+  return (
+    f'Medians over {_plural(seeds, "seed")} (of a ratio: of the ratios by seed); of the scores, '
+    f'means:\n\n{markdown_table(list(zip(*averages, strict=True)))}\n\n'
+    f'Median (lowest..highest):\n\n{markdown_table(spreads)}'
+  )
+
+
+def _describe(device):
+  """The machine, the versions, the date and the command."""
+  cpuinfo = pathlib.Path('/proc/cpuinfo')
+  model = re.search(r'model name\s*:\s*(.+)', cpuinfo.read_text() if cpuinfo.exists() else '')
+  processor = model[1] if model else platform.processor() or platform.machine()
+  versions = [f'Python {platform.python_version()}']
+  for name in ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext'):
+    if importlib.util.find_spec(name) is not None:
+      versions.append(f'{name} {importlib.metadata.version(name)}')
+  return (
+    f'- machine: {processor}, {_plural(_num_cores(), "core")}; JAX on {device}\n'
+    f'- versions: {", ".join(versions)}\n'
+    f'- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; '
+    f'load average {os.getloadavg()[0]:.2f} at the start\n'
+    f'- command: `{shlex.join(["python", "-m", "experiments.benchmark", *sys.argv[1:]])}`'
+  )
+
+
+def _notes(runs, threads, is_split):
+  """What must be known to read the tables."""
+  notes = _NOTES
+  if 'fasttext' in runs and threads < 10:
+    notes += f'- fastText with fewer than 10 threads starts {threads}/10 of its vectors at random\n'
+    notes += '  and the others at zero.\n'
+  if hasattr(os, 'sched_setaffinity'):
+    notes += f'- Every process was kept to {_plural(threads, "core")}.\n'
+  else:
+    notes += f'- The peers have {_plural(threads, "thread")}; jw2v takes all cores here.\n'
+  if is_split:
+    notes += f'- The text has a line of more than {_LONGEST_LINE:,} words: the peers read a\n'
+    notes += f'  copy with lines of {_LINE:,} words, jw2v the original.\n'
+  scores = next(iter(runs.values()))[0]['scores']
+  return notes + (f'- {describe(scores)}' if scores else '')
+
+
+# The program.
+
+
+def _checked_systems(values):
+  """The systems asked for; refuses, before anything runs, what could not run to its end."""
+  text, output = pathlib.Path(values.text), pathlib.Path(values.output or 'page.md')
+  for name in values.systems or [[]]:  # none at all is refused as an unknown one is
+    if name not in _SYSTEMS:
+      raise ValueError(f'systems={name!r}: allowed are {", ".join(map(repr, _SYSTEMS))}')
+    is_peer = name != 'jw2v' and not values.parts_only
+    if is_peer and importlib.util.find_spec(name) is None:
+      raise ImportError(f"{name} is missing: pip install 'jw2v[benchmark]'")
+  if values.seeds < 1:
+    raise ValueError(f'seeds={values.seeds}: must be an integer of at least 1')
+  if not 1 <= values.threads <= _num_cores():
+    raise ValueError(f'threads={values.threads}: must be from 1 to {_num_cores()}, the cores here')
+  if text.is_dir() or not text.exists():
+    raise ValueError(f'text={values.text!r}: {"a folder" if text.is_dir() else "no such file"}')
+  if output.is_dir() or not output.parent.is_dir():
+    reason = 'a folder' if output.is_dir() else f'there is no folder {output.parent}'
+    raise ValueError(f'output={values.output!r}: {reason}')
+  if values.evaluation is not None:
+    read_evaluation(values.evaluation)
+  return list(dict.fromkeys(values.systems))
+
+
+def run(values: Any, failures: list[str]) -> Iterator[str]:
+  """Measures what the flags ask for: the sections of the page. `failures` gets what failed."""
+  systems = _checked_systems(values)
+  job = {
+    'settings': {**{name: getattr(values, name) for name in _SHARED}, 'seed': 1},
+    'set': values.set,
+    'threads': values.threads,
+    'text': str(pathlib.Path(values.text).absolute()),
+    'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
+  }
+  runs: dict[str, list[dict]] = {}
+  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
+    yield f'# Benchmark\n\n{_describe(_start({**job, "task": "check"}, folder)["device"])}'
+    if not values.parts_only:
+      runs, is_split = _run_in_turn(job, systems, values.seeds, folder, failures)
+    if runs:
+      yield f'{tables(runs)}\n\n{_notes(runs, values.threads, is_split).rstrip()}'
+    if values.parts_only or 'jw2v' in runs:
+      _tell('parts of jw2v ...\n')
+      try:
+        parts = _start({**job, 'task': 'parts'}, folder)
+      except ValueError as error:
+        failures.append(f'parts of jw2v: {error}')
+      else:
+        yield f'## Parts of jw2v\n\n{parts_page(parts)}'
+  if failures:
+    yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
+
+
+def _run_in_turn(job, systems, seeds, folder, failures):
+  """Each system once for each seed: what changes on the machine meanwhile meets them all."""
+  job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
+  lines = cut_lines(job['text'], _LONGEST_LINE + 1) if systems != ['jw2v'] else ()
+  is_split = any(len(line) > _LONGEST_LINE for line in lines)
+  if is_split:
+    job['lines'] = str(pathlib.Path(folder) / 'lines.txt')
+    with open(job['lines'], 'wb') as file:
+      file.writelines(b' '.join(line) + b'\n' for line in cut_lines(job['text'], _LINE))
+  runs: dict[str, list[dict]] = {name: [] for name in systems}
+  for seed in range(1, seeds + 1):
+    for name in systems:
+      if len(runs[name]) < seed - 1:
+        continue  # it failed before
+      _tell(f'seed {seed}/{seeds} {name} ... ')
+      settings = {**job['settings'], 'seed': seed}
+      try:
+        result = _start({**job, 'task': name, 'settings': settings}, folder)
+      except ValueError as error:
+        _tell(f'failed: {error}\n')
+        failures.append(f'{name}, seed {seed}: {error}')
+        continue
+      speed = result['words'] / result['seconds'] / 1e6
+      _tell(f'{speed:.2f} M words/s, {result["peak"] / 1e6:,.0f} MB\n')
+      runs[name].append(result)
+  return {name: results for name, results in runs.items() if results}, is_split
+
+
+def _num_cores():
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _tell(text):
+  print(text, end='', file=sys.stderr, flush=True)
+
+
+def _plural(count, noun):
+  return f'{count} {noun}' + 's' * (count != 1)
+
+
+def _one_line(error):
+  return ' '.join(str(error).split())
+
+
+def main(argv: list[str]) -> None:
+  """Runs the program; an error that the user can mend is one line."""
+  if len(argv) > 1:
+    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
+  page, failures = [], []
+  try:
+    for section in run(flags.FLAGS, failures):
+      page.append(section + '\n')
+      print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
+    if flags.FLAGS.output is not None:
+      from jw2v.formats import atomic_write
+
+      with atomic_write(flags.FLAGS.output) as file:
+        file.write('\n'.join(page).encode())
+  except (ValueError, OSError, ImportError) as error:
+    raise SystemExit(f'error: {_one_line(error)}') from error
+  if failures:
+    raise SystemExit(f'error: {"; ".join(failures)}')
+
+
+if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+  flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
+  flags.DEFINE_string('architecture', 'skip_gram', "'skip_gram' or 'cbow'.")
+  flags.DEFINE_integer('dim', 100, 'Width of the vectors.')
+  flags.DEFINE_integer('window', 5, 'Largest distance between a word and its context.')
+  flags.DEFINE_integer('negatives', 5, 'Noise words of each prediction.')
+  flags.DEFINE_float('sample', 1e-4, 'Words above this share of the text are thinned out.')
+  flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
+  flags.DEFINE_integer('epochs', 4, 'Passes over the text.')
+  flags.DEFINE_integer('threads', 2, 'Threads of each system; at most the cores there are.')
+  flags.DEFINE_list('systems', list(_SYSTEMS), 'What to run, in this order.')
+  flags.DEFINE_integer('seeds', 3, 'Runs of each system; the seeds are 1, 2, ...')
+  flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
+  flags.DEFINE_bool('parts_only', False, 'Only time the parts of jw2v.')
+  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
+  flags.DEFINE_multi_string('set', [], 'Another setting of jw2v, as batch_size=2048; repeatable.')
+  app.run(main)
