@@ -24,8 +24,9 @@ With the first of the two, the second derivative of the loss by the score, :math
 the trace of the Hessian by that row. It vanishes where a score is far out, on the wrong
 side too, from where a step :math:`g / h` would be exponentially long. The parabola that
 touches the loss at :math:`z` and lies above it everywhere has the curvature
-:math:`(\sigma(z) - 1/2) / z`; half of it is enough for no step :math:`g / h` of one row
-to raise the loss, since at twice the way to its minimum a parabola is as high as before.
+:math:`(\sigma(z) - 1/2) / z`; half of it is enough for no step :math:`g / h` of the
+rows of one table to raise the loss, since at twice the way to its minimum a parabola is
+as high as before.
 
 References: Jaakkola and Jordan, `Bayesian parameter estimation via variational methods
 <https://doi.org/10.1023/A:1008932416310>`_, 2000, for the parabola.
@@ -110,9 +111,11 @@ def cbow_rows(
   r"""CBOW (mean) with negative sampling over blocks: `cbow_value_and_grad`, by row.
 
   The means of a block's windows are one product with the masked band matrix M, in which
-  row b has 1/n in the n columns of its context; the gradient goes back through its
-  transpose, so that each context row gets 1/n of it. The curvature of a row goes back
-  by the square of its share in the mean, which is k/n for a word that is there k times.
+  row b has 1/n in the n columns of its context. The gradient goes back through its
+  transpose, so that each context row gets 1/n of it, and so does the curvature: by the
+  share in the mean and not by its square, as the Hessian of one row alone would have it,
+  since all rows of a window move at once and
+  :math:`(\sum_t \delta_t / n)^2 \le \sum_t \delta_t^2 / n`.
 
   Args:
     params: the two tables, `[V, D]` each.
@@ -147,8 +150,6 @@ def cbow_rows(
     'nkb,nk->nb', wrong.curvature, _squared_norms(noise)
   )
   mean_norms = _squared_norms(mean)
-  same_word = blocks.token_ids[:, :, None] == blocks.token_ids[:, None, :]  # [N, T, T]
-  word_share = jnp.einsum('nts,nsb->ntb', same_word.astype(band.dtype), band)
   return ObjectiveRows(
     loss=_loss(target_scores[:measured], present[:measured], present[:measured])
     + _loss(scores[:measured], False, weights[:measured, None]),
@@ -156,7 +157,7 @@ def cbow_rows(
     center=RowGradients(
       _padded(blocks.token_ids, jnp.sum(band, axis=2) > 0, params.center),
       _flat(jnp.einsum('ntb,nbd->ntd', band, d_mean)),
-      jnp.einsum('ntb,nb->nt', band * word_share, mean_curvature).reshape(-1),
+      jnp.einsum('ntb,nb->nt', band, mean_curvature).reshape(-1),
     ),
     outside=RowGradients(
       jnp.concatenate(

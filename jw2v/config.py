@@ -15,7 +15,7 @@ OBJECTIVES = ('negative_sampling',)
 LEARNING_RATES = {
   'adagrad': {'cbow': 0.1, 'skip_gram': 0.1},
   'adam': {'cbow': 0.002, 'skip_gram': 0.002},
-  'curvature_damped_sgd': {'cbow': 0.2, 'skip_gram': 0.05},
+  'curvature_damped_sgd': {'cbow': 0.4, 'skip_gram': 0.05},
   'rmsprop': {'cbow': 0.002, 'skip_gram': 0.002},
   'sgd': {'cbow': 0.02, 'skip_gram': 0.005},
 }

@@ -167,7 +167,7 @@ MUTATIONS = {
     ('n.astype(u.dtype) * (negatives / num_negatives)', 'n.astype(u.dtype) / num_negatives'),
     ('share = 1 / jnp.maximum(n, 1)', 'share = 1 / jnp.maximum(n, 2)'),
     ('present.astype(context.dtype) * (negatives', '(negatives'),
-    ('band * word_share, mean_curvature', 'band * band, mean_curvature'),
+    ("'ntb,nb->nt', band, mean_curvature", "'ntb,nb->nt', band * band, mean_curvature"),
     ('jnp.where(scores >= 0, larger, small * larger)', 'larger'),
     ('bound / 2)', 'bound / 8)'),
     ('jnp.maximum(small * larger * larger, bound / 2)', 'small * larger * larger'),

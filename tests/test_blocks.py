@@ -105,45 +105,38 @@ CASES = [
 
 
 @pytest.mark.parametrize(('objective', 'mapped', 'loss'), CASES, ids=['skip_gram', 'cbow'])
+@pytest.mark.parametrize('table', ['center', 'outside'])
 class TestCurvature:
-  def _of_row(self, mapped, loss, params, batch, table):
-    """The summed loss as a function of one row and its index."""
-
-    def of_row(row, index):
-      tables = params._asdict()
-      tables[table] = tables[table].at[index].set(row)
-      return mapped(loss, Word2VecParams(**tables), batch).sum()
-
-    return of_row
+  def _of_table(self, mapped, loss, params, batch, table):
+    """The summed loss as a function of one of the tables."""
+    return jax.jit(lambda t: mapped(loss, params._replace(**{table: t}), batch).sum())
 
   def _summed(self, rows):
     return jnp.zeros(V).at[rows.ids].add(rows.curvature, mode='drop')
 
-  @pytest.mark.parametrize('table', ['center', 'outside'])
   def test_is_the_trace_of_the_hessian_where_scores_are_small(self, objective, mapped, loss, table):
+    """Of the Hessian by each row; the context rows of CBOW have more, for they move together."""
     params, batch = example(0)
     params = jax.tree.map(lambda x: 0.5 * x, params)
-    hessian = jax.jit(jax.hessian(self._of_row(mapped, loss, params, batch, table)))
-    want = [jnp.trace(hessian(row, i)) for i, row in enumerate(getattr(params, table))]
-    rows = getattr(objective(params, batch, NEGATIVES), table)
-    assert_close(self._summed(rows), jnp.stack(want))
+    hessian = jax.hessian(self._of_table(mapped, loss, params, batch, table))
+    want = jnp.einsum('vdvd->v', hessian(getattr(params, table)))
+    got = self._summed(getattr(objective(params, batch, NEGATIVES), table))
+    if objective is blocks.cbow_rows and table == 'center':
+      assert (got >= want).all() and (got <= 2 * M * want).all()
+    else:
+      assert_close(got, want)
 
-  @pytest.mark.parametrize('table', ['center', 'outside'])
   @pytest.mark.parametrize('scale', [1, 3, 30])
-  def test_a_step_of_one_row_does_not_raise_the_loss(self, objective, mapped, loss, table, scale):
+  def test_a_step_of_a_table_does_not_raise_the_loss(self, objective, mapped, loss, table, scale):
     """The longest step of `curvature_damped_sgd`, g / h, from scores as far out as 1e3."""
     params, batch = example(2)
     params = jax.tree.map(lambda x: scale * x, params)
-    of_row = jax.jit(self._of_row(mapped, loss, params, batch, table))
-    rows = getattr(objective(params, batch, NEGATIVES), table)
-    gradient, curvature = rows.to_dense(V), self._summed(rows)
-    moved = 0
-    for i, row in enumerate(getattr(params, table)):
-      if curvature[i] > 0:
-        before, after = of_row(row, i), of_row(row - gradient[i] / curvature[i], i)
-        assert after <= before * (1 + 1e-12)
-        moved += after < 0.999 * before
-    assert moved > V / 2
+    of_table = self._of_table(mapped, loss, params, batch, table)
+    rows, before = getattr(objective(params, batch, NEGATIVES), table), getattr(params, table)
+    step = rows.to_dense(V) / jnp.maximum(self._summed(rows), 1e-300)[:, None]
+    assert of_table(before - step) < 0.9 * of_table(before)
+    alone = [of_table(before.at[i].add(-step[i])) for i in range(V)]
+    assert max(alone) <= of_table(before) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize('objective', OBJECTIVES)
