@@ -161,9 +161,9 @@ MUTATIONS = {
     ('x=delta1 @ params.w1.T', 'x=-delta1 @ params.w1.T'),
   ],
   'blocks': [
-    ('(offset >= -left)', '(offset > -left)'),
-    ('(offset <= right)', '(offset < right)'),
-    (' & (offset != 0)', ''),
+    ('jnp.where(offset < 0, left, right)', 'jnp.where(offset > 0, left, right)'),
+    ('right) >= distance', 'right) > distance'),
+    ('np.where(offset == 0, 2 * num_tokens, abs(offset))', 'abs(offset)'),
     ('n.astype(u.dtype) * (negatives / num_negatives)', 'n.astype(u.dtype) / num_negatives'),
     ('share = 1 / jnp.maximum(n, 1)', 'share = 1 / jnp.maximum(n, 2)'),
     ('present.astype(context.dtype) * (negatives', '(negatives'),
@@ -183,10 +183,12 @@ MUTATIONS = {
   'rowwise': [
     ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),
     ('jnp.where(elected == order, gradients.ids, num_rows)', 'gradients.ids'),
-    ("table = table.at[ids].add(updates", "table = table.at[ids].add(-updates"),
+    ("add(updates.astype(table.dtype), mode='drop')\n    state =",
+     "add(-updates.astype(table.dtype), mode='drop')\n    state ="),
     ("old.at[ids].set(new, mode='drop')", "old.at[ids].add(new, mode='drop')"),
     ('jnp.expm1(-z) / z', '-1 / (1 + z)'),
-    ('curvature.dtype).at[ids].add(curvature', 'curvature.dtype).at[ids].set(curvature'),
+    ('state.total.at[ids].add(curvature', 'state.total.at[ids].set(curvature'),
+    ('zeros = jnp.minimum(of_rows, 0)', 'zeros = of_rows'),
     ('factor = rate * jnp', 'factor = jnp'),
   ],
   'sharding': [

@@ -155,6 +155,13 @@ class TestCurvatureDampedSgd:
     rows = RowGradients(jnp.array([2]), jnp.ones((1, D), dtype), jnp.ones(1, dtype))
     assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
 
+  def test_each_step_starts_from_no_curvature(self):
+    optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
+    rows = gradients(np.random.default_rng(0))._replace(curvature=jnp.full(N, 20.0))
+    once, state = optimizer.update(rows, optimizer.init(table), table)
+    assert not state.total.any()
+    assert_close(optimizer.update(rows, state, once)[0], 2 * once)
+
   def test_needs_the_curvature(self):
     with pytest.raises(ValueError, match='curvature=None: curvature_damped_sgd needs'):
       self._update(gradients(np.random.default_rng(0)))
