@@ -69,6 +69,8 @@ class TestCalls:
     ends = sorted({10, 30, 50, *range(chunk, 50, chunk)})  # of lines and of chunks
     want = [min(2, next(end for end in ends if end > i) - 1 - i) for i in range(50)]
     assert right.tolist() == want
+    words = np.concatenate([c.words for c in found])
+    assert words[:12].tolist() == [*range(4, 50, 4)]
 
   def test_same_seed_same_stream(self):
     ids = lambda seed: centers(calls(seed=seed, keep=0.5)).tolist()
