@@ -28,12 +28,28 @@ def get_config() -> ml_collections.ConfigDict:
   """The settings of the run; any of them is a flag, as `--config.dim=200`."""
   config = ml_collections.ConfigDict()
   config.data = config_dict.create(
-    path=_speeches(),  # A file, or a folder of files, of UTF-8 text.
+    # A file, a folder of files, or a pattern (text/**/*.gz) of UTF-8 text, plain or
+    # compressed as .gz, .bz2, .xz or .zst; '-' is standard input.
+    path=_speeches(),
     lowercase=True,
     # What is a word: letters and digits, with apostrophes inside, straight or typographic
     # ("don't"). An empty pattern splits at white space and keeps the punctuation.
     word_pattern=r"[^\W_]+(?:['\u2019][^\W_]+)*",
+    errors='strict',  # What is not UTF-8 is refused; or 'replace', 'ignore'.
+    # Where the encoded text is kept for the next run; None: in the workdir.
+    store=config_dict.placeholder(str),
+    # A file of words and counts to use instead of counting; None: count.
+    vocabulary=config_dict.placeholder(str),
+    # Pairs of words that are read as one, as new_york: found in so many passes.
+    phrases=config_dict.create(
+      passes=0,
+      scoring='word2phrase',  # Or 'npmi', 'gensim'.
+      threshold=config_dict.placeholder(float),  # None: 100, 0.5 or 10, by the scoring.
+      min_count=5,
+      connector_words=(),  # May stand inside of a phrase, as ('of', 'the').
+    ),
   )
+  config.initial = config_dict.placeholder(str)  # A file of vectors to start from.
   config.architecture = 'skip_gram'  # Or 'cbow'.
   config.objective = 'negative_sampling'
   config.dim = 100
@@ -53,12 +69,11 @@ def get_config() -> ml_collections.ConfigDict:
   config.block_size = 16  # Consecutive windows that share context rows and noise words.
   config.shared_negatives = 24
   config.steps_per_call = 64
-  config.held_out = (
-    0.0  # Share of the text, at its end, to measure the loss on and not to train on.
-  )
-  config.patience = config_dict.placeholder(
-    int
-  )  # Epochs without a lower loss there; None: no stop.
+  config.shuffle = False  # Whether each epoch reads the text in another order.
+  # Share of the text, the lines at its end, to measure the loss on and not to train on.
+  config.held_out = 0.0
+  # Epochs without a lower loss there before the run stops; None: no stop.
+  config.patience = config_dict.placeholder(int)
   config.seed = 0
   # Words whose neighbours are printed at the end, and drawn; unknown ones are left out.
   config.show = (

@@ -44,17 +44,19 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   import jax
 
   from jw2v import training
-  from jw2v.corpus import encode
+  from jw2v.corpus import encode_corpus
   from jw2v.sharding import prepare_backend
+  from jw2v.stream import held_out_start
 
   prepare_backend()
-  encoded = encode(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
-  num_words = len(encoded.ids) - int(config.held_out * len(encoded.ids))
+  encoded = encode_corpus(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
+  num_words = held_out_start(encoded.line_ends, config.held_out)
   blocks_of_text, _ = training._texts(encoded, num_words, config)
   centers = lambda blocks: int(np.count_nonzero(blocks.left + blocks.right))
 
   sampling, start = [], time.perf_counter()
-  for blocks, _ in itertools.islice(blocks_of_text.chunks(0), _CHUNKS):
+  for chunk in blocks_of_text.order(0)[:_CHUNKS].tolist():
+    blocks, *_ = blocks_of_text.chunk(0, chunk)
     sampling.append((time.perf_counter() - start) * 1e9 / max(1, centers(blocks)))
     start = time.perf_counter()
 

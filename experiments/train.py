@@ -14,57 +14,61 @@ import dataclasses
 import difflib
 import json
 import pathlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
+import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 import jw2v
 from experiments.plot import draw_words
-from jw2v.corpus import find_files, read_lines
 from jw2v.formats import atomic_write
+from jw2v.text import find_files
+from jw2v.vocabulary import Vocabulary
+from jw2v.workdir import check_workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; made if missing.')
+_DATA = {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'}
 flags.mark_flags_as_required(['config', 'workdir'])
 
 
-def tokenizer(word_pattern: str, lowercase: bool) -> Callable[[str], list[str]]:
-  """From a line of text to its words.
-
-  Args:
-    word_pattern: regular expression of a word; empty to split at white space.
-    lowercase: whether 'The' and 'the' are one word.
-
-  Returns:
-    The function.
-
-  Raises:
-    ValueError: the pattern is no regular expression, or matches the empty word.
-  """
-  try:
-    pattern = re.compile(word_pattern or r'\S+', 0 if word_pattern else re.ASCII)
-  except re.error as error:
-    raise ValueError(f'config.data.word_pattern={word_pattern!r}: {error}') from error
-  if pattern.match(''):
-    raise ValueError(f'config.data.word_pattern={word_pattern!r}: matches the empty word')
-
-  def tokenize(line: str) -> list[str]:
-    return [match.group() for match in pattern.finditer(line.lower() if lowercase else line)]
-
-  return tokenize
+def read_corpus(
+  config: config_dict.ConfigDict,
+  settings: jw2v.TrainConfig,
+  workdir: pathlib.Path,
+  initial: jw2v.KeyedVectors | None,
+) -> jw2v.EncodedCorpus:
+  """The corpus of an experiment, encoded; text is kept in the workdir or in `data.store`."""
+  data, phrases = config.data, config.data.get('phrases', {})
+  chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
+  if initial is not None:
+    chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
+  if data.get('vocabulary') is not None:
+    chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
+  return jw2v.encode_corpus(
+    data.path,
+    data.get('store') or workdir / 'corpus',
+    text=jw2v.TextConfig(
+      lowercase=data.get('lowercase', False),
+      word_pattern=data.get('word_pattern') or None,
+      errors=data.get('errors', 'strict'),
+    ),
+    phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
+    progress=True,
+    **chosen,
+  )
 
 
 def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
   """The settings of the library among those of the experiment."""
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
   for prefix, settings, allowed in (
-    ('', config, names | {'data', 'show'}),
-    ('data.', config.data, {'path', 'lowercase', 'word_pattern'}),
+    ('', config, names | {'data', 'initial', 'show'}),
+    ('data.', config.data, _DATA),
   ):
     for name in settings:
       if name not in allowed:
@@ -86,16 +90,22 @@ def print_neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) 
 def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains, writes the results and prints what a person wants to see first."""
   settings = train_config(config)
-  tokenize = tokenizer(config.data.word_pattern, config.data.lowercase)
-  files = find_files(config.data.path)
-  print(f'text: {config.data.path} ({_plural(len(files), "file")})')
+  check_workdir(workdir)
+  initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
+  print(f'text: {config.data.path} ({_plural(len(find_files(config.data.path)), "file")})')
   print(
     f'model: {settings.architecture}, {settings.objective}, width {settings.dim}, '
     f'window {settings.window}, {_plural(settings.epochs, "epoch")}, {settings.optimizer} '
     f'from {settings.learning_rate:g}; on {jax.default_backend()}',
     flush=True,
   )
-  result = jw2v.train(read_lines(files, tokenize), settings, workdir=workdir)
+  corpus = read_corpus(config, settings, workdir, initial)
+  print(
+    f'corpus: {corpus.words_read:,} words; with a vocabulary of {len(corpus.vocabulary):,}, '
+    f'{len(corpus.ids):,} in {len(corpus.line_ends):,} lines',
+    flush=True,
+  )
+  result = jw2v.train(corpus, settings, workdir=workdir, initial=initial)
   with atomic_write(workdir / 'config.json') as file:  # with where the text came from
     file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
   print(

@@ -1,6 +1,7 @@
 """Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
 
 from jw2v.config import TrainConfig
+from jw2v.corpus import encode_corpus, learn_phrases
 from jw2v.derivatives import (
   cross_entropy_gradient,
   cross_entropy_loss,
@@ -37,7 +38,10 @@ from jw2v.network import (
   two_layer_num_params,
   two_layer_value_and_grad,
 )
+from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.rowwise import RowGradients, curvature_damped_sgd, rowwise
+from jw2v.store import EncodedCorpus, open_corpus
+from jw2v.tokens import TextConfig
 from jw2v.training import TrainResult, train
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
@@ -52,13 +56,17 @@ from jw2v.windows import (
 __version__ = '0.1.0'
 
 __all__ = [
+  'EncodedCorpus',
   'HierarchicalSoftmaxGrads',
   'KeyedVectors',
   'NaiveSoftmaxGrads',
   'NceGrads',
   'NegativeSamplingGrads',
+  'PhraseConfig',
+  'Phrases',
   'RowGradients',
   'SampledSoftmaxGrads',
+  'TextConfig',
   'TrainConfig',
   'TrainResult',
   'TwoLayerGrads',
@@ -71,11 +79,13 @@ __all__ = [
   'cross_entropy_gradient',
   'cross_entropy_loss',
   'curvature_damped_sgd',
+  'encode_corpus',
   'hierarchical_softmax_loss',
   'hierarchical_softmax_value_and_grad',
   'l2_normalize',
   'l2_normalize_jacobian',
   'leaky_relu_derivative',
+  'learn_phrases',
   'load_vectors',
   'log_sigmoid_derivative',
   'naive_softmax_loss',
@@ -84,6 +94,7 @@ __all__ = [
   'nce_value_and_grad',
   'negative_sampling_loss',
   'negative_sampling_value_and_grad',
+  'open_corpus',
   'rowwise',
   'sampled_softmax_loss',
   'sampled_softmax_value_and_grad',

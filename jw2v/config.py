@@ -51,8 +51,10 @@ class TrainConfig:
     block_size: consecutive windows that share their context rows and noise words.
     shared_negatives: noise words of a block.
     steps_per_call: steps in one compiled call, at most.
-    held_out: share of the corpus, at its end, that is not trained on; its loss is in
-      the history at the end of each epoch.
+    shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
+      that of the text.
+    held_out: share of the corpus, the lines at its end, that is not trained on; its
+      loss is in the history at the end of each epoch.
     patience: stop after so many epochs without a lower held-out loss; None never does.
     seed: of every draw in the run.
   """
@@ -76,6 +78,7 @@ class TrainConfig:
   block_size: int = 16
   shared_negatives: int = 24
   steps_per_call: int = 64
+  shuffle: bool = False
   held_out: float = 0.0
   patience: int | None = None
   seed: int = 0
@@ -87,10 +90,11 @@ class TrainConfig:
       'optimizer': OPTIMIZERS,
       'schedule': SCHEDULES,
       'dynamic_window': (False, True),
+      'shuffle': (False, True),
     }
     for name, allowed in choices.items():
       value = getattr(self, name)
-      if value not in allowed or isinstance(value, (bool, np.bool_)) != (name == 'dynamic_window'):
+      if value not in allowed or isinstance(value, (bool, np.bool_)) != (True in allowed):
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name}={value!r}: allowed are {options}')
     for name in (

@@ -1,178 +1,224 @@
-"""From text to a stream of ids.
+"""Encoding: from a corpus of any kind to ids, in constant memory.
 
-What belongs here: finding and reading text, splitting it into words, and encoding it.
-One sentence or document a line; windows never cross a line. Files are UTF-8, and words
-are separated by ASCII white space unless a tokenizer says otherwise.
+What belongs here: the one pass over the text, and which words stay. What a word is, is
+told in `tokens.py`; the folder that keeps the result in `store.py`.
 """
 
-import array
-import collections
+import contextlib
 import dataclasses
-import itertools
-import os
+import hashlib
 import pathlib
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+import weakref
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from absl import logging
 
+from jw2v import store
+from jw2v.phrases import PhraseConfig, Phrases, find_and_join, join
+from jw2v.progress import progress_bar
+from jw2v.store import EncodedCorpus
+from jw2v.text import Path, TextReader, find_files, total_size
+from jw2v.tokens import NumberedText, TextConfig, number_text
 from jw2v.vocabulary import Vocabulary, select_words
 
-_SEPARATORS = re.compile('[\x1c-\x1f]')  # white space to str.split, words to us
+_SHORT = 1.0  # seconds; no bar for what takes less
 
-Path = str | os.PathLike
 Corpus = Path | Sequence[Path] | Iterable[Sequence[str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class EncodedCorpus:
-  """A corpus as ids, words outside of the vocabulary left out.
+def encode_corpus(
+  corpus: Corpus,
+  folder: Path | None = None,
+  *,
+  text: TextConfig = TextConfig(),
+  min_count: int = 5,
+  max_vocab_size: int | None = None,
+  reserved: Sequence[str] = (),
+  vocabulary: Vocabulary | None = None,
+  known: Vocabulary | None = None,
+  keep_known: bool = True,
+  phrases: Phrases | PhraseConfig | None = None,
+  progress: bool = False,
+) -> EncodedCorpus:
+  """Counts the words of a corpus and turns it into ids, reading it once.
 
-  Attributes:
-    vocabulary: the words behind the ids.
-    ids: `[N]` int32.
-    line_ends: `[lines]` int64, where each line ends in `ids`; lines left empty are gone.
-  """
-
-  vocabulary: Vocabulary
-  ids: np.ndarray
-  line_ends: np.ndarray
-
-
-def find_files(paths: Path | Sequence[Path]) -> list[pathlib.Path]:
-  """The files behind the paths; a folder stands for its files, sorted by name.
-
-  Files whose name starts with a dot are left out.
-
-  Args:
-    paths: a file or folder, or a sequence of them.
-
-  Returns:
-    Existing files.
-
-  Raises:
-    FileNotFoundError: a path does not exist, or a folder has no file in it.
-    ValueError: there is no path, or it is empty.
-  """
-  files = []
-  for path in [paths] if isinstance(paths, Path) else paths:
-    if not str(path):
-      raise ValueError('the path of the text is empty: name a file or a folder')
-    path = pathlib.Path(path)
-    if path.is_dir():
-      found = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != '.')
-      if not found:
-        raise FileNotFoundError(f'{path}: there is no file in this folder')
-      files += found
-    elif path.exists():
-      files.append(path)
-    else:
-      raise FileNotFoundError(f'{path}: no such file or folder')
-  if not files:
-    raise ValueError('there is no path of a text: name a file or a folder')
-  return files
-
-
-def _split(line: str) -> list[str]:
-  """Splits at ASCII white space alone: U+00A0, U+0085 and U+2028 belong to words."""
-  if line.isascii() and not _SEPARATORS.search(line):  # twice as fast
-    return line.split()
-  return [word.decode() for word in line.encode().split()]
-
-
-def read_lines(
-  paths: Path | Sequence[Path], tokenize: Callable[[str], Sequence[str]] = _split
-) -> Iterator[Sequence[str]]:
-  """The words of each line of text files.
+  Memory grows with the number of different words, not with the text. With a folder, the
+  result is kept there as a store. When there is one already, made of the same files with
+  the same settings, it is opened and nothing is read; another one is replaced.
 
   Args:
-    paths: a file or folder, or a sequence of them; UTF-8 text.
-    tokenize: from a line to its words; by default, split at ASCII white space.
-
-  Yields:
-    The words of one line.
-
-  Raises:
-    FileNotFoundError: a path does not exist.
-    ValueError: a file is not UTF-8 (the message has the file and the byte offset), or
-      there is nothing but white space in all of them.
-  """
-  files = find_files(paths)
-  blank = True
-  for path in files:
-    offset = 0
-    with path.open('rb') as file:
-      for line in file:
-        try:
-          text = line.decode()
-        except UnicodeDecodeError as error:
-          where = offset + error.start
-          raise ValueError(
-            f'{path}: not UTF-8 at byte {where} (0x{line[error.start]:02x})'
-          ) from error
-        offset += len(line)
-        blank = blank and not line.strip()
-        yield tokenize(text)
-  if blank:
-    raise ValueError(f'{_name(files)}: there is no text in it')
-
-
-def encode(corpus: Corpus, *, min_count: int, max_vocab_size: int | None = None) -> EncodedCorpus:
-  """Counts the words of a corpus and turns it into ids, in one pass.
-
-  Args:
-    corpus: a path, a list of paths, or an iterable of lists of words (one per line).
+    corpus: a path, a list of paths (see `jw2v.text.find_files`; '-' is standard input),
+      or an iterable of lists of words, one for a line.
+    folder: where the store is, or will be.
+    text: what a word is, for paths.
     min_count: fewer occurrences than this drop a word.
-    max_vocab_size: at most so many words stay; None for all.
+    max_vocab_size: at most so many words stay, the most frequent; None for all.
+    reserved: words that stay whatever their count, and get the first ids.
+    vocabulary: the words that stay, and their counts, instead of those of the corpus;
+      the other settings of the vocabulary do not apply.
+    known: the vocabulary of an earlier corpus, whose counts are added.
+    keep_known: whether known words stay whatever their count.
+    phrases: pairs of words to join, or how to find them in this corpus. Among words of
+      the same count they come last.
+    progress: show a progress bar on standard error while files are read.
 
   Returns:
     The encoded corpus.
 
   Raises:
+    FileExistsError: the folder is there and is no store.
     FileNotFoundError: a path does not exist.
+    OSError: a file changed while it was read, or the disk is full.
     TypeError: a line is no list of words.
-    ValueError: a file is not UTF-8; there is no text; no word reaches `min_count`; or
-      no line has two words that do.
+    ValueError: a file is not UTF-8 or its compression is damaged; there is no text; no
+      word reaches `min_count`; no line has two words that do; or the store is damaged.
+    ImportError: text is read without the extra `text`.
   """
-  corpus, name = _as_lines(corpus)
-  found: dict[str, int] = collections.defaultdict(itertools.count().__next__)
-  tokens, ends = array.array('i'), array.array('q')
-  for line in corpus:
-    if isinstance(line, (str, bytes)) or not isinstance(line, Iterable):
-      shown = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else repr(line)
-      raise TypeError(f'{name}: a line must be a list of words, got {shown}')
-    tokens.extend(map(found.__getitem__, line))
-    ends.append(len(tokens))
-  if not tokens:
+  for setting, value in (('min_count', min_count), ('max_vocab_size', max_vocab_size)):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (whole and value >= 1) and (setting, value) != ('max_vocab_size', None):
+      raise ValueError(f'{setting}={value!r}: must be an integer of at least 1')
+  files, name = _files_of(corpus)
+  settings = {
+    **(text.settings() if files else {}),
+    'min_count': min_count if vocabulary is None else None,
+    'max_vocab_size': max_vocab_size if vocabulary is None else None,
+    'reserved': list(reserved),
+    'vocabulary': _digest_of(vocabulary),
+    'known': _digest_of(known),
+    'keep_known': keep_known,
+    'phrases': phrases.settings() if phrases is not None else None,
+  }
+  folder = pathlib.Path(folder) if folder is not None else None
+  if folder is not None:
+    store.check_place(folder)
+    comparable = text.tokenizer is None or text.tokenizer_name is not None
+    if files and comparable and (found := store.find_store(folder, settings, files)):
+      return found
+  with store.work_folder(folder) as work:
+    numbered, reader = _number(corpus, files, name, text, work, progress)
+    about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}
+    if isinstance(phrases, PhraseConfig):
+      phrases = find_and_join(numbered, phrases)
+    elif phrases is not None:
+      join(numbered, phrases)
+    try:
+      if vocabulary is None:
+        vocabulary, new_ids = select_words(
+          numbered.words, numbered.counts, min_count=min_count, max_size=max_vocab_size,
+          reserved=reserved, known=known, keep_known=keep_known,
+        )  # fmt: skip
+      else:
+        new_ids = np.array([vocabulary.index.get(w, -1) for w in numbered.words], np.int32)
+      longest = _renumber(numbered, new_ids)
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
+    if longest < 2:
+      raise ValueError(f'{name}: no line has two words of the vocabulary (min_count={min_count})')
+    numbered.finish()
+    if folder is None:
+      encoded = store.map_corpus(work, vocabulary, phrases, about)
+      weakref.finalize(encoded.ids, shutil.rmtree, work, ignore_errors=True)
+      return dataclasses.replace(encoded, folder=None)
+    vocabulary.save(work / 'vocabulary.txt')
+    if phrases is not None:
+      phrases.save(work / 'phrases.txt')
+    store.write_manifest(work, about, reader.sources)
+    store.put_in_place(work, folder)
+  return store.map_corpus(folder, vocabulary, phrases, about)
+
+
+def learn_phrases(
+  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig = TextConfig()
+) -> Phrases:
+  """Finds the phrases of a corpus, to join them in this or in other text.
+
+  Args:
+    corpus: a path, a list of paths, or an iterable of lists of words.
+    config: how they are found.
+    text: what a word is, for paths.
+
+  Returns:
+    The phrases.
+
+  Raises:
+    FileNotFoundError: a path does not exist.
+    OSError: a file changed while it was read, or the disk is full.
+    TypeError: a line is no list of words.
+    ValueError: a file is not UTF-8 or its compression is damaged, or there is no text.
+    ImportError: text is read without the extra `text`.
+  """
+  files, name = _files_of(corpus)
+  with store.work_folder(None) as work:
+    numbered, _ = _number(corpus, files, name, text, work)
+    phrases = find_and_join(numbered, config)
+    shutil.rmtree(work)
+  return phrases
+
+
+def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedText, TextReader]:
+  """The words of a corpus, numbered in files in `work`."""
+  numbered = NumberedText(work)
+  with contextlib.ExitStack() as stack:
+    on_read = lambda size: None
+    if files and progress:
+      bar = progress_bar(total_size(files), 'B', 'reading', _SHORT)
+      on_read = stack.enter_context(bar).update
+    reader = TextReader(files, text.errors, on_read)
+    if files:
+      number_text(reader, text, numbered)
+    else:
+      numbered.add_lines(corpus, name)
+  if not numbered.num_tokens or (files and reader.blank):
     raise ValueError(f'{name}: there is no text in it')
-  words, tokens = list(found), np.frombuffer(tokens, np.int32)
-  if not all(isinstance(word, str) for word in words):
-    wrong = next(word for word in words if not isinstance(word, str))
-    raise TypeError(f'{name}: words must be str, got {wrong!r}')
-  counts = np.bincount(tokens, minlength=len(words))
-  try:
-    vocabulary, new_ids = select_words(words, counts, min_count=min_count, max_size=max_vocab_size)
-  except ValueError as error:
-    raise ValueError(f'{name}: {error}') from error
-  ids = new_ids[tokens]
-  kept_before = np.concatenate([[0], np.cumsum(ids >= 0)])
-  line_ends = np.unique(kept_before[np.frombuffer(ends, np.int64)])
-  line_ends = line_ends[line_ends > 0]
-  if np.diff(line_ends, prepend=0).max() < 2:
-    raise ValueError(f'{name}: no line has two words that occur min_count={min_count} times')
-  return EncodedCorpus(vocabulary, ids[ids >= 0], line_ends)
+  if reader.not_utf8:
+    logging.warning('%s: %d byte sequences were not UTF-8', name, reader.not_utf8)
+  return numbered, reader
 
 
-def _as_lines(corpus: Corpus) -> tuple[Iterable[Sequence[str]], str]:
-  """The lines of a corpus of any kind, and a name for it in errors."""
-  if isinstance(corpus, Path):
-    return read_lines(corpus), str(corpus)
-  if isinstance(corpus, Sequence) and corpus and all(isinstance(x, Path) for x in corpus):
-    return read_lines(corpus), _name(corpus)
-  if not isinstance(corpus, Iterable):
-    raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
-  return corpus, 'the corpus'
+def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
+  """Puts new ids in the place of the numbers, -1 for none; the words of the longest line."""
+  longest = unfinished = 0  # words of the longest line, and since the last line end
+
+  def renumbered():
+    nonlocal longest, unfinished
+    for tokens, line_ends in numbered.chunks():
+      ids = new_ids[tokens]
+      kept = ids >= 0
+      ids = ids[kept]
+      line_ends = np.unique(np.concatenate([[0], np.cumsum(kept)])[line_ends])
+      lengths = np.diff(line_ends, prepend=-unfinished)
+      line_ends = line_ends[lengths > 0]
+      longest = max(longest, lengths.max(initial=0))
+      unfinished = len(ids) - line_ends[-1] if len(line_ends) else unfinished + len(ids)
+      yield ids, line_ends
+
+  numbered.replace(renumbered())
+  return int(longest)
 
 
-def _name(paths: Sequence[Path]) -> str:
-  return str(paths[0]) + (f' and {len(paths) - 1} more' if len(paths) > 1 else '')
+def is_text(corpus: object) -> bool:
+  """Whether a corpus is named by paths, and is not lists of words."""
+  paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, Path) for x in corpus)
+  return isinstance(corpus, Path) or bool(paths)
+
+
+def _files_of(corpus: Corpus) -> tuple[list[str], str]:
+  """The files of a corpus, none if it is lists of words; and a name for it in errors."""
+  if not is_text(corpus):
+    if not isinstance(corpus, Iterable):
+      raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
+    return [], 'the corpus'
+  paths = [corpus] if isinstance(corpus, Path) else corpus
+  more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
+  return find_files(paths), f'{paths[0]}{more}'
+
+
+def _digest_of(vocabulary: Vocabulary | None) -> str | None:
+  """What tells one vocabulary from another."""
+  if vocabulary is None:
+    return None
+  text = '\n'.join(f'{w} {n}' for w, n in zip(vocabulary.words, vocabulary.counts, strict=True))
+  return hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()

@@ -47,7 +47,7 @@ class Progress:
     self.words, self.total_words, self.seconds = 0, epochs * num_words, 0.0
     self._num_words, self._callbacks = num_words, callbacks
     self._step, self._loss, self._predictions = 0, 0.0, 0
-    self._bar = _progress_bar(self.total_words) if show else None
+    self._bar = progress_bar(self.total_words, ' words', 'training') if show else None
     self._start = time.perf_counter()
     self._recorded_words, self._recorded_seconds = 0, 0.0
 
@@ -132,8 +132,19 @@ def import_tqdm():
   return tqdm
 
 
-def _progress_bar(total_words):
+def progress_bar(total: int | None, unit: str, description: str, delay: float = 0):
+  """A bar on standard error, of tqdm.
+
+  Args:
+    total: how much there is to do; None if nobody knows.
+    unit: of what.
+    description: what is done.
+    delay: what takes fewer seconds shows no bar.
+
+  Raises:
+    ImportError: tqdm is not there.
+  """
   every = 0.2 if sys.stderr.isatty() else 20  # seconds: few lines in a log file
   return import_tqdm().tqdm(
-    total=total_words, unit=' words', unit_scale=True, mininterval=every, desc='training'
+    total=total, unit=unit, unit_scale=True, mininterval=every, desc=description, delay=delay
   )

@@ -21,13 +21,14 @@ def noise_distribution(counts: np.ndarray, exponent: float = 0.75) -> np.ndarray
     exponent: :math:`a`; 0 is uniform, 1 the unigram distribution.
 
   Returns:
-    `[V]` float64 that sums to 1.
+    `[V]` float64 that sums to 1; a word that does not occur is never drawn.
 
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, section 2.2.
   """
-  powers = np.asarray(counts, np.float64) ** exponent
+  counts = np.asarray(counts, np.float64)
+  powers = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
   return powers / powers.sum()
 
 

@@ -17,6 +17,8 @@ from jw2v.sampling import AliasTable, Blocks
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
 
+_NO_CHUNK = 2**63
+
 Item = TypeVar('Item')
 
 
@@ -40,6 +42,10 @@ class TextBlocks(NamedTuple):
     block_size: B, the centers of a block.
     shared_negatives: K, the noise words of a block.
     seed: the seed of the run.
+    first, end: the words that are read, from `first` to before `end`.
+    shuffle: whether each epoch reads the chunks in an order of its own.
+    share: (i, n) reads every n-th chunk of that order, from the i-th on: n processes
+      with i from 0 to n - 1 read each chunk once.
   """
 
   ids: np.ndarray
@@ -51,31 +57,50 @@ class TextBlocks(NamedTuple):
   block_size: int
   shared_negatives: int
   seed: int
+  first: int
+  end: int
+  shuffle: bool = False
+  share: tuple[int, int] = (0, 1)
 
-  def chunks(self, epoch: int) -> Iterator[tuple[Blocks, np.ndarray]]:
-    """The blocks of an epoch, chunk by chunk, with the words read by the end of each.
+  def order(self, epoch: int) -> np.ndarray:
+    """The numbers of the chunks that are read in an epoch, in their order."""
+    chunks = np.arange(-(-(self.end - self.first) // _CHUNK_TOKENS))
+    if self.shuffle:  # drawn with the number of no chunk
+      sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
+    return chunks[self.share[0] :: self.share[1]]
+
+  def chunk(self, epoch: int, chunk: int) -> tuple[Blocks, np.ndarray, int]:
+    """The blocks of one chunk, which depend on nothing but (seed, epoch, chunk).
 
     A window does not cross from one chunk of 65,536 words to the next, as if a line
     ended there.
+
+    Args:
+      epoch: number of the pass over the text.
+      chunk: number of the chunk in it.
+
+    Returns:
+      The blocks; `[blocks]`, the words of the chunk that are read by the end of each; and
+      the words of the chunk.
     """
-    for chunk, start in enumerate(range(0, len(self.ids), _CHUNK_TOKENS)):
-      ids = self.ids[start : start + _CHUNK_TOKENS]
-      first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
-      blocks, words = sampling.chunk_blocks(
-        ids,
-        self.line_ends[first:last] - start,
-        self.keep,
-        self.noise,
-        sampling.chunk_generator(self.seed, epoch, chunk),
-        window=self.window,
-        dynamic=self.dynamic,
-        block_size=self.block_size,
-        shared_negatives=self.shared_negatives,
-      )
-      yield blocks, start + words
+    start = self.first + chunk * _CHUNK_TOKENS
+    ids = self.ids[start : min(start + _CHUNK_TOKENS, self.end)]
+    first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
+    blocks, words = sampling.chunk_blocks(
+      ids,
+      self.line_ends[first:last] - start,
+      self.keep,
+      self.noise,
+      sampling.chunk_generator(self.seed, epoch, chunk),
+      window=self.window,
+      dynamic=self.dynamic,
+      block_size=self.block_size,
+      shared_negatives=self.shared_negatives,
+    )
+    return blocks, words, len(ids)
 
   def calls(self, epochs: range, *, steps: int, blocks_per_step: int) -> Iterator[Call]:
-    """The blocks of some epochs in the order of the text, cut into calls of one shape.
+    """The blocks of some epochs in the order of their chunks, cut into calls of one shape.
 
     Args:
       epochs: their numbers.
@@ -85,12 +110,14 @@ class TextBlocks(NamedTuple):
     Yields:
       Calls; the last one is filled up with padding. None at all if no word is kept.
     """
-    size, total = steps * blocks_per_step, len(epochs) * len(self.ids)
+    size, read = steps * blocks_per_step, 0
     waiting: list[np.ndarray] | None = None  # the columns of blocks that fill no call yet
     ready: Call | None = None  # kept back, for the last one counts the words after it
-    for done, epoch in enumerate(epochs):
-      for blocks, words in self.chunks(epoch):
-        columns = [*blocks, done * len(self.ids) + words]
+    for epoch in epochs:
+      for chunk in self.order(epoch).tolist():
+        blocks, words, num_words = self.chunk(epoch, chunk)
+        columns = [*blocks, read + words]
+        read += num_words
         if waiting is not None:
           columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
         while len(columns[0]) >= size:
@@ -104,8 +131,8 @@ class TextBlocks(NamedTuple):
         yield ready
       ready = _call(waiting, steps, blocks_per_step)
     if ready is not None:
-      words = np.where(ready.words == 0, total, ready.words)
-      words[-1] = total  # those dropped after the last block are read as well
+      words = np.where(ready.words == 0, read, ready.words)
+      words[-1] = read  # those dropped after the last block are read as well
       yield ready._replace(words=words)
 
 
@@ -116,6 +143,26 @@ def _call(columns, steps, blocks_per_step):
     for c in columns
   )
   return Call(Blocks(*blocks), words.max(axis=1))
+
+
+def held_out_start(line_ends: np.ndarray, share: float) -> int:
+  """Where the text that is held out begins: at the line end that is nearest.
+
+  Args:
+    line_ends: `[lines]` where the lines of the text end, increasing.
+    share: of its words that are held out.
+
+  Returns:
+    A number of words. Where no line ends within half the share of the right place, as in
+    a text of one endless line, it is the right place itself.
+  """
+  words = int(line_ends[-1])
+  held_out = int(share * words)
+  place = words - held_out
+  after = int(np.searchsorted(line_ends, place))
+  near = line_ends[max(after - 1, 0) : after + 1]
+  nearest = int(near[np.abs(near - place).argmin()])
+  return nearest if 2 * abs(nearest - place) <= held_out else place
 
 
 def in_background(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:

@@ -6,8 +6,6 @@ with the tables donated, and the result of a call is read while the next one run
 """
 
 import dataclasses
-import json
-import os
 import pathlib
 import resource
 import sys
@@ -22,15 +20,18 @@ from absl import logging
 
 from jw2v import blocks, sampling
 from jw2v.config import TrainConfig
-from jw2v.corpus import Corpus, EncodedCorpus, encode
-from jw2v.formats import atomic_write, check_words, save_vectors
+from jw2v.corpus import Corpus, encode_corpus, is_text
+from jw2v.formats import check_words
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.sharding import prepare_backend
-from jw2v.stream import TextBlocks, bytes_of, in_background
+from jw2v.store import EncodedCorpus
+from jw2v.stream import TextBlocks, bytes_of, held_out_start, in_background
+from jw2v.tables import init_params, resume_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
+from jw2v.workdir import check_workdir, write_workdir
 
 _OBJECTIVES = {
   ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
@@ -77,22 +78,6 @@ class TrainResult:
   history: list[dict[str, Any]]
   words_per_second: float
   predicted_bytes: int
-
-
-def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Word2VecParams:
-  """The tables before training, as in the C tool.
-
-  Args:
-    generator: of the host.
-    num_words: V.
-    dim: D.
-
-  Returns:
-    Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32.
-  """
-  shape = (num_words, dim)
-  center = (generator.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
-  return Word2VecParams(jnp.asarray(center), jnp.asarray(np.zeros_like(center)))
 
 
 def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
@@ -182,25 +167,32 @@ def make_evaluate(config: TrainConfig) -> Callable:
 
 
 def train(
-  corpus: Corpus,
+  corpus: Corpus | EncodedCorpus,
   config: TrainConfig = TrainConfig(),
   *,
   workdir: str | pathlib.Path | None = None,
   progress: bool = True,
   callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+  initial: TrainResult | KeyedVectors | None = None,
 ) -> TrainResult:
   """Learns vectors of the words of a corpus.
 
   Args:
-    corpus: a path to text, a list of paths, or an iterable of lists of words.
+    corpus: a path to text, a list of paths, an iterable of lists of words, or a corpus
+      that `encode_corpus` or `open_corpus` gave.
     config: the settings.
     workdir: a folder that gets `vectors.txt` (word2vec format), `config.json` and
-      `metrics.jsonl` when training has ended; made if it does not exist.
+      `metrics.jsonl` when training has ended, and for text `corpus`, its encoded store,
+      which the next run on the same text opens; made if it does not exist.
     progress: show a progress bar on standard error.
     callbacks: each is called with every record of the history as it is made.
+    initial: vectors to start from, those of an earlier run (with both tables) or of a
+      file: they go to the rows of their words. All its words stay, whatever their count
+      in the corpus, and counts are added up, unless the corpus is encoded already.
 
   Returns:
-    The vectors, tables, vocabulary, history and speed.
+    The vectors, tables, vocabulary, history and speed. A run that `patience` stops has
+    the tables of its last step.
 
   Raises:
     FileNotFoundError: a path does not exist.
@@ -208,9 +200,10 @@ def train(
     PermissionError: `workdir` cannot be written to.
     TypeError: the corpus or the config is of the wrong kind.
     ValueError: the corpus holds nothing to learn from, is not UTF-8, or has words that
-      `vectors.txt` cannot hold.
+      `vectors.txt` cannot hold; it was encoded with other settings than the config's;
+      nothing is left to hold out; or `initial` is of another width.
     FloatingPointError: the loss is no longer finite; the message has the step.
-    ImportError: the progress bar without the extra `text`.
+    ImportError: text or the progress bar without the extra `text`.
   """
   if not isinstance(config, TrainConfig):
     raise TypeError(f'config={config!r}: must be a TrainConfig')
@@ -218,15 +211,16 @@ def train(
   # What would stop the run at its end is found before it starts.
   if progress:
     import_tqdm()
+  workdir = pathlib.Path(workdir) if workdir is not None else None
   if workdir is not None:
-    _check_workdir(pathlib.Path(workdir))
-  encoded = encode(corpus, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
+    check_workdir(workdir)
+  encoded = _encoded(corpus, config, workdir, initial, progress)
   if workdir is not None:
     check_words(encoded.vocabulary.words)
-  num_words = len(encoded.ids) - int(config.held_out * len(encoded.ids))
+  num_words = held_out_start(encoded.line_ends, config.held_out)
   monitor = Progress(num_words, config.epochs, show=progress, callbacks=callbacks)
   try:
-    params, predicted_bytes = _run(encoded, num_words, config, monitor)
+    params, predicted_bytes = _run(encoded, num_words, config, monitor, initial)
   finally:
     monitor.close()
   result = TrainResult(
@@ -238,16 +232,42 @@ def train(
     predicted_bytes=predicted_bytes,
   )
   if workdir is not None:
-    _write_workdir(pathlib.Path(workdir), config, result)
+    write_workdir(workdir, dataclasses.asdict(config), result.vectors, result.history)
   return result
 
 
+def _encoded(corpus, config, workdir, initial, progress) -> EncodedCorpus:
+  """The corpus as ids, encoded now if it was not."""
+  if isinstance(corpus, EncodedCorpus):
+    for name in ('min_count', 'max_vocab_size'):
+      value, chosen = getattr(config, name), corpus.settings[name]
+      if chosen != value and corpus.settings['vocabulary'] is None:
+        raise ValueError(f'{name}={value!r}: the corpus was encoded with {chosen!r}')
+    return corpus
+  if isinstance(initial, KeyedVectors):
+    known = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
+  else:
+    known = initial.vocabulary if initial is not None else None
+  return encode_corpus(
+    corpus,
+    workdir / 'corpus' if workdir is not None and is_text(corpus) else None,
+    min_count=config.min_count,
+    max_vocab_size=config.max_vocab_size,
+    known=known,
+    progress=progress,
+  )
+
+
 def _run(
-  encoded: EncodedCorpus, num_words: int, config: TrainConfig, monitor: Progress
+  encoded: EncodedCorpus,
+  num_words: int,
+  config: TrainConfig,
+  monitor: Progress,
+  initial: TrainResult | KeyedVectors | None,
 ) -> tuple[Word2VecParams, int]:
   """Trains from the first call to the last; a call's result is read one call later."""
   training, held_out = _texts(encoded, num_words, config)
-  state = _init_state(config, len(encoded.vocabulary))
+  state = _init_state(config, encoded.vocabulary, initial)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
   held_out_calls = list(held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape))
   evaluate = make_evaluate(config)
@@ -299,7 +319,7 @@ def _texts(
 ) -> tuple[TextBlocks, TextBlocks]:
   """The text that is trained on, and the text that is held out."""
   counts = encoded.vocabulary.counts
-  whole = TextBlocks(
+  training = TextBlocks(
     encoded.ids,
     encoded.line_ends,
     sampling.keep_probability(counts, config.sample),
@@ -309,17 +329,20 @@ def _texts(
     block_size=config.block_size,
     shared_negatives=config.shared_negatives,
     seed=config.seed,
+    first=0,
+    end=num_words,
+    shuffle=config.shuffle,
   )
-  later = encoded.line_ends[encoded.line_ends > num_words] - num_words
-  return (
-    whole._replace(ids=encoded.ids[:num_words]),
-    whole._replace(ids=encoded.ids[num_words:], line_ends=later),
-  )
+  return training, training._replace(first=num_words, end=len(encoded.ids), shuffle=False)
 
 
-def _init_state(config: TrainConfig, num_words: int) -> TrainState:
+def _init_state(config, vocabulary, initial) -> TrainState:
   generator = sampling.chunk_generator(config.seed, _INIT_EPOCH, 0)
-  params = init_params(generator, num_words, config.dim)
+  params = init_params(generator, len(vocabulary), config.dim)
+  if isinstance(initial, KeyedVectors):
+    params = resume_params(params, vocabulary, initial)
+  elif initial is not None:
+    params = resume_params(params, vocabulary, initial.vectors, initial.params.outside)
   optimizer = make_optimizer(config)
   return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
 
@@ -342,24 +365,3 @@ def _predict_memory(compiled: jax.stages.Compiled, state: TrainState, call: Any)
     tables / 1e6, predicted / 1e6,
   )  # fmt: skip
   return predicted
-
-
-def _check_workdir(workdir: pathlib.Path) -> None:
-  """Refuses a workdir that could not be made or written to; makes nothing yet."""
-  existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-  if not existing.is_dir():
-    raise NotADirectoryError(f'workdir={str(workdir)!r}: {existing} is a file: name a folder')
-  if not os.access(existing, os.W_OK | os.X_OK):
-    raise PermissionError(f'workdir={str(workdir)!r}: no permission to write in {existing}')
-
-
-def _write_workdir(workdir: pathlib.Path, config: TrainConfig, result: TrainResult) -> None:
-  texts = {
-    'config.json': json.dumps(dataclasses.asdict(config), indent=2) + '\n',
-    'metrics.jsonl': ''.join(json.dumps(record) + '\n' for record in result.history),
-  }
-  workdir.mkdir(parents=True, exist_ok=True)
-  save_vectors(result.vectors, workdir / 'vectors.txt')
-  for name, text in texts.items():
-    with atomic_write(workdir / name) as file:
-      file.write(text.encode())

@@ -42,7 +42,7 @@ class TestTrain:
     kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
     assert len(kv) > 8000 and kv.vector_size == 32
     assert {p.name for p in (tmp_path / 'run').iterdir()} == {
-      'config.json', 'metrics.jsonl', 'vectors.txt', 'words.png'
+      'config.json', 'corpus', 'metrics.jsonl', 'vectors.txt', 'words.png'
     }  # fmt: skip
     assert kv.similarity('gold', 'silver') > kv.similarity('gold', 'children')
 
@@ -99,7 +99,8 @@ class TestTrain:
     assert done.returncode != 0
     assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2  # absl adds where to find help
-    assert not (tmp_path / 'run').exists()
+    # Text that was encoded before is kept for the next run; there is nothing else.
+    assert {p.name for p in (tmp_path / 'run').glob('*')} <= {'corpus'}
 
   def test_workdir_that_is_a_file(self, tmp_path, text):
     (tmp_path / 'file').write_text('mine')

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from jw2v import sampling, stream
-from jw2v.stream import TextBlocks, in_background
+from jw2v.stream import TextBlocks, held_out_start, in_background
 
 
-def text(n=50, keep=1.0, seed=0, block_size=1):
+def text(n=50, keep=1.0, seed=0, block_size=1, **more):
   """Words 0 to 6, over and over, in three lines."""
   return TextBlocks(
     np.arange(n, dtype=np.int32) % 7, np.array([n // 5, 3 * n // 5, n]),
     np.broadcast_to(np.float32(keep), 7), sampling.alias_table(np.ones(7)),
     window=2, dynamic=False, block_size=block_size, shared_negatives=3, seed=seed,
-  )  # fmt: skip
+    first=0, end=n,
+  )._replace(**more)  # fmt: skip
 
 
 def calls(epochs=2, steps=3, blocks_per_step=4, **settings):
@@ -86,6 +87,72 @@ class TestCalls:
     mapped = text()._replace(ids=np.load(tmp_path / 'ids.npy', mmap_mode='r'))
     found = list(mapped.calls(range(1), steps=3, blocks_per_step=4))
     assert centers(found).tolist() == centers(calls(epochs=1)).tolist()
+
+
+class TestOrder:
+  """Of 100 words 0 to 99, in chunks of 8."""
+
+  @pytest.fixture(autouse=True)
+  def chunks_of_eight(self, monkeypatch):
+    monkeypatch.setattr(stream, '_CHUNK_TOKENS', 8)
+
+  def words(self, epoch=0, **more):
+    """The words of each chunk in the order of an epoch."""
+    keep = np.ones(100, np.float32)
+    numbered = text(n=100, **more)._replace(ids=np.arange(100), keep=keep)
+    found = [numbered.chunk(epoch, chunk) for chunk in numbered.order(epoch).tolist()]
+    return [blocks.token_ids[:, 2].tolist() for blocks, _, _ in found]
+
+  def test_natural_order(self):
+    flat = lambda chunks: list(itertools.chain.from_iterable(chunks))
+    assert flat(self.words()) == list(range(100))
+    assert flat(self.words(first=13, end=45)) == list(range(13, 45))
+
+  def test_random_order_of_each_epoch(self):
+    first, second = (self.words(epoch, shuffle=True) for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == self.words()
+    assert first != second and self.words() not in (first, second)
+    assert first == self.words(0, shuffle=True) != self.words(0, shuffle=True, seed=1)
+
+  @pytest.mark.parametrize('shuffle', [False, True])
+  def test_shares_are_the_whole(self, shuffle):
+    whole = self.words(shuffle=shuffle)
+    shares = [self.words(shuffle=shuffle, share=(i, 3)) for i in range(3)]
+    assert [whole[i::3] for i in range(3)] == shares
+
+  def test_a_chunk_is_the_same_whoever_asks(self):
+    """In any order, epoch by epoch, alone or with others."""
+    numbered = text(n=100, keep=0.5)
+    want = numbered.chunk(1, 3)[0]
+    for other in (numbered._replace(shuffle=True), numbered._replace(share=(1, 2))):
+      for a, b in zip(other.chunk(1, 3)[0], want, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for epoch, chunk in ((0, 3), (1, 2)):
+      assert not np.array_equal(numbered.chunk(epoch, chunk)[0].negative_ids, want.negative_ids)
+
+  def test_words_read_in_random_order(self):
+    """The last chunk is shorter, wherever it comes."""
+    for share, total in (((0, 1), 200), ((0, 2), None)):
+      shuffled = text(n=100, shuffle=True, share=share)
+      found = list(shuffled.calls(range(2), steps=1, blocks_per_step=1))
+      words = np.concatenate([call.words for call in found])
+      assert words.tolist() == list(range(1, len(words) + 1))
+      assert total is None or words[-1] == total
+
+
+class TestHeldOutStart:
+  def test_at_the_nearest_line_end(self):
+    ends = np.array([10, 50, 88, 93, 100])
+    assert [held_out_start(ends, share) for share in (0.0, 0.1, 0.08, 0.5)] == [100, 88, 93, 50]
+
+  def test_within_a_line_that_is_too_long(self):
+    assert held_out_start(np.array([1000]), 0.1) == 900
+    assert held_out_start(np.array([10, 1000]), 0.1) == 900
+    assert held_out_start(np.array([849, 1000]), 0.1) == 900
+    assert held_out_start(np.array([850, 1000]), 0.1) == 850
+
+  def test_nothing_is_left(self):
+    assert held_out_start(np.array([3, 5]), 0.1) == 5
 
 
 class TestInBackground:

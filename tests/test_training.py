@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jw2v
-from jw2v import TrainConfig, train, training
+from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, train, training
 from jw2v.config import LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
@@ -240,10 +240,110 @@ class TestWorkdir:
         train(two_topics(), workdir=workdir, progress=False)
 
   def test_no_permission_is_found_before_training(self, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.os, 'access', lambda path, mode: False)
+    monkeypatch.setattr('jw2v.workdir.os.access', lambda path, mode: False)
     with pytest.raises(PermissionError, match=r'workdir=.*: no permission to write in'):
       train(two_topics(), workdir=tmp_path / 'new' / 'run', progress=False)
     assert not (tmp_path / 'new').exists()
+
+
+class TestCorpora:
+  @pytest.fixture
+  def path(self, tmp_path):
+    (tmp_path / 'text.txt').write_text('\n'.join(' '.join(line) for line in two_topics()))
+    return tmp_path / 'text.txt'
+
+  def test_text_is_encoded_once_in_a_workdir(self, tmp_path, path, monkeypatch):
+    config = TrainConfig(**TINY)
+    run = lambda: train(path, config, workdir=tmp_path / 'run', progress=False).vectors.vectors
+    first = run()
+    monkeypatch.setattr('jw2v.corpus.number_text', None)
+    np.testing.assert_array_equal(run(), first)
+    assert open_corpus(tmp_path / 'run' / 'corpus').words_read == 1600
+
+  def test_encoded_before(self, tmp_path, path):
+    encoded = encode_corpus(path, tmp_path / 'store', min_count=1)
+    config = TrainConfig(**TINY)
+    want = train(two_topics(), config, progress=False).vectors.vectors
+    for given in (encoded, open_corpus(tmp_path / 'store')):
+      got = train(given, config, progress=False).vectors.vectors
+      np.testing.assert_array_equal(got, want)
+
+  def test_encoded_with_other_settings(self, path):
+    with pytest.raises(ValueError, match='min_count=1: the corpus was encoded with 2'):
+      train(encode_corpus(path, min_count=2), TrainConfig(**TINY), progress=False)
+    encoded = encode_corpus(path, min_count=1, max_vocab_size=9)
+    with pytest.raises(ValueError, match='max_vocab_size=None: the corpus was encoded with 9'):
+      train(encoded, TrainConfig(**TINY), progress=False)
+    given = Vocabulary(('sea1', 'sea2', 'land1'), np.array([5, 5, 5]))
+    encoded = encode_corpus(path, vocabulary=given)
+    assert len(train(encoded, TrainConfig(**TINY), progress=False).vectors) == 3
+
+  def test_progress_bars(self, path, capsys, monkeypatch):
+    monkeypatch.setattr('jw2v.corpus._SHORT', 0)
+    train(path, TrainConfig(**TINY))
+    shown = capsys.readouterr().err
+    assert 'reading: 100%' in shown and 'training: 100%' in shown
+
+  def test_shuffled_chunks_train_as_well(self, monkeypatch):
+    monkeypatch.setattr('jw2v.stream._CHUNK_TOKENS', 100)
+    natural, shuffled = fit(), fit(shuffle=True)
+    assert shuffled.history[-1]['words'] == natural.history[-1]['words']
+    assert not np.array_equal(shuffled.vectors.vectors, natural.vectors.vectors)
+    assert shuffled.vectors.similarity('sea1', 'sea2') > 0.5
+
+
+class TestGrowth:
+  """Training goes on with new text, from the vectors of an earlier run."""
+
+  NEW = [['sea1', 'sea2', 'boat', 'sail'] * 2] * 60
+
+  def first(self):
+    return fit()
+
+  def test_old_vectors_go_on_and_new_words_are_added(self):
+    first = self.first()
+    config = TrainConfig(**TINY, learning_rate=1e-6, min_learning_rate=0)
+    grown = train(self.NEW, config, progress=False, initial=first)
+    assert set(grown.vectors.index_to_key) == {*first.vectors.index_to_key, 'boat', 'sail'}
+    for word in first.vectors.index_to_key:
+      np.testing.assert_allclose(grown.vectors[word], first.vectors[word], atol=1e-3)
+      old, new = (np.asarray(r.params.outside)[r.vocabulary.index[word]] for r in (first, grown))
+      np.testing.assert_allclose(new, old, atol=1e-3)
+    counts = lambda result: dict(
+      zip(result.vocabulary.words, result.vocabulary.counts, strict=True)
+    )
+    assert counts(grown)['sea1'] == counts(first)['sea1'] + 120
+    assert counts(grown)['boat'] == 120
+
+  def test_new_words_find_their_place(self):
+    new = [[*line, 'boat'] if 'sea1' in line else line for line in two_topics(seed=1)]
+    config = TrainConfig(**{**TINY, 'epochs': 20})
+    grown = train(new, config, progress=False, initial=self.first()).vectors
+    near = lambda topic: np.mean([grown.similarity('boat', f'{topic}{i}') for i in range(6)])
+    assert near('sea') > near('land') + 0.3
+
+  def test_from_a_file_of_vectors(self, tmp_path):
+    first = self.first()
+    jw2v.save_vectors(first.vectors, tmp_path / 'vectors.txt')
+    loaded = jw2v.load_vectors(tmp_path / 'vectors.txt')
+    grown = train(self.NEW, TrainConfig(**TINY), progress=False, initial=loaded)
+    assert len(grown.vectors) == len(first.vectors) + 2
+    assert grown.vocabulary.counts[grown.vocabulary.index['land1']] == 0  # the file has none
+    np.testing.assert_array_equal(grown.vectors['land1'], first.vectors['land1'])
+
+  def test_into_a_corpus_that_is_encoded(self):
+    """Its vocabulary decides: a word that is not in it is dropped."""
+    first = self.first()
+    encoded = encode_corpus(self.NEW, min_count=1)
+    grown = train(encoded, TrainConfig(**TINY), progress=False, initial=first)
+    assert set(grown.vectors.index_to_key) == {'sea1', 'sea2', 'boat', 'sail'}
+
+  def test_of_another_width(self):
+    with pytest.raises(ValueError, match='dim=8: the vectors to start from have width'):
+      train(
+        self.NEW, TrainConfig(**{**TINY, 'dim': 8}), progress=False,
+        initial=fit(dim=4).vectors,
+      )  # fmt: skip
 
 
 class TestErrors:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jw2v.vocabulary import select_words
+from jw2v.vocabulary import Vocabulary, select_words
 
 
 class TestSelectWords:
@@ -23,3 +23,66 @@ class TestSelectWords:
   def test_no_word_left_is_refused(self):
     with pytest.raises(ValueError, match=r"min_count=10 .*'top', occurs 9 times"):
       select_words(self.WORDS, self.COUNTS, min_count=10)
+
+  def test_reserved_and_known_words_count_for_the_size(self):
+    known = Vocabulary(('old', 'c'), np.array([0, 1]))
+    select = lambda size, **more: (
+      select_words(
+        self.WORDS, self.COUNTS, min_count=1, max_size=size, reserved=['<s>'], known=known, **more
+      )[0].words
+    )
+    assert select(4) == ('<s>', 'top', 'c', 'old')
+    assert select(3) == ('<s>', 'c', 'old')
+    assert select(3, keep_known=False) == ('<s>', 'top', 'c')
+    with pytest.raises(ValueError, match='max_vocab_size=2: 3 words are reserved or known'):
+      select(2)
+
+  def test_known_words_came_first(self):
+    """Of equal counts, the one of the earlier corpus appeared before."""
+    known = Vocabulary(('z', 'a'), np.array([3, 0]))
+    vocabulary, new_ids = select_words(self.WORDS, self.COUNTS, min_count=3, known=known)
+    assert vocabulary.words == ('top', 'z', 'a', 'b', 'c')
+    assert new_ids.tolist() == [3, 2, -1, 4, 0]
+
+  def test_reserved_twice(self):
+    with pytest.raises(ValueError, match='a word is there twice'):
+      select_words(['a'], [1], min_count=1, reserved=['x', 'x'])
+
+
+class TestFile:
+  def test_round_trip(self, tmp_path):
+    words = ('the', '\u00a0', 'a b', '\u2028', '', 'tab\tin', '\u00fc')
+    Vocabulary(words, np.array([9, 8, 7, 3, 2, 1, 0])).save(tmp_path / 'v.txt')
+    again = Vocabulary.load(tmp_path / 'v.txt')
+    assert again.words == words and again.counts.tolist() == [9, 8, 7, 3, 2, 1, 0]
+    assert again.counts.dtype == np.int64
+
+  def test_made_elsewhere(self, tmp_path):
+    """The C tool's `</s>` comes first whatever its count; others write tabs and CRLF."""
+    (tmp_path / 'v.txt').write_bytes(b'</s> 0\r\nthe\t12\r\nof 15')
+    vocabulary = Vocabulary.load(tmp_path / 'v.txt')
+    assert vocabulary.words == ('</s>', 'the', 'of') and vocabulary.counts.tolist() == [0, 12, 15]
+
+  @pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+      (b'', 'there is no word in it'),
+      (b'the 3\nof\n', 'row 2 must be "word count", got b\'of\''),
+      (b'the -3\n', 'row 1 must be'),
+      (b'the 3.5\n', 'row 1 must be'),
+      (b'the 99999999999999999999\n', 'row 1 must be'),
+      (b'the 3\n\n', 'row 2 must be'),
+      (b'a 3\nb 2\na 1\n', "row 3 repeats 'a' of row 1"),
+      (b'a 3\n\xff 2\n', 'row 2: .*utf-8'),
+    ],
+  )
+  def test_damaged(self, tmp_path, content, message):
+    (tmp_path / 'v.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=rf'v\.txt: {message}'):
+      Vocabulary.load(tmp_path / 'v.txt')
+
+  @pytest.mark.parametrize('word', ['a\nb', '\ud800'])
+  def test_word_that_it_cannot_hold(self, tmp_path, word):
+    with pytest.raises(ValueError, match='cannot hold the word'):
+      Vocabulary((word,), np.array([1])).save(tmp_path / 'v.txt')
+    assert not list(tmp_path.iterdir())

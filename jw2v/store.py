@@ -1,0 +1,237 @@
+"""The store: an encoded corpus as a folder that is mapped into memory.
+
+What belongs here: what is in the folder, how it is opened and checked, and how it comes
+into its place whole. It has `vocabulary.txt`, `ids.npy`, `line_ends.npy`, `phrases.txt`
+if any were joined, and `manifest.json`, which says what made it and has a checksum of
+each file.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jw2v.phrases import Phrases
+from jw2v.text import Path, Source
+from jw2v.vocabulary import Vocabulary
+
+try:
+  import fcntl
+except ImportError:  # Windows; what a killed run leaves behind stays there
+  fcntl = None
+
+_FORMAT, _VERSION = 'jw2v corpus', 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedCorpus:
+  """A corpus as ids, words outside of the vocabulary left out.
+
+  Attributes:
+    vocabulary: the words behind the ids.
+    ids: `[N]` int32, mapped from a file.
+    line_ends: `[lines]` int64, where each line ends in `ids`; lines left empty are gone.
+    phrases: those that were joined, if any.
+    settings: what made it.
+    words_read: words of the text, those left out included.
+    not_utf8: byte sequences of the text that were replaced or left out.
+    folder: the store; None for a corpus that is gone with this object.
+  """
+
+  vocabulary: Vocabulary
+  ids: np.ndarray
+  line_ends: np.ndarray
+  phrases: Phrases | None
+  settings: dict[str, Any]
+  words_read: int
+  not_utf8: int
+  folder: pathlib.Path | None
+
+
+def open_corpus(folder: Path) -> EncodedCorpus:
+  """Opens a store, whatever has become of the text that it was made of.
+
+  Args:
+    folder: the store, as `encode_corpus` wrote it.
+
+  Returns:
+    The corpus; its ids stay on disk.
+
+  Raises:
+    FileNotFoundError: the folder is not there, or is no store.
+    ValueError: a file of the store is damaged, or of another version of the format.
+  """
+  folder = pathlib.Path(folder)
+  manifest = read_manifest(folder)
+  if manifest is None:
+    raise FileNotFoundError(f'{folder}: there is no encoded corpus in it')
+  if manifest['version'] != _VERSION:
+    raise ValueError(f'{folder}: version {manifest["version"]} of the format, not {_VERSION}')
+  for name, expected in manifest['files'].items():
+    if not (folder / name).is_file() or _describe(folder / name) != expected:
+      raise damaged(folder / name, 'it is not what was written')
+  phrases = Phrases.load(folder / 'phrases.txt') if 'phrases.txt' in manifest['files'] else None
+  vocabulary = Vocabulary.load(folder / 'vocabulary.txt')
+  return map_corpus(folder, vocabulary, phrases, manifest['about'])
+
+
+def map_corpus(
+  folder: pathlib.Path, vocabulary: Vocabulary, phrases: Phrases | None, about: dict[str, Any]
+) -> EncodedCorpus:
+  """The corpus whose ids and line ends are in a folder; nothing is checked."""
+  ids, line_ends = (np.load(folder / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends'))
+  return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
+
+
+def damaged(path: pathlib.Path, reason: str) -> ValueError:
+  """The error for a file of a store that cannot be used."""
+  return ValueError(f'{path}: damaged, {reason}; remove {path.parent} to encode the text again')
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
+  """The manifest of a store; None if the folder is none or is not there.
+
+  Raises:
+    ValueError: the manifest is damaged.
+  """
+  path = folder / 'manifest.json'
+  if not path.is_file():
+    return None
+  try:
+    manifest = json.loads(path.read_bytes())
+    checksum = manifest.pop('sha256')
+  except (ValueError, AttributeError, KeyError, TypeError) as error:
+    raise damaged(path, 'it is no manifest') from error
+  if checksum != _digest(manifest):
+    raise damaged(path, 'it is not what was written')
+  return manifest
+
+
+def find_store(
+  folder: pathlib.Path, settings: dict[str, Any], files: Sequence[str]
+) -> EncodedCorpus | None:
+  """The store in a folder if it was made of these files with these settings."""
+  manifest = read_manifest(folder)
+  if manifest is None or manifest['version'] != _VERSION:
+    return None
+  sources = [Source(**source) for source in manifest['sources']]
+  if manifest['about']['settings'] != json.loads(json.dumps(settings)):
+    return None
+  if len(sources) != len(files) or not all(map(Source.is_same, sources, files)):
+    return None
+  return open_corpus(folder)
+
+
+def check_place(folder: pathlib.Path) -> None:
+  """Refuses a place for a store where something else is.
+
+  Raises:
+    FileExistsError: there is a file, or a folder that is not empty and no store.
+    ValueError: there is a store with a damaged manifest.
+  """
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.is_dir() or read_manifest(folder) is None:
+      raise FileExistsError(f'{folder}: is there, and is no encoded corpus: name another folder')
+
+
+@contextlib.contextmanager
+def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
+  """A folder to write a store in, which is gone if anything goes wrong.
+
+  It is beside the place of the store, or in the nearest folder above that is there; and
+  with the other temporary files if the store has no place.
+
+  Raises:
+    OSError: the disk is full, with the folder.
+  """
+  if folder is None:
+    parent, prefix = pathlib.Path(tempfile.gettempdir()), 'jw2v.'
+  else:
+    parent = next(path for path in folder.absolute().parents if path.is_dir())
+    prefix = f'.{folder.name}.'
+    _remove_abandoned(parent, prefix)
+  work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
+  lock = _lock(work)
+  try:
+    yield work
+  except BaseException as error:
+    shutil.rmtree(work, ignore_errors=True)
+    if isinstance(error, OSError) and error.errno in _FULL:
+      message = f'{os.strerror(error.errno)} (an encoded corpus takes 4 bytes a word)'
+      raise OSError(error.errno, message, str(parent)) from error
+    raise
+  finally:
+    if lock is not None:
+      os.close(lock)
+
+
+def _lock(folder: pathlib.Path) -> int | None:
+  """Locks a folder while this process lives; None if another one has done so."""
+  if fcntl is None:
+    return None
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    os.close(handle)
+    return None
+  return handle
+
+
+def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
+  """Removes what runs that were killed have left of this store."""
+  for path in parent.iterdir():
+    if path.name.startswith(prefix) and '.partial' in path.name and path.is_dir():
+      lock = _lock(path)
+      if lock is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[Source]) -> None:
+  """Describes the files of a store that is written whole."""
+  files = {path.name: _describe(path) for path in sorted(work.iterdir())}
+  manifest = {
+    'format': _FORMAT,
+    'version': _VERSION,
+    'about': json.loads(json.dumps(about)),
+    'sources': [dataclasses.asdict(source) for source in sources],
+    'files': files,
+  }
+  text = json.dumps({**manifest, 'sha256': _digest(manifest)}, indent=2) + '\n'
+  (work / 'manifest.json').write_text(text, encoding='utf-8')
+
+
+def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
+  """Renames a finished store to its name; an older one there is removed."""
+  mask = os.umask(0)
+  os.umask(mask)
+  os.chmod(work, 0o777 & ~mask)  # mkdtemp's 0700 is not what mkdir() would give
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  old = work.with_name(f'{work.name}.old')
+  if folder.is_dir():
+    os.rename(folder, old)
+  os.rename(work, folder)
+  shutil.rmtree(old, ignore_errors=True)
+
+
+def _describe(path: pathlib.Path) -> dict[str, Any]:
+  with open(path, 'rb') as file:
+    return {
+      'size': path.stat().st_size,
+      'sha256': hashlib.file_digest(file, 'sha256').hexdigest(),
+    }
+
+
+def _digest(value: Any) -> str:
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

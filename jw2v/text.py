@@ -1,0 +1,271 @@
+"""From files to blocks of text.
+
+What belongs here: finding files, opening them whatever their compression, reading them
+once from the first byte to the last, and the refusal of what is no text. How text
+becomes words is told in `tokens.py`.
+"""
+
+import dataclasses
+import glob
+import hashlib
+import io
+import lzma
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+STDIN = '-'
+WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
+ERRORS = ('ignore', 'replace', 'strict')
+
+Path = str | os.PathLike
+
+_ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
+_BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()
+_BLOCK_BYTES = 8 << 20
+
+
+def find_files(paths: Path | Sequence[Path]) -> list[str]:
+  """The files behind the paths.
+
+  A folder stands for the files in it and in its folders, sorted by name, those left out
+  whose name or folder starts with a dot. A name with `*`, `?` or `[` that is no file is a
+  pattern, in which `**` stands for any folders. '-' is standard input.
+
+  Args:
+    paths: a path, or a sequence of them.
+
+  Returns:
+    Names of existing files.
+
+  Raises:
+    FileNotFoundError: a path does not exist, a folder has no file in it, or a pattern
+      fits none.
+    ValueError: there is no path, it is empty, or standard input is named twice.
+  """
+  files = []
+  for path in [paths] if isinstance(paths, Path) else paths:
+    if not str(path):
+      raise ValueError('the path of the text is empty: name a file or a folder')
+    path = os.fspath(path)
+    if path == STDIN or (os.path.exists(path) and not os.path.isdir(path)):
+      files.append(path)
+    elif os.path.isdir(path):
+      found = sorted(str(p) for p in pathlib.Path(path).rglob('*') if _is_text(p, path))
+      if not found:
+        raise FileNotFoundError(f'{path}: there is no file in this folder')
+      files += found
+    elif glob.has_magic(path):
+      found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+      if not found:
+        raise FileNotFoundError(f'{path}: no file fits this pattern')
+      files += found
+    else:
+      raise FileNotFoundError(f'{path}: no such file or folder')
+  if not files:
+    raise ValueError('there is no path of a text: name a file or a folder')
+  if files.count(STDIN) > 1:
+    raise ValueError("'-' is named twice: standard input can be read once")
+  return files
+
+
+def _is_text(path: pathlib.Path, folder: str) -> bool:
+  hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
+  return path.is_file() and not hidden
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A file as it was when it was read: what tells whether it is the same later.
+
+  Attributes:
+    path: its absolute name; '-' for standard input.
+    size: bytes on disk, before decompression.
+    mtime_ns: when it was changed last; None for what is no regular file, as a pipe.
+    sha256: of those bytes, in hexadecimal digits.
+  """
+
+  path: str
+  size: int
+  mtime_ns: int | None
+  sha256: str
+
+  def is_same(self, path: str) -> bool:
+    """Whether a file has the same bytes.
+
+    It is read if its size is the same, and its name or the time of its change is not.
+    """
+    status = _regular(path)
+    if status is None or self.mtime_ns is None or status.st_size != self.size:
+      return False
+    if (os.path.abspath(path), status.st_mtime_ns) == (self.path, self.mtime_ns):
+      return True
+    with open(path, 'rb') as file:
+      return hashlib.file_digest(file, 'sha256').hexdigest() == self.sha256
+
+
+def total_size(files: Sequence[str]) -> int | None:
+  """The bytes of the files on disk; None if there is one that is no regular file."""
+  found = [_regular(path) for path in files]
+  return None if None in found else sum(status.st_size for status in found)
+
+
+def _regular(path: str) -> os.stat_result | None:
+  """The status of a regular file; None for standard input, pipes and devices."""
+  return os.stat(path) if path != STDIN and os.path.isfile(path) else None
+
+
+class TextReader:
+  """Reads files of text, one after another, once.
+
+  Attributes:
+    sources: the files that have been read to their end.
+    not_utf8: byte sequences that were no UTF-8, and were replaced or left out.
+    blank: whether all that was read is white space.
+  """
+
+  def __init__(
+    self,
+    files: Sequence[str],
+    errors: str = 'strict',
+    on_read: Callable[[int], object] = lambda size: None,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      files: names of files, as from `find_files`.
+      errors: what happens to bytes that are not UTF-8: 'strict' refuses them, 'replace'
+        puts U+FFFD in their place, 'ignore' leaves them out.
+      on_read: called with the size of each piece that is read from a file.
+    """
+    self._files, self._errors, self._on_read = files, errors, on_read
+    self.sources: list[Source] = []
+    self.not_utf8, self.blank = 0, True
+
+  def blocks(self, block_bytes: int | None = None) -> Iterator[tuple[bytes, bool]]:
+    """The text in blocks of valid UTF-8, each cut after white space.
+
+    A byte order mark at the start of a file is left out.
+
+    Args:
+      block_bytes: their size; one with a longer word in it is longer. 8 MiB if None.
+
+    Yields:
+      A block, and whether a file ends with it; no block is empty but the last of a file.
+
+    Raises:
+      OSError: a file cannot be read, or has changed or vanished in the meantime.
+      ValueError: a file is not UTF-8 or its compression is damaged; the message has the
+        file, and the byte offset in the uncompressed text.
+    """
+    for path in self._files:
+      offset = 0
+      for block, last in self._blocks(path, block_bytes or _BLOCK_BYTES):
+        text = block.removeprefix(_BOM) if offset == 0 else block
+        text = self._utf8(path, text, offset + len(block) - len(text))
+        self.blank = self.blank and not text.strip()
+        offset += len(block)
+        yield text, last
+
+  def _blocks(self, path: str, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """The bytes of one file, cut after white space; it is a source when it has ended."""
+    before = _regular(path)
+    with _Digest(path, self._on_read) as raw, _decompressed(path, raw) as file:
+      pieces: list[bytes] = []  # of a word that is longer than a block
+      while piece := _read(path, file, block_bytes):
+        cut = 1 + max(piece.rfind(byte) for byte in WHITE_SPACE)
+        if cut:
+          yield b''.join([*pieces, piece[:cut]]), False
+          pieces = []
+        if cut < len(piece):
+          pieces.append(piece[cut:])
+      while raw.read(1 << 20):  # what follows the compressed text belongs to the digest
+        pass
+      if before is not None:
+        _check_unchanged(path, before, raw.size)
+      name = path if path == STDIN else os.path.abspath(path)
+      mtime = before.st_mtime_ns if before is not None else None
+      self.sources.append(Source(name, raw.size, mtime, raw.sha256.hexdigest()))
+      yield b''.join(pieces), True
+
+  def _utf8(self, path: str, block: bytes, offset: int) -> bytes:
+    if block.isascii():
+      return block
+    try:
+      block.decode()
+    except UnicodeDecodeError as error:
+      if self._errors == 'strict':
+        where, byte = offset + error.start, block[error.start]
+        raise ValueError(f'{path}: not UTF-8 at byte {where} (0x{byte:02x})') from error
+      replaced = block.decode(errors='replace').encode()
+      self.not_utf8 += replaced.count(_REPLACEMENT) - block.count(_REPLACEMENT)
+      if self._errors == 'replace':
+        return replaced
+      return block.decode(errors='ignore').encode()
+    return block
+
+
+def _read(path: str, file: Any, size: int) -> bytes:
+  """Reads a piece; an error in the compression becomes a `ValueError`."""
+  try:
+    return file.read(size)
+  except (EOFError, lzma.LZMAError, OSError) as error:
+    if isinstance(error, OSError) and error.errno:  # of the disk, not of what is on it
+      raise
+    raise ValueError(f'{path}: cannot be decompressed: {error}') from error
+
+
+def _check_unchanged(path: str, before: os.stat_result, size: int) -> None:
+  try:
+    after = os.stat(path)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f'{path}: vanished while it was read') from error
+  same = (before.st_ino, before.st_size, before.st_mtime_ns)
+  if (after.st_ino, after.st_size, after.st_mtime_ns) != same or size != before.st_size:
+    raise OSError(f'{path}: changed while it was read')
+
+
+class _Digest(io.RawIOBase):
+  """A file that counts and hashes the bytes read from it."""
+
+  def __init__(self, path: str, on_read: Callable[[int], object]):
+    self._file: BinaryIO = sys.stdin.buffer if path == STDIN else open(path, 'rb')
+    self._owned, self._on_read = path != STDIN, on_read
+    self.size, self.sha256 = 0, hashlib.sha256()
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer) -> int:
+    count = self._file.readinto(buffer)
+    self.sha256.update(memoryview(buffer)[:count])
+    self.size += count
+    self._on_read(count)
+    return count
+
+  def close(self) -> None:
+    if self._owned:
+      self._file.close()
+    super().close()
+
+
+def _decompressed(path: str, raw: _Digest) -> Any:
+  """The file's text, by the ending of its name."""
+  ending = os.path.splitext(path)[1].lower()
+  if ending == '.xz':
+    return lzma.LZMAFile(io.BufferedReader(raw, 1 << 20))
+  if ending in _ARROW_CODECS:
+    pyarrow = import_pyarrow()
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode='r'), _ARROW_CODECS[ending])
+  return io.BufferedReader(raw, 1 << 20)
+
+
+def import_pyarrow():
+  """The package that splits and decompresses; an `ImportError` that says how to get it."""
+  try:
+    import pyarrow
+  except ImportError as error:
+    raise ImportError("reading text needs pyarrow: pip install 'jw2v[text]'") from error
+  return pyarrow
