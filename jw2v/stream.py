@@ -4,6 +4,7 @@ What belongs here: the order in which the text becomes compiled calls, and the t
 that keeps the next calls ready while one runs.
 """
 
+import mmap
 import queue
 import threading
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ class TextBlocks(NamedTuple):
       the words of the chunk.
     """
     start = self.first + chunk * _CHUNK_TOKENS
-    ids = self.ids[start : min(start + _CHUNK_TOKENS, self.end)]
+    ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
     first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
     blocks, words = sampling.chunk_blocks(
       ids,
@@ -134,6 +135,20 @@ class TextBlocks(NamedTuple):
       words = np.where(ready.words == 0, read, ready.words)
       words[-1] = read  # those dropped after the last block are read as well
       yield ready._replace(words=words)
+
+
+def _read(ids: np.ndarray, start: int, end: int) -> np.ndarray:
+  """Some ids, in memory.
+
+  The pages of a mapped file that have been read are given back: they would count as
+  memory of the process until the whole text did.
+  """
+  chunk = np.array(ids[start:end])
+  if isinstance(ids, np.memmap) and hasattr(mmap, 'MADV_DONTNEED'):
+    first = ids.offset % mmap.ALLOCATIONGRANULARITY + start * ids.itemsize
+    first -= first % mmap.PAGESIZE
+    ids._mmap.madvise(mmap.MADV_DONTNEED, first, chunk.nbytes)
+  return chunk
 
 
 def _call(columns, steps, blocks_per_step):

@@ -73,6 +73,10 @@ class TestReadme:
     failed, tried = doctest.testfile(str(ROOT / 'README.md'), module_relative=False)
     assert tried >= 5 and not failed
 
+  def test_examples_of_the_page_on_corpora_run(self):
+    failed, tried = doctest.testfile(str(ROOT / 'docs' / 'corpora.md'), module_relative=False)
+    assert tried >= 30 and not failed
+
   def test_commands_are_single_lines_that_set_up_everything(self):
     setup = 'python3 -m venv .venv && .venv/bin/pip install -e '
     assert f"    {setup}'.[test]' && .venv/bin/pytest\n" in README

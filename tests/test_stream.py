@@ -1,6 +1,8 @@
 """The stream of calls, and the thread that keeps it flowing."""
 
 import itertools
+import pathlib
+import re
 import threading
 import time
 
@@ -87,6 +89,24 @@ class TestCalls:
     mapped = text()._replace(ids=np.load(tmp_path / 'ids.npy', mmap_mode='r'))
     found = list(mapped.calls(range(1), steps=3, blocks_per_step=4))
     assert centers(found).tolist() == centers(calls(epochs=1)).tolist()
+
+
+class TestMemory:
+  @pytest.mark.skipif(not pathlib.Path('/proc/self/smaps').exists(), reason='needs Linux')
+  def test_a_mapped_text_does_not_stay_in_memory(self, tmp_path):
+    np.save(tmp_path / 'ids.npy', np.arange(4_000_000, dtype=np.int32) % 7)
+    ids = np.load(tmp_path / 'ids.npy', mmap_mode='r')
+    mapped = text(n=len(ids))._replace(ids=ids)
+
+    def resident():
+      entry = pathlib.Path('/proc/self/smaps').read_text().split('ids.npy')[1]
+      return int(re.search(r'Rss: +(\d+) kB', entry)[1]) / 1000
+
+    for chunk in mapped.order(0).tolist():
+      mapped.chunk(0, chunk)
+    assert resident() < 1  # MB of the 16
+    assert ids.sum() == sum(range(7)) * (len(ids) // 7) + sum(range(len(ids) % 7))
+    assert resident() > 10
 
 
 class TestOrder:
