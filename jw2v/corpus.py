@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
-import weakref
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -120,7 +119,7 @@ def encode_corpus(
     numbered.finish()
     if folder is None:
       encoded = store.map_corpus(work, vocabulary, phrases, about)
-      weakref.finalize(encoded.ids, shutil.rmtree, work, ignore_errors=True)
+      store.discard(work, encoded)
       return dataclasses.replace(encoded, folder=None)
     vocabulary.save(work / 'vocabulary.txt')
     if phrases is not None:

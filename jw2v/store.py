@@ -15,6 +15,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -159,7 +160,7 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
   else:
     parent = next(path for path in folder.absolute().parents if path.is_dir())
     prefix = f'.{folder.name}.'
-    _remove_abandoned(parent, prefix)
+  _remove_abandoned(parent, prefix)
   work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
   lock = _lock(work)
   try:
@@ -179,7 +180,10 @@ def _lock(folder: pathlib.Path) -> int | None:
   """Locks a folder while this process lives; None if another one has done so."""
   if fcntl is None:
     return None
-  handle = os.open(folder, os.O_RDONLY)
+  try:
+    handle = os.open(folder, os.O_RDONLY)
+  except OSError:  # somebody else's
+    return None
   try:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
@@ -223,6 +227,14 @@ def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
     os.rename(folder, old)
   os.rename(work, folder)
   shutil.rmtree(old, ignore_errors=True)
+
+
+def discard(work: pathlib.Path, encoded: EncodedCorpus) -> None:
+  """Removes a folder whose files are mapped: now, or where that cannot be, in the end."""
+  if os.name == 'posix':
+    shutil.rmtree(work)
+  else:
+    weakref.finalize(encoded.ids, shutil.rmtree, work, ignore_errors=True)
 
 
 def _describe(path: pathlib.Path) -> dict[str, Any]:

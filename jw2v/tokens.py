@@ -87,7 +87,10 @@ class TextConfig:
       return self.tokenizer(line)
     if self.word_pattern is None:
       return [word.decode() for word in line.encode().split()]
-    return [match.group() for match in re.finditer(self.word_pattern, line)]
+    pattern = re.compile(self.word_pattern)  # kept by re
+    if not pattern.groups:
+      return pattern.findall(line)
+    return [match.group() for match in pattern.finditer(line)]
 
 
 class Block(NamedTuple):

@@ -244,16 +244,16 @@ jw2v.encode_corpus({str(path)!r}, {str(place)!r})
     assert str(tmp_path) in done.stderr.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ['text.txt']
 
-  def test_without_a_folder_the_files_go_with_the_corpus(self, path, tmp_path, monkeypatch):
+  def test_without_a_folder_nothing_is_left(self, path, tmp_path, monkeypatch):
     monkeypatch.setattr(store.tempfile, 'gettempdir', lambda: str(tmp_path / 'tmp'))
     (tmp_path / 'tmp').mkdir()
     encoded = encode_corpus(path)
-    assert encoded.folder is None and len(list((tmp_path / 'tmp').iterdir())) == 1
-    part = encoded.ids[3:]
-    del encoded
-    assert len(list((tmp_path / 'tmp').iterdir())) == 1  # a part is in use
-    del part
-    assert list((tmp_path / 'tmp').iterdir()) == []
+    assert encoded.folder is None and list((tmp_path / 'tmp').iterdir()) == []
+    assert len(encoded.ids) == 240 and encoded.ids[-1] == encoded.vocabulary.index['do']
+    (tmp_path / 'tmp' / 'jw2v.killed.partial').mkdir()
+    (tmp_path / 'tmp' / 'else.partial').mkdir()
+    encode_corpus(path)
+    assert [p.name for p in (tmp_path / 'tmp').iterdir()] == ['else.partial']
 
 
 class TestManifest:
