@@ -184,7 +184,7 @@ class TextReader:
       while raw.read(1 << 20):  # what follows the compressed text belongs to the digest
         pass
       if before is not None:
-        _check_unchanged(path, before, raw.size)
+        _check_unchanged(path, before)
       name = path if path == STDIN else os.path.abspath(path)
       mtime = before.st_mtime_ns if before is not None else None
       self.sources.append(Source(name, raw.size, mtime, raw.sha256.hexdigest()))
@@ -217,13 +217,13 @@ def _read(path: str, file: Any, size: int) -> bytes:
     raise ValueError(f'{path}: cannot be decompressed: {error}') from error
 
 
-def _check_unchanged(path: str, before: os.stat_result, size: int) -> None:
+def _check_unchanged(path: str, before: os.stat_result) -> None:
   try:
     after = os.stat(path)
   except FileNotFoundError as error:
     raise FileNotFoundError(f'{path}: vanished while it was read') from error
   same = (before.st_ino, before.st_size, before.st_mtime_ns)
-  if (after.st_ino, after.st_size, after.st_mtime_ns) != same or size != before.st_size:
+  if (after.st_ino, after.st_size, after.st_mtime_ns) != same:
     raise OSError(f'{path}: changed while it was read')
 
 

@@ -148,7 +148,6 @@ MUTATIONS = {
     ('    known=known,\n', ''),
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('epochs_since >= config.patience', 'epochs_since > config.patience'),
-    ('jnp.concatenate(x) if x[0].ndim else sum(x)', 'jnp.concatenate(x) if x[0].ndim else x[0]'),
     ('alpha=last / first', 'alpha=0'),
   ],
   'text': [
@@ -157,7 +156,6 @@ MUTATIONS = {
     ('block.removeprefix(_BOM) if offset == 0 else block', 'block'),
     ('offset + len(block) - len(text)', 'offset'),
     ('- block.count(_REPLACEMENT)', ''),
-    ('or size != before.st_size', ''),
     ('(after.st_ino, after.st_size, after.st_mtime_ns) != same', 'False'),
     ('return path.is_file() and not hidden', 'return path.is_file()'),
     ('status.st_size != self.size', 'False'),

@@ -74,6 +74,11 @@ class TestEncode:
     assert encoded.vocabulary.words == tuple(order)  # stable: then by first appearance
     assert encoded.vocabulary.counts.tolist() == [flat.count(word) for word in order]
 
+  def test_line_over_many_chunks_whose_last_words_are_dropped(self, monkeypatch):
+    monkeypatch.setattr(tokens, '_CHUNK', 1)
+    lines = [['a', 'a', 'x', 'y', 'z'], ['w', 'a', 'v']]
+    assert decoded(encode_corpus(lines, min_count=2)) == [['a', 'a'], ['a']]
+
   @given(st.binary(max_size=200))
   @settings(max_examples=150, deadline=None, derandomize=True)
   def test_any_bytes_are_encoded_or_refused(self, tmp_path_factory, content):

@@ -253,6 +253,11 @@ class TestSource:
       os.utime(tmp_path / 'text', (1, 1))
       assert not source.is_same(str(tmp_path / 'text'))
 
+  def test_another_size_is_not_the_same_whatever_the_time(self, tmp_path, source):
+    (tmp_path / 'text').write_text('a b c d')
+    os.utime(tmp_path / 'text', ns=(source.mtime_ns, source.mtime_ns))
+    assert not source.is_same(str(tmp_path / 'text'))
+
   def test_an_unchanged_file_is_not_read(self, tmp_path, source, monkeypatch):
     monkeypatch.setattr(text.hashlib, 'file_digest', None)
     assert source.is_same(str(tmp_path / 'text'))
