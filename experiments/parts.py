@@ -71,7 +71,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   total_words = config.epochs * num_words
   inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
-  state = training._init_state(config, len(encoded.vocabulary))
+  state = training._init_state(config, encoded.vocabulary, None)
   compiled = training.compile_steps(config, state, *inputs[0])
   inputs = jax.device_put(inputs)
 

@@ -3,11 +3,12 @@
   python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
 The config file says what is trained on and how; any of its settings can be changed on
-the command line, as --config.dim=200 or --config.data.path=my_text.txt. When training has
-ended, the workdir holds vectors.txt (word2vec format, which gensim and most other tools
-read), config.json, metrics.jsonl and words.png, and the neighbours of some words are
-printed. Bad settings and text are refused before training, with nothing written. The
-settings and what they mean are in the config file.
+the command line, as --config.dim=200 or --config.data.path=my_text.txt. Besides text that
+can be walks over a graph (configs/karate.py) or sessions of items (configs/baskets.py).
+When training has ended, the workdir holds vectors.txt (word2vec format, which gensim and
+most other tools read), config.json, metrics.jsonl and words.png, and the neighbours of
+some words are printed. Bad settings and data are refused before training, with nothing
+written. The settings and what they mean are in the config files.
 """
 
 import dataclasses
@@ -23,6 +24,8 @@ from ml_collections import config_dict, config_flags
 
 import jw2v
 from experiments.plot import draw_words
+from experiments.sessions import read_sessions
+from experiments.walks import random_walks, read_edges
 from jw2v.formats import atomic_write
 from jw2v.text import find_files
 from jw2v.vocabulary import Vocabulary
@@ -32,7 +35,16 @@ _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; made if missing.')
-_DATA = {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'}
+_DATA = {  # the settings of each kind of data; those of text are in config.data itself
+  'sessions': {'delimiter', 'item', 'session'},
+  'text': {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'},
+  'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
+}
+_NAMES = {  # of the data, their words and their lines
+  'sessions': ('log', 'items', 'sessions'),
+  'text': ('text', 'words', 'lines'),
+  'walks': ('graph', 'nodes', 'walks'),
+}
 flags.mark_flags_as_required(['config', 'workdir'])
 
 
@@ -49,6 +61,13 @@ def read_corpus(
     chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
   if data.get('vocabulary') is not None:
     chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
+  if 'walks' in data:
+    options = data.walks.to_dict()
+    graph = read_edges(data.path, directed=options.pop('directed', False))
+    walks = random_walks(graph, seed=settings.seed, **options)
+    return jw2v.encode_corpus(walks, **chosen)
+  if 'sessions' in data:
+    return jw2v.encode_corpus(read_sessions(data.path, **data.sessions), **chosen)
   return jw2v.encode_corpus(
     data.path,
     data.get('store') or workdir / 'corpus',
@@ -66,16 +85,29 @@ def read_corpus(
 def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
   """The settings of the library among those of the experiment."""
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
-  for prefix, settings, allowed in (
-    ('', config, names | {'data', 'initial', 'show'}),
-    ('data.', config.data, _DATA),
-  ):
+  kind = _kind_of(config.data)
+  checked = [('', config, names | {'data', 'initial', 'show'})]
+  if kind == 'text':
+    checked += [('data.', config.data, _DATA['text'])]
+  else:
+    checked += [
+      ('data.', config.data, {'path', 'vocabulary', kind}),
+      (f'data.{kind}.', config.data[kind], _DATA[kind]),
+    ]
+  for prefix, settings, allowed in checked:
+    if not isinstance(settings, config_dict.ConfigDict):
+      raise ValueError(f'config.{prefix[:-1]}={settings!r}: must be a ConfigDict')
     for name in settings:
       if name not in allowed:
         near = difflib.get_close_matches(name, allowed, 1)
         hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
         raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
   return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
+
+
+def _kind_of(data: config_dict.ConfigDict) -> str:
+  """What an experiment is trained on, one of `_DATA`."""
+  return next((kind for kind in _DATA if kind in data), 'text')
 
 
 def print_neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> None:
@@ -92,7 +124,8 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   settings = train_config(config)
   check_workdir(workdir)
   initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
-  print(f'text: {config.data.path} ({_plural(len(find_files(config.data.path)), "file")})')
+  what, words, lines = _NAMES[_kind_of(config.data)]
+  print(f'{what}: {config.data.path} ({_plural(len(find_files(config.data.path)), "file")})')
   print(
     f'model: {settings.architecture}, {settings.objective}, width {settings.dim}, '
     f'window {settings.window}, {_plural(settings.epochs, "epoch")}, {settings.optimizer} '
@@ -101,8 +134,8 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   )
   corpus = read_corpus(config, settings, workdir, initial)
   print(
-    f'corpus: {corpus.words_read:,} words; with a vocabulary of {len(corpus.vocabulary):,}, '
-    f'{len(corpus.ids):,} in {len(corpus.line_ends):,} lines',
+    f'corpus: {corpus.words_read:,} {words}; with a vocabulary of {len(corpus.vocabulary):,}, '
+    f'{len(corpus.ids):,} in {len(corpus.line_ends):,} {lines}',
     flush=True,
   )
   result = jw2v.train(corpus, settings, workdir=workdir, initial=initial)

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 
@@ -231,14 +230,13 @@ jw2v.encode_corpus({str(path)!r}, {str(place)!r})
     words = ' '.join(str(i % 99) for i in range(200_000))
     (tmp_path / 'text.txt').write_text(words)
 
-    def limit():
-      resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    code = 'import sys, jw2v; jw2v.encode_corpus(sys.argv[1], sys.argv[2])'
-    done = subprocess.run(
-      [sys.executable, '-c', code, tmp_path / 'text.txt', tmp_path / 'corpus'],
-      capture_output=True, text=True, preexec_fn=limit,
-    )  # fmt: skip
+    code = """
+import resource, sys, jw2v
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+jw2v.encode_corpus(sys.argv[1], sys.argv[2])
+"""
+    command = [sys.executable, '-c', code, tmp_path / 'text.txt', tmp_path / 'corpus']
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert 'File too large (an encoded corpus takes 4 bytes a word)' in done.stderr
     assert str(tmp_path) in done.stderr.splitlines()[-1]

@@ -1,0 +1,296 @@
+"""Random walks over a graph, as lines for the trainer: node2vec.
+
+What belongs here: reading an edge list, and the biased walks over it. A walk is a list of
+names of nodes, which `jw2v.train` reads as a line of words.
+
+References:
+  Grover and Leskovec, `node2vec: Scalable Feature Learning for Networks
+  <https://arxiv.org/abs/1607.00653>`_, 2016, section 3.2. With p = q = 1 the walks are
+  those of Perozzi et al., `DeepWalk <https://arxiv.org/abs/1403.6652>`_, 2014. The draw by
+  rejection is that of Yang et al., `KnightKing: A Fast Distributed Graph Random Walk
+  Engine <https://doi.org/10.1145/3341301.3359634>`_, 2019.
+"""
+
+import array
+import collections
+import itertools
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jw2v.text import Path, TextReader, find_files
+
+_NODES_AT_ONCE = 1 << 20  # of the walks that are made side by side
+_EDGES_AT_ONCE = 1 << 22  # of the nodes whose edges are all looked at
+_FEW_EDGES = 1 << 12  # so many are looked at faster than drawn
+_TRIES = 64  # draws before all edges of a node are looked at
+
+
+class Graph(NamedTuple):
+  """A weighted graph as compressed sparse rows: V nodes, E edges from a node to another.
+
+  The edges of node v are those from `starts[v]` to `starts[v + 1]`. An edge that has no
+  direction stands there twice, once from each of its ends.
+  """
+
+  names: Sequence[str]  # [V] in the order of their first appearance
+  starts: np.ndarray  # [V + 1] int64
+  targets: np.ndarray  # [E] int64, increasing among the edges of a node
+  weights: np.ndarray  # [E] float64, above 0
+
+
+def read_edges(path: Path, *, directed: bool = False) -> Graph:
+  """Reads an edge list.
+
+  A line is `node node` or `node node weight`, split at ASCII white space; the weight is 1
+  if there is none. Blank lines and those that start with # are left out. The weights of an
+  edge that comes again are added up.
+
+  Args:
+    path: a file, or several (see `jw2v.text.find_files`), plain or compressed.
+    directed: an edge leads from its first node to its second only.
+
+  Returns:
+    The graph.
+
+  Raises:
+    FileNotFoundError: a path does not exist.
+    ValueError: a line has another number of fields, or a weight that is not positive and
+      finite, with file and line; a file is not UTF-8; or there is no edge.
+  """
+  index: dict[bytes, int] = collections.defaultdict(itertools.count().__next__)
+  ends, weights = array.array('q'), array.array('d')
+  for file in find_files(path):
+    for number, line in enumerate(_lines(file), start=1):
+      fields = line.split()
+      if not fields or fields[0].startswith(b'#'):
+        continue
+      if not 2 <= len(fields) <= 3:
+        shown = line[:60].decode(errors='replace').strip()
+        raise ValueError(f'{file}: line {number} must be "node node [weight]", got {shown!r}')
+      ends.append(index[fields[0]])
+      ends.append(index[fields[1]])
+      weights.append(_weight(fields[2], file, number) if len(fields) == 3 else 1.0)
+  if not weights:
+    raise ValueError(f'{path}: there is no edge in it')
+  names = [name.decode() for name in index]
+  sources, targets = np.array(ends, np.int64).reshape(-1, 2).T
+  return make_graph(names, sources, targets, np.array(weights), directed=directed)
+
+
+def _lines(file: str) -> Iterator[bytes]:
+  rest = b''
+  for block, _ in TextReader([file]).blocks():
+    *lines, rest = (rest + block).split(b'\n')
+    yield from lines
+  yield rest
+
+
+def _weight(field: bytes, file: str, number: int) -> float:
+  try:
+    weight = math.nan if b'_' in field else float(field)  # float() takes 1_0 for 10
+  except ValueError:
+    weight = math.nan
+  if not 0 < weight < math.inf:
+    raise ValueError(
+      f'{file}: line {number} has the weight {field.decode()!r}: must be positive and finite'
+    )
+  return weight
+
+
+def make_graph(
+  names: Sequence[str],
+  sources: np.ndarray,
+  targets: np.ndarray,
+  weights: np.ndarray,
+  *,
+  directed: bool = False,
+) -> Graph:
+  """Makes a graph of edges in any order.
+
+  Args:
+    names: V names of nodes.
+    sources: `[n]` where each edge starts, from 0 to V - 1.
+    targets: `[n]` where it ends.
+    weights: `[n]` positive; those of an edge that comes again are added up.
+    directed: an edge leads from its source to its target only.
+
+  Returns:
+    The graph.
+  """
+  if not directed:
+    back = sources != targets
+    sources, targets, weights = (
+      np.concatenate([a, b[back]])
+      for a, b in ((sources, targets), (targets, sources), (weights, weights))
+    )
+  keys, edges = np.unique(sources * len(names) + targets, return_inverse=True)
+  weights = np.bincount(edges, weights)
+  sources, targets = np.divmod(keys, len(names))
+  starts = np.searchsorted(sources, np.arange(len(names) + 1))
+  return Graph(names, starts, targets, weights)
+
+
+def random_walks(
+  graph: Graph,
+  *,
+  p: float = 1.0,
+  q: float = 1.0,
+  walks_per_node: int = 10,
+  length: int = 80,
+  seed: int = 0,
+) -> Iterator[list[str]]:
+  r"""Walks at random over a graph, from each node as often.
+
+  The first step follows an edge in proportion to its weight. From then on a walk that came
+  from t to v goes on to x in proportion to
+
+  .. math:: w_{vx} \cdot \begin{cases} 1 / p & x = t \\ 1 & \text{there is an edge from }
+    t \text{ to } x \\ 1 / q & \text{otherwise} \end{cases}
+
+  A walk ends before its length where no edge leads on. Many walks are made at once, and
+  not more than fit into some megabytes.
+
+  Args:
+    graph: the graph.
+    p: return parameter; above 1, a walk seldom goes back at once.
+    q: in-out parameter; above 1, a walk stays near where it came from, below 1 it leaves.
+    walks_per_node: rounds, in each of which every node is the start of one walk; the
+      order of the starts is another one in each.
+    length: nodes of a walk, its start included.
+    seed: of every draw.
+
+  Returns:
+    An iterator over the walks, each the names of its nodes.
+
+  Raises:
+    ValueError: a setting is out of range.
+  """
+  for name, value in (('p', p), ('q', q)):
+    right = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not right or not 1e-6 <= value <= 1e6:  # beyond, rounding would show
+      raise ValueError(f'{name}={value!r}: must be positive, a number from 1e-06 to 1e+06')
+  for name, value, least in (
+    ('walks_per_node', walks_per_node, 1), ('length', length, 2), ('seed', seed, 0)
+  ):  # fmt: skip
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not right or value < least:
+      raise ValueError(f'{name}={value!r}: must be an integer of at least {least}')
+  return _walks(_Walker(graph, p, q, np.random.default_rng(seed)), walks_per_node, length)
+
+
+def _walks(walker: '_Walker', walks_per_node: int, length: int) -> Iterator[list[str]]:
+  names = np.array(walker.graph.names, object)
+  at_once = max(1, _NODES_AT_ONCE // length)
+  rounds = max(1, at_once // len(names))  # those of a small graph are made together
+  for first in range(0, walks_per_node, rounds):
+    orders = range(first, min(first + rounds, walks_per_node))
+    starts = np.concatenate([walker.generator.permutation(len(names)) for _ in orders])
+    for at in range(0, len(starts), at_once):
+      walks = walker.walk(starts[at : at + at_once], length)
+      for walk, size in zip(names[walks].tolist(), (walks >= 0).sum(axis=1).tolist(), strict=True):
+        yield walk[:size]
+
+
+class _Walker:
+  """Draws the steps of many walks at once."""
+
+  def __init__(self, graph: Graph, p: float, q: float, generator: np.random.Generator):
+    self.graph, self.generator = graph, generator
+    self._back, self._away = 1 / p, 1 / q
+    self._degrees = np.diff(graph.starts)
+    sources = np.repeat(np.arange(len(graph.names)), self._degrees)
+    self._edges = sources * len(graph.names) + graph.targets  # increasing
+    self._uniform = (graph.weights == graph.weights[:1]).all()
+    # Each node with an edge has a length of 1 on a line, and each of its edges its share.
+    filled = graph.starts[:-1][self._degrees > 0]
+    degrees = self._degrees[self._degrees > 0]
+    shares = graph.weights / np.repeat(np.maximum.reduceat(graph.weights, filled), degrees)
+    shares /= np.repeat(np.add.reduceat(shares, filled), degrees)
+    self._share_ends = np.concatenate([[0.0], np.cumsum(shares)])
+
+  def walk(self, starts: np.ndarray, length: int) -> np.ndarray:
+    """`[len(starts), length]` nodes; -1 after the end of a walk."""
+    nodes = np.full((length, len(starts)), -1)
+    nodes[0] = starts
+    going = np.arange(len(starts))
+    for step in range(1, length):
+      going = going[self._degrees[nodes[step - 1, going]] > 0]
+      current = nodes[step - 1, going]
+      if step == 1:
+        nodes[step, going] = self._propose(current)
+      else:
+        nodes[step, going] = self._step(nodes[step - 2, going], current)
+    return nodes.T
+
+  def _step(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """The next nodes, by rejection: drawn by weight alone, and kept in proportion to the bias."""
+    chosen = np.empty_like(current)
+    waiting = np.arange(len(current))
+    least, most = min(1.0, self._back, self._away), max(1.0, self._away)
+    # What the step back has above `most` is drawn by itself, so that a small p costs nothing.
+    above = np.zeros(len(current))
+    if self._back > most:
+      above = (self._back - most) * self._shares_of(current, previous)
+    for _ in range(_TRIES):
+      if self._degrees[current[waiting]].sum() <= _FEW_EDGES:
+        break
+      draws = (most + above[waiting]) * self.generator.random(len(waiting))
+      nodes = np.where(draws < most, self._propose(current[waiting]), previous[waiting])
+      kept = draws < least  # whatever the bias is
+      unsure = np.flatnonzero(~kept)
+      kept[unsure] = draws[unsure] < self._bias(previous[waiting[unsure]], nodes[unsure])
+      chosen[waiting[kept]] = nodes[kept]
+      waiting = waiting[~kept]
+    chosen[waiting] = self._step_exactly(previous[waiting], current[waiting])
+    return chosen
+
+  def _step_exactly(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """The next nodes, drawn from the biased weights of all edges that lead on."""
+    if not len(current):
+      return current
+    ends = np.cumsum(self._degrees[current])
+    if ends[-1] > _EDGES_AT_ONCE and len(current) > 1:
+      halves = zip(np.array_split(previous, 2), np.array_split(current, 2), strict=True)
+      return np.concatenate([self._step_exactly(*half) for half in halves])
+    degrees = self._degrees[current]
+    edges = np.arange(ends[-1]) + np.repeat(self.graph.starts[current] - ends + degrees, degrees)
+    shares = self._share_ends[edges + 1] - self._share_ends[edges]
+    shares *= self._bias(np.repeat(previous, degrees), self.graph.targets[edges])
+    shares /= np.repeat(np.add.reduceat(shares, ends - degrees), degrees)
+    places = np.concatenate([[0.0], np.cumsum(shares)])
+    return self.graph.targets[edges[self._draw(places, ends - degrees, ends)]]
+
+  def _propose(self, current: np.ndarray) -> np.ndarray:
+    """A neighbour of each node, in proportion to the weight of the edge."""
+    firsts = self.graph.starts[current]
+    if self._uniform:
+      edges = self.generator.random(len(current)) * self._degrees[current]
+      return self.graph.targets[firsts + edges.astype(np.int64)]
+    ends = firsts + self._degrees[current]
+    return self.graph.targets[self._draw(self._share_ends, firsts, ends)]
+
+  def _draw(self, places: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """One of the intervals between `places`, from the first of a range to before its end."""
+    low, high = places[firsts], places[ends]
+    at = low + (high - low) * self.generator.random(len(low))
+    return np.clip(np.searchsorted(places, at, side='right') - 1, firsts, ends - 1)  # rounding
+
+  def _find(self, sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether there are edges, and which they are."""
+    edges = sources * len(self.graph.names) + targets
+    places = np.minimum(np.searchsorted(self._edges, edges), len(self._edges) - 1)
+    return self._edges[places] == edges, places
+
+  def _shares_of(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Of the weights of the edges that leave a node, the share of one; 0 if there is none."""
+    found, edges = self._find(sources, targets)
+    return found * (self._share_ends[edges + 1] - self._share_ends[edges])
+
+  def _bias(self, previous: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """What the weight of a step to a node is multiplied with."""
+    near, _ = self._find(previous, nodes)
+    return np.where(nodes == previous, self._back, np.where(near, 1.0, self._away))
