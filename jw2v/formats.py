@@ -16,6 +16,7 @@ import numpy as np
 from jw2v.vectors import KeyedVectors
 
 FORMATS = ('word2vec',)
+_ROWS = 1024  # written at once
 
 
 @contextlib.contextmanager
@@ -62,8 +63,10 @@ def save_vectors(kv: KeyedVectors, path: str | os.PathLike, format: str | None =
   row_format = '%s' + ' %.9g' * kv.vector_size + '\n'
   with atomic_write(path) as file:
     file.write(f'{len(kv)} {kv.vector_size}\n'.encode())
-    for word, row in zip(kv.index_to_key, kv.vectors.tolist(), strict=True):
-      file.write((row_format % (word, *row)).encode())
+    for start in range(0, len(kv), _ROWS):  # numbers of Python take eight times the memory
+      words = kv.index_to_key[start : start + _ROWS]
+      for word, row in zip(words, kv.vectors[start : start + _ROWS].tolist(), strict=True):
+        file.write((row_format % (word, *row)).encode())
 
 
 def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVectors:

@@ -18,6 +18,14 @@ class TestWord2vecText:
     np.testing.assert_array_equal(loaded.vectors, vectors)
     assert (tmp_path / 'v.txt').read_bytes().startswith(b'4 3\nthe 0.333333343 1')
 
+  def test_more_rows_than_are_written_at_once(self, tmp_path, monkeypatch):
+    monkeypatch.setattr('jw2v.formats._ROWS', 3)
+    vectors = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    save_vectors(KeyedVectors('abcdefg', vectors), tmp_path / 'v.txt')
+    loaded = load_vectors(tmp_path / 'v.txt')
+    assert loaded.index_to_key == list('abcdefg')
+    np.testing.assert_array_equal(loaded.vectors, vectors)
+
   @pytest.mark.parametrize('word', ['two words', 'line\nfeed', '', 'half \ud800'])
   def test_word_that_the_format_cannot_hold(self, tmp_path, word):
     with pytest.raises(ValueError, match='cannot hold the word'):
