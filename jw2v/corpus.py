@@ -15,7 +15,8 @@ import numpy as np
 from absl import logging
 
 from jw2v import store
-from jw2v.phrases import PhraseConfig, Phrases, find_and_join, join
+from jw2v.pairs import find_and_join, join
+from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.progress import progress_bar
 from jw2v.store import EncodedCorpus
 from jw2v.text import Path, TextReader, find_files, total_size
@@ -43,9 +44,11 @@ def encode_corpus(
 ) -> EncodedCorpus:
   """Counts the words of a corpus and turns it into ids, reading it once.
 
-  Memory grows with the number of different words, not with the text. With a folder, the
-  result is kept there as a store. When there is one already, made of the same files with
-  the same settings, it is opened and nothing is read; another one is replaced.
+  Memory grows with the number of different words (some 200 bytes each), not with the
+  text; to find phrases takes up to 4 GB more. Without a folder, the ids (4 bytes a word)
+  are where temporary files are. With one, the result is kept there as a store: when there
+  is one already, made of the same files with the same settings, it is opened and nothing
+  is read; another one is replaced.
 
   Args:
     corpus: a path, a list of paths (see `jw2v.text.find_files`; '-' is standard input),
@@ -70,29 +73,43 @@ def encode_corpus(
     FileExistsError: the folder is there and is no store.
     FileNotFoundError: a path does not exist.
     OSError: a file changed while it was read, or the disk is full.
-    TypeError: a line is no list of words.
-    ValueError: a file is not UTF-8 or its compression is damaged; there is no text; no
-      word reaches `min_count`; no line has two words that do; or the store is damaged.
+    TypeError: a line is no list of words, or a setting is of the wrong kind.
+    ValueError: the folder is in one of the text; settings contradict each other; a file
+      is not UTF-8 or its compression is damaged; there is no text; no word reaches
+      `min_count`; no line has two words that do; or the store is damaged.
     ImportError: text is read without the extra `text`.
   """
   for setting, value in (('min_count', min_count), ('max_vocab_size', max_vocab_size)):
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not (whole and value >= 1) and (setting, value) != ('max_vocab_size', None):
       raise ValueError(f'{setting}={value!r}: must be an integer of at least 1')
+  if isinstance(reserved, str) or not all(isinstance(word, str) for word in reserved):
+    raise TypeError(f'reserved={reserved!r}: must be a list of words')
+  for setting, value in (('vocabulary', vocabulary), ('known', known)):
+    if not isinstance(value, Vocabulary | None):
+      raise TypeError(f'{setting}={value!r}: must be a Vocabulary')
+  if not isinstance(phrases, Phrases | PhraseConfig | None):
+    raise TypeError(f'phrases={phrases!r}: must be Phrases or a PhraseConfig')
+  if vocabulary is not None and (known is not None or len(reserved)):
+    raise ValueError('vocabulary: is taken as it is, without known or reserved words')
+  if vocabulary is not None and isinstance(phrases, PhraseConfig):
+    raise ValueError('vocabulary: has no phrases that are found only now: give Phrases')
   files, name = _files_of(corpus)
+  counted = vocabulary is None
   settings = {
     **(text.settings() if files else {}),
-    'min_count': min_count if vocabulary is None else None,
-    'max_vocab_size': max_vocab_size if vocabulary is None else None,
-    'reserved': list(reserved),
+    'min_count': int(min_count) if counted else None,
+    'max_vocab_size': int(max_vocab_size) if counted and max_vocab_size is not None else None,
+    'reserved': list(map(str, reserved)),
     'vocabulary': _digest_of(vocabulary),
     'known': _digest_of(known),
-    'keep_known': keep_known,
+    'keep_known': bool(keep_known) if known is not None else None,
     'phrases': phrases.settings() if phrases is not None else None,
   }
-  folder = pathlib.Path(folder) if folder is not None else None
+  folder = pathlib.Path(folder).resolve() if folder is not None else None
   if folder is not None:
     store.check_place(folder)
+    _check_apart(folder, corpus if files else ())
     comparable = text.tokenizer is None or text.tokenizer_name is not None
     if files and comparable and (found := store.find_store(folder, settings, files)):
       return found
@@ -100,7 +117,7 @@ def encode_corpus(
     numbered, reader = _number(corpus, files, name, text, work, progress)
     about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}
     if isinstance(phrases, PhraseConfig):
-      phrases = find_and_join(numbered, phrases)
+      phrases = find_and_join(numbered, phrases, reserved)
     elif phrases is not None:
       join(numbered, phrases)
     try:
@@ -115,7 +132,8 @@ def encode_corpus(
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from error
     if longest < 2:
-      raise ValueError(f'{name}: no line has two words of the vocabulary (min_count={min_count})')
+      which = f'that occur min_count={min_count} times' if counted else 'of the vocabulary'
+      raise ValueError(f'{name}: no line has two words {which}')
     numbered.finish()
     if folder is None:
       encoded = store.map_corpus(work, vocabulary, phrases, about)
@@ -125,8 +143,9 @@ def encode_corpus(
     if phrases is not None:
       phrases.save(work / 'phrases.txt')
     store.write_manifest(work, about, reader.sources)
+    encoded = store.map_corpus(work, vocabulary, phrases, about)  # another may replace it at once
     store.put_in_place(work, folder)
-  return store.map_corpus(folder, vocabulary, phrases, about)
+  return dataclasses.replace(encoded, folder=folder)
 
 
 def learn_phrases(
@@ -187,15 +206,21 @@ def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
       ids = new_ids[tokens]
       kept = ids >= 0
       ids = ids[kept]
-      line_ends = np.unique(np.concatenate([[0], np.cumsum(kept)])[line_ends])
-      lengths = np.diff(line_ends, prepend=-unfinished)
-      line_ends = line_ends[lengths > 0]
-      longest = max(longest, lengths.max(initial=0))
+      line_ends = np.concatenate([[0], np.cumsum(kept)])[line_ends]
+      longest = max(longest, np.diff(line_ends, prepend=-unfinished).max(initial=0))
       unfinished = len(ids) - line_ends[-1] if len(line_ends) else unfinished + len(ids)
       yield ids, line_ends
 
   numbered.replace(renumbered())
   return int(longest)
+
+
+def _check_apart(folder: pathlib.Path, corpus: Path | Sequence[Path]) -> None:
+  """Refuses a store in a folder of text: the next run would read it as text."""
+  for path in [corpus] if isinstance(corpus, Path) else corpus:
+    source = pathlib.Path(path).resolve()
+    if source.is_dir() and folder.is_relative_to(source):
+      raise ValueError(f'{folder}: is in {path}, whose files are the text: name another folder')
 
 
 def is_text(corpus: object) -> bool:

@@ -23,11 +23,16 @@ def noise_distribution(counts: np.ndarray, exponent: float = 0.75) -> np.ndarray
   Returns:
     `[V]` float64 that sums to 1; a word that does not occur is never drawn.
 
+  Raises:
+    ValueError: no word occurs.
+
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, section 2.2.
   """
   counts = np.asarray(counts, np.float64)
+  if not counts.any():
+    raise ValueError('the counts of all words are 0: nothing can be drawn')
   powers = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
   return powers / powers.sum()
 

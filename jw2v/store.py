@@ -34,7 +34,7 @@ _FORMAT, _VERSION = 'jw2v corpus', 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EncodedCorpus:
   """A corpus as ids, words outside of the vocabulary left out.
 
@@ -73,6 +73,11 @@ def open_corpus(folder: Path) -> EncodedCorpus:
     ValueError: a file of the store is damaged, or of another version of the format.
   """
   folder = pathlib.Path(folder)
+  with _locked(folder):
+    return _open(folder)
+
+
+def _open(folder: pathlib.Path) -> EncodedCorpus:
   manifest = read_manifest(folder)
   if manifest is None:
     raise FileNotFoundError(f'{folder}: there is no encoded corpus in it')
@@ -89,7 +94,10 @@ def open_corpus(folder: Path) -> EncodedCorpus:
 def map_corpus(
   folder: pathlib.Path, vocabulary: Vocabulary, phrases: Phrases | None, about: dict[str, Any]
 ) -> EncodedCorpus:
-  """The corpus whose ids and line ends are in a folder; nothing is checked."""
+  """The corpus whose ids and line ends are in a folder; nothing is checked.
+
+  It stays what it is when the folder is renamed or replaced.
+  """
   ids, line_ends = (np.load(folder / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends'))
   return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
 
@@ -110,9 +118,14 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
     return None
   try:
     manifest = json.loads(path.read_bytes())
-    checksum = manifest.pop('sha256')
-  except (ValueError, AttributeError, KeyError, TypeError) as error:
+    ours = manifest.get('format') == _FORMAT
+    checksum = manifest.pop('sha256', None)
+  except (ValueError, AttributeError) as error:
+    if not (folder / 'ids.npy').is_file():  # somebody else's
+      return None
     raise damaged(path, 'it is no manifest') from error
+  if not ours and not (folder / 'ids.npy').is_file():
+    return None
   if checksum != _digest(manifest):
     raise damaged(path, 'it is not what was written')
   return manifest
@@ -122,27 +135,55 @@ def find_store(
   folder: pathlib.Path, settings: dict[str, Any], files: Sequence[str]
 ) -> EncodedCorpus | None:
   """The store in a folder if it was made of these files with these settings."""
-  manifest = read_manifest(folder)
-  if manifest is None or manifest['version'] != _VERSION:
-    return None
-  sources = [Source(**source) for source in manifest['sources']]
-  if manifest['about']['settings'] != json.loads(json.dumps(settings)):
-    return None
-  if len(sources) != len(files) or not all(map(Source.is_same, sources, files)):
-    return None
-  return open_corpus(folder)
+  with _locked(folder):
+    manifest = read_manifest(folder)
+    if manifest is None or manifest['version'] != _VERSION:
+      return None
+    sources = [Source(**source) for source in manifest['sources']]
+    if manifest['about']['settings'] != json.loads(json.dumps(settings)):
+      return None
+    if len(sources) != len(files) or not all(map(Source.is_same, sources, files)):
+      return None
+    return _open(folder)
 
 
 def check_place(folder: pathlib.Path) -> None:
   """Refuses a place for a store where something else is.
 
   Raises:
-    FileExistsError: there is a file, or a folder that is not empty and no store.
+    FileExistsError: there is a file, or a folder that is not empty and no store, or a
+      store with other files in it.
+    NotADirectoryError: the place is in a file.
     ValueError: there is a store with a damaged manifest.
   """
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-    if not folder.is_dir() or read_manifest(folder) is None:
-      raise FileExistsError(f'{folder}: is there, and is no encoded corpus: name another folder')
+  above = next(path for path in folder.parents if path.exists())
+  if not above.is_dir():
+    raise NotADirectoryError(f'{folder}: {above} is a file')
+  if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    return
+  manifest = read_manifest(folder) if folder.is_dir() else None
+  if manifest is None:
+    raise FileExistsError(f'{folder}: is there, and is no encoded corpus: name another folder')
+  other = {path.name for path in folder.iterdir()} - {*manifest['files'], 'manifest.json'}
+  if other:
+    shown = ', '.join(sorted(other)[:3])
+    raise FileExistsError(f'{folder}: has other files than an encoded corpus: {shown}')
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+  """Keeps other processes from opening or placing a store beside or in this place."""
+  handle = None
+  if fcntl is not None:
+    above = next(path for path in folder.absolute().parents if path.is_dir())
+    with contextlib.suppress(OSError):  # not every file system has locks
+      handle = os.open(above, os.O_RDONLY)
+      fcntl.flock(handle, fcntl.LOCK_EX)
+  try:
+    yield
+  finally:
+    if handle is not None:
+      os.close(handle)
 
 
 @contextlib.contextmanager
@@ -160,9 +201,10 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
   else:
     parent = next(path for path in folder.absolute().parents if path.is_dir())
     prefix = f'.{folder.name}.'
-  _remove_abandoned(parent, prefix)
-  work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
-  lock = _lock(work)
+  with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
+    _remove_abandoned(parent, prefix, folder)
+    work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
+    lock = _lock(work)
   try:
     yield work
   except BaseException as error:
@@ -192,14 +234,18 @@ def _lock(folder: pathlib.Path) -> int | None:
   return handle
 
 
-def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
-  """Removes what runs that were killed have left of this store."""
+def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | None) -> None:
+  """Removes what runs that were killed have left of this store, and restores an older one."""
   for path in parent.iterdir():
-    if path.name.startswith(prefix) and '.partial' in path.name and path.is_dir():
-      lock = _lock(path)
-      if lock is not None:
+    if path.name.startswith(prefix) and path.name.endswith(('.partial', '.partial.old')):
+      lock = _lock(path) if path.is_dir() else None
+      if lock is None:
+        continue
+      if path.name.endswith('.old') and folder is not None and not folder.exists():
+        os.rename(path, folder)
+      else:
         shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+      os.close(lock)
 
 
 def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[Source]) -> None:
@@ -217,16 +263,27 @@ def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[
 
 
 def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
-  """Renames a finished store to its name; an older one there is removed."""
+  """Renames a finished store to its name; an older one there is removed.
+
+  Raises:
+    FileExistsError: something else has come there in the meantime.
+  """
   mask = os.umask(0)
   os.umask(mask)
   os.chmod(work, 0o777 & ~mask)  # mkdtemp's 0700 is not what mkdir() would give
   folder.parent.mkdir(parents=True, exist_ok=True)
   old = work.with_name(f'{work.name}.old')
-  if folder.is_dir():
-    os.rename(folder, old)
-  os.rename(work, folder)
-  shutil.rmtree(old, ignore_errors=True)
+  with _locked(folder):
+    check_place(folder)
+    if folder.is_dir():
+      os.rename(folder, old)
+    try:
+      os.rename(work, folder)
+    except BaseException:
+      if old.exists():
+        os.rename(old, folder)
+      raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def discard(work: pathlib.Path, encoded: EncodedCorpus) -> None:

@@ -87,9 +87,10 @@ class TextBlocks(NamedTuple):
     start = self.first + chunk * _CHUNK_TOKENS
     ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
     first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
+    line_ends = _read(self.line_ends, first, last)
     blocks, words = sampling.chunk_blocks(
       ids,
-      self.line_ends[first:last] - start,
+      line_ends - start,
       self.keep,
       self.noise,
       sampling.chunk_generator(self.seed, epoch, chunk),
@@ -137,18 +138,19 @@ class TextBlocks(NamedTuple):
       yield ready._replace(words=words)
 
 
-def _read(ids: np.ndarray, start: int, end: int) -> np.ndarray:
-  """Some ids, in memory.
+def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
+  """Some numbers of the text, in memory.
 
   The pages of a mapped file that have been read are given back: they would count as
   memory of the process until the whole text did.
   """
-  chunk = np.array(ids[start:end])
-  if isinstance(ids, np.memmap) and hasattr(mmap, 'MADV_DONTNEED'):
-    first = ids.offset % mmap.ALLOCATIONGRANULARITY + start * ids.itemsize
+  piece = np.array(array[start:end])
+  mapped = isinstance(array, np.memmap) and array.mode == 'r'
+  if mapped and piece.nbytes and hasattr(mmap, 'MADV_DONTNEED'):
+    first = array.offset % mmap.ALLOCATIONGRANULARITY + int(start) * array.itemsize
     first -= first % mmap.PAGESIZE
-    ids._mmap.madvise(mmap.MADV_DONTNEED, first, chunk.nbytes)
-  return chunk
+    array._mmap.madvise(mmap.MADV_DONTNEED, first, piece.nbytes)
+  return piece
 
 
 def _call(columns, steps, blocks_per_step):

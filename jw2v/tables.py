@@ -27,6 +27,12 @@ def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Wor
   return Word2VecParams(jnp.asarray(center), jnp.asarray(np.zeros_like(center)))
 
 
+def check_width(vectors: KeyedVectors, dim: int) -> None:
+  """Raises a `ValueError` if the vectors are not of width `dim`."""
+  if vectors.vector_size != dim:
+    raise ValueError(f'dim={dim}: the vectors to start from have width {vectors.vector_size}')
+
+
 def resume_params(
   params: Word2VecParams,
   vocabulary: Vocabulary,
@@ -47,9 +53,7 @@ def resume_params(
   Raises:
     ValueError: the vectors are of another width, or no word is in both.
   """
-  dim = params.center.shape[1]
-  if vectors.vector_size != dim:
-    raise ValueError(f'dim={dim}: the vectors to start from have width {vectors.vector_size}')
+  check_width(vectors, params.center.shape[1])
   index = vectors.key_to_index
   shared = [(i, index[word]) for i, word in enumerate(vocabulary.words) if word in index]
   if not shared:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import lzma
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -25,14 +24,15 @@ Path = str | os.PathLike
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()
 _BLOCK_BYTES = 8 << 20
+_LONGEST_WORD = 1 << 30  # bytes; a block stays below the 2 GiB of pyarrow's arrays
 
 
 def find_files(paths: Path | Sequence[Path]) -> list[str]:
   """The files behind the paths.
 
-  A folder stands for the files in it and in its folders, sorted by name, those left out
-  whose name or folder starts with a dot. A name with `*`, `?` or `[` that is no file is a
-  pattern, in which `**` stands for any folders. '-' is standard input.
+  A folder stands for the files in it and in its folders, sorted by name, but not for what
+  starts with a dot, nor for folders that are links. A name with `*`, `?` or `[` that is no
+  file is a pattern, in which `**` stands for any folders. '-' is standard input.
 
   Args:
     paths: a path, or a sequence of them.
@@ -43,6 +43,7 @@ def find_files(paths: Path | Sequence[Path]) -> list[str]:
   Raises:
     FileNotFoundError: a path does not exist, a folder has no file in it, or a pattern
       fits none.
+    PermissionError: a folder cannot be read.
     ValueError: there is no path, it is empty, or standard input is named twice.
   """
   files = []
@@ -53,7 +54,7 @@ def find_files(paths: Path | Sequence[Path]) -> list[str]:
     if path == STDIN or (os.path.exists(path) and not os.path.isdir(path)):
       files.append(path)
     elif os.path.isdir(path):
-      found = sorted(str(p) for p in pathlib.Path(path).rglob('*') if _is_text(p, path))
+      found = _files_in(path)
       if not found:
         raise FileNotFoundError(f'{path}: there is no file in this folder')
       files += found
@@ -61,9 +62,14 @@ def find_files(paths: Path | Sequence[Path]) -> list[str]:
       found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
       if not found:
         raise FileNotFoundError(f'{path}: no file fits this pattern')
-      files += found
+      # `**` follows links, and comes to a file on several ways.
+      different: dict[str, str] = {}
+      for name in found:
+        different.setdefault(os.path.realpath(name), name)
+      files += different.values()
     else:
-      raise FileNotFoundError(f'{path}: no such file or folder')
+      shown = path if len(path) <= 200 else f'{path[:60]}...'
+      raise FileNotFoundError(f'{shown}: no such file or folder')
   if not files:
     raise ValueError('there is no path of a text: name a file or a folder')
   if files.count(STDIN) > 1:
@@ -71,9 +77,16 @@ def find_files(paths: Path | Sequence[Path]) -> list[str]:
   return files
 
 
-def _is_text(path: pathlib.Path, folder: str) -> bool:
-  hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
-  return path.is_file() and not hidden
+def _files_in(folder: str) -> list[str]:
+  def fail(error):
+    raise error
+
+  found = []
+  for place, folders, names in os.walk(folder, onerror=fail):
+    folders[:] = [name for name in folders if not name.startswith('.')]
+    paths = [os.path.join(place, name) for name in names if not name.startswith('.')]
+    found += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+  return sorted(found)  # with broken links, which fail when they are opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,13 +157,16 @@ class TextReader:
     self.sources: list[Source] = []
     self.not_utf8, self.blank = 0, True
 
-  def blocks(self, block_bytes: int | None = None) -> Iterator[tuple[bytes, bool]]:
+  def blocks(
+    self, block_bytes: int | None = None, whole_words: bool = True
+  ) -> Iterator[tuple[bytes, bool]]:
     """The text in blocks of valid UTF-8, each cut after white space.
 
     A byte order mark at the start of a file is left out.
 
     Args:
       block_bytes: their size; one with a longer word in it is longer. 8 MiB if None.
+      whole_words: otherwise blocks are cut after any character.
 
     Yields:
       A block, and whether a file ends with it; no block is empty but the last of a file.
@@ -158,29 +174,35 @@ class TextReader:
     Raises:
       OSError: a file cannot be read, or has changed or vanished in the meantime.
       ValueError: a file is not UTF-8 or its compression is damaged; the message has the
-        file, and the byte offset in the uncompressed text.
+        file, and the byte offset in the uncompressed text; or a word is longer than 1 GiB.
     """
     for path in self._files:
       offset = 0
-      for block, last in self._blocks(path, block_bytes or _BLOCK_BYTES):
+      for block, last in self._blocks(path, block_bytes or _BLOCK_BYTES, whole_words):
         text = block.removeprefix(_BOM) if offset == 0 else block
         text = self._utf8(path, text, offset + len(block) - len(text))
         self.blank = self.blank and not text.strip()
         offset += len(block)
         yield text, last
 
-  def _blocks(self, path: str, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """The bytes of one file, cut after white space; it is a source when it has ended."""
+  def _blocks(self, path: str, block_bytes: int, whole_words: bool) -> Iterator[tuple[bytes, bool]]:
+    """The bytes of one file in blocks; it is a source when it has ended."""
     before = _regular(path)
     with _Digest(path, self._on_read) as raw, _decompressed(path, raw) as file:
       pieces: list[bytes] = []  # of a word that is longer than a block
       while piece := _read(path, file, block_bytes):
-        cut = 1 + max(piece.rfind(byte) for byte in WHITE_SPACE)
+        if whole_words:
+          cut = _after_white_space(piece)
+        else:
+          piece, pieces = b''.join([*pieces, piece]), []
+          cut = _after_character(piece)
         if cut:
           yield b''.join([*pieces, piece[:cut]]), False
           pieces = []
         if cut < len(piece):
           pieces.append(piece[cut:])
+        if sum(map(len, pieces)) > _LONGEST_WORD:
+          raise ValueError(f'{path}: no white space in {_LONGEST_WORD:,} bytes: this is no text')
       while raw.read(1 << 20):  # what follows the compressed text belongs to the digest
         pass
       if before is not None:
@@ -205,6 +227,20 @@ class TextReader:
         return replaced
       return block.decode(errors='ignore').encode()
     return block
+
+
+def _after_white_space(piece: bytes) -> int:
+  return 1 + max(piece.rfind(byte) for byte in WHITE_SPACE)
+
+
+def _after_character(piece: bytes) -> int:
+  """Where the last character that is there whole ends; characters have up to four bytes."""
+  for start in range(len(piece) - 1, max(len(piece) - 4, -1), -1):
+    if piece[start] >= 0xC0:  # the first byte of a longer one, which may go on
+      return start
+    if piece[start] < 0x80:
+      break
+  return len(piece)
 
 
 def _read(path: str, file: Any, size: int) -> bytes:

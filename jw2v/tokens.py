@@ -23,7 +23,6 @@ from jw2v.text import ERRORS, WHITE_SPACE, TextReader, import_pyarrow
 _WORKERS = 2  # threads that split; what is left for Python keeps about two busy
 _CHUNK = 1 << 20  # tokens that are held at once
 LONG_LINE = 8 << 20  # characters; a longer line comes to a tokenizer in pieces
-_MAX_BINARY = 2**31 - 1  # bytes that pyarrow's `binary` holds
 _SPACED = bytes.maketrans(WHITE_SPACE, b' ' * len(WHITE_SPACE))
 _HEADER = 128  # bytes before the data of a .npy file of one axis
 
@@ -38,10 +37,11 @@ class TextConfig:
 
   Attributes:
     lowercase: 'The' and 'the' are one word.
-    word_pattern: regular expression whose matches are the words; None splits at white
-      space.
+    word_pattern: regular expression whose matches, if not empty, are the words; None
+      splits at white space.
     tokenizer: a function from the text of a line to its words, instead of a pattern.
-      Lines above 8 MiB come in pieces that are cut at white space, where they have any.
+      Lines of more than 8 Mi characters come in pieces that are cut at white space,
+      where they have any. A CR before the LF is a part of the line.
     tokenizer_name: what stands for the tokenizer in a store, for a function cannot be
       compared with another; without one the text is encoded anew each time.
     errors: what happens to bytes that are not UTF-8: 'strict' refuses them with file and
@@ -57,6 +57,9 @@ class TextConfig:
   def __post_init__(self):
     if self.errors not in ERRORS:
       raise ValueError(f'errors={self.errors!r}: allowed are {", ".join(map(repr, ERRORS))}')
+    for name in ('word_pattern', 'tokenizer_name'):
+      if not isinstance(getattr(self, name), str | None):
+        raise TypeError(f'{name}={getattr(self, name)!r}: must be a str')
     if self.word_pattern is not None:
       try:
         pattern = re.compile(self.word_pattern)
@@ -89,8 +92,8 @@ class TextConfig:
       return [word.decode() for word in line.encode().split()]
     pattern = re.compile(self.word_pattern)  # kept by re
     if not pattern.groups:
-      return pattern.findall(line)
-    return [match.group() for match in pattern.finditer(line)]
+      return [word for word in pattern.findall(line) if word]
+    return [match.group() for match in pattern.finditer(line) if match.group()]
 
 
 class Block(NamedTuple):
@@ -116,7 +119,7 @@ class NumberedText:
   def __init__(self, folder: pathlib.Path):
     """Makes the two files, empty."""
     self.index: dict[str, int] = collections.defaultdict(itertools.count().__next__)
-    self.num_tokens = self.num_lines = 0
+    self.num_tokens = self.num_lines = self._last_end = 0
     self._paths = folder / 'ids.npy', folder / 'line_ends.npy'
     self._counts = np.zeros(1024, np.int64)
     self._checked = 0  # words that are known to be str
@@ -178,7 +181,11 @@ class NumberedText:
 
   def _write(self, ids, ends, tokens, line_ends) -> None:
     ids.write(np.ascontiguousarray(tokens, np.int32).data)
-    ends.write((line_ends + self.num_tokens).data)
+    line_ends = line_ends.astype(np.int64) + self.num_tokens
+    line_ends = line_ends[np.diff(line_ends, prepend=self._last_end) > 0]  # of lines with words
+    if len(line_ends):
+      self._last_end = int(line_ends[-1])
+    ends.write(line_ends.data)
     self.num_tokens += len(tokens)
     self.num_lines += len(line_ends)
 
@@ -195,7 +202,7 @@ class NumberedText:
   def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The numbers in pieces, with the line ends in each, counted from its start.
 
-    A line end at the end of a piece belongs to it. Lines without words repeat one.
+    A line end at the end of a piece belongs to it. Lines without words have none.
     """
     with open(self._paths[0], 'rb') as ids, open(self._paths[1], 'rb') as ends:
       ids.seek(_HEADER)
@@ -219,20 +226,16 @@ class NumberedText:
       chunks: numbers and line ends, made from what `chunks` yields and never longer
         than what has been taken from it: they overwrite what has been read.
     """
-    num_tokens = num_lines = 0
+    self.num_tokens = self.num_lines = self._last_end = 0
     self._counts = np.zeros_like(self._counts)
     with open(self._paths[0], 'r+b') as ids, open(self._paths[1], 'r+b') as ends:
       ids.seek(_HEADER)
       ends.seek(_HEADER)
       for tokens, line_ends in chunks:
         self._count(tokens)
-        ids.write(np.ascontiguousarray(tokens, np.int32).data)
-        ends.write((line_ends.astype(np.int64) + num_tokens).data)
-        num_tokens += len(tokens)
-        num_lines += len(line_ends)
+        self._write(ids, ends, tokens, line_ends)
       ids.truncate()
       ends.truncate()
-    self.num_tokens, self.num_lines = num_tokens, num_lines
 
   def finish(self) -> None:
     """Makes the two files such that `numpy.load` can read them."""
@@ -268,12 +271,16 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
 
 
 def _lines(reader: TextReader) -> Iterator[str]:
-  """Lines without their LF; one that is longer than a block comes in pieces."""
+  """Lines without their LF; one that is very long comes in pieces."""
   rest = ''
-  for block, last in reader.blocks():
+  for block, last in reader.blocks(whole_words=False):
     *lines, rest = (rest + block.decode()).split('\n')
     yield from lines
-    if rest and (last or len(rest) > LONG_LINE):
+    while len(rest) > LONG_LINE:
+      cut = 1 + max(map(rest[:LONG_LINE].rfind, WHITE_SPACE.decode())) or LONG_LINE
+      yield rest[:cut]
+      rest = rest[cut:]
+    if rest and last:
       yield rest
       rest = ''
 
@@ -305,13 +312,9 @@ def _split(text: bytes, last: bool, lowercase: bool) -> Block:
     text += b' '
   spaced = text.translate(_SPACED)
   stops = np.flatnonzero(np.frombuffer(spaced, np.uint8) == ord(' ')) + 1
-  # Half the memory, where pyarrow's smaller type of string holds the block.
-  kind, dtype = ('binary', np.int32) if len(text) <= _MAX_BINARY else ('large_binary', np.int64)
-  offsets = np.concatenate([[0], stops]).astype(dtype)
+  offsets = np.concatenate([[0], stops]).astype(np.int32)
   tokens = pyarrow.Array.from_buffers(
-    getattr(pyarrow, kind)(),
-    len(stops),
-    [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(spaced)],
+    pyarrow.binary(), len(stops), [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(spaced)]
   ).dictionary_encode()
   words = b''.join(tokens.dictionary.to_pylist()).decode().split(' ')[:-1]
   ids = tokens.indices.to_numpy()

@@ -27,7 +27,7 @@ from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.sharding import prepare_backend
 from jw2v.store import EncodedCorpus
 from jw2v.stream import TextBlocks, bytes_of, held_out_start, in_background
-from jw2v.tables import init_params, resume_params
+from jw2v.tables import check_width, init_params, resume_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
@@ -207,6 +207,11 @@ def train(
   """
   if not isinstance(config, TrainConfig):
     raise TypeError(f'config={config!r}: must be a TrainConfig')
+  if not isinstance(initial, TrainResult | KeyedVectors | None):
+    raise TypeError(f'initial={initial!r}: must be a TrainResult or KeyedVectors')
+  vectors = initial.vectors if isinstance(initial, TrainResult) else initial
+  if vectors is not None:
+    check_width(vectors, config.dim)
   prepare_backend()
   # What would stop the run at its end is found before it starts.
   if progress:
@@ -269,13 +274,13 @@ def _run(
   training, held_out = _texts(encoded, num_words, config)
   state = _init_state(config, encoded.vocabulary, initial)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
-  held_out_calls = list(held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape))
+  held_out_calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
   evaluate = make_evaluate(config)
-  if config.held_out and not held_out_calls:
+  if config.held_out and next(held_out_calls(), None) is None:
     raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
 
   def held_out_loss(params):
-    sums = [jax.device_get(evaluate(params, call.blocks)) for call in held_out_calls]
+    sums = [jax.device_get(evaluate(params, call.blocks)) for call in held_out_calls()]
     losses, predictions = (np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True))
     return float(losses / max(predictions, 1))
 
@@ -292,7 +297,7 @@ def _run(
     if pending is not None:
       monitor.add(*pending)
     loss = None
-    if held_out_calls and words // num_words > before // num_words:
+    if config.held_out and words // num_words > before // num_words:
       loss = held_out_loss(state.params)
       lowest, epochs_since = (loss, 0) if loss < lowest else (lowest, epochs_since + 1)
     pending = (words, *results, loss)

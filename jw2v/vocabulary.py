@@ -4,6 +4,7 @@ What belongs here: which words there are, how often, and in which order; and the
 that says so. Ids are positions: 0 is the most frequent word, after any reserved ones.
 """
 
+import collections
 import dataclasses
 import functools
 import os
@@ -14,17 +15,35 @@ import numpy as np
 from jw2v.formats import atomic_write
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Vocabulary:
   """The words of a corpus, the most frequent first.
 
   Attributes:
     words: V different words.
     counts: `[V]` int64, occurrences of each in the corpus.
+
+  Raises:
+    ValueError: there is not one count for each word, from 0 to 2^53, or a word is there
+      twice.
   """
 
   words: tuple[str, ...]
   counts: np.ndarray
+
+  def __post_init__(self):
+    counts = np.asarray(self.counts)
+    if counts.dtype.kind not in 'iu' or counts.shape != (len(self.words),):
+      raise ValueError(f'{len(self.words)} words need as many whole numbers, got {counts!r}')
+    wrong = np.flatnonzero((counts < 0) | (counts > 2**53))
+    if len(wrong):
+      word, count = self.words[wrong[0]], counts[wrong[0]]
+      raise ValueError(f'the count of {word!r} is {count}: must be from 0 to 2^53')
+    if len(set(self.words)) < len(self.words):
+      twice = next(word for word, n in collections.Counter(self.words).items() if n > 1)
+      raise ValueError(f'the word {twice!r} is there twice')
+    object.__setattr__(self, 'words', tuple(self.words))
+    object.__setattr__(self, 'counts', counts.astype(np.int64))
 
   def __len__(self) -> int:
     return len(self.words)
@@ -89,7 +108,10 @@ class Vocabulary:
         counts.append(int(line[cut + 1 :]))
     if not words:
       raise ValueError(f'{path}: there is no word in it')
-    return cls(tuple(words), np.array(counts, np.int64))
+    try:
+      return cls(tuple(words), np.array(counts, np.int64))
+    except ValueError as error:
+      raise ValueError(f'{path}: {error}') from error
 
 
 def select_words(

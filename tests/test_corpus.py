@@ -101,6 +101,7 @@ class TestEncode:
     (tmp_path / 'text').write_bytes(b'a b\xff c\xfe')
     encoded = encode_corpus(tmp_path / 'text', min_count=1, text=TextConfig(errors='ignore'))
     assert encoded.not_utf8 == 2 and encoded.vocabulary.words == ('a', 'b', 'c')
+    assert '2 byte sequences were not UTF-8' in caplog.text
 
   def test_progress_bar_while_files_are_read(self, tmp_path, capsys, monkeypatch):
     (tmp_path / 'text').write_text('a b ' * 1000)
@@ -211,6 +212,27 @@ class TestBadInput:
         encode_corpus([[word, 'b']] * 5, tmp_path / 'store')
       assert encode_corpus([[word, 'b']] * 5).vocabulary.words == (word, 'b')
     assert list(tmp_path.iterdir()) == []
+
+  @pytest.mark.parametrize(
+    ('settings', 'error', 'message'),
+    [
+      ({'reserved': 'pad'}, TypeError, "reserved='pad': must be a list of words"),
+      ({'reserved': [1]}, TypeError, 'reserved=.1.: must be a list of words'),
+      ({'known': ['a']}, TypeError, 'known=.*must be a Vocabulary'),
+      ({'phrases': 'yes'}, TypeError, "phrases='yes': must be Phrases or a PhraseConfig"),
+      (
+        {'vocabulary': Vocabulary(('a',), [1]), 'reserved': ['b']},
+        ValueError, 'without known or reserved words',
+      ),
+      (
+        {'vocabulary': Vocabulary(('a',), [1]), 'phrases': PhraseConfig()},
+        ValueError, 'give Phrases',
+      ),
+    ],
+  )  # fmt: skip
+  def test_settings_that_cannot_be(self, settings, error, message):
+    with pytest.raises(error, match=message):
+      encode_corpus([['a', 'b']], min_count=1, **settings)
 
   def test_min_count_below_one(self):
     with pytest.raises(ValueError, match='min_count=0: must be an integer of at least 1'):

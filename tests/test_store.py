@@ -76,7 +76,7 @@ class TestFound:
       {'phrases': PhraseConfig(threshold=0.1)},
       {'vocabulary': Vocabulary(('to', 'do'), np.array([7, 3]))},
       {'known': Vocabulary(('to', 'did'), np.array([7, 3]))},
-      {'keep_known': False},
+      {'known': Vocabulary(('to', 'did'), np.array([7, 3])), 'keep_known': False},
     ],
   )
   def test_other_settings_are_another_corpus(self, path, place, reads, settings):
@@ -141,7 +141,7 @@ class TestDamage:
       with pytest.raises(ValueError, match=rf'{name}: damaged, .*remove .*corpus to encode'):
         again()
 
-  @pytest.mark.parametrize('content', ['', '{}', '[]', '{"sha256": 1}', None])
+  @pytest.mark.parametrize('content', ['', '[]', '{}', '{"format": "jw2v corpus"}', None])
   def test_of_the_manifest(self, path, place, content):
     encode_corpus(path, place)
     if content is None:
@@ -174,6 +174,69 @@ class TestPlace:
     with pytest.raises(FileNotFoundError, match='there is no encoded corpus in it'):
       open_corpus(tmp_path / 'mine')
     assert (tmp_path / 'mine' / 'thesis.txt').read_text() == 'years of work'
+
+  def test_what_somebody_put_beside_the_store_is_left_alone(self, path, place):
+    encode_corpus(path, place)
+    (place / 'notes.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match=r'other files than an encoded corpus: notes\.txt'):
+      encode_corpus(path, place, min_count=2)
+    assert (place / 'notes.txt').exists() and open_corpus(place).words_read == 240
+
+  def test_a_manifest_of_something_else(self, path, tmp_path):
+    (tmp_path / 'app').mkdir()
+    for content in ('{"name": "app"}', 'no json', '[]'):
+      (tmp_path / 'app' / 'manifest.json').write_text(content)
+      with pytest.raises(FileExistsError, match='is no encoded corpus'):
+        encode_corpus(path, tmp_path / 'app')
+
+  def test_in_the_folder_of_the_text(self, path):
+    with pytest.raises(ValueError, match='whose files are the text: name another folder'):
+      encode_corpus(path.parent, path.parent / 'run' / 'corpus')
+
+  def test_in_a_file(self, path):
+    with pytest.raises(NotADirectoryError, match=r'text\.txt is a file'):
+      encode_corpus(path, path / 'a' / 'b')
+
+  def test_a_link_to_a_folder_is_followed(self, path, tmp_path):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'disk')
+    encode_corpus(path, tmp_path / 'link')
+    encode_corpus(path, tmp_path / 'link', min_count=2)
+    assert (tmp_path / 'link').is_symlink() and open_corpus(tmp_path / 'disk').words_read == 240
+
+  def test_an_old_store_comes_back_if_the_new_one_cannot_be_placed(self, path, place, monkeypatch):
+    encode_corpus(path, place)
+    rename = os.rename
+
+    def fail(source, target):
+      if str(source).endswith('.partial'):
+        raise OSError('no')
+      rename(source, target)
+
+    with monkeypatch.context() as context:
+      context.setattr(store.os, 'rename', fail)
+      with pytest.raises(OSError, match='no'):
+        encode_corpus(path, place, min_count=2)
+    assert open_corpus(place).settings['min_count'] == 5
+    # Killed between the two renames: the old one is there, under another name.
+    place.rename(place.with_name('.corpus.x.partial.old'))
+    with store.work_folder(place):
+      assert open_corpus(place).settings['min_count'] == 5
+
+  def test_many_processes_at_once(self, path, place):
+    """Each gets what it asked for, whoever else replaces the store meanwhile."""
+    path.write_text('\n'.join(f'a{i % 50} b{i % 7} c' for i in range(2000)))
+    code = f"""
+import sys, jw2v
+for i in range(12):
+  least = 1 + (int(sys.argv[1]) + i) % 3 * 30
+  encoded = jw2v.encode_corpus({str(path)!r}, {str(place)!r}, min_count=least)
+  assert len(encoded.vocabulary) == [58, 58, 8][least // 30], len(encoded.vocabulary)
+  assert encoded.ids.max() == len(encoded.vocabulary) - 1 and encoded.ids.min() == 0
+"""
+    runs = [subprocess.Popen([sys.executable, '-c', code, str(i)]) for i in range(3)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    assert [p.name for p in place.parent.iterdir()] == ['corpus']
 
   def test_an_empty_folder_is_a_place(self, path, tmp_path):
     (tmp_path / 'empty').mkdir()

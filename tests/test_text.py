@@ -65,6 +65,33 @@ class TestFindFiles:
       str(tmp_path / 'b'), '-', str(tmp_path / 'a')
     ]  # fmt: skip
 
+  def test_links(self, tmp_path):
+    """A linked file is text; a linked folder is not followed but by a pattern, and once."""
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'a').write_text('a b')
+    (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
+    (tmp_path / 'in' / 'b').symlink_to(tmp_path / 'in' / 'a')
+    names = lambda path: [os.path.relpath(p, tmp_path) for p in find_files(path)]
+    assert names(tmp_path / 'in') == ['in/a', 'in/b']
+    assert names(tmp_path / '**') == ['in/a']
+    (tmp_path / 'in' / 'c').symlink_to(tmp_path / 'nothing')
+    with pytest.raises(FileNotFoundError, match='in/c'):
+      read(*find_files(tmp_path / 'in'))
+
+  def test_folder_that_cannot_be_read(self, tmp_path, monkeypatch):
+    (tmp_path / 'a').write_text('a b')
+
+    def scandir(path):
+      raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr(text.os, 'scandir', scandir)
+    with pytest.raises(PermissionError):
+      find_files(tmp_path)
+
+  def test_text_in_the_place_of_a_path(self):
+    with pytest.raises(FileNotFoundError, match=r'^to be or .{51}\.\.\.: no such file'):
+      find_files('to be or not to be ' * 50)
+
   def test_no_path(self):
     for paths in ('', [], ['']):
       with pytest.raises(ValueError, match='name a file or a folder'):
@@ -113,6 +140,23 @@ class TestBlocks:
     (tmp_path / 'text').write_bytes(b'a ' + b'x' * 10_000 + b' b')
     _, blocks = read(tmp_path / 'text', block_bytes=100)
     assert [len(block) for block, _ in blocks] == [2, 10_001, 1]
+
+  def test_word_without_end(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(text, '_LONGEST_WORD', 100)
+    (tmp_path / 'zeros').write_bytes(b'a ' + bytes(200))
+    with pytest.raises(ValueError, match='zeros: no white space in 100 bytes: this is no text'):
+      read(tmp_path / 'zeros', block_bytes=30)
+
+  @given(st.binary(max_size=40), st.integers(1, 9))
+  @settings(max_examples=100, deadline=None, derandomize=True)
+  def test_cut_after_any_character(self, tmp_path_factory, content, size):
+    path = tmp_path_factory.mktemp('text') / 'text'
+    path.write_bytes(content)
+    whole = content.removeprefix(b'\xef\xbb\xbf').decode(errors='replace')
+    reader = TextReader([str(path)], 'replace')
+    blocks = [block for block, _ in reader.blocks(size, whole_words=False)]
+    assert b''.join(blocks).decode() == whole
+    assert all(len(block) <= 3 * (size + 3) for block in blocks)
 
   def test_byte_order_mark_is_no_part_of_a_word(self, tmp_path):
     for name in ('one', 'two'):

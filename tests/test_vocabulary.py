@@ -49,6 +49,24 @@ class TestSelectWords:
       select_words(['a'], [1], min_count=1, reserved=['x', 'x'])
 
 
+class TestVocabulary:
+  @pytest.mark.parametrize(
+    ('words', 'counts', 'message'),
+    [
+      (('a', 'b'), [1], '2 words need as many whole numbers'),
+      (('a',), [1.5], '1 words need as many whole numbers'),
+      (('a', 'b'), [1, -1], "the count of 'b' is -1"),
+      (('a', 'a'), [1, 1], "the word 'a' is there twice"),
+    ],
+  )
+  def test_refused(self, words, counts, message):
+    with pytest.raises(ValueError, match=message):
+      Vocabulary(words, counts)
+
+  def test_lists_are_welcome(self):
+    assert Vocabulary(['a', 'b'], [2, 1]).counts.dtype == np.int64
+
+
 class TestFile:
   def test_round_trip(self, tmp_path):
     words = ('the', '\u00a0', 'a b', '\u2028', '', 'tab\tin', '\u00fc')
@@ -71,6 +89,7 @@ class TestFile:
       (b'the -3\n', 'row 1 must be'),
       (b'the 3.5\n', 'row 1 must be'),
       (b'the 99999999999999999999\n', 'row 1 must be'),
+      (b'the 9007199254740993\n', "the count of 'the' is"),
       (b'the 3\n\n', 'row 2 must be'),
       (b'a 3\nb 2\na 1\n', "row 3 repeats 'a' of row 1"),
       (b'a 3\n\xff 2\n', 'row 2: .*utf-8'),
