@@ -363,7 +363,8 @@ def _predict_memory(compiled: jax.stages.Compiled, state: TrainState, call: Any)
   # macOS counts in bytes, Linux in KiB; the peak so far is the least that it can be.
   unit = 1 if sys.platform == 'darwin' else 1024
   held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers
+  result = state.params.center.nbytes
+  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers + result
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   logging.info(
     'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
