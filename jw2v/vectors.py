@@ -1,24 +1,30 @@
 """KeyedVectors: words with their vectors, look-up and similarity.
 
-What belongs here: questions about finished vectors. Names, arguments and results are
-gensim's, so that code carries over.
+What belongs here: questions about finished vectors, one at a time. Names, arguments and
+results are gensim's, so that code carries over.
 """
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from absl import logging
+
+Term = str | np.ndarray | tuple[str | np.ndarray, float]
+Terms = Term | Sequence[Term]
+_SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
 
 
 class KeyedVectors:
   """Words and their vectors.
 
   A zero vector has cosine 0 with everything. An unknown word raises a `KeyError` that
-  names it.
+  names it and words like it.
 
   Attributes:
     index_to_key: the words; the position of a word is its row.
     key_to_index: the row of each word.
-    vectors: `[V, D]` float32.
+    vectors: `[V, D]` float32; may be mapped from a file.
   """
 
   def __init__(self, words: Iterable[str], vectors: np.ndarray):
@@ -29,7 +35,7 @@ class KeyedVectors:
     """
     self.index_to_key = list(words)
     self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
-    self.vectors = np.asarray(vectors, np.float32)
+    self.vectors = np.asanyarray(vectors, np.float32)
     if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
       raise ValueError(
         f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
@@ -38,103 +44,315 @@ class KeyedVectors:
     if len(self.key_to_index) != len(self.index_to_key):
       twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
       raise ValueError(f'the word {twice!r} is there twice')
-    self._unit = None
+    self._norms = None
 
   @property
   def vector_size(self) -> int:
     """The width of the vectors."""
     return self.vectors.shape[1]
 
+  @property
+  def norms(self) -> np.ndarray:
+    """`[V]`, the lengths of the vectors, 1 for a zero vector; computed once."""
+    if self._norms is None:
+      norms = np.sqrt(np.einsum('vd,vd->v', self.vectors, self.vectors, dtype=np.float64))
+      self._norms = np.where(norms > 0, norms, 1).astype(np.float32)
+    return self._norms
+
   def __len__(self) -> int:
     return len(self.index_to_key)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.index_to_key)
 
   def __contains__(self, word: str) -> bool:
     return word in self.key_to_index
 
+  def has_index_for(self, key: str) -> bool:
+    """Whether there is a vector of the word."""
+    return key in self.key_to_index
+
+  def get_index(self, key: str) -> int:
+    """The row of a word."""
+    try:
+      return self.key_to_index[key]
+    except KeyError:
+      raise KeyError(self._unknown(key)) from None
+
+  def _unknown(self, word: object) -> str:
+    message = f'the word {word!r} is not among the {len(self)} words'
+    if not isinstance(word, str) or not word:
+      return message
+    # Only words that begin alike and are about as long: the comparison is slow.
+    begin = word[:1].lower()
+    like = (
+      w for w in self.index_to_key[:_SUGGEST_AMONG]
+      if w[:1].lower() == begin and abs(len(w) - len(word)) <= 2
+    )  # fmt: skip
+    near = difflib.get_close_matches(word, like, 3, 0.75)
+    return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
+
+  def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
+    """`[D]`, the vector of a word, of length 1 if `norm`."""
+    row = self.get_index(key)
+    return self.vectors[row] / self.norms[row] if norm else self.vectors[row]
+
   def __getitem__(self, words: str | Sequence[str]) -> np.ndarray:
     """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
     if isinstance(words, str):
-      return self.vectors[self._row(words)]
-    return self.vectors[[self._row(word) for word in words]]
+      return self.get_vector(words)
+    rows = [self.get_index(word) for word in words]
+    return self.vectors[rows] if rows else np.zeros((0, self.vector_size), np.float32)
 
-  def _row(self, word: str) -> int:
-    try:
-      return self.key_to_index[word]
-    except KeyError:
-      raise KeyError(f'the word {word!r} is not among the {len(self)} words') from None
+  def get_normed_vectors(self) -> np.ndarray:
+    """`[V, D]`, a copy of the vectors with length 1, zeros for zero vectors."""
+    return self.vectors / self.norms[:, None]
 
   def _vector(self, vector) -> np.ndarray:
-    if np.shape(vector) != (self.vector_size,):
+    try:
+      array = np.asarray(vector, np.float32)
+    except (TypeError, ValueError):
+      array = None
+    if array is None or array.shape != (self.vector_size,):
       raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
-    return np.asarray(vector, np.float32)
+    return array
 
-  def _unit_vectors(self) -> np.ndarray:
-    """The vectors with length 1, zeros for zero vectors; made once."""
-    if self._unit is None:
-      self._unit = _normalized(self.vectors)
-    return self._unit
+  def get_mean_vector(
+    self,
+    keys: Sequence[str | np.ndarray],
+    weights: Sequence[float] | None = None,
+    pre_normalize: bool = True,
+    post_normalize: bool = False,
+    ignore_missing: bool = True,
+  ) -> np.ndarray:
+    """The weighted sum of some vectors over the sum of the sizes of the weights.
+
+    Args:
+      keys: words or vectors `[D]`.
+      weights: one for each; 1 if not given.
+      pre_normalize: words count with their unit vectors (vectors as they are).
+      post_normalize: the result has length 1.
+      ignore_missing: leave out unknown words.
+
+    Returns:
+      `[D]` float32.
+
+    Raises:
+      KeyError: an unknown word, if it is not ignored.
+      ValueError: there is no key, or not one weight for each.
+    """
+    if len(keys) == 0:
+      raise ValueError('the mean of no vector is asked for: give at least one word')
+    weights = np.ones(len(keys)) if weights is None else np.asarray(weights, np.float64)
+    if len(weights) != len(keys):
+      raise ValueError(f'{len(keys)} words or vectors have {len(weights)} weights')
+    mean, total = np.zeros(self.vector_size, np.float64), 0.0
+    for key, weight in zip(keys, weights, strict=True):
+      if isinstance(key, str) and ignore_missing and key not in self:
+        continue
+      vector = self.get_vector(key, pre_normalize) if isinstance(key, str) else self._vector(key)
+      mean += weight * vector
+      total += abs(weight)
+    mean /= total or 1
+    return _unit(mean) if post_normalize else mean.astype(np.float32)
+
+  def cosines(self, vector: np.ndarray, start: int = 0, end: int | None = None) -> np.ndarray:
+    """The cosines of a vector with those of the rows from `start` to before `end`."""
+    return (self.vectors[start:end] @ _unit(vector)) / self.norms[start:end]
 
   def similarity(self, w1: str, w2: str) -> float:
     """The cosine of two words, between -1 and 1."""
-    unit = self._unit_vectors()
-    return float(unit[self._row(w1)] @ unit[self._row(w2)])
+    return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
+
+  def distance(self, w1: str, w2: str) -> float:
+    """1 less the cosine of two words."""
+    return 1 - self.similarity(w1, w2)
+
+  def distances(
+    self, word_or_vector: str | np.ndarray, other_words: Sequence[str] = ()
+  ) -> np.ndarray:
+    """1 less the cosines of a word or vector with other words, or with all if none are given."""
+    vector = self._term(word_or_vector)
+    if not other_words:
+      return 1 - self.cosines(vector)
+    rows = [self.get_index(word) for word in other_words]
+    return 1 - (self.vectors[rows] @ _unit(vector)) / self.norms[rows]
+
+  def _term(self, term: str | np.ndarray) -> np.ndarray:
+    return self.get_vector(term) if isinstance(term, str) else self._vector(term)
+
+  def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
+    """The cosine of the means of two lists of words, of their vectors as they are."""
+    means = (
+      self.get_mean_vector(ws, pre_normalize=False, ignore_missing=False) for ws in (ws1, ws2)
+    )
+    one, two = map(_unit, means)
+    return float(one @ two)
 
   def most_similar(
     self,
-    positive: str | np.ndarray | Sequence[str | np.ndarray] = (),
-    negative: str | np.ndarray | Sequence[str | np.ndarray] = (),
-    topn: int = 10,
+    positive: Terms | None = None,
+    negative: Terms | None = None,
+    topn: int | None = 10,
+    clip_start: int = 0,
+    clip_end: int | None = None,
     restrict_vocab: int | None = None,
-  ) -> list[tuple[str, float]]:
+  ) -> list[tuple[str, float]] | np.ndarray:
     """The words nearest to the mean of some vectors, by cosine.
 
     Args:
       positive: a word or vector, or several, that count for. Words count with their
-        unit vectors, vectors `[D]` as they are.
-      negative: those that count against: `most_similar(['king', 'woman'], ['man'])`.
-      topn: how many words.
+        unit vectors, vectors `[D]` as they are; `(word, weight)` counts with a weight.
+      negative: those that count against: `most_similar(['king', 'woman'], ['man'])`. A
+        weight that is given is taken with its sign: ('man', -0.5).
+      topn: how many words; None for the cosines of all candidates, in their order.
+      clip_start: the first row that is a candidate.
+      clip_end: the row after the last one; None for all.
       restrict_vocab: only so many of the first words are candidates; None or 0 for all.
 
     Returns:
-      `(word, cosine)` pairs, the nearest first, without the words asked about.
+      `(word, cosine)` pairs, the nearest first, without the words asked about; or
+      `[candidates]` cosines.
 
     Raises:
       KeyError: an unknown word.
       ValueError: neither positive nor negative is given, or a vector is not `[D]`.
     """
-    terms = [(x, 1.0) for x in _as_list(positive)] + [(x, -1.0) for x in _as_list(negative)]
-    if not terms:
+    positive, negative = _as_list(positive), _as_list(negative)
+    if not positive and not negative:
       raise ValueError('most_similar needs a positive or negative word or vector')
-    unit, asked, target = self._unit_vectors(), set(), np.zeros(self.vector_size, np.float32)
-    for term, sign in terms:
-      if isinstance(term, str):
-        asked.add(self._row(term))
-        target += sign * unit[self._row(term)]
-      else:
-        target += sign * self._vector(term)
-    cosines = unit[: restrict_vocab or None] @ _normalized(target[None])[0]
-    cosines[[row for row in asked if row < len(cosines)]] = -np.inf
-    count = min(topn, len(cosines) - sum(row < len(cosines) for row in asked))
+    if topn is not None and topn < 1:
+      return []
+    keys, weights = [], []
+    for terms, sign in ((positive, 1.0), (negative, -1.0)):
+      for term in terms:
+        key, weight = term if isinstance(term, tuple) and len(term) == 2 else (term, sign)
+        keys.append(key)
+        weights.append(weight)
+    target = self.get_mean_vector(keys, weights, ignore_missing=False)
+    if restrict_vocab:
+      clip_start, clip_end = 0, restrict_vocab
+    return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
+
+  def _best(self, scores, first, asked, topn):
+    """The words with the highest scores, those asked about left out."""
+    if topn is None:
+      return scores
+    rows = {self.get_index(key) - first for key in asked if isinstance(key, str)}
+    rows = [row for row in rows if 0 <= row < len(scores)]
+    scores = scores.copy()
+    scores[rows] = -np.inf
+    count = min(topn, len(scores) - len(rows))
     if count <= 0:
       return []
-    best = np.argpartition(-cosines, count - 1)[:count]
-    best = best[np.argsort(-cosines[best], kind='stable')]
-    return [(self.index_to_key[i], float(cosines[i])) for i in best]
+    best = np.argpartition(-scores, count - 1)[:count]
+    best = best[np.argsort(-scores[best], kind='stable')]
+    return [(self.index_to_key[first + i], float(scores[i])) for i in best]
+
+  def most_similar_cosmul(
+    self,
+    positive: Terms | None = None,
+    negative: Terms | None = None,
+    topn: int | None = 10,
+    restrict_vocab: int | None = None,
+  ) -> list[tuple[str, float]] | np.ndarray:
+    r"""The words with the highest product of cosines, each moved to [0, 1].
+
+    .. math:: \prod_{p} \frac{1 + \cos(x, p)}{2} \Big/
+      \Big(\prod_{n} \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
+
+    Args:
+      positive: a word or vector, or several, that count for.
+      negative: those that count against.
+      topn: how many words; None for the scores of all.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+
+    Returns:
+      `(word, score)` pairs, the highest first, without the words asked about.
+
+    Raises:
+      KeyError: an unknown word.
+      ValueError: nothing is positive, or a vector is not `[D]`.
+
+    References:
+      Levy and Goldberg, `Linguistic Regularities in Sparse and Explicit Word
+      Representations <https://aclanthology.org/W14-1618/>`_, 2014, 3CosMul.
+    """
+    positive, negative = _as_list(positive), _as_list(negative)
+    if not positive:
+      raise ValueError('most_similar_cosmul needs a positive word or vector')
+    if topn is not None and topn < 1:
+      return []
+    end = restrict_vocab or None
+    product = lambda terms: np.prod(
+      [(1 + self.cosines(self._term(term), 0, end)) / 2 for term in terms], axis=0
+    )
+    scores = np.broadcast_to(product(positive) / (product(negative) + 1e-6), len(self.norms[:end]))
+    return self._best(scores, 0, [*positive, *negative], topn)
+
+  def similar_by_word(
+    self, word: str, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """As `most_similar` for one word."""
+    return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
+
+  similar_by_key = similar_by_word  # gensim has both
 
   def similar_by_vector(
-    self, vector: np.ndarray, topn: int = 10, restrict_vocab: int | None = None
-  ) -> list[tuple[str, float]]:
+    self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
     """As `most_similar` for one vector."""
     return self.most_similar([np.asarray(vector)], topn=topn, restrict_vocab=restrict_vocab)
 
+  def rank_by_centrality(self, words: Sequence[str]) -> list[tuple[float, str]]:
+    """Words with their cosines to the mean of their unit vectors, the nearest first.
 
-def _normalized(vectors: np.ndarray) -> np.ndarray:
-  norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-  return vectors / np.where(norms > 0, norms, 1)
+    Unknown words are left out, with a warning.
+
+    Raises:
+      ValueError: no word is known.
+    """
+    known = [word for word in words if word in self]
+    if len(known) < len(words):
+      logging.warning('unknown words are left out: %s', [w for w in words if w not in self])
+    if not known:
+      raise ValueError(f'none of the words {list(words)!r} is known')
+    vectors = np.stack([self.get_vector(word, norm=True) for word in known])
+    cosines = vectors @ _unit(vectors.mean(axis=0))
+    return sorted(zip(cosines.tolist(), known, strict=True), reverse=True)
+
+  def doesnt_match(self, words: Sequence[str]) -> str:
+    """The word that is furthest from the mean of the unit vectors of all."""
+    return self.rank_by_centrality(words)[-1][1]
+
+  def closer_than(self, key1: str, key2: str) -> list[str]:
+    """The words that are nearer to `key1` than `key2` is, in the order of their rows."""
+    distances = self.distances(key1)
+    closer = np.flatnonzero(distances < distances[self.get_index(key2)])
+    own = self.get_index(key1)
+    return [self.index_to_key[row] for row in closer if row != own]
+
+  def rank(self, key1: str, key2: str) -> int:
+    """The place of `key2` among the neighbours of `key1`, from 1 on."""
+    return len(self.closer_than(key1, key2)) + 1
+
+  def vectors_for_all(self, keys: Iterable[str]) -> 'KeyedVectors':
+    """Those of the words that have a vector, in the order given, each once."""
+    known = [word for word in dict.fromkeys(keys) if word in self]
+    return KeyedVectors(known, self[known])
 
 
-def _as_list(terms) -> list:
-  """A word or a vector alone, or several of them, as a list."""
+def _unit(vector: np.ndarray) -> np.ndarray:
+  """The vector with length 1, in float32; a zero vector stays one."""
+  vector = np.asarray(vector, np.float64)
+  norm = np.sqrt(vector @ vector)
+  return (vector / (norm if norm > 0 else 1)).astype(np.float32)
+
+
+def _as_list(terms: Terms | None) -> list[Term]:
+  """A word, a vector or a weighted one alone, or several of them, as a list."""
+  if terms is None:
+    return []
   if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):
     return [terms]
   return list(terms)

@@ -217,10 +217,16 @@ MUTATIONS = {
     ('- np.float32(0.5)', ''),
   ],
   'vectors': [
-    ('target += sign * self._vector(term)', 'target += sign * _normalized(self._vector(term))'),
-    ('cosines[[row for row in asked if row < len(cosines)]] = -np.inf', 'pass'),
-    ("(x, -1.0) for x in _as_list(negative)", "(x, 1.0) for x in _as_list(negative)"),
+    ('scores[rows] = -np.inf', 'pass'),
+    ('(positive, 1.0), (negative, -1.0)', '(positive, 1.0), (negative, 1.0)'),
     ('np.where(norms > 0, norms, 1)', 'norms'),
+    ('clip_start, clip_end = 0, restrict_vocab', 'clip_start, clip_end = 0, None'),
+    ('self.get_index(key) - first', 'self.get_index(key)'),
+    ('product(negative) + 1e-6', 'product(negative) + 1e-2'),
+    ('pre_normalize=False, ignore_missing=False', 'pre_normalize=True, ignore_missing=False'),
+    ('distances < distances[', 'distances <= distances['),
+    ('self.rank_by_centrality(words)[-1]', 'self.rank_by_centrality(words)[0]'),
+    ('total += abs(weight)', 'total += weight'),
   ],
   'network': [
     ('* sigmoid_derivative(z1)', '* sigmoid_derivative(h)'),
@@ -288,7 +294,7 @@ def caught(room: str, old: str, new: str) -> bool:
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{room}.py']
     command += ['-k', choice] if choice else []
     try:
-      done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=900)
+      done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:  # a test that hangs has noticed as well
       return True
     if done.returncode not in (0, 1):

@@ -64,7 +64,7 @@ class TestKeyedVectors:
     assert got[0][0] == 'steep' and got[0][1] > 0.999
 
   def test_terms_that_are_neither_words_nor_vectors(self, kv):
-    for term in (3, np.ones(2), np.ones((3, 3)), ('a', 0.5)):
+    for term in (3, np.ones(2), np.ones((3, 3)), (np.ones(2), 0.5), ('a', 0.5, 1)):
       with pytest.raises(ValueError, match='is neither a word nor a vector'):
         kv.most_similar([term])
 
@@ -86,3 +86,116 @@ class TestKeyedVectors:
       KeyedVectors(['a', 'b', 'a'], np.ones((3, 4)))
     with pytest.raises(ValueError, match='needs a positive or negative'):
       KeyedVectors(['a'], np.ones((1, 2))).most_similar()
+
+  def test_unknown_word_comes_with_words_like_it(self):
+    kv = KeyedVectors(['London', 'Londoner', 'Paris', 'x'], np.ones((4, 2)))
+    with pytest.raises(
+      KeyError, match=r"'Lomdon' is not among the 4 words; close to it are 'London'"
+    ):
+      kv['Lomdon']
+    with pytest.raises(KeyError) as unlike:
+      kv['zzz']
+    assert 'close' not in str(unlike.value)
+    with pytest.raises(KeyError, match='3 is not among'):
+      kv.get_vector(3)
+
+  def test_iteration_and_empty_lists(self, kv):
+    assert list(kv) == WORDS and kv.has_index_for('a') and not kv.has_index_for('x')
+    assert kv[[]].shape == (0, 3)
+    for ask in (lambda: kv.most_similar(), lambda: kv.most_similar_cosmul(negative='a')):
+      with pytest.raises(ValueError, match='needs a positive'):
+        ask()
+    with pytest.raises(ValueError, match='the mean of no vector'):
+      kv.n_similarity(['a'], [])
+    with pytest.raises(ValueError, match='is known'):
+      kv.doesnt_match(['x', 'y'])
+
+  def test_subset(self, kv):
+    subset = kv.vectors_for_all(['c', 'x', 'a', 'c'])
+    assert subset.index_to_key == ['c', 'a']
+    np.testing.assert_array_equal(subset.vectors, kv.vectors[[2, 0]])
+
+  def test_lengths_and_copies(self, kv):
+    np.testing.assert_allclose(kv.norms[:4], np.linalg.norm(kv.vectors[:4], axis=1), rtol=1e-6)
+    assert kv.norms[4] == 1 and not kv.get_normed_vectors()[4].any()
+    np.testing.assert_allclose(np.linalg.norm(kv.get_normed_vectors()[:4], axis=1), 1, rtol=1e-6)
+    assert np.linalg.norm(kv.get_vector('a', norm=True)) == pytest.approx(1, rel=1e-6)
+
+  def test_cosmul_among_the_first_words(self, kv):
+    """gensim has the argument and does not heed it."""
+    got = kv.most_similar_cosmul('d', ['c'], restrict_vocab=2)
+    everywhere = dict(kv.most_similar_cosmul('d', ['c']))
+    assert {word for word, _ in got} == {'a', 'b'}
+    assert all(score == pytest.approx(everywhere[word]) for word, score in got)
+
+  def test_zero_vector_everywhere(self, kv):
+    assert kv.distance('zero', 'a') == 1 and (kv.distances('zero') == 1).all()
+    assert kv.n_similarity(['zero'], ['a']) == 0 and kv.rank('zero', 'a') == 1
+    assert all(score == pytest.approx(0.5, abs=1e-5) for _, score in kv.most_similar_cosmul('zero'))
+
+
+@pytest.fixture(scope='module', params=[0, 1])
+def both(request):
+  gensim = pytest.importorskip('gensim.models')
+  rng = np.random.default_rng(request.param)
+  words = [f'w{i}' for i in range(200)]
+  vectors = (rng.normal(size=(200, 20)) * rng.uniform(0.1, 5, (200, 1))).astype(np.float32)
+  theirs = gensim.KeyedVectors(20)
+  theirs.add_vectors(words, vectors)
+  return KeyedVectors(words, vectors), theirs
+
+
+@pytest.mark.filterwarnings('ignore:Call to deprecated')  # by gensim itself
+class TestAsGensim:
+  """The same results for the same questions, on random tables."""
+
+  V = np.linspace(-1, 2, 20, dtype=np.float32)
+  ASK = (
+    lambda kv: kv.most_similar('w3'),
+    lambda kv: kv.most_similar(['w3', 'w5'], ['w7'], topn=25),
+    lambda kv: kv.most_similar([('w3', 0.3), 'w5'], [('w7', -2.0)]),
+    lambda kv: kv.most_similar(positive=['w3', TestAsGensim.V]),
+    lambda kv: kv.most_similar(negative='w3', topn=3),
+    lambda kv: kv.most_similar('w3', restrict_vocab=50),
+    lambda kv: kv.most_similar('w3', clip_start=20, clip_end=40),
+    lambda kv: kv.most_similar('w30', clip_start=20, clip_end=40),
+    lambda kv: kv.most_similar('w3', topn=None),
+    lambda kv: kv.most_similar('w3', topn=0),
+    lambda kv: kv.most_similar_cosmul(['w3', 'w5'], ['w7']),
+    lambda kv: kv.most_similar_cosmul('w3', topn=5),
+    lambda kv: kv.similar_by_word('w9', topn=4),
+    lambda kv: kv.similar_by_key('w9', topn=4),
+    lambda kv: kv.similar_by_vector(TestAsGensim.V),
+    lambda kv: kv.similarity('w1', 'w2'),
+    lambda kv: kv.distance('w1', 'w2'),
+    lambda kv: kv.distances('w1'),
+    lambda kv: kv.distances(TestAsGensim.V, ['w4', 'w2']),
+    lambda kv: kv.n_similarity(['w1', 'w2'], ['w3', 'w4', 'w5']),
+    lambda kv: kv.doesnt_match(['w1', 'w2', 'w3', 'w4']),
+    lambda kv: kv.rank_by_centrality(['w1', 'w2', 'w3', 'w4']),
+    lambda kv: kv.closer_than('w1', 'w2'),
+    lambda kv: kv.rank('w1', 'w2'),
+    lambda kv: kv.rank('w1', 'w1'),
+    lambda kv: kv.get_vector('w1', norm=True),
+    lambda kv: kv.get_normed_vectors(),
+    lambda kv: kv.get_mean_vector(['w1', 'w2', TestAsGensim.V], [1, -2, 0.5], post_normalize=True),
+    lambda kv: kv.get_mean_vector(['w1', 'nothing'], pre_normalize=False),
+    lambda kv: kv[['w1', 'w5']],
+    lambda kv: kv.get_index('w7'),
+  )  # fmt: skip
+
+  @pytest.mark.parametrize('number', range(len(ASK)))
+  def test_same_answer(self, both, number):
+    ours, theirs = (self.ASK[number](kv) for kv in both)
+    if isinstance(theirs, list) and theirs and isinstance(theirs[0], tuple):
+      flat = lambda pairs: (
+        [x for pair in pairs for x in pair if isinstance(x, str)],
+        [x for pair in pairs for x in pair if not isinstance(x, str)],
+      )
+      (words, scores), (want, want_scores) = flat(ours), flat(theirs)
+      assert words == want
+      np.testing.assert_allclose(scores, want_scores, atol=1e-5)
+    elif isinstance(theirs, (str, list, int)):
+      assert ours == theirs
+    else:
+      np.testing.assert_allclose(ours, theirs, atol=1e-5)
