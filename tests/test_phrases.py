@@ -17,6 +17,10 @@ class TestJoin:
     assert join('a b c of d') == 'a_b c_of_d' and join('c of of d') == 'c of of d'
     assert join('of a of b') == 'of a of b' and join('') == ''
 
+  def test_what_was_joined_is_not_joined_again_in_the_same_pass(self):
+    phrases = Phrases(({('a', 'b'): 1.0, ('a_b', 'c'): 1.0},))
+    assert phrases.join('a b c a_b c'.split()) == ['a_b', 'c', 'a_b_c']
+
   def test_pass_after_pass(self):
     phrases = Phrases(({('a', 'b'): 1.0}, {('a_b', 'c'): 1.0}))
     assert phrases.join('a b c b'.split()) == ['a_b_c', 'b']
