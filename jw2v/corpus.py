@@ -189,7 +189,7 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
       number_text(reader, text, numbered)
     else:
       numbered.add_lines(corpus, name)
-  if not numbered.num_tokens or (files and reader.blank):
+  if not numbered.num_tokens:
     raise ValueError(f'{name}: there is no text in it')
   if reader.not_utf8:
     logging.warning('%s: %d byte sequences were not UTF-8', name, reader.not_utf8)

@@ -136,7 +136,6 @@ class TextReader:
   Attributes:
     sources: the files that have been read to their end.
     not_utf8: byte sequences that were no UTF-8, and were replaced or left out.
-    blank: whether all that was read is white space.
   """
 
   def __init__(
@@ -155,7 +154,7 @@ class TextReader:
     """
     self._files, self._errors, self._on_read = files, errors, on_read
     self.sources: list[Source] = []
-    self.not_utf8, self.blank = 0, True
+    self.not_utf8 = 0
 
   def blocks(
     self, block_bytes: int | None = None, whole_words: bool = True
@@ -181,7 +180,6 @@ class TextReader:
       for block, last in self._blocks(path, block_bytes or _BLOCK_BYTES, whole_words):
         text = block.removeprefix(_BOM) if offset == 0 else block
         text = self._utf8(path, text, offset + len(block) - len(text))
-        self.blank = self.blank and not text.strip()
         offset += len(block)
         yield text, last
 

@@ -114,7 +114,7 @@ class TestBlocks:
     reader, blocks = read(path, block_bytes=64)
     assert b''.join(block for block, _ in blocks).decode() == TEXT
     assert [last for _, last in blocks] == [False] * (len(blocks) - 1) + [True]
-    assert len(blocks) > 10 and reader.not_utf8 == 0 and not reader.blank
+    assert len(blocks) > 10 and reader.not_utf8 == 0
     assert reader.sources[0].size == path.stat().st_size
 
   @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
@@ -185,10 +185,6 @@ class TestBlocks:
     reader = TextReader([str(tmp_path / 'text.gz')], on_read=told.append)
     list(reader.blocks())
     assert sum(told) == (tmp_path / 'text.gz').stat().st_size
-
-  def test_blank(self, tmp_path):
-    (tmp_path / 'blank').write_bytes(b' \n\r\t')
-    assert read(tmp_path / 'blank')[0].blank
 
 
 class TestNotUtf8:
