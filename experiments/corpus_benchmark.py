@@ -331,7 +331,7 @@ def main(argv: list[str]) -> None:
       page.append(section + '\n')
       print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
     if flags.FLAGS.output is not None:
-      from jw2v.formats import atomic_write
+      from jw2v.files import atomic_write
 
       with atomic_write(flags.FLAGS.output) as file:
         file.write('\n'.join(page).encode())

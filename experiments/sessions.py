@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from jw2v.formats import atomic_write
+from jw2v.files import atomic_write
 from jw2v.text import STDIN, Path, find_files, import_pyarrow
 
 DISHES = {

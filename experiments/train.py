@@ -26,7 +26,7 @@ import jw2v
 from experiments.plot import draw_words
 from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
-from jw2v.formats import atomic_write
+from jw2v.files import atomic_write
 from jw2v.text import find_files
 from jw2v.vocabulary import Vocabulary
 from jw2v.workdir import check_workdir

@@ -1,131 +1,242 @@
-"""Files of vectors that other tools read.
+"""Files of vectors that other tools read and write.
 
-What belongs here: one reader and one writer for each format, and nothing about what
-vectors mean. Files are written beside their name and renamed when whole.
+What belongs here: the names of the formats, how a file's format is told, and the checks
+that all formats share. The formats themselves are in `text_formats`, `binary_formats` and
+`fasttext_format`. Files are written beside their name and renamed when whole.
 """
 
-import contextlib
+import gzip
 import os
 import pathlib
-import tempfile
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
 
+from jw2v import binary_formats, fasttext_format, text_formats
+from jw2v.files import Input, atomic_write
+from jw2v.projector import read_projector, write_projector
 from jw2v.vectors import KeyedVectors
 
-FORMATS = ('word2vec',)
-_ROWS = 1024  # written at once
+FORMATS = (
+  'word2vec', 'word2vec_binary', 'glove', 'fasttext', 'safetensors', 'numpy', 'projector',
+)  # fmt: skip
+_ENDINGS = {  # of names of files to write; any other is word2vec text
+  '.bin': 'word2vec_binary',
+  '.npz': 'numpy',
+  '.safetensors': 'safetensors',
+  '.vec': 'fasttext',
+}
+_SEPARATORS = {  # that a word cannot hold; in word2vec text and binary and fastText ' ' and '\n'
+  'glove': '\n',
+  'numpy': '\n',
+  'projector': '\t\r\n',
+  'safetensors': '\n',
+}
+_SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 has no bytes for
+_CHECKED = 1 << 16  # rows
+_LOOKED_AT = 1 << 16  # bytes, to tell a format
 
 
-@contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """Opens a file that appears under its name when written whole, or not at all."""
-  path = pathlib.Path(path)
-  if not path.parent.is_dir():
-    raise FileNotFoundError(f'{path}: there is no folder {path.parent}')
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      yield file
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 is not what open() would give
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
-
-
-def save_vectors(kv: KeyedVectors, path: str | os.PathLike, format: str | None = None) -> None:
-  """Writes vectors to a file.
-
-  The format `word2vec` is the C tool's text: a line `V D`, then a line for each word
-  with D numbers, separated by single spaces. Nine digits keep every float32 exactly.
-
-  Args:
-    kv: the vectors.
-    path: the file; it appears when it is whole.
-    format: one of `FORMATS`; 'word2vec' if not given.
-
-  Raises:
-    FileNotFoundError: the folder does not exist.
-    ValueError: an unknown format, a word that it cannot hold, or a vector with NaN or
-      infinity in it.
-  """
-  _check_format(format)
-  check_words(kv.index_to_key)
-  unsound = np.flatnonzero(~np.isfinite(kv.vectors).all(axis=1))
-  if unsound.size:
-    word = kv.index_to_key[unsound[0]]
-    raise ValueError(f'{path}: the vector of {word!r} (row {unsound[0]}) is not finite')
-  row_format = '%s' + ' %.9g' * kv.vector_size + '\n'
-  with atomic_write(path) as file:
-    file.write(f'{len(kv)} {kv.vector_size}\n'.encode())
-    for start in range(0, len(kv), _ROWS):  # numbers of Python take eight times the memory
-      words = kv.index_to_key[start : start + _ROWS]
-      for word, row in zip(words, kv.vectors[start : start + _ROWS].tolist(), strict=True):
-        file.write((row_format % (word, *row)).encode())
-
-
-def load_vectors(path: str | os.PathLike, format: str | None = None) -> KeyedVectors:
+def load_vectors(
+  path: str | os.PathLike, format: str | None = None, *, limit: int | None = None
+) -> KeyedVectors:
   """Reads vectors from a file that this or another tool wrote.
 
+  Text and word2vec binary may be in gzip. The numbers of safetensors stay in the file until
+  they are used.
+
   Args:
-    path: the file.
-    format: one of `FORMATS`; 'word2vec' if not given.
+    path: the file, or the folder of a TensorBoard projector.
+    format: one of `FORMATS`; told by what is in the file if not given. 'fasttext' is the
+      text of a `.vec` file as well as the model of a `.bin` file.
+    limit: read only the first so many words; None for all.
 
   Returns:
-    The vectors.
+    The vectors; `SubwordVectors`, which have vectors for unseen words too, of a fastText
+    model with n-grams.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    OSError: the file cannot be read.
     ValueError: an unknown format, or a damaged file, with row and reason.
   """
   _check_format(format)
-  with open(path, 'rb') as file:
-    header = file.readline(100).split()
-    if len(header) != 2 or not all(part.isdigit() for part in header):
-      raise ValueError(f'{path}: row 1 must be "words width" in digits')
-    count, width = map(int, header)
-    words, rows = [], []
-    for number, line in enumerate(file, start=2):
-      word, *numbers = line.rstrip(b'\r\n ').split(b' ')
-      if not word:
-        raise ValueError(f'{path}: row {number} has no word')
-      if len(numbers) != width:
-        raise ValueError(f'{path}: row {number} has {len(numbers)} numbers, not {width}')
-      if b'_' in line and any(b'_' in x for x in numbers):  # float() takes 1_0 for 10
-        raise ValueError(f'{path}: row {number} has an underscore in a number')
-      try:
-        words.append(word.decode())
-        with np.errstate(over='ignore'):  # to infinity, which is refused below
-          row = np.array([float(x) for x in numbers]).astype(np.float32)
-      except ValueError as error:  # a UnicodeDecodeError too
-        raise ValueError(f'{path}: row {number}: {error}') from error
-      if not np.isfinite(row).all():
-        raise ValueError(f'{path}: row {number} has a number that is not a finite float32')
-      rows.append(row)
-  if len(words) != count:
-    raise ValueError(f'{path}: {len(words)} rows of words, the header says {count}')
+  if limit is not None and not (isinstance(limit, int) and limit > 0):
+    raise ValueError(f'limit={limit!r}: must be a whole number from 1 on, or None')
   try:
-    return KeyedVectors(words, np.array(rows, np.float32).reshape(count, width))
+    format = format or guess_format(path)
+    if format == 'fasttext' and _start(path)[:4] == fasttext_format.MAGIC:
+      return fasttext_format.read_fasttext_bin(path, limit)
+    words, vectors, first_row = _read(path, format, limit)
+    for begin in range(0, len(words), _CHECKED) if format in ('safetensors', 'numpy') else ():
+      unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
+      if unsound.size:
+        raise ValueError(f'row {begin + unsound[0] + 1} has a number that is not finite')
+    try:
+      return KeyedVectors(words, vectors)
+    except ValueError:
+      _check_once(words, first_row)
+      raise
   except ValueError as error:
-    raise ValueError(f'{path}: {error}') from error
+    raise ValueError(f'{os.fspath(path)}: {error}') from error
 
 
-def check_words(words: Iterable[str]) -> None:
-  """Raises a `ValueError` for a word that the format cannot hold.
+def _read(path, format, limit) -> tuple[list[str], np.ndarray, int]:
+  """The words, the table, and the number of the first row."""
+  if format == 'safetensors':
+    return *binary_formats.read_safetensors(path, limit), 1
+  if format == 'numpy':
+    return *binary_formats.read_npz(path, limit), 1
+  if format == 'projector':
+    return *read_projector(pathlib.Path(path), limit), 1
+  with Input(path) as file:
+    if format == 'word2vec_binary':
+      return *binary_formats.read_word2vec_binary(file, limit), 1
+    if format == 'glove':
+      return *text_formats.read_glove(file, limit), 1
+    return *text_formats.read_word2vec(file, limit), 2
 
-  That is an empty word, one with a space or line feed in it, or one that is no valid
-  Unicode.
+
+def save_vectors(
+  kv: KeyedVectors, path: str | os.PathLike, format: str | None = None, *, newline: bool = True
+) -> None:
+  r"""Writes vectors to a file that other tools read.
+
+  ===================  ================================================================
+  `word2vec`           the C tool's text: a line `V D`, then a word and D numbers a line
+  `word2vec_binary`    the C tool's binary form: float32 after each word
+  `glove`              text without the line `V D`
+  `fasttext`           the text of a `.vec` file, which is that of word2vec
+  `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words
+  `numpy`              a `.npz` file with the same two arrays
+  `projector`          a folder that TensorBoard opens: vectors, words, and its config file
+  ===================  ================================================================
+
+  Nine digits keep every float32 exactly in text.
+
+  Args:
+    kv: the vectors.
+    path: the file; it appears when it is whole. Text and word2vec binary are compressed
+      if its name ends in `.gz`.
+    format: one of `FORMATS`; if not given, told by the ending of the name (`.bin`, `.vec`,
+      `.safetensors`, `.npz`), a folder is a projector, and anything else word2vec text.
+    newline: whether each row of word2vec binary ends with a line feed, as those of the C
+      tool do, or not, as those of gensim.
+
+  Raises:
+    FileNotFoundError: the folder does not exist.
+    ValueError: an unknown format, one that the ending of the name contradicts, a word that
+      it cannot hold, or a vector that is empty or has NaN or infinity in it.
   """
+  _check_format(format)
+  name = os.fspath(path)
+  compressed = name.endswith('.gz')
+  ending = os.path.splitext(name.removesuffix('.gz'))[1].lower()
+  if format is None:
+    folder = os.path.isdir(path) or name.endswith(('/', os.sep))
+    format = 'projector' if folder else _ENDINGS.get(ending, 'word2vec')
+  if format == 'fasttext' and ending == '.bin':
+    raise ValueError(f'{name}: a .bin file of fastText is a model: the text is a .vec file')
+  if compressed and format in ('safetensors', 'numpy', 'projector'):
+    raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
+  if not kv.vector_size:
+    raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
+  try:
+    check_words(kv.index_to_key, format)
+  except ValueError as error:
+    raise ValueError(f'{name}: {error}') from None
+  for begin in range(0, len(kv), _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(kv.vectors[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      word = kv.index_to_key[begin + unsound[0]]
+      raise ValueError(f'{name}: the vector of {word!r} is not finite')
+  if format == 'projector':
+    return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
+  with atomic_write(path) as file:
+    if not compressed:
+      return _write(file, kv, format, newline)
+    with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes whenever written
+      _write(zipped, kv, format, newline)
+
+
+def _write(file: BinaryIO, kv: KeyedVectors, format: str, newline: bool) -> None:
+  words, vectors = kv.index_to_key, kv.vectors
+  if format == 'word2vec_binary':
+    binary_formats.write_word2vec_binary(file, words, vectors, newline=newline)
+  elif format == 'safetensors':
+    binary_formats.write_safetensors(file, words, vectors)
+  elif format == 'numpy':
+    binary_formats.write_npz(file, words, vectors)
+  else:
+    text_formats.write_rows(file, words, vectors, header=format != 'glove')
+
+
+def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
+  r"""Raises a `ValueError` for a word that the format cannot hold.
+
+  That is an empty word, one that is no valid Unicode, and one with a separator of the
+  format in it: space or line feed; line feed alone in GloVe text, safetensors and NumPy;
+  tab, `\r` or line feed in a projector. In GloVe text, where a word ends is told by the
+  numbers: no part of it after a space may be one.
+  """
+  separators = _SEPARATORS.get(format, ' \n')
   for word in words:
-    if not word or ' ' in word or '\n' in word or any('\ud800' <= c <= '\udfff' for c in word):
-      raise ValueError(f'a word2vec file cannot hold the word {word!r}')
+    held = word and not any(c in word for c in separators) and not _SURROGATES.search(word)
+    if held and format == 'glove' and ' ' in word:
+      held = not any(map(text_formats.is_number, word.encode().split(b' ')[1:]))
+    if not held:
+      raise ValueError(f'a {format} file cannot hold the word {word!r}')
+
+
+def _check_once(words: list[str], first_row: int) -> None:
+  """Refuses a word that is there twice, with its two rows."""
+  rows: dict[str, int] = {}
+  for row, word in enumerate(words, start=first_row):
+    if word in rows:
+      raise ValueError(f'row {row}: the word {word!r} is there twice, first in row {rows[word]}')
+    rows[word] = row
 
 
 def _check_format(format: str | None) -> None:
   if format is not None and format not in FORMATS:
     raise ValueError(f'format={format!r}: allowed are {", ".join(map(repr, FORMATS))}')
+
+
+def _start(path) -> bytes:
+  with Input(path) as file:
+    return file.read(_LOOKED_AT)
+
+
+def guess_format(path: str | os.PathLike) -> str:
+  """The format of a file, by what is in it.
+
+  Args:
+    path: the file or folder.
+
+  Returns:
+    One of `FORMATS`.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: the file is empty, or nothing that is read here.
+  """
+  if os.path.isdir(path):
+    return 'projector'
+  start = _start(path)
+  if not start:
+    raise ValueError('the file is empty')
+  if start[:4] == fasttext_format.MAGIC:
+    return 'fasttext'
+  if start[:4] == b'PK\x03\x04':
+    return 'numpy'
+  if start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < os.path.getsize(path):
+    return 'safetensors'
+  line, _, rest = start.partition(b'\n')
+  fields = line.split()
+  if len(fields) == 2 and all(field.isdigit() for field in fields):
+    numbers = rest[rest.find(b' ') + 1 :][: 4 * min(int(fields[1]), _LOOKED_AT)]
+    return 'word2vec' if binary_formats.looks_like_text(numbers) else 'word2vec_binary'
+  if not binary_formats.looks_like_text(start):
+    raise ValueError(f'no format of vectors begins with {start[:16]!r}')
+  return 'glove'

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jw2v.formats import atomic_write
+from jw2v.files import atomic_write
 
 THRESHOLDS = {'gensim': 10.0, 'npmi': 0.5, 'word2phrase': 100.0}
 

@@ -101,7 +101,9 @@ class KeyedVectors:
     """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
     if isinstance(words, str):
       return self.get_vector(words)
-    rows = [self.get_index(word) for word in words]
+    rows = [self.key_to_index.get(word, -1) for word in words]
+    if -1 in rows:  # one is unknown, or has a vector but no row
+      return np.stack([self.get_vector(word) for word in words])
     return self.vectors[rows] if rows else np.zeros((0, self.vector_size), np.float32)
 
   def get_normed_vectors(self) -> np.ndarray:
@@ -175,8 +177,8 @@ class KeyedVectors:
     vector = self._term(word_or_vector)
     if not other_words:
       return 1 - self.cosines(vector)
-    rows = [self.get_index(word) for word in other_words]
-    return 1 - (self.vectors[rows] @ _unit(vector)) / self.norms[rows]
+    others = np.stack([self.get_vector(word, norm=True) for word in other_words])
+    return 1 - others @ _unit(vector)
 
   def _term(self, term: str | np.ndarray) -> np.ndarray:
     return self.get_vector(term) if isinstance(term, str) else self._vector(term)
@@ -238,8 +240,10 @@ class KeyedVectors:
     """The words with the highest scores, those asked about left out."""
     if topn is None:
       return scores
-    rows = {self.get_index(key) - first for key in asked if isinstance(key, str)}
-    rows = [row for row in rows if 0 <= row < len(scores)]
+    found = {
+      self.key_to_index[key] for key in asked if isinstance(key, str) and key in self.key_to_index
+    }
+    rows = [row - first for row in found if 0 <= row - first < len(scores)]
     scores = scores.copy()
     scores[rows] = -np.inf
     count = min(topn, len(scores) - len(rows))
@@ -329,8 +333,7 @@ class KeyedVectors:
     """The words that are nearer to `key1` than `key2` is, in the order of their rows."""
     distances = self.distances(key1)
     closer = np.flatnonzero(distances < distances[self.get_index(key2)])
-    own = self.get_index(key1)
-    return [self.index_to_key[row] for row in closer if row != own]
+    return [word for row in closer if (word := self.index_to_key[row]) != key1]
 
   def rank(self, key1: str, key2: str) -> int:
     """The place of `key2` among the neighbours of `key1`, from 1 on."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jw2v.formats import atomic_write
+from jw2v.files import atomic_write
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ import os
 import pathlib
 from typing import Any
 
-from jw2v.formats import atomic_write, save_vectors
+from jw2v.files import atomic_write
+from jw2v.formats import save_vectors
 from jw2v.vectors import KeyedVectors
 
 

@@ -1,0 +1,247 @@
+r"""Vectors as bytes: word2vec binary, safetensors, NumPy.
+
+What belongs here: reading and writing these files. Readers return the words and a `[V, D]`
+float32 table and raise a `ValueError` that names the row; `formats.py` adds the file. All
+numbers are little-endian.
+
+========================  ===========================================================
+word2vec                  the line `V D`; each row: word, a space, D float32, `\n` or not
+safetensors               `vectors` F32 [V, D]; `words` U8: UTF-8, `\n` between words
+NumPy (`.npz`)            the same two arrays
+========================  ===========================================================
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jw2v.files import Input
+from jw2v.text_formats import GrowingTable, Table, read_header
+
+_BLOCK_BYTES = 1 << 21
+_LONGEST_WORD = 1 << 16  # bytes
+_LONGEST_HEADER = 100 << 20  # bytes, of safetensors; its own limit
+_ROWS = 4096  # written at once
+_DEFLATE_RATIO = 1032  # zlib cannot compress better
+_FLOAT32 = np.dtype('<f4')
+_DAMAGED_ARCHIVE = (  # an OSError where an offset is before the start
+  zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
+
+
+def looks_like_text(row: bytes) -> bool:
+  """Whether the start of a row after its word is text and not float32 numbers.
+
+  It is text if it is UTF-8 without control characters; random bytes are not, and of
+  float32 numbers hardly any eight are.
+  """
+  if any(byte < 9 or 13 < byte < 32 or byte == 127 for byte in row):
+    return False
+  try:
+    row.decode()
+  except UnicodeDecodeError as error:
+    return error.reason == 'unexpected end of data'  # cut within a character
+  return True
+
+
+def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
+  r"""Reads the C tool's binary form, with or without `\n` after each row.
+
+  Args:
+    file: stands at its start.
+    limit: read only so many rows.
+
+  Raises:
+    ValueError: the file is text, is cut short or has more bytes than its header promises,
+      or a row is not a UTF-8 word and D finite numbers.
+  """
+  count, width = read_header(file, 2, 4)
+  wanted = min(count, limit or count)
+  words, table, buffer, size = [], GrowingTable(width, wanted), b'', 4 * width
+  while len(words) < wanted:
+    more = file.read(_BLOCK_BYTES)
+    buffer += more
+    names, rows, place = _split_rows(buffer, size, wanted - len(words), len(words) + 1)
+    buffer = buffer[place:]
+    if names:
+      vectors = np.frombuffer(b''.join(rows), _FLOAT32).reshape(-1, width)
+      unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+      if not words and looks_like_text(rows[0]) and width > 1:
+        raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
+      if unsound.size:
+        raise ValueError(f'row {len(words) + unsound[0] + 1} has a number that is not finite')
+      words += names
+      table.append(vectors, file.share_read())
+    elif not more:
+      raise ValueError(f'ends within row {len(words) + 1}; the header says {count} rows')
+  if wanted == count and (buffer + file.read(2)).removeprefix(b'\n'):
+    raise ValueError(f'there is more after the {count} rows of {width} that the header promises')
+  return words, table.finish(len(words))
+
+
+def _split_rows(buffer, size, wanted, row) -> tuple[list[str], list[bytes], int]:
+  """The words and numbers of the whole rows in a buffer, at most `wanted`, and their end."""
+  words, rows, place = [], [], 0
+  while len(words) < wanted:
+    start = place + (buffer[place : place + 1] == b'\n')
+    space = buffer.find(b' ', start, start + _LONGEST_WORD)
+    if space < 0 and len(buffer) - start >= _LONGEST_WORD:
+      raise ValueError(f'row {row + len(words)} has no space in its first {_LONGEST_WORD} bytes')
+    if space < 0 or len(buffer) < space + 1 + size:
+      break
+    try:
+      word = buffer[start:space].decode()
+    except UnicodeDecodeError as error:
+      raise ValueError(f'row {row + len(words)}: {error}') from error
+    if not word:
+      raise ValueError(f'row {row + len(words)} has no word')
+    words.append(word)
+    place = space + 1 + size
+    rows.append(buffer[space + 1 : place])
+  return words, rows, place
+
+
+def write_word2vec_binary(
+  file: BinaryIO, words: Sequence[str], vectors: np.ndarray, *, newline: bool = True
+) -> None:
+  r"""Writes the C tool's binary form; without `newline`, no `\n` after the rows."""
+  file.write(f'{len(words)} {vectors.shape[1]}\n'.encode())
+  end = b'\n' if newline else b''
+  for start in range(0, len(words), _ROWS):
+    rows = vectors[start : start + _ROWS].astype(_FLOAT32)
+    block = zip(words[start : start + _ROWS], rows, strict=True)
+    file.write(b''.join([word.encode() + b' ' + row.tobytes() + end for word, row in block]))
+
+
+def read_safetensors(path: str | os.PathLike, limit: int | None = None) -> Table:
+  """Maps the table of a safetensors file: rows are read when they are used.
+
+  Args:
+    path: the file.
+    limit: give only so many rows.
+
+  Returns:
+    The words, and the table; what is written to it stays in memory.
+
+  Raises:
+    ValueError: no such two tensors are there, or they are not as they should be.
+  """
+  size = os.path.getsize(path)
+  with open(path, 'rb') as file:
+    length = int.from_bytes(file.read(8), 'little')
+    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+      raise ValueError(f'the header is said to be {length} bytes long, the file has {size}')
+    try:
+      header = json.loads(file.read(length))
+    except (ValueError, RecursionError) as error:
+      raise ValueError(f'the header is no JSON: {error}') from error
+    start, end, (count, width) = _tensor(header, 'vectors', 'F32', 2, size - 8 - length)
+    words_start, words_end, _ = _tensor(header, 'words', 'U8', 1, size - 8 - length)
+    if words_start < end and start < words_end:
+      raise ValueError('the tensors overlap')
+    file.seek(8 + length + words_start)
+    words = _split_words(file.read(words_end - words_start), count)
+  if end == start:
+    return words[:limit], np.zeros((count, width), np.float32)[:limit]
+  vectors = np.memmap(path, _FLOAT32, 'c', 8 + length + start, (count, width))
+  return words[:limit], vectors[:limit]
+
+
+def _tensor(header, name, dtype, rank, size) -> tuple[int, int, list[int]]:
+  """Where a tensor is in the data, after checks, and its shape."""
+  found = header.get(name) if isinstance(header, dict) else None
+  if not isinstance(found, dict):
+    raise ValueError(f'there is no tensor {name!r}')
+  shape, offsets = found.get('shape'), found.get('data_offsets')
+  whole = lambda x: isinstance(x, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in x)
+  if found.get('dtype') != dtype or not whole(shape) or len(shape) != rank:
+    raise ValueError(
+      f'the tensor {name!r} is {found.get("dtype")} of shape {shape}, not {dtype} of rank {rank}'
+    )
+  bytes_needed = int(np.prod([4 if dtype == 'F32' else 1, *map(int, shape)], dtype=object))
+  if not whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != bytes_needed:
+    raise ValueError(f'the tensor {name!r} of shape {shape} cannot be at the bytes {offsets}')
+  if offsets[1] > size:
+    raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {size}')
+  return offsets[0], offsets[1], shape
+
+
+def write_safetensors(file: BinaryIO, words: Sequence[str], vectors: np.ndarray) -> None:
+  """Writes the tensors `vectors` and `words`."""
+  text, size = '\n'.join(words).encode(), 4 * vectors.size
+  header: dict[str, Any] = {
+    'vectors': {'dtype': 'F32', 'shape': list(vectors.shape), 'data_offsets': [0, size]},
+    'words': {'dtype': 'U8', 'shape': [len(text)], 'data_offsets': [size, size + len(text)]},
+  }
+  encoded = json.dumps(header, separators=(',', ':')).encode()
+  encoded += b' ' * (-len(encoded) % 8)  # so that the numbers are aligned
+  file.write(len(encoded).to_bytes(8, 'little') + encoded)
+  for start in range(0, len(words), _ROWS):
+    file.write(vectors[start : start + _ROWS].astype(_FLOAT32).tobytes())
+  file.write(text)
+
+
+def _split_words(text: bytes, count: int) -> list[str]:
+  try:
+    words = text.decode().split('\n') if text or count else []
+  except UnicodeDecodeError as error:
+    raise ValueError(f'the words are no UTF-8: {error}') from error
+  if len(words) != count:
+    raise ValueError(f'{len(words)} words for {count} vectors')
+  if '' in words:
+    raise ValueError(f'row {words.index("") + 1} has no word')
+  return words
+
+
+def read_npz(path: str | os.PathLike, limit: int | None = None) -> Table:
+  """Reads a `.npz` file with the arrays `vectors` and `words`.
+
+  Args:
+    path: the file.
+    limit: give only so many rows.
+
+  Raises:
+    ValueError: no such two arrays are there, or they are not as they should be.
+  """
+  with open(path, 'rb'):  # an OSError of the file itself is not damage
+    pass
+  try:
+    with zipfile.ZipFile(path) as archive:
+      vectors = _array(archive, 'vectors', 2, np.dtype(np.float32), os.path.getsize(path))
+      text = _array(archive, 'words', 1, np.dtype(np.uint8), os.path.getsize(path))
+  except _DAMAGED_ARCHIVE as error:
+    raise ValueError(f'damaged archive: {error}') from error
+  words = _split_words(text.tobytes(), len(vectors))
+  return words[:limit], vectors[:limit]
+
+
+def _array(archive, name, rank, dtype, size) -> np.ndarray:
+  """An array of the archive, read after its header has been checked against its size."""
+  try:
+    about = archive.getinfo(f'{name}.npy')
+  except KeyError:
+    raise ValueError(f'there is no array {name!r}') from None
+  with archive.open(about) as file:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
+    if read is None:
+      raise ValueError(f'the array {name!r} is in version {version} of the format, not (1, 0)')
+    shape, _, found = read(file)
+    if found.newbyteorder('=') != dtype or len(shape) != rank or min(shape) < 0:
+      raise ValueError(f'{name!r} is {found} of shape {shape}, not {dtype} of rank {rank}')
+    needed = int(np.prod([dtype.itemsize, *shape], dtype=object))
+    if needed > about.file_size or about.file_size > _DEFLATE_RATIO * size:
+      raise ValueError(f'{name!r} of shape {shape} takes {needed} bytes: there are not so many')
+  with archive.open(about) as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def write_npz(file: BinaryIO, words: Sequence[str], vectors: np.ndarray) -> None:
+  """Writes the arrays `vectors` and `words` to a `.npz` file."""
+  text = np.frombuffer('\n'.join(words).encode(), np.uint8)
+  np.savez(file, vectors=vectors, words=text)

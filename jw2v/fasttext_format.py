@@ -1,0 +1,117 @@
+"""fastText's `.bin` models: words with the n-grams that make vectors of unseen words.
+
+What belongs here: reading that file. Its layout, all little-endian, is that of version 12
+of the fastText program (11 too, which has no n-grams in supervised models): magic number
+and version; twelve int32 settings and a float64; the dictionary; a flag and the input
+matrix, which has a row for each word and one for each bucket of n-grams; then the output
+matrix, which is not read.
+"""
+
+import mmap
+import os
+import struct
+
+import numpy as np
+
+from jw2v.subwords import SubwordVectors, word_vectors
+from jw2v.vectors import KeyedVectors
+
+MAGIC = (793712314).to_bytes(4, 'little')
+_SETTINGS = (
+  'dim', 'ws', 'epoch', 'minCount', 'neg', 'wordNgrams', 'loss', 'model', 'bucket', 'minn', 'maxn',
+  'lrUpdateRate',
+)  # fmt: skip
+_SUPERVISED = 3  # the value of `model`
+_LONGEST_WORD = 1 << 16
+_LONGEST_NGRAM = 1000
+_CHECKED = 1 << 16  # rows
+
+
+class _Reader:
+  """Numbers and words of a file, one after the other, never past its end."""
+
+  def __init__(self, data: mmap.mmap):
+    self.data, self.place = data, 0
+
+  def numbers(self, layout: str, what: str) -> tuple:
+    start, self.place = self.place, self.place + struct.calcsize(layout)
+    if self.place > len(self.data):
+      raise ValueError(f'ends within {what}')
+    return struct.unpack_from(layout, self.data, start)
+
+  def word(self, row: int) -> str:
+    end = self.data.find(b'\0', self.place, self.place + _LONGEST_WORD)
+    if end < 0:
+      raise ValueError(f'row {row} of the dictionary does not end')
+    word, self.place = self.data[self.place : end], end + 1
+    try:
+      return word.decode()
+    except UnicodeDecodeError as error:
+      raise ValueError(f'row {row} of the dictionary: {error}') from error
+
+
+def read_fasttext_bin(path: str | os.PathLike, limit: int | None = None) -> KeyedVectors:
+  """Reads the words of a fastText model and maps its n-grams.
+
+  Args:
+    path: the file.
+    limit: give only so many words; the n-grams are there all the same.
+
+  Returns:
+    `SubwordVectors`; `KeyedVectors` of a model without n-grams.
+
+  Raises:
+    ValueError: another version, a quantized or pruned model, a file that is cut short, or
+      one whose sizes do not fit together.
+  """
+  size = os.path.getsize(path)
+  with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    reader = _Reader(data)
+    magic, version = reader.numbers('<4si', 'the first numbers')
+    if magic != MAGIC or version not in (11, 12):
+      raise ValueError(f'is no fastText model of version 11 or 12: {magic!r}, {version}')
+    args = dict(zip(_SETTINGS, reader.numbers('<12i', 'the settings'), strict=True))
+    reader.numbers('<d', 'the settings')
+    words, pruned = _read_dictionary(reader, size)
+    (quantized,) = reader.numbers('<?', 'the input matrix')
+    if quantized or pruned > 0:
+      raise ValueError('is a quantized model: only those that were not quantized can be read')
+    rows, width = reader.numbers('<2q', 'the input matrix')
+    start = reader.place
+  if not 0 < width == args['dim'] or rows < len(words) or 4 * rows * width > size - start:
+    raise ValueError(
+      f'an input matrix [{rows}, {width}] for {len(words)} words of width {args["dim"]} cannot '
+      f'be in {size - start} bytes'
+    )
+  matrix = np.memmap(path, '<f4', 'r', start, (rows, width)) if rows else np.zeros((0, width))
+  for begin in range(0, rows, _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(matrix[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      raise ValueError(f'row {begin + unsound[0] + 1} of the input matrix is not finite')
+  ngrams, words = matrix[len(words) :], words[:limit]
+  min_n, max_n = max(args['minn'], 1), args['maxn']
+  if (version == 11 and args['model'] == _SUPERVISED) or max_n <= 0 or not len(ngrams):
+    return KeyedVectors(words, np.array(matrix[: len(words)], np.float32))
+  if len(ngrams) != args['bucket'] or not min_n <= max_n <= _LONGEST_NGRAM:
+    raise ValueError(
+      f'{len(ngrams)} rows for n-grams of {min_n} to {max_n} characters; the settings say '
+      f'{args["bucket"]}, of at most {_LONGEST_NGRAM}'
+    )
+  vectors = word_vectors(words, matrix[: len(words)], ngrams, min_n, max_n)
+  return SubwordVectors(words, vectors, ngrams, min_n, max_n)
+
+
+def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], int]:
+  """The words, and how many buckets of n-grams were pruned away or -1; labels are left out."""
+  entries, num_words, _, _, pruned = reader.numbers('<3i2q', 'the dictionary')
+  if not 0 <= num_words <= entries or entries * 10 > size:  # a NUL, a count and a kind each
+    raise ValueError(f'the dictionary cannot have {entries} entries, {num_words} of them words')
+  words = []
+  for row in range(1, entries + 1):
+    word = reader.word(row)
+    _, kind = reader.numbers('<qb', f'row {row} of the dictionary')
+    if kind != (row > num_words):
+      raise ValueError(f'row {row} of the dictionary is of kind {kind}: words (0) come first')
+    if kind == 0:
+      words.append(word)
+  return words, pruned
