@@ -1,18 +1,35 @@
-r"""Draws words in the plane: the first two principal components of their vectors.
+r"""Draws word vectors: chosen words in the plane, or the neighbourhood of one word.
 
-Each word that is asked for comes with its nearest neighbours, in its own colour.
+Words with their nearest words, each group in its own colour; what is near in the picture
+is alike, as far as two dimensions can show it:
 
   python -m experiments.plot --vectors=runs/quickstart/vectors.txt \
     --words=war,taxes,mexico --output=words.png
+
+The words nearest to one word, around it; how far they are from it is 1 - cosine, exactly:
+
+  python -m experiments.plot --vectors=runs/quickstart/vectors.txt \
+    --neighborhood=gold --neighbors=40 --output=gold.svg
+
+The picture is PNG or SVG, by the ending of --output. Labels never overlap: the picture grows
+until they have room, and its title says when some have none. Words that are not in the
+file are named and left out. t-SNE (--method=tsne) keeps groups together better than the
+two principal components do, but the distances between groups then mean nothing.
 """
 
+import importlib.util
 import pathlib
 
-import matplotlib
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
 import jw2v
+from experiments import maps
+
+METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
 
 def principal_components(vectors: np.ndarray, count: int = 2) -> np.ndarray:
@@ -31,103 +48,248 @@ def principal_components(vectors: np.ndarray, count: int = 2) -> np.ndarray:
   return np.pad(projected, [(0, 0), (0, count - projected.shape[1])])
 
 
-def _spread(anchors: np.ndarray, sizes: np.ndarray, rounds: int = 300) -> np.ndarray:
-  """Moves the centers of label boxes apart until none overlaps, `[n, 2]` in pixels."""
-  places = anchors + 1e-3 * np.arange(len(anchors))[:, None]
-  for _ in range(rounds):
-    gap = places[:, None] - places[None]  # [n, n, 2]
-    overlap = (sizes[:, None] + sizes[None]) / 2 - np.abs(gap)
-    overlap[np.arange(len(places)), np.arange(len(places))] = -1
-    both = (overlap > 0).all(axis=-1)
-    if not both.any():
-      break
-    # Each pair that overlaps parts along the direction that needs the shorter way.
-    vertical = overlap[..., 1] <= overlap[..., 0]
-    push = np.where(np.stack([~vertical, vertical], -1) & both[..., None], overlap, 0)
-    places = places + 0.3 * np.sum(push * np.where(gap >= 0, 1, -1), axis=1)
-  return places
+def tsne(vectors: np.ndarray) -> np.ndarray:
+  r"""Places unit vectors in the plane by t-SNE, the same ones always at the same places.
 
+  It compares squared distances, which between unit vectors are
 
-def draw_words(
-  kv: jw2v.KeyedVectors, words: list[str], path: str | pathlib.Path, neighbors: int = 5
-) -> None:
-  r"""Draws words with their neighbours, unit vectors projected on two components.
+  .. math:: |u - v|^2 = 2 (1 - \cos(u, v)).
 
   Args:
-    kv: the vectors.
-    words: those of them that are unknown are left out.
-    path: the picture; its ending gives the format.
-    neighbors: nearest words drawn with each.
+    vectors: `[n, D]`, each of length 1.
+
+  Returns:
+    `[n, 2]`; for fewer than four rows, their principal components.
 
   Raises:
-    ValueError: none of the words is known.
+    ImportError: scikit-learn is missing.
   """
+  _check_method('tsne')
+  from sklearn.manifold import TSNE  # takes a second; and nothing else here needs it
+
+  start = principal_components(vectors)
+  if len(vectors) < 4:  # a perplexity, at least 1, must be well below their number
+    return start
+  return TSNE(
+    perplexity=min(30, (len(vectors) - 1) / 3),
+    init=1e-4 * start / (start.std() or 1),  # as scikit-learn scales it
+    method='exact' if len(vectors) < 300 else 'barnes_hut',
+    random_state=0,
+  ).fit_transform(vectors)
+
+
+def words_figure(
+  kv: jw2v.KeyedVectors, words: list[str], neighbors: int = 5, method: str = 'pca'
+) -> Figure:
+  """As `draw_words`, but returns the figure."""
+  words = list(dict.fromkeys(words))
   known = [word for word in words if word in kv]
   if not known:
     raise ValueError(f'none of the words to draw is in the vocabulary: {", ".join(words)}')
+  if len(known) < len(words):
+    logging.warning('unknown words are left out: %s', ', '.join(w for w in words if w not in kv))
   group_of: dict[str, int] = {word: i for i, word in enumerate(known)}
   for i, word in enumerate(known):
     for neighbor, _ in kv.most_similar(word, topn=neighbors):
       group_of.setdefault(neighbor, i)
-  labels, groups = list(group_of), np.array(list(group_of.values()))
-  vectors = kv[labels]
+  names = list(group_of)
+  units = _units(kv, names)
+  points = principal_components(units) if method == 'pca' else tsne(units)
+  labels = maps.Labels(names, points, 1 + np.array(list(group_of.values())), len(known))
+  title = f'{len(known)} word{"s" * (len(known) > 1)}'
+  if neighbors:
+    title += f' and the nearest {neighbors} of each'
+  return maps.draw_map(
+    labels, title, f'{len(names)} of {len(kv):,} words; {METHODS[method]} of their unit vectors'
+  )
+
+
+def draw_words(
+  kv: jw2v.KeyedVectors,
+  words: list[str],
+  path: str | pathlib.Path,
+  neighbors: int = 5,
+  *,
+  method: str = 'pca',
+) -> None:
+  """Draws words with their neighbours, unit vectors in two dimensions.
+
+  Args:
+    kv: the vectors.
+    words: those of them that are unknown are left out, with a warning.
+    path: the picture; its ending, .png or .svg, gives the format.
+    neighbors: nearest words drawn with each.
+    method: one of `METHODS`, how many dimensions become two.
+
+  Raises:
+    ValueError: none of the words is known, an unknown method, or another ending.
+    FileNotFoundError: the folder of the picture does not exist.
+    ImportError: scikit-learn is missing, for t-SNE.
+  """
+  maps.check_path(path)
+  _check_method(method)
+  maps.save(words_figure(kv, words, neighbors, method), path)
+
+
+def around(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  r"""Puts directions on a circle, similar ones side by side, and sorts them into groups.
+
+  Ward's method joins the most similar ones, then groups of them, to a tree; its leaves are
+  turned so that those side by side are as similar as they can be. Half of the circle is
+  shared out evenly, and half by how much those side by side differ.
+
+  Args:
+    residuals: `[n, D]`, each of length 1 or 0.
+
+  Returns:
+    angles `[n]`, the first one upright, and groups `[n]`, from 1 on; 0 is alone.
+  """
+  count = len(residuals)
+  if count < 2:
+    return np.full(count, np.pi / 2), np.zeros(count, int)
+  tree = linkage(residuals, 'ward', optimal_ordering=True)
+  order = leaves_list(tree)
+  order = np.roll(order, -int(np.argmin(order)))  # row 0 comes first
+  gaps = np.linalg.norm(residuals[order] - residuals[np.roll(order, -1)], axis=1)
+  gaps += gaps.mean() + 1e-6
+  angles = np.empty(count)
+  angles[order] = np.pi / 2 - 2 * np.pi * (np.cumsum(gaps) - gaps) / gaps.sum()
+  groups = fcluster(tree, np.clip(round(count / 5), 1, 10), 'maxclust')
+  return angles, np.where(np.bincount(groups)[groups] > 1, groups, 0)
+
+
+def neighborhood_figure(kv: jw2v.KeyedVectors, word: str, neighbors: int = 30) -> Figure:
+  """As `draw_neighborhood`, but returns the figure."""
+  names = [word, *(neighbor for neighbor, _ in kv.most_similar(word, topn=neighbors))]
+  units = _units(kv, names)
+  center, others = units[0], units[1:]
+  cosines = others @ center  # [n]
+  distances = np.maximum(1 - cosines, 0)
+  residuals = others - cosines[:, None] * center
+  norms = np.linalg.norm(residuals, axis=1, keepdims=True)
+  residuals = np.where(norms > 1e-6, residuals / np.maximum(norms, 1e-6), 0)
+  angles, groups = around(residuals)
+  points = distances[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+  links = set()
+  for i in np.flatnonzero(groups):
+    mates = np.flatnonzero(groups == groups[i])
+    mates = mates[mates != i]
+    nearest = mates[np.argmax(residuals[mates] @ residuals[i])]
+    links.add((1 + min(i, nearest), 1 + max(i, nearest)))  # the word itself is point 0
+  outer = max(distances.max(initial=0), 0.01)  # what is nearer than that is as good as there
+  ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, outer)
+  radii = ticks[(ticks > 0) & (ticks < 1.1 * outer)]
+  return maps.draw_map(
+    maps.Labels(names, np.concatenate([np.zeros((1, 2)), points]), np.append(0, groups), 1),
+    f'{maps.shown(word)}: the nearest {len(others)} of {len(kv):,} words',
+    'rings: cosine with the word in the middle; a colour: words alike in what they do not share '
+    'with it, each joined to the one most alike',
+    sorted(links),
+    maps.Rings(radii, [f'{1 - radius:.6g}' for radius in radii]),
+  )
+
+
+def draw_neighborhood(
+  kv: jw2v.KeyedVectors, word: str, path: str | pathlib.Path, neighbors: int = 30
+) -> None:
+  r"""Draws a word in the middle of the words nearest to it.
+
+  A neighbour with the unit vector u is at the distance 1 - cos(u, w) from the word w. In
+  which direction says how it differs from the word: neighbours side by side have similar
+  residuals,
+
+  .. math:: r = u - (u^\top w)\,w.
+
+  Args:
+    kv: the vectors.
+    word: the word in the middle.
+    path: the picture; its ending, .png or .svg, gives the format.
+    neighbors: how many of the nearest words are drawn.
+
+  Raises:
+    KeyError: the word is unknown.
+    ValueError: another ending, or a vector that is not finite.
+    FileNotFoundError: the folder of the picture does not exist.
+  """
+  maps.check_path(path)
+  maps.save(neighborhood_figure(kv, word, neighbors), path)
+
+
+def _units(kv: jw2v.KeyedVectors, words: list[str]) -> np.ndarray:
+  """Vectors with length 1, `[n, D]` in float64; zero vectors stay zero."""
+  vectors = kv[words].astype(np.float64)
+  unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+  if unsound.size:
+    raise ValueError(f'the vector of {words[unsound[0]]!r} is not finite')
   norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-  points = principal_components(vectors / np.where(norms > 0, norms, 1))
+  return vectors / np.where(norms > 0, norms, 1)
 
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt  # after the backend is chosen
 
-  figure, axes = plt.subplots(figsize=(10, 7.5), dpi=120, layout='constrained')
-  palette = plt.colormaps['tab20'].colors
-  palette = np.array(palette[::2] + palette[1::2])  # the ten strong colors, then the pale ones
-  colors = palette[groups % len(palette)]
-  axes.scatter(*points.T, c=colors, s=14, zorder=2)
-  axes.set_xticks([])
-  axes.set_yticks([])
-  axes.margins(0.08)
-  axes.set_title(f'{len(labels)} of {len(kv):,} words, first two principal components', loc='left')
-  texts = [
-    axes.annotate(
-      label,
-      point,
-      ha='center',
-      va='center',
-      fontsize=11 if label in known else 8.5,
-      fontweight='bold' if label in known else 'normal',
-      color=0.7 * color,
-      zorder=3,
-    )
-    for label, point, color in zip(labels, points, colors, strict=True)
-  ]
-  figure.canvas.draw()
-  boxes = [text.get_window_extent() for text in texts]
-  sizes = np.array([[box.width + 4, box.height + 2] for box in boxes])
-  anchors = axes.transData.transform(points)
-  places = _spread(anchors + np.array([0, 9]), sizes)
-  low, high = axes.get_window_extent().min + 4, axes.get_window_extent().max - 4
-  places = np.clip(places, low + sizes / 2, high - sizes / 2)
-  back = axes.transData.inverted()
-  for text, place, point, anchor, size in zip(texts, places, points, anchors, sizes, strict=True):
-    text.set_position(back.transform(place))
-    if np.linalg.norm(place - anchor) > size[1] + 6:  # far from its point: say which
-      axes.plot(*zip(point, back.transform(place), strict=True), lw=0.5, c='0.75', zorder=1)
-  figure.savefig(path)
-  plt.close(figure)
+def _check_method(method: str) -> None:
+  if method not in METHODS:
+    raise ValueError(f'method={method!r}: allowed are {", ".join(map(repr, METHODS))}')
+  if method == 'tsne' and importlib.util.find_spec('sklearn') is None:
+    raise ImportError("t-SNE needs scikit-learn: pip install 'jw2v[experiments]'")
+
+
+def run(values: flags.FlagValues) -> None:
+  """Draws what the flags ask for; they are checked before the vectors are read."""
+  if not values.vectors:
+    raise ValueError('--vectors=FILE is missing; --help has examples')
+  if bool(values.words) == bool(values.neighborhood):
+    raise ValueError('one of --words=a,b,c and --neighborhood=word is needed, and only one')
+  if values.neighborhood and values['method'].present:
+    raise ValueError('--method is for --words: a neighborhood is drawn without it')
+  maps.check_path(values.output)
+  _check_method(values.method)
+  kv = jw2v.load_vectors(values.vectors)
+  if values.words:
+    neighbors = 5 if values.neighbors is None else values.neighbors
+    draw_words(kv, values.words, values.output, neighbors, method=values.method)
+  else:
+    neighbors = 30 if values.neighbors is None else values.neighbors
+    draw_neighborhood(kv, values.neighborhood, values.output, neighbors)
+  print(f'picture: {values.output}')
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program."""
-  del argv
-  values = flags.FLAGS
+  """Runs the program; an error that the user can mend is one line."""
   try:
-    draw_words(jw2v.load_vectors(values.vectors), values.words, values.output, values.neighbors)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f'error: {error}') from error
+    if len(argv) > 1:
+      raise ValueError(f'{argv[1]!r} is no flag; words are written --words=a,b,c')
+    run(flags.FLAGS)
+  except (ValueError, OSError, ImportError, KeyError) as error:
+    message = error.args[0] if isinstance(error, KeyError) else error  # its str() has quotes
+    raise SystemExit(f'error: {message}') from error
 
 
-if __name__ == '__main__':  # flags are global: whoever imports draw_words must not get these
-  flags.DEFINE_string('vectors', None, 'File of vectors in word2vec format.', required=True)
-  flags.DEFINE_list('words', None, 'Words to draw, comma-separated.', required=True)
-  flags.DEFINE_integer('neighbors', 5, 'Nearest words drawn with each.', lower_bound=0)
-  flags.DEFINE_string('output', 'words.png', 'Picture to write: .png or .svg.')
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of the program; not those of a program that imports `draw_words`."""
+  define = {'flag_values': values}
+  flags.DEFINE_string('vectors', None, 'File of vectors in any format jw2v reads.', **define)
+  flags.DEFINE_list(
+    'words', None, 'Words to draw with their neighbours, comma-separated.', **define
+  )
+  flags.DEFINE_string(
+    'neighborhood', None, 'The word whose neighbourhood is drawn, in place of --words.', **define
+  )
+  flags.DEFINE_integer(
+    'neighbors',
+    None,
+    'Nearest words drawn; 5 with each of --words or 30 around --neighborhood if not given.',
+    lower_bound=0,
+    **define,
+  )
+  flags.DEFINE_enum(
+    'method',
+    'pca',
+    list(METHODS),
+    'How the vectors of --words become points in the plane: by principal components or t-SNE.',
+    **define,
+  )
+  flags.DEFINE_string('output', 'words.png', 'Picture to write: .png or .svg.', **define)
+
+
+if __name__ == '__main__':
+  define_flags(flags.FLAGS)
   app.run(main)

@@ -166,15 +166,3 @@ class TestPlot:
     )
     assert done.returncode != 0 and 'none of the words to draw' in done.stderr
     assert not (tmp_path / 'p.png').exists()
-
-  def test_labels_do_not_overlap(self):
-    from experiments.plot import _spread
-
-    rng = np.random.default_rng(0)
-    anchors, sizes = rng.uniform(0, 400, (40, 2)), rng.uniform([30, 12], [80, 16], (40, 2))
-    anchors[1] = anchors[0]
-    places = _spread(anchors, sizes)
-    gap = np.abs(places[:, None] - places[None])
-    overlap = (sizes[:, None] + sizes[None]) / 2 - gap
-    np.fill_diagonal(overlap[..., 0], -1)
-    assert not (overlap > 0.5).all(axis=-1).any()
