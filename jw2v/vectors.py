@@ -1,14 +1,19 @@
 """KeyedVectors: words with their vectors, look-up and similarity.
 
-What belongs here: questions about finished vectors, one at a time. Names, arguments and
-results are gensim's, so that code carries over.
+What belongs here: questions about finished vectors. Names, arguments and results are
+gensim's, so that code carries over.
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
+
+from jw2v import evaluation
+from jw2v.neighbors import ApproximateIndex, nearest
 
 Term = str | np.ndarray | tuple[str | np.ndarray, float]
 Terms = Term | Sequence[Term]
@@ -199,6 +204,7 @@ class KeyedVectors:
     clip_start: int = 0,
     clip_end: int | None = None,
     restrict_vocab: int | None = None,
+    indexer: Any = None,
   ) -> list[tuple[str, float]] | np.ndarray:
     """The words nearest to the mean of some vectors, by cosine.
 
@@ -211,6 +217,8 @@ class KeyedVectors:
       clip_start: the first row that is a candidate.
       clip_end: the row after the last one; None for all.
       restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+      indexer: an `ApproximateIndex` of these words, or another object with such a method
+        `most_similar(vector, num_neighbors)`, to ask instead of all candidates.
 
     Returns:
       `(word, cosine)` pairs, the nearest first, without the words asked about; or
@@ -225,16 +233,86 @@ class KeyedVectors:
       raise ValueError('most_similar needs a positive or negative word or vector')
     if topn is not None and topn < 1:
       return []
+    keys, target = self._target(positive, negative)
+    if restrict_vocab:
+      clip_start, clip_end = 0, restrict_vocab
+    if indexer is not None and topn is not None:
+      asked = {key for key in keys if isinstance(key, str)}
+      found = indexer.most_similar(_unit(target), topn + len(asked))
+      return [pair for pair in found if pair[0] not in asked][:topn]
+    return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
+
+  def _target(self, positive: list[Term], negative: list[Term]):
+    """The words and vectors of a question, and their weighted mean."""
     keys, weights = [], []
     for terms, sign in ((positive, 1.0), (negative, -1.0)):
       for term in terms:
         key, weight = term if isinstance(term, tuple) and len(term) == 2 else (term, sign)
         keys.append(key)
         weights.append(weight)
-    target = self.get_mean_vector(keys, weights, ignore_missing=False)
-    if restrict_vocab:
-      clip_start, clip_end = 0, restrict_vocab
-    return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
+    return keys, self.get_mean_vector(keys, weights, ignore_missing=False)
+
+  def most_similar_many(
+    self,
+    positive: Sequence[Terms],
+    negative: Sequence[Terms | None] | None = None,
+    topn: int = 10,
+    restrict_vocab: int | None = None,
+  ) -> list[list[tuple[str, float]]]:
+    """The answers of `most_similar` to many questions, as matrix products on the device.
+
+    Args:
+      positive: for each question what counts for, as in `most_similar`; a list of words
+        is as many questions.
+      negative: for each what counts against; nothing if not given.
+      topn: how many words.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+
+    Returns:
+      For each question `(word, cosine)` pairs, the nearest first, without its own words.
+
+    Raises:
+      KeyError: an unknown word.
+      ValueError: `topn` is below 1, there is not one `negative` for each `positive`, or as
+        in `most_similar`.
+    """
+    if topn < 1:
+      raise ValueError(f'topn={topn}: must be from 1 on')
+    negative = [None] * len(positive) if negative is None else negative
+    if len(negative) != len(positive):
+      raise ValueError(f'{len(positive)} positive and {len(negative)} negative are not one each')
+    end = restrict_vocab or len(self)
+    asked, targets = [], np.zeros((len(positive), self.vector_size), np.float32)
+    for i, (plus, minus) in enumerate(zip(positive, negative, strict=True)):
+      plus, minus = _as_list(plus), _as_list(minus)
+      if not plus and not minus:
+        raise ValueError(f'question {i} has no positive or negative word or vector')
+      keys, target = self._target(plus, minus)
+      targets[i] = _unit(target)
+      asked.append([self.key_to_index.get(key, -1) for key in keys if isinstance(key, str)])
+    if not asked:
+      return []
+    excluded = np.full((len(asked), max(1, *map(len, asked))), -1)
+    for i, rows in enumerate(asked):
+      excluded[i, : len(rows)] = rows
+    rows, cosines = nearest(
+      self.vectors[:end], self.norms[:end], targets, excluded=excluded, k=min(topn, len(self))
+    )
+    return [
+      [(self.index_to_key[row], cosine) for row, cosine in zip(*pair, strict=True) if row >= 0]
+      for pair in zip(rows.tolist(), cosines.tolist(), strict=True)
+    ]
+
+  def approximate_index(self, links: int = 32) -> ApproximateIndex:
+    """Builds an index of faiss, for `most_similar(..., indexer=index)` among millions.
+
+    Args:
+      links: of each word in the graph; more are slower and more exact.
+
+    Raises:
+      ImportError: faiss is not installed.
+    """
+    return ApproximateIndex(self.index_to_key, self.get_normed_vectors(), links)
 
   def _best(self, scores, first, asked, topn):
     """The words with the highest scores, those asked about left out."""
@@ -339,10 +417,85 @@ class KeyedVectors:
     """The place of `key2` among the neighbours of `key1`, from 1 on."""
     return len(self.closer_than(key1, key2)) + 1
 
+  def evaluate_word_pairs(
+    self,
+    pairs: str | os.PathLike,
+    delimiter: str | None = None,
+    encoding: str = 'utf8',
+    restrict_vocab: int | None = 300_000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+  ) -> tuple[Any, Any, float]:
+    """Reads pairs with `evaluation.read_pairs` and scores them with `evaluate_pairs`."""
+    read = evaluation.read_pairs(pairs, delimiter, encoding)
+    return evaluation.evaluate_pairs(self, read, restrict_vocab, case_insensitive, dummy4unknown)
+
+  def evaluate_word_analogies(
+    self,
+    analogies: str | os.PathLike,
+    restrict_vocab: int | None = 300_000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+    similarity_function: str = 'most_similar',
+  ) -> tuple[float, list[dict[str, Any]]]:
+    """Reads questions with `evaluation.read_analogies`, and scores with `evaluate_analogies`."""
+    return evaluation.evaluate_analogies(
+      self, evaluation.read_analogies(analogies), restrict_vocab, case_insensitive, dummy4unknown,
+      similarity_function,
+    )  # fmt: skip
+
   def vectors_for_all(self, keys: Iterable[str]) -> 'KeyedVectors':
     """Those of the words that have a vector, in the order given, each once."""
     known = [word for word in dict.fromkeys(keys) if word in self]
     return KeyedVectors(known, self[known])
+
+  def subset(self, keys: Iterable[str]) -> 'KeyedVectors':
+    """The words, in the order given, each once; a `KeyError` for an unknown one."""
+    keys = list(dict.fromkeys(keys))
+    return KeyedVectors(keys, self[keys])
+
+  @classmethod
+  def concatenate(cls, parts: Sequence['KeyedVectors'], axis: int = 0) -> 'KeyedVectors':
+    """Several tables as one.
+
+    Args:
+      parts: tables, of one width for axis 0.
+      axis: 0 for the words of all, where the first that has a word gives its vector; 1 for
+        the words that all have, in the order of the first, with their vectors end to end.
+
+    Raises:
+      ValueError: there is no table, another axis, or widths that differ.
+    """
+    if not parts or axis not in (0, 1):
+      raise ValueError(f'axis={axis!r}, {len(parts)} tables: axis 0 or 1 of at least one table')
+    if axis == 1:
+      words = [word for word in parts[0] if all(word in part.key_to_index for part in parts)]
+      return KeyedVectors(words, np.concatenate([part[words] for part in parts], axis=1))
+    widths = {part.vector_size for part in parts}
+    if len(widths) > 1:
+      raise ValueError(f'tables {sorted(widths)} wide: their words need one width')
+    seen: set[str] = set()
+    new = []  # the words of each part that no earlier one has
+    for part in parts:
+      new.append([word for word in part if word not in seen])
+      seen.update(part)
+    rows = [part[words] for part, words in zip(parts, new, strict=True)]
+    return KeyedVectors([word for words in new for word in words], np.concatenate(rows))
+
+  @classmethod
+  def load_word2vec_format(
+    cls, fname: str | os.PathLike, binary: bool = False, limit: int | None = None
+  ) -> 'KeyedVectors':
+    """The name in gensim of `load_vectors` of word2vec text, or binary if `binary`."""
+    from jw2v.formats import load_vectors  # which imports this room
+
+    return load_vectors(fname, 'word2vec_binary' if binary else 'word2vec', limit=limit)
+
+  def save_word2vec_format(self, fname: str | os.PathLike, binary: bool = False) -> None:
+    """The name in gensim of `save_vectors` in word2vec text, or binary if `binary`."""
+    from jw2v.formats import save_vectors  # which imports this room
+
+    save_vectors(self, fname, 'word2vec_binary' if binary else 'word2vec')
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -268,9 +268,12 @@ class TestProgram:
 
   @pytest.mark.skipif(importlib.util.find_spec('gensim') is None, reason='gensim is not installed')
   def test_measures_gensim(self, text, evaluation):
-    done = run(
-      f'--text={text}', '--systems=gensim', *QUICK, '--seeds=1', f'--evaluation={evaluation}'
-    )
+    for _ in range(5):  # on a text as short as this gensim 4.4 now and then aborts
+      done = run(
+        f'--text={text}', '--systems=gensim', *QUICK, '--seeds=1', f'--evaluation={evaluation}'
+      )
+      if 'its process ended with -6' not in done.stderr:
+        break
     assert done.returncode == 0, done.stderr
     assert 'seed 1/1 gensim ... ' in done.stderr
     assert len(rows(done.stdout)['gensim']) == 3 + 5

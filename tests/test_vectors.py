@@ -199,3 +199,63 @@ class TestAsGensim:
       assert ours == theirs
     else:
       np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+class TestMany:
+  def test_answers_are_those_of_single_questions(self):
+    rng = np.random.default_rng(0)
+    kv = KeyedVectors([f'w{i}' for i in range(50)], rng.normal(size=(50, 6)))
+    positive = ['w1', ['w2', 'w3'], rng.normal(size=6), [('w4', 0.5), 'w5'], [], 'w6']
+    negative = [None, ['w7'], None, 'w8', ['w9'], []]
+    for topn, restrict in ((3, None), (60, None), (5, 20)):
+      many = kv.most_similar_many(positive, negative, topn, restrict)
+      for answers, plus, minus in zip(many, positive, negative, strict=True):
+        single = kv.most_similar(plus, minus, topn=topn, restrict_vocab=restrict)
+        assert [word for word, _ in answers] == [word for word, _ in single]
+        np.testing.assert_allclose([c for _, c in answers], [c for _, c in single], atol=1e-6)
+    assert kv.most_similar_many(['w1', 'w2'], topn=1)[1] == kv.most_similar_many(['w2'], topn=1)[0]
+    assert kv.most_similar_many([]) == []
+
+  def test_wrong_arguments(self):
+    kv = KeyedVectors(['a', 'b'], [[1, 0], [0, 1]])
+    with pytest.raises(KeyError, match="'c' is not among the 2 words"):
+      kv.most_similar_many(['a', 'c'])
+    with pytest.raises(ValueError, match='question 1 has no positive'):
+      kv.most_similar_many(['a', []])
+    with pytest.raises(ValueError, match='topn=0'):
+      kv.most_similar_many(['a'], topn=0)
+    with pytest.raises(ValueError, match='2 positive and 1 negative'):
+      kv.most_similar_many(['a', 'b'], ['a'])
+
+
+class TestParts:
+  A = KeyedVectors(['a', 'b', 'c'], [[1, 0], [2, 0], [3, 0]])
+  B = KeyedVectors(['d', 'b'], [[4, 4], [5, 5]])
+
+  def test_subset(self):
+    some = self.A.subset(['c', 'a', 'c'])
+    assert some.index_to_key == ['c', 'a'] and some.vectors.tolist() == [[3, 0], [1, 0]]
+    with pytest.raises(KeyError, match="'x' is not among"):
+      self.A.subset(['a', 'x'])
+
+  def test_concatenate_words(self):
+    both = KeyedVectors.concatenate([self.A, self.B])
+    assert both.index_to_key == ['a', 'b', 'c', 'd']
+    assert both.vectors.tolist() == [[1, 0], [2, 0], [3, 0], [4, 4]]
+
+  def test_concatenate_width(self):
+    both = KeyedVectors.concatenate([self.A, self.B], axis=1)
+    assert both.index_to_key == ['b'] and both.vectors.tolist() == [[2, 0, 5, 5]]
+
+  def test_what_cannot_be_one(self):
+    for parts, axis in (([], 0), ([self.A], 2)):
+      with pytest.raises(ValueError, match='axis 0 or 1 of at least one table'):
+        KeyedVectors.concatenate(parts, axis)
+    with pytest.raises(ValueError, match=r'tables \[2, 3\] wide'):
+      KeyedVectors.concatenate([self.A, KeyedVectors(['z'], [[1, 2, 3]])])
+
+  @pytest.mark.parametrize('binary', [False, True])
+  def test_gensims_names_for_files(self, tmp_path, binary):
+    self.A.save_word2vec_format(tmp_path / 'v', binary=binary)
+    kv = KeyedVectors.load_word2vec_format(tmp_path / 'v', binary=binary, limit=2)
+    assert kv.index_to_key == ['a', 'b']
