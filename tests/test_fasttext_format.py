@@ -1,5 +1,6 @@
 """fastText's models: vectors of seen and unseen words are fastText's own."""
 
+import contextlib
 import struct
 
 import numpy as np
@@ -87,12 +88,13 @@ def trained(request, tmp_path_factory):
   else:
     train = fasttext.train_unsupervised
     n = {'minn': 0, 'maxn': 0} if request.param == 'no n-grams' else {}
-  for _ in range(30):  # on a text as short as this, 0.9.3 now and then stops with a NaN
-    try:
+  for _ in range(30):  # on a text as short as this, 0.9.3 now and then gives NaN or huge numbers
+    with contextlib.suppress(RuntimeError):
       peer = train(str(folder / 'text'), **options, **n)
-      break
-    except RuntimeError:
-      continue
+      if np.abs(peer.get_input_matrix()).max() < 100:
+        break
+  else:
+    pytest.skip('fastText gave no sound model')
   peer.save_model(str(folder / 'model.bin'))
   return peer, folder / 'model.bin'
 

@@ -1,5 +1,6 @@
 """Search in tiles: the answers of a loop over all rows, whatever the tiles."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -57,6 +58,20 @@ class TestNearest:
     )  # fmt: skip
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, values, rtol=1e-4)
+
+
+class TestTopK:
+  """Groups first, then within them, is `jax.lax.top_k`."""
+
+  @pytest.mark.parametrize('size', [64, 640, 1280, 1300])
+  @pytest.mark.parametrize('k', [1, 5, 9, 12])
+  def test_is_that_of_all(self, size, k):
+    scores = RNG.permuted(np.tile(np.arange(size, dtype=np.float32), (7, 1)), axis=1)
+    scores[:, ::3] = -np.inf
+    best, rows = neighbors._top_k(jax.numpy.array(scores), k)
+    expected, places = jax.lax.top_k(scores, k)
+    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_array_equal(rows, places)
 
 
 class TestApproximateIndex:
