@@ -66,6 +66,8 @@ def read_projector(folder: pathlib.Path, limit: int | None = None) -> Table:
     ValueError: the config names no two files in the folder, or a row is not one word and
       as many finite numbers as the first.
   """
+  if folder.is_dir() and not (folder / CONFIG).exists():
+    raise FileNotFoundError(f'{folder}: a folder of vectors is a projector and has a {CONFIG}')
   with open(folder / CONFIG, 'rb') as file:
     config = file.read(_LONGEST_CONFIG).decode(errors='replace')
   paths = [_named(folder, config, name) for name in ('tensor_path', 'metadata_path')]
