@@ -27,11 +27,21 @@ _BLOCK_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes
 _LONGEST_HEADER = 100 << 20  # bytes, of safetensors; its own limit
 _ROWS = 4096  # written at once
+_CHECKED = 1 << 16  # rows looked through at once
 _DEFLATE_RATIO = 1032  # zlib cannot compress better
 _FLOAT32 = np.dtype('<f4')
-_DAMAGED_ARCHIVE = (  # an OSError where an offset is before the start
-  zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
-)  # fmt: skip
+# An OSError is an offset before the start, a RuntimeError an archive that is encrypted or
+# compressed in a way that Python does not know.
+_DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
+
+
+def first_not_finite(vectors: np.ndarray) -> int | None:
+  """The first of `[V, D]` rows with NaN or infinity in it; reads a mapped table in parts."""
+  for begin in range(0, len(vectors), _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      return begin + int(unsound[0])
+  return None
 
 
 def looks_like_text(row: bytes) -> bool:
@@ -70,11 +80,10 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
     buffer = buffer[place:]
     if names:
       vectors = np.frombuffer(b''.join(rows), _FLOAT32).reshape(-1, width)
-      unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
       if not words and looks_like_text(rows[0]) and width > 1:
         raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
-      if unsound.size:
-        raise ValueError(f'row {len(words) + unsound[0] + 1} has a number that is not finite')
+      if (unsound := first_not_finite(vectors)) is not None:
+        raise ValueError(f'row {len(words) + unsound + 1} has a number that is not finite')
       words += names
       table.append(vectors, file.share_read())
     elif not more:

@@ -13,6 +13,7 @@ import struct
 
 import numpy as np
 
+from jw2v.binary_formats import first_not_finite
 from jw2v.subwords import SubwordVectors, word_vectors
 from jw2v.vectors import KeyedVectors
 
@@ -24,7 +25,6 @@ _SETTINGS = (
 _SUPERVISED = 3  # the value of `model`
 _LONGEST_WORD = 1 << 16
 _LONGEST_NGRAM = 1000
-_CHECKED = 1 << 16  # rows
 
 
 class _Reader:
@@ -84,10 +84,8 @@ def read_fasttext_bin(path: str | os.PathLike, limit: int | None = None) -> Keye
       f'be in {size - start} bytes'
     )
   matrix = np.memmap(path, '<f4', 'r', start, (rows, width)) if rows else np.zeros((0, width))
-  for begin in range(0, rows, _CHECKED):
-    unsound = np.flatnonzero(~np.isfinite(matrix[begin : begin + _CHECKED]).all(axis=1))
-    if unsound.size:
-      raise ValueError(f'row {begin + unsound[0] + 1} of the input matrix is not finite')
+  if (unsound := first_not_finite(matrix)) is not None:
+    raise ValueError(f'row {unsound + 1} of the input matrix is not finite')
   ngrams, words = matrix[len(words) :], words[:limit]
   min_n, max_n = max(args['minn'], 1), args['maxn']
   if (version == 11 and args['model'] == _SUPERVISED) or max_n <= 0 or not len(ngrams):

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from jw2v import binary_formats, fasttext_format, text_formats
+from jw2v.binary_formats import first_not_finite
 from jw2v.files import Input, atomic_write
 from jw2v.projector import read_projector, write_projector
 from jw2v.vectors import KeyedVectors
@@ -35,7 +36,6 @@ _SEPARATORS = {  # that a word cannot hold; in word2vec text and binary and fast
   'safetensors': '\n',
 }
 _SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 has no bytes for
-_CHECKED = 1 << 16  # rows
 _LOOKED_AT = 1 << 16  # bytes, to tell a format
 
 
@@ -69,10 +69,8 @@ def load_vectors(
     if format == 'fasttext' and _start(path)[:4] == fasttext_format.MAGIC:
       return fasttext_format.read_fasttext_bin(path, limit)
     words, vectors, first_row = _read(path, format, limit)
-    for begin in range(0, len(words), _CHECKED) if format in ('safetensors', 'numpy') else ():
-      unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
-      if unsound.size:
-        raise ValueError(f'row {begin + unsound[0] + 1} has a number that is not finite')
+    if format in ('safetensors', 'numpy') and (unsound := first_not_finite(vectors)) is not None:
+      raise ValueError(f'row {unsound + 1} has a number that is not finite')
     try:
       return KeyedVectors(words, vectors)
     except ValueError:
@@ -146,11 +144,8 @@ def save_vectors(
     check_words(kv.index_to_key, format)
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
-  for begin in range(0, len(kv), _CHECKED):
-    unsound = np.flatnonzero(~np.isfinite(kv.vectors[begin : begin + _CHECKED]).all(axis=1))
-    if unsound.size:
-      word = kv.index_to_key[begin + unsound[0]]
-      raise ValueError(f'{name}: the vector of {word!r} is not finite')
+  if (unsound := first_not_finite(kv.vectors)) is not None:
+    raise ValueError(f'{name}: the vector of {kv.index_to_key[unsound]!r} is not finite')
   if format == 'projector':
     return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
   with atomic_write(path) as file:

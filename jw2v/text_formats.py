@@ -5,7 +5,7 @@ formats. Readers return the words and a `[V, D]` float32 table and raise a `Valu
 that names the row; `formats.py` adds the file.
 
 Rows end at a line feed, fields at the ASCII space: U+00A0, U+2028 and U+0085 are characters
-of a word. pyarrow parses the rows where it is installed, about five times as fast as
+of a word. pyarrow parses the rows where it is installed, several times as fast as
 Python; a block that it does not take is read row by row, to take it or to say what is wrong.
 """
 
@@ -230,9 +230,7 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
   except pyarrow.ArrowInvalid:
     raise _NotTaken from None
   words, vectors, done = table['word'].to_pylist(), np.empty((len(table), width), np.float32), 0
-  for (
-    batch
-  ) in table.to_batches():  # small enough for a cache: the rows of the file are columns here
+  for batch in table.to_batches():  # small enough for a cache: rows of the file are columns here
     columns = [_floats(column) for column in batch.columns[1 : 1 + width]]
     np.stack(columns, axis=1, out=vectors[done : done + len(batch)])
     done += len(batch)
