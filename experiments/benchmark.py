@@ -206,7 +206,7 @@ def _train(job):
     import jw2v
 
     kv = jw2v.load_vectors(job['vectors'])
-    result['scores'] = evaluate(job['evaluation'], kv.index_to_key, kv.vectors)
+    result['scores'] = evaluate(job['evaluation'], kv)
   return result
 
 

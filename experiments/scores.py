@@ -1,17 +1,19 @@
-"""Scores of word vectors: similarities against human judgements, and analogies.
+"""Scores of word vectors, as plain numbers that a table or JSON can hold.
 
-What belongs here: reading the data sets of a folder, and the two measures of the field on
-them, Spearman's correlation and the accuracy of 3CosAdd, both times 100. Nothing here knows
-which system the vectors are from.
+What belongs here: the measures of one list of pairs or analogies, and those of the data
+sets that the benchmark reports. Nothing here knows which system the vectors are from.
 """
 
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import jw2v
+from jw2v import evaluation
+from jw2v.evaluation import Question
 
 PAIRS = {
   'WordSim-353': 'EN-WS-353-ALL.txt',
@@ -20,27 +22,126 @@ PAIRS = {
   'RareWords': 'EN-RW-STANFORD.txt',
 }
 ANALOGIES = {'Google analogies': 'questions-words.txt'}
-RESTRICT = 30_000  # the words among which the answers of analogies are looked for
-_QUESTIONS = 512  # analogies scored at once
+RESTRICT = 30_000  # the words among which the benchmark looks for the answers of analogies
 
 
-def evaluate(
-  folder: str | os.PathLike, words: Sequence[str], vectors: np.ndarray
-) -> dict[str, tuple[float, int, int]]:
-  """Scores vectors on every data set of a folder.
+def score_pairs(
+  kv: jw2v.KeyedVectors,
+  pairs: list[tuple[str, str, float]],
+  restrict: int | None = None,
+  case_insensitive: bool = True,
+) -> dict[str, float]:
+  """The correlations of cosines with human judgements.
+
+  Args:
+    kv: the vectors.
+    pairs: (word, word, score).
+    restrict: only so many of the first words are known; None for all.
+    case_insensitive: whether case does not matter.
+
+  Returns:
+    `count` of pairs and how many of them are `known`; `spearman` and `pearson`, each with
+    its `_pvalue`, of those that are known; and `spearman_all`, where unknown pairs count with
+    a cosine of 0. NaN where nothing can be said: fewer than two pairs, or cosines or scores
+    that are all equal.
+  """
+  how = (kv, pairs, restrict, case_insensitive)
+  scores = {'count': len(pairs), 'known': 0}
+  scores |= dict.fromkeys(
+    ('spearman', 'spearman_pvalue', 'pearson', 'pearson_pvalue', 'spearman_all'), math.nan
+  )
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # what scipy warns of is NaN
+    try:
+      scores['spearman_all'] = float(evaluation.evaluate_pairs(*how, dummy4unknown=True)[1][0])
+      pearson, spearman, unknown = evaluation.evaluate_pairs(*how)
+    except ValueError:  # fewer than two
+      return scores
+  scores['known'] = round(len(pairs) * (1 - unknown / 100))
+  for name, result in (('spearman', spearman), ('pearson', pearson)):
+    scores[name] = float(result.statistic)
+    scores[f'{name}_pvalue'] = float(result.pvalue)
+  return scores
+
+
+def score_analogies(
+  kv: jw2v.KeyedVectors,
+  sections: Mapping[str, list[Question]],
+  restrict: int | None = None,
+  case_insensitive: bool = True,
+  functions: tuple[str, ...] = evaluation.SIMILARITY_FUNCTIONS,
+) -> list[dict[str, Any]]:
+  """How many analogies are answered, by section.
+
+  Args:
+    kv: the vectors.
+    sections: questions (a, b, c, d) by section.
+    restrict: only so many of the first words are known, and answers; None for all.
+    case_insensitive: whether case does not matter.
+    functions: of `evaluation.SIMILARITY_FUNCTIONS`, 3CosAdd and 3CosMul.
+
+  Returns:
+    For each section, and then for the total, its `section`, the `count` of its questions, how
+    many of them are `known`, and for each function the share of these that it answers, NaN
+    if there are none.
+  """
+  counts = {name: len(questions) for name, questions in sections.items()}
+  rows = [{'section': name, 'count': count, 'known': 0} for name, count in counts.items()]
+  rows.append({'section': 'total', 'count': sum(counts.values()), 'known': 0})
+  for function in functions:
+    try:
+      _, results = evaluation.evaluate_analogies(
+        kv, dict(sections), restrict, case_insensitive, similarity_function=function
+      )
+    except ValueError:  # no question is known
+      results = [{'correct': [], 'incorrect': []}] * len(rows)
+    for row, result in zip(rows, results, strict=True):
+      row['known'] = len(result['correct']) + len(result['incorrect'])
+      row[function] = len(result['correct']) / row['known'] if row['known'] else math.nan
+  return rows
+
+
+def read_evaluation(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads the data sets of the benchmark.
 
   Args:
     folder: has the files of `PAIRS` and `ANALOGIES`.
-    words: V words, the most frequent first.
-    vectors: `[V, D]`.
 
   Returns:
-    For each data set the score, how many of its lines it is of, and how many there are.
+    For each data set what `read_pairs` or `read_analogies` returns.
+
+  Raises:
+    FileNotFoundError: one of the files is missing.
+    ValueError: a line is not as it should be.
+  """
+  sets = {}
+  for name, file in {**PAIRS, **ANALOGIES}.items():
+    path = pathlib.Path(folder, file)
+    if not path.is_file():
+      raise FileNotFoundError(f'evaluation={str(folder)!r}: there is no file {file} in it')
+    sets[name] = (evaluation.read_pairs if name in PAIRS else evaluation.read_analogies)(path)
+  return sets
+
+
+def evaluate(folder: str | os.PathLike, kv: jw2v.KeyedVectors) -> dict[str, tuple[float, int, int]]:
+  """Scores vectors on every data set of the benchmark.
+
+  Args:
+    folder: has the files of `PAIRS` and `ANALOGIES`.
+    kv: the vectors, the most frequent word first.
+
+  Returns:
+    For each data set the score x 100, how many of its lines it is of, and how many there are.
   """
   found = {}
   for name, lines in read_evaluation(folder).items():
-    score = score_pairs if name in PAIRS else score_analogies
-    found[name] = (*score(words, vectors, lines), len(lines))
+    if name in PAIRS:
+      scores = score_pairs(kv, lines)
+      score = scores['spearman']
+    else:
+      scores = score_analogies(kv, lines, RESTRICT, functions=('most_similar',))[-1]
+      score = scores['most_similar']
+    found[name] = (100 * score, scores['known'], scores['count'])
   return found
 
 
@@ -51,120 +152,3 @@ def describe(scores: Mapping[str, tuple[float, int, int]]) -> str:
     f'Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the {RESTRICT:,} most '
     f'frequent words. Scored, since all their words are known: {known}.'
   )
-
-
-def read_evaluation(folder: str | os.PathLike) -> dict[str, list[list[Any]]]:
-  """Reads the data sets of a folder.
-
-  Args:
-    folder: has the files of `PAIRS` and `ANALOGIES`.
-
-  Returns:
-    For each data set its lines: [word, word, score], or the four words of an analogy.
-
-  Raises:
-    FileNotFoundError: one of the files is missing.
-    ValueError: a line is not as it should be.
-  """
-  sets: dict[str, list[list[Any]]] = {}
-  for name, file in {**PAIRS, **ANALOGIES}.items():
-    path, width = pathlib.Path(folder, file), 3 if name in PAIRS else 4
-    if not path.is_file():
-      raise FileNotFoundError(f'evaluation={str(folder)!r}: there is no file {file} in it')
-    sets[name] = []
-    for number, line in enumerate(path.read_text('utf-8').splitlines(), start=1):
-      if line.startswith(':') or not line.strip():  # the heading of a section of analogies
-        continue
-      fields: list[Any] = line.lower().split()
-      try:
-        if len(fields) < width:
-          raise ValueError(f'{len(fields)} columns, not {width}')
-        sets[name].append([*fields[:2], float(fields[2])] if width == 3 else fields[:4])
-      except ValueError as error:
-        raise ValueError(f'{path}: line {number}: {error}') from error
-  return sets
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-  """Spearman's rank correlation; ties share the mean of their ranks.
-
-  Args:
-    x: n numbers.
-    y: n numbers.
-
-  Returns:
-    The correlation; NaN where x or y are all equal, or n < 2.
-  """
-  deviations = []
-  for values in (x, y):
-    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    deviations.append(ranks - (len(ranks) + 1) / 2)
-  rx, ry = deviations
-  norm = math.sqrt((rx @ rx) * (ry @ ry))
-  return float(rx @ ry) / norm if norm else math.nan
-
-
-def score_pairs(
-  words: Sequence[str], vectors: np.ndarray, pairs: Iterable[Sequence[Any]]
-) -> tuple[float, int]:
-  """Correlation of cosines with human judgements.
-
-  Args:
-    words: V words, the most frequent first; the first of those that differ by case counts.
-    vectors: `[V, D]`.
-    pairs: [word, word, score], in lower case; those with an unknown word are skipped.
-
-  Returns:
-    Spearman's correlation x 100, and how many pairs it is of.
-  """
-  index, unit = _index_and_unit(words, vectors)
-  known = [(index[a], index[b], score) for a, b, score in pairs if a in index and b in index]
-  if not known:
-    return math.nan, 0
-  first, second, scores = (np.array(column) for column in zip(*known, strict=True))
-  cosines = np.einsum('nd,nd->n', unit[first], unit[second])
-  return 100 * spearman(scores, cosines), len(known)
-
-
-def score_analogies(
-  words: Sequence[str],
-  vectors: np.ndarray,
-  questions: Iterable[Sequence[str]],
-  restrict: int = RESTRICT,
-) -> tuple[float, int]:
-  """Accuracy of 3CosAdd: a is to b as c is to the word nearest to b - a + c.
-
-  Args:
-    words: V words, the most frequent first.
-    vectors: `[V, D]`.
-    questions: [a, b, c, d], in lower case; those with an unknown word are skipped.
-    restrict: only so many of the first words are known, and candidates.
-
-  Returns:
-    The share of questions answered with d x 100, and how many were asked. The words a,
-    b and c are no answers.
-
-  References:
-    Levy and Goldberg, `Linguistic Regularities in Sparse and Explicit Word
-    Representations <https://aclanthology.org/W14-1618/>`_, 2014, section 2.
-  """
-  index, unit = _index_and_unit(words[:restrict], vectors[:restrict])
-  known = [[index[w] for w in question] for question in questions if index.keys() >= {*question}]
-  right = 0
-  for start in range(0, len(known), _QUESTIONS):
-    a, b, c, d = np.array(known[start : start + _QUESTIONS]).T
-    scores = (unit[b] - unit[a] + unit[c]) @ unit.T
-    for asked in (a, b, c):
-      scores[np.arange(len(a)), asked] = -np.inf
-    right += int(np.sum(scores.argmax(axis=1) == d))
-  return 100 * right / len(known) if known else math.nan, len(known)
-
-
-def _index_and_unit(words, vectors):
-  """Where each word stands, in lower case, and the vectors at length 1."""
-  index: dict[str, int] = {}
-  for i, word in enumerate(words):
-    index.setdefault(word.lower(), i)
-  norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-  return index, vectors / np.where(norms > 0, norms, 1)

@@ -25,6 +25,7 @@ def _lines(path: str | os.PathLike, encoding: str) -> Iterator[tuple[int, str]]:
   with open(path, encoding=encoding, newline='\n') as file:
     try:
       for number, line in enumerate(file, start=1):
+        line = line.removeprefix('\ufeff') if number == 1 else line  # what some editors add
         if line.strip():
           yield number, line.rstrip('\r\n')
     except UnicodeDecodeError as error:
@@ -32,35 +33,46 @@ def _lines(path: str | os.PathLike, encoding: str) -> Iterator[tuple[int, str]]:
 
 
 def read_pairs(
-  path: str | os.PathLike, delimiter: str | None = None, encoding: str = 'utf8'
+  path: str | os.PathLike,
+  delimiter: str | None = None,
+  encoding: str = 'utf8',
+  score_column: int = 3,
 ) -> list[tuple[str, str, float]]:
   """Reads pairs of words with a score, one a line; lines that start with `#` are left out.
 
   Args:
     path: the file.
-    delimiter: between the columns; if not given, the tab where there is one, else white
-      space. Columns after the third are ignored.
+    delimiter: between the columns; if not given, the tab where there is one, else the comma
+      where there are two, else white space.
     encoding: of the file.
+    score_column: which column has the score, from 3 on; the words are the first two, and
+      other columns are ignored.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: a line is no pair with a score (the first may name the columns), or there is
-      no pair.
+    ValueError: a line is no pair with a score (the first may name the columns), there is
+      no pair, or `score_column` is below 3.
   """
+  if score_column < 3:
+    raise ValueError(f'score_column={score_column}: must be from 3 on, after the two words')
   pairs = []
   for number, line in _lines(path, encoding):
     if line.startswith('#'):
       continue
-    fields = line.split(delimiter or ('\t' if '\t' in line else None))
+    guess = '\t' if '\t' in line else ',' if line.count(',') >= 2 else None
+    fields = [field.strip() for field in line.split(delimiter or guess)]
     try:
-      score = float(fields[2])
-      if not np.isfinite(score):
+      score = float(fields[score_column - 1])
+      if not (np.isfinite(score) and fields[0] and fields[1]):
         raise ValueError
     except (IndexError, ValueError):
-      if number == 1 and len(fields) > 2:
+      if number == 1 and len(fields) >= score_column:
         continue
-      raise ValueError(f'{path}: line {number} must be "word word score", got {line!r}') from None
-    pairs.append((fields[0].strip(), fields[1].strip(), score))
+      raise ValueError(
+        f'{path}: line {number} must be two words and, in column {score_column}, a score, '
+        f'got {line[:200]!r}'
+      ) from None
+    pairs.append((fields[0], fields[1], score))
   if not pairs:
     raise ValueError(f'{path}: there is no pair of words in it')
   return pairs
@@ -88,7 +100,7 @@ def read_analogies(path: str | os.PathLike) -> dict[str, list[Question]]:
     elif len(words := line.split()) == 4:
       sections.setdefault(name, []).append(tuple(words))
     else:
-      raise ValueError(f'{path}: line {number} has {len(words)} words, not 4: {line!r}')
+      raise ValueError(f'{path}: line {number} has {len(words)} words, not 4: {line[:200]!r}')
   if not any(sections.values()):
     raise ValueError(f'{path}: there is no question in it')
   return sections

@@ -94,9 +94,20 @@ class TestFiles:
     read = lambda text: evaluation.read_pairs(write(tmp_path / 'p', text))
     assert read('a b 1\n\nc d 2 x\r\n') == [('a', 'b', 1.0), ('c', 'd', 2.0)]
     assert read('word1\tword 2\tscore\nnew york\tb\t0.5\n') == [('new york', 'b', 0.5)]
+    assert read('\ufeffWord 1,Word 2,Human (mean)\nlove,sex,6.77\n') == [('love', 'sex', 6.77)]
+    assert read('\ufeffa b 1\n') == [('a', 'b', 1.0)]
+
+  def test_score_in_another_column(self, tmp_path):
+    path = write(tmp_path / 'p', 'word1\tword2\tPOS\tscore\told\told\nold\tnew\tA\t1.58\t3\n')
+    assert evaluation.read_pairs(path, score_column=4) == [('old', 'new', 1.58)]
+    with pytest.raises(ValueError, match=r'line 2 must be .* in column 3'):
+      evaluation.read_pairs(path)
+    with pytest.raises(ValueError, match='score_column=2: must be from 3 on'):
+      evaluation.read_pairs(path, score_column=2)
 
   @pytest.mark.parametrize(('text', 'reason'), [
-    ('a b 1\na b\n', 'line 2 must be "word word score", got \'a b\''),
+    ('a b 1\na b\n', "line 2 must be two words and, in column 3, a score, got 'a b'"),
+    ('a b 1\n,b,1\n', 'line 2 must be'),
     ('a b 1\na b x\n', 'line 2 must be'), ('a b 1\na b nan\n', 'line 2 must be'),
     ('', 'there is no pair'), ('a\n', 'line 1 must be'), ('# a\n', 'there is no pair'),
   ])  # fmt: skip

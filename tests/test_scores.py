@@ -1,12 +1,12 @@
 """The scores of vectors: rank correlation, analogies, and the files they are from."""
 
 import math
-import re
 
 import numpy as np
 import pytest
 
 from experiments import scores
+from jw2v import KeyedVectors
 
 
 def write_data_sets(folder):
@@ -23,88 +23,78 @@ def folder(tmp_path):
   return write_data_sets(tmp_path)
 
 
-class TestSpearman:
-  def test_of_ranks(self):
-    assert scores.spearman([1, 2, 3, 4], [10, 20, 40, 30]) == pytest.approx(0.8)
-    assert scores.spearman([1, 2, 3], [-1, -10, -100]) == pytest.approx(-1)
-
-  def test_ties(self):
-    """Ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5."""
-    assert scores.spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(math.sqrt(0.9))
-
-  @pytest.mark.parametrize(('x', 'y'), [([], []), ([1], [2]), ([1, 2], [3, 3])])
-  def test_nothing_to_rank(self, x, y):
-    assert math.isnan(scores.spearman(x, y))
-
-
 class TestPairs:
   def test_pairs(self):
     """Cosines 1, 0 and -1, at any length; unknown words and a second spelling are left out."""
     words = ['a', 'B', 'c', 'd', 'A', 'zero']
-    vectors = np.array([[2, 0], [3, 0], [0, 1], [-1, 0], [0, 5], [0, 0]], np.float32)
-    pairs = [['a', 'b', 9.0], ['a', 'c', 5.0], ['a', 'd', 1.0], ['a', 'unknown', 7.0]]
-    score, known = scores.score_pairs(words, vectors, pairs)
-    assert score == pytest.approx(100) and known == 3
-    score, known = scores.score_pairs(words, vectors, [*pairs, ['zero', 'b', 0.5]])
-    assert score == pytest.approx(100 * 3 / math.sqrt(5 * 4.5)) and known == 4
+    kv = KeyedVectors(words, [[2, 0], [3, 0], [0, 1], [-1, 0], [0, 5], [0, 0]])
+    pairs = [('a', 'b', 9.0), ('a', 'c', 5.0), ('a', 'd', 1.0), ('a', 'unknown', 7.0)]
+    found = scores.score_pairs(kv, pairs)
+    assert found['spearman'] == pytest.approx(1) and found['pearson'] == pytest.approx(1)
+    assert (found['count'], found['known']) == (4, 3) and found['spearman_pvalue'] < 1e-6
+    # The unknown pair is second by score, and shares the second place by cosine.
+    assert found['spearman_all'] == pytest.approx(4.5 / math.sqrt(5 * 4.5))
+    found = scores.score_pairs(kv, [*pairs, ('zero', 'b', 0.5)])
+    assert found['spearman'] == pytest.approx(3 / math.sqrt(5 * 4.5)) and found['known'] == 4
+    found = scores.score_pairs(kv, [*pairs, ('zero', 'b', 0.5)], restrict=4)
+    assert found['known'] == 3
 
-  def test_no_pair_is_known(self):
-    score, known = scores.score_pairs(['a'], np.ones((1, 2)), [['b', 'c', 1.0]])
-    assert math.isnan(score) and known == 0
+  @pytest.mark.parametrize(
+    ('words', 'pairs', 'known'),
+    [('a', [('b', 'c', 1.0)], 0), ('a', [('a', 'a', 1.0)], 0), ('abc', [('a', 'b', 1.0)] * 3, 3)],
+  )
+  def test_nothing_to_rank(self, words, pairs, known):
+    found = scores.score_pairs(KeyedVectors(words, np.ones((len(words), 2))), pairs)
+    assert math.isnan(found['spearman']) and math.isnan(found['pearson'])
+    assert (found['known'], found['count']) == (known, len(pairs))
 
 
 class TestAnalogies:
   def test_analogies(self):
     """b - a + c is nearest to c itself, which is no answer, and then to d."""
     words = ['A', 'b', 'c', 'd', 'far', 'near']
-    vectors = np.array([[1, 0], [1, 0.2], [0, 1], [0.05, 1], [-1, 0], [0.04, 1]], np.float32)
-    question = ['a', 'b', 'c', 'd']
-    assert scores.score_analogies(words, vectors, [question], restrict=5) == (100, 1)
-    assert scores.score_analogies(words, vectors, [question]) == (0, 1)  # but to near first
-    questions = [question, ['a', 'b', 'c', 'far'], ['a', 'b', 'c', 'near']]
-    assert scores.score_analogies(words, vectors, questions, restrict=5) == (50, 2)
+    kv = KeyedVectors(words, [[1, 0], [1, 0.2], [0, 1], [0.05, 1], [-1, 0], [0.04, 1]])
+    question = ('a', 'b', 'c', 'd')
+    score = lambda *questions, restrict=None: [
+      (row['section'], row['count'], row['known'], row['most_similar'])
+      for row in scores.score_analogies(kv, {'s': list(questions)}, restrict)
+    ]
+    assert score(question, restrict=5) == [('s', 1, 1, 1.0), ('total', 1, 1, 1.0)]
+    assert score(question)[1] == ('total', 1, 1, 0.0)  # but to near first
+    others = ('a', 'b', 'c', 'far'), ('a', 'b', 'c', 'near')
+    assert score(question, *others, restrict=5)[1] == ('total', 3, 2, 0.5)
 
-  def test_asked_words_are_no_answers(self):
-    vectors = np.array([[1, 0], [1, 0.01], [0, 1], [-1, -1]], np.float32)
-    for d in range(4):
-      score = scores.score_analogies('abcd', vectors, [['a', 'b', 'c', 'abcd'[d]]])
-      assert score == (100 if d == 3 else 0, 1)
+  def test_sections_and_functions(self):
+    kv = KeyedVectors('abcd', np.eye(4))
+    sections = {'one': [('a', 'b', 'c', 'd')], 'none': [], 'other': [('a', 'b', 'c', 'x')]}
+    one, none, other, total = scores.score_analogies(kv, sections)
+    assert one['most_similar'] == one['most_similar_cosmul'] == total['most_similar'] == 1
+    assert math.isnan(none['most_similar']) and (none['count'], other['count']) == (0, 1)
+    assert math.isnan(other['most_similar_cosmul']) and other['known'] == 0
+    assert (total['count'], total['known']) == (2, 1)
 
   def test_no_question_is_known(self):
-    score, known = scores.score_analogies(['a'], np.ones((1, 2)), [['a', 'b', 'c', 'd']])
-    assert math.isnan(score) and known == 0
-
-  def test_more_questions_than_are_scored_at_once(self, monkeypatch):
-    vectors = np.eye(4, dtype=np.float32)
-    questions = [['a', 'b', 'c', 'd']] * 7
-    monkeypatch.setattr(scores, '_QUESTIONS', 3)
-    assert scores.score_analogies('abcd', vectors, questions) == (100, 7)
+    rows = scores.score_analogies(KeyedVectors(['a'], [[1, 1]]), {'s': [('a', 'b', 'c', 'd')]})
+    assert [row['known'] for row in rows] == [0, 0]
+    assert all(math.isnan(row['most_similar']) for row in rows)
 
 
 class TestEvaluation:
   def test_reading(self, folder):
     sets = scores.read_evaluation(folder)
-    assert sets['MEN'][2] == ['sea1', 'land1', 2.0] and len(sets['MEN']) == 4
-    assert sets['Google analogies'][0] == ['sea1', 'sea2', 'land1', 'land2']
+    assert sets['MEN'][2] == ('Sea1', 'LAND1', 2.0) and len(sets['MEN']) == 4
+    assert sets['Google analogies']['places'][0] == ('sea1', 'sea2', 'land1', 'land2')
 
-  @pytest.mark.parametrize(
-    ('name', 'line', 'message'),
-    [
-      ('EN-MEN-TR-3k.txt', 'a b', 'line 2: 2 columns, not 3'),
-      ('EN-MEN-TR-3k.txt', 'a b c', 'line 2: could not convert'),
-      ('questions-words.txt', 'a b c', 'line 2: 3 columns, not 4'),
-    ],
-  )
-  def test_wrong_line(self, folder, name, line, message):
-    (folder / name).write_text(f'\n{line}\n')
-    with pytest.raises(ValueError, match=re.escape(f'{name}: {message}')):
+  def test_a_file_is_missing(self, folder):
+    (folder / 'EN-MEN-TR-3k.txt').unlink()
+    with pytest.raises(FileNotFoundError, match=r'there is no file EN-MEN-TR-3k.txt in it'):
       scores.read_evaluation(folder)
 
   def test_every_set_is_scored(self, folder):
     """sea2 - sea1 + land1 is nearest to land2; the known pairs are in the right order."""
     words = ['sea1', 'sea2', 'land1', 'land2', 'sea3']
-    vectors = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, -1]], np.float32)
-    found = scores.evaluate(folder, words, vectors)
+    kv = KeyedVectors(words, [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, -1]])
+    found = scores.evaluate(folder, kv)
     assert list(found) == ['WordSim-353', 'SimLex-999', 'MEN', 'RareWords', 'Google analogies']
     assert found['MEN'] == (pytest.approx(100), 3, 4) and found['Google analogies'] == (100, 1, 2)
     assert 'MEN 3 of 4' in scores.describe(found)
