@@ -54,7 +54,6 @@ from typing import Any
 from absl import app, flags
 
 from experiments.parts import markdown_table, measure_parts, parts_page, spread
-from experiments.scores import describe, evaluate, read_evaluation
 
 # jw2v and the peers are imported where they are used: no process pays for the libraries of
 # another. That holds for this one too, since Linux starts the peak memory of a process at
@@ -64,6 +63,7 @@ _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
 _SHARED = ('architecture', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs')
 _LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
 _READ = 1 << 20  # bytes
+_RESTRICT = 30_000  # words among which the answers of analogies are looked for
 _NOTES = """\
 - words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
   drops are counted.
@@ -128,11 +128,15 @@ def train_config(settings: Mapping[str, Any], assignments: Iterable[str] = ()) -
 
 
 def _check(job):
-  """The settings are allowed; and what jw2v would run on."""
-  train_config(job['settings'], job['set'])
+  """The settings are allowed and the data sets are sound; and what jw2v would run on."""
   import jax
 
+  from experiments import scores
   from jw2v.sharding import prepare_backend
+
+  if job['evaluation'] is not None:
+    scores.read_evaluation(job['evaluation'])
+  train_config(job['settings'], job['set'])
 
   prepare_backend()
   return {'device': jax.devices()[0].device_kind}
@@ -204,9 +208,10 @@ def _train(job):
   result['scores'] = {}
   if job['evaluation']:
     import jw2v
+    from experiments import scores
 
     kv = jw2v.load_vectors(job['vectors'])
-    result['scores'] = evaluate(job['evaluation'], kv)
+    result['scores'] = scores.evaluate(job['evaluation'], kv, _RESTRICT)
   return result
 
 
@@ -315,8 +320,13 @@ def _notes(runs, threads, is_split):
   if is_split:
     notes += f'- The text has a line of more than {_LONGEST_LINE:,} words: the peers read a\n'
     notes += f'  copy with lines of {_LINE:,} words, jw2v the original.\n'
-  scores = next(iter(runs.values()))[0]['scores']
-  return notes + (f'- {describe(scores)}' if scores else '')
+  run = next(iter(runs.values()))[0]
+  if run['scores']:
+    known = (f'{name} {n:,} of {total:,}' for name, (_, n, total) in run['scores'].items())
+    notes += '- Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the\n'
+    notes += f'  {_RESTRICT:,} most frequent words. Scored, since all their words are known:\n'
+    notes += f'  {", ".join(known)}.\n'
+  return notes
 
 
 # The program.
@@ -340,8 +350,6 @@ def _checked_systems(values):
   if output.is_dir() or not output.parent.is_dir():
     reason = 'a folder' if output.is_dir() else f'there is no folder {output.parent}'
     raise ValueError(f'output={values.output!r}: {reason}')
-  if values.evaluation is not None:
-    read_evaluation(values.evaluation)
   return list(dict.fromkeys(values.systems))
 
 

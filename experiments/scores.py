@@ -22,7 +22,6 @@ PAIRS = {
   'RareWords': 'EN-RW-STANFORD.txt',
 }
 ANALOGIES = {'Google analogies': 'questions-words.txt'}
-RESTRICT = 30_000  # the words among which the benchmark looks for the answers of analogies
 
 
 def score_pairs(
@@ -123,12 +122,15 @@ def read_evaluation(folder: str | os.PathLike) -> dict[str, Any]:
   return sets
 
 
-def evaluate(folder: str | os.PathLike, kv: jw2v.KeyedVectors) -> dict[str, tuple[float, int, int]]:
+def evaluate(
+  folder: str | os.PathLike, kv: jw2v.KeyedVectors, restrict: int
+) -> dict[str, tuple[float, int, int]]:
   """Scores vectors on every data set of the benchmark.
 
   Args:
     folder: has the files of `PAIRS` and `ANALOGIES`.
     kv: the vectors, the most frequent word first.
+    restrict: analogies are asked and answered with so many of the first words.
 
   Returns:
     For each data set the score x 100, how many of its lines it is of, and how many there are.
@@ -139,16 +141,7 @@ def evaluate(folder: str | os.PathLike, kv: jw2v.KeyedVectors) -> dict[str, tupl
       scores = score_pairs(kv, lines)
       score = scores['spearman']
     else:
-      scores = score_analogies(kv, lines, RESTRICT, functions=('most_similar',))[-1]
+      scores = score_analogies(kv, lines, restrict, functions=('most_similar',))[-1]
       score = scores['most_similar']
     found[name] = (100 * score, scores['known'], scores['count'])
   return found
-
-
-def describe(scores: Mapping[str, tuple[float, int, int]]) -> str:
-  """What must be known to read the result of `evaluate`."""
-  known = ', '.join(f'{name} {n:,} of {total:,}' for name, (_, n, total) in scores.items())
-  return (
-    f'Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the {RESTRICT:,} most '
-    f'frequent words. Scored, since all their words are known: {known}.'
-  )

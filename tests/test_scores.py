@@ -94,7 +94,6 @@ class TestEvaluation:
     """sea2 - sea1 + land1 is nearest to land2; the known pairs are in the right order."""
     words = ['sea1', 'sea2', 'land1', 'land2', 'sea3']
     kv = KeyedVectors(words, [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, -1]])
-    found = scores.evaluate(folder, kv)
+    found = scores.evaluate(folder, kv, restrict=30_000)
     assert list(found) == ['WordSim-353', 'SimLex-999', 'MEN', 'RareWords', 'Google analogies']
     assert found['MEN'] == (pytest.approx(100), 3, 4) and found['Google analogies'] == (100, 1, 2)
-    assert 'MEN 3 of 4' in scores.describe(found)
