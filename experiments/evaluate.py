@@ -1,0 +1,197 @@
+r"""Scores vectors against human judgements of similarity, and on analogies.
+
+  python -m experiments.evaluate --vectors=vectors.txt wordsim353.tsv questions-words.txt
+  python -m experiments.evaluate --vectors=a.txt --vectors=b.bin --output=scores.json lists/*
+
+The files with the questions follow the flags; what is in one is told by its lines:
+
+  pairs       two words and a score a line, between tabs, commas or spaces (WordSim-353, MEN,
+              RareWords); with --score_column=4 the score is in the fourth column, as in the
+              original SimLex-999
+  analogies   four words a line, in sections that a line ": name" begins (the file
+              questions-words.txt of the C tool)
+
+Pairs: the correlations of the cosines with the scores, Spearman's and Pearson's, with the
+probability p of one so far from 0 if there were none; and Spearman's of "all" pairs, where
+one with an unknown word counts with a cosine of 0. Analogies: the share of questions
+answered, by 3CosAdd and 3CosMul, and of "all", where one with an unknown word
+is answered wrongly. "known" is the share of lines all of whose words are among the first
+--restrict of the vectors, the most frequent. As gensim's evaluations, which these agree
+with. --output=FILE.json writes the numbers of the tables as JSON.
+"""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+import jw2v
+from experiments.parts import markdown_table
+from experiments.scores import score_analogies, score_pairs
+from jw2v import evaluation
+from jw2v.files import atomic_write
+from jw2v.text_formats import is_number
+
+
+def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str, Any]:
+  """Reads a file of pairs or of analogies.
+
+  It is of analogies if the first line that is no comment begins with `:`, or has four words
+  and no number, tab or comma.
+
+  Args:
+    path: the file.
+    score_column: of pairs.
+
+  Returns:
+    'pairs' or 'analogies', and what `read_pairs` or `read_analogies` returns.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: it is neither, with the line that is wrong.
+  """
+  with open(path, encoding='utf-8-sig', errors='replace') as file:
+    lines = (line.strip() for line in file)
+    first = next((line for line in lines if line and not line.startswith('#')), '')
+  words = first.split()
+  four = len(words) == 4 and not any(c in first for c in '\t,')
+  if first.startswith(':') or (four and not any(map(is_number, map(str.encode, words)))):
+    return 'analogies', evaluation.read_analogies(path)
+  return 'pairs', evaluation.read_pairs(path, score_column=score_column)
+
+
+def score(
+  kv: jw2v.KeyedVectors,
+  questions: Iterable[tuple[str, str, Any]],
+  restrict: int | None = None,
+  case_insensitive: bool = True,
+) -> dict[str, list[dict[str, Any]]]:
+  """Scores vectors on files of questions.
+
+  Args:
+    kv: the vectors, the most frequent word first.
+    questions: for each file its name, and what `read_questions` returned.
+    restrict: only so many of the first words are known, and answers; None for all.
+    case_insensitive: whether case does not matter.
+
+  Returns:
+    `pairs` and `analogies`: for each file of either kind its `file`, and the numbers of
+    `score_pairs`, or those of `score_analogies` as `sections`.
+  """
+  found: dict[str, list[dict[str, Any]]] = {'pairs': [], 'analogies': []}
+  for name, kind, lines in questions:
+    if kind == 'pairs':
+      numbers = score_pairs(kv, lines, restrict, case_insensitive)
+    else:
+      numbers = {'sections': score_analogies(kv, lines, restrict, case_insensitive)}
+    found[kind].append({'file': name, **numbers})
+  return found
+
+
+def pairs_table(scores: Sequence[dict[str, Any]]) -> list[list[str]]:
+  """The cells of the table of files of pairs."""
+  head = ['pairs', 'count', 'known', 'Spearman', 'p', 'Pearson', 'p', 'Spearman of all']
+  return [head] + [
+    [
+      row['file'], f'{row["count"]:,}', _share(row['known'], row['count']),
+      _number(row['spearman']), _number(row['spearman_pvalue'], '.1e'),
+      _number(row['pearson']), _number(row['pearson_pvalue'], '.1e'),
+      _number(row['spearman_all']),
+    ]
+    for row in scores
+  ]  # fmt: skip
+
+
+def analogies_table(name: str, sections: Sequence[dict[str, Any]]) -> list[list[str]]:
+  """The cells of the table of a file of analogies."""
+  functions = evaluation.SIMILARITY_FUNCTIONS
+  head = [name, 'count', 'known', '3CosAdd', '3CosMul', '3CosAdd of all', '3CosMul of all']
+  rows = [head]
+  for row in sections:
+    right = [round(row[f] * row['known']) if row['known'] else 0 for f in functions]
+    of_known = (_share(n, row['known']) for n in right)
+    of_all = (_share(n, row['count']) for n in right)
+    known = _share(row['known'], row['count'])
+    rows.append([row['section'] or '-', f'{row["count"]:,}', known, *of_known, *of_all])
+  return rows
+
+
+def _number(value: float, form: str = '.3f') -> str:
+  return '-' if math.isnan(value) else f'{value:{form}}'
+
+
+def _share(part: int, whole: int) -> str:
+  return f'{part / whole:.1%}' if whole else '-'
+
+
+def report(scores: dict[str, Any]) -> str:
+  """The tables of what `score` returned."""
+  tables = [pairs_table(scores['pairs'])] if scores['pairs'] else []
+  tables += [analogies_table(row['file'], row['sections']) for row in scores['analogies']]
+  return '\n\n'.join(map(markdown_table, tables))
+
+
+def run(values: Any, files: Sequence[str]) -> None:
+  """Scores what the flags name; every file of questions is read before any vectors are."""
+  if not files:
+    raise ValueError('name a file of pairs or analogies after the flags; --help has examples')
+  if values.output and not pathlib.Path(values.output).absolute().parent.is_dir():
+    raise FileNotFoundError(f'output={values.output!r}: there is no such folder')
+  questions = [(path, *read_questions(path, values.score_column)) for path in files]
+  results = []
+  for path in values.vectors:
+    kv = jw2v.load_vectors(path)
+    some = 0 < values.restrict < len(kv)
+    shown = f'the first {values.restrict:,} of ' if some else ''
+    print(f'{path}: {shown}{len(kv):,} words, width {kv.vector_size}\n', flush=True)
+    found = score(kv, questions, values.restrict or None, values.case_insensitive)
+    print(report(found), end='\n\n', flush=True)
+    results.append({'vectors': path, 'words': len(kv), 'width': kv.vector_size, **found})
+  if values.output:
+    settings = {'restrict': values.restrict, 'case_insensitive': values.case_insensitive}
+    with atomic_write(values.output) as file:
+      file.write(f'{json.dumps(_plain({**settings, "results": results}), indent=2)}\n'.encode())
+
+
+def _plain(value: Any) -> Any:
+  """NaN as null, which JSON has."""
+  if isinstance(value, dict):
+    return {key: _plain(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return [_plain(item) for item in value]
+  return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def main(argv: list[str]) -> None:
+  """Runs the program; an error that the user can mend is one line."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
+  try:
+    run(flags.FLAGS, argv[1:])
+  except (ValueError, OSError) as error:
+    raise SystemExit(f'error: {" ".join(str(error).split())}') from error
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of the program."""
+  define = {'flag_values': values}
+  flags.DEFINE_multi_string(
+    'vectors', None, 'File of vectors in any format jw2v reads; may be given several times.',
+    required=True, **define
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    'restrict', 300_000, 'Only so many of the first words are known, and answers; 0 for all.',
+    lower_bound=0, **define
+  )  # fmt: skip
+  flags.DEFINE_boolean('case_insensitive', True, 'Whether case does not matter.', **define)
+  flags.DEFINE_integer('score_column', 3, 'Column of pairs with the score.', 3, **define)
+  flags.DEFINE_string('output', None, 'JSON file to write the scores to.', **define)
+
+
+if __name__ == '__main__':
+  define_flags(flags.FLAGS)
+  app.run(main)
