@@ -31,7 +31,6 @@ measured. Scoring vectors is in scores.py, timing the parts of jw2v in parts.py.
 
 import ast
 import dataclasses
-import datetime
 import difflib
 import importlib.metadata
 import importlib.util
@@ -39,10 +38,7 @@ import json
 import math
 import os
 import pathlib
-import platform
-import re
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
@@ -53,13 +49,15 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.parts import markdown_table, measure_parts, parts_page, spread
+from experiments.pages import environment, markdown_table, spread
+from experiments.parts import measure_parts, parts_page
 
 # jw2v and the peers are imported where they are used: no process pays for the libraries of
 # another. That holds for this one too, since Linux starts the peak memory of a process at
 # what the process that started it had.
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
+_NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions
 _SHARED = ('architecture', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs')
 _LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
 _READ = 1 << 20  # bytes
@@ -289,24 +287,6 @@ def tables(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   )
 
 
-def _describe(device):
-  """The machine, the versions, the date and the command."""
-  cpuinfo = pathlib.Path('/proc/cpuinfo')
-  model = re.search(r'model name\s*:\s*(.+)', cpuinfo.read_text() if cpuinfo.exists() else '')
-  processor = model[1] if model else platform.processor() or platform.machine()
-  versions = [f'Python {platform.python_version()}']
-  for name in ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext'):
-    if importlib.util.find_spec(name) is not None:
-      versions.append(f'{name} {importlib.metadata.version(name)}')
-  return (
-    f'- machine: {processor}, {_plural(_num_cores(), "core")}; JAX on {device}\n'
-    f'- versions: {", ".join(versions)}\n'
-    f'- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; '
-    f'load average {os.getloadavg()[0]:.2f} at the start\n'
-    f'- command: `{shlex.join(["python", "-m", "experiments.benchmark", *sys.argv[1:]])}`'
-  )
-
-
 def _notes(runs, threads, is_split):
   """What must be known to read the tables."""
   notes = _NOTES
@@ -365,7 +345,9 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
   }
   runs: dict[str, list[dict]] = {}
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
-    yield f'# Benchmark\n\n{_describe(_start({**job, "task": "check"}, folder)["device"])}'
+    device = _start({**job, 'task': 'check'}, folder)['device']
+    named = environment('experiments.benchmark', _NAMED, device)
+    yield f'# Benchmark\n\n{named}'
     if not values.parts_only:
       runs, is_split = _run_in_turn(job, systems, values.seeds, folder, failures)
     if runs:

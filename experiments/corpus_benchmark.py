@@ -20,15 +20,10 @@ fast training is, and how good the vectors, is measured by benchmark.py.
 """
 
 import contextlib
-import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import re
 import resource
-import shlex
 import shutil
 import signal
 import subprocess
@@ -42,7 +37,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.parts import markdown_table, spread
+from experiments.pages import environment, markdown_table, spread
 
 # jw2v and gensim are imported where they are used, and not by the process that starts the
 # others: Linux starts the peak memory of a process at what that one had.
@@ -220,20 +215,6 @@ def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
   return markdown_table(rows)
 
 
-def _describe(values):
-  """The text, the machine, the versions, the date and the command."""
-  cpuinfo = pathlib.Path('/proc/cpuinfo')
-  model = re.search(r'model name\s*:\s*(.+)', cpuinfo.read_text() if cpuinfo.exists() else '')
-  names = ['jw2v', 'jax', 'pyarrow'] + ['gensim'] * values.gensim
-  versions = ', '.join(f'{name} {importlib.metadata.version(name)}' for name in names)
-  return f"""\
-- text: {os.path.getsize(values.text) / _MB:,.1f} MB
-- machine: {model[1] if model else platform.machine()}, cores: {os.cpu_count()}
-- versions: Python {platform.python_version()}, {versions}
-- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; load {os.getloadavg()[0]:.2f}
-- command: `{shlex.join(['python', '-m', 'experiments.corpus_benchmark', *sys.argv[1:]])}`"""
-
-
 def _check(values):
   """Refuses, before anything runs, what could not run to its end; gives the sizes in bytes."""
   output = pathlib.Path(values.output or 'page.md').absolute()
@@ -261,7 +242,10 @@ def _check(values):
 def run(values: Any) -> Iterator[str]:
   """Measures what the flags ask for: the sections of the page."""
   sizes, text = _check(values), os.path.abspath(values.text)
-  yield f'# Counting and encoding\n\n{_describe(values)}'
+  names = ['jw2v', 'jax', 'pyarrow'] + ['gensim'] * values.gensim
+  about = environment('experiments.corpus_benchmark', names)
+  size = f'- text: {os.path.getsize(text) / _MB:,.1f} MB'
+  yield f'# Counting and encoding\n\n{size}\n{about}'
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
     runs, counts = _run_in_turn(values, text, folder)
     yield f'## Speed\n\n{speed_table(runs)}\n\n{_NOTES}'

@@ -30,7 +30,7 @@ from typing import Any
 from absl import app, flags, logging
 
 import jw2v
-from experiments.parts import markdown_table
+from experiments.pages import markdown_table
 from experiments.scores import score_analogies, score_pairs
 from jw2v import evaluation
 from jw2v.files import atomic_write

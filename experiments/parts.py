@@ -1,22 +1,21 @@
 """The parts of jw2v's own step: where its time goes.
 
 What belongs here: timing the host's sampling and the compiled call, grouping the events of
-XLA's profiler by what their instructions are for, and printing that. `benchmark.py` prints
-its tables with the same two functions.
+XLA's profiler by what their instructions are for, and printing that.
 """
 
 import collections
 import itertools
-import math
 import pathlib
 import re
-import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+from experiments.pages import markdown_table, spread
 
 # jax and jw2v are imported where they are used: see benchmark.py, whose main process imports this.
 
@@ -227,28 +226,3 @@ def parts_page(parts: Mapping[str, Any]) -> str:
     'event. In the products n is the block, d the width, and o, b, t and k are outside rows, '
     f'centers, tokens and noise words.\n\n{markdown_table(inside)}'
   )
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-  """A table whose columns are aligned in the text too; all but the first to the right.
-
-  Args:
-    rows: the first one is the heading.
-
-  Returns:
-    The lines.
-  """
-  widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    [cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)]
-    for row in rows
-  ]
-  rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], rule, *lines[1:]])
-
-
-def spread(values: Sequence[float], format: str) -> str:
-  """The median with the lowest and the highest value; a dash if any is NaN."""
-  if any(map(math.isnan, values)):
-    return '-'
-  return f'{statistics.median(values):{format}} ({min(values):{format}}..{max(values):{format}})'

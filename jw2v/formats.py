@@ -35,6 +35,9 @@ _SEPARATORS = {  # that a word cannot hold; in word2vec text and binary and fast
   'projector': '\t\r\n',
   'safetensors': '\n',
 }
+# What JavaScript trims: TensorBoard leaves out a line of nothing else, and then names every
+# later row wrongly.
+_BLANK = re.compile(r'[\t\v\f \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+')
 _SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 has no bytes for
 _LOOKED_AT = 1 << 16  # bytes, to tell a format
 
@@ -172,14 +175,16 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
 
   That is an empty word, one that is no valid Unicode, and one with a separator of the
   format in it: space or line feed; line feed alone in GloVe text, safetensors and NumPy;
-  tab, `\r` or line feed in a projector. In GloVe text, where a word ends is told by the
-  numbers: no part of it after a space may be one.
+  tab, `\r` or line feed in a projector, whose words may not be of blanks alone either. In
+  GloVe text, where a word ends is told by the numbers: no part of it after a space may be one.
   """
   separators = _SEPARATORS.get(format, ' \n')
   for word in words:
     held = word and not any(c in word for c in separators) and not _SURROGATES.search(word)
     if held and format == 'glove' and ' ' in word:
       held = not any(map(text_formats.is_number, word.encode().split(b' ')[1:]))
+    if held and format == 'projector':
+      held = not _BLANK.fullmatch(word)
     if not held:
       raise ValueError(f'a {format} file cannot hold the word {word!r}')
 

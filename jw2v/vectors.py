@@ -1,26 +1,25 @@
-"""KeyedVectors: words with their vectors, look-up and similarity.
+"""KeyedVectors: words with their vectors, and what is similar to what.
 
-What belongs here: questions about finished vectors. Names, arguments and results are
-gensim's, so that code carries over.
+What belongs here: questions about finished vectors, and tables made of others. Names,
+arguments and results are gensim's, so that code carries over.
 """
 
-import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 
 from jw2v import evaluation
+from jw2v.lookup import WordVectors, unit
 from jw2v.neighbors import ApproximateIndex, nearest
 
 Term = str | np.ndarray | tuple[str | np.ndarray, float]
 Terms = Term | Sequence[Term]
-_SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
 
 
-class KeyedVectors:
+class KeyedVectors(WordVectors):
   """Words and their vectors.
 
   A zero vector has cosine 0 with everything. An unknown word raises a `KeyError` that
@@ -32,140 +31,9 @@ class KeyedVectors:
     vectors: `[V, D]` float32; may be mapped from a file.
   """
 
-  def __init__(self, words: Iterable[str], vectors: np.ndarray):
-    """Takes V different words and their `[V, D]` vectors.
-
-    Raises:
-      ValueError: as many rows as words are needed, and every word once.
-    """
-    self.index_to_key = list(words)
-    self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
-    self.vectors = np.asanyarray(vectors, np.float32)
-    if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
-      raise ValueError(
-        f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
-        f'got {list(self.vectors.shape)}'
-      )
-    if len(self.key_to_index) != len(self.index_to_key):
-      twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
-      raise ValueError(f'the word {twice!r} is there twice')
-    self._norms = None
-
-  @property
-  def vector_size(self) -> int:
-    """The width of the vectors."""
-    return self.vectors.shape[1]
-
-  @property
-  def norms(self) -> np.ndarray:
-    """`[V]`, the lengths of the vectors, 1 for a zero vector; computed once."""
-    if self._norms is None:
-      norms = np.sqrt(np.einsum('vd,vd->v', self.vectors, self.vectors, dtype=np.float64))
-      self._norms = np.where(norms > 0, norms, 1).astype(np.float32)
-    return self._norms
-
-  def __len__(self) -> int:
-    return len(self.index_to_key)
-
-  def __iter__(self) -> Iterator[str]:
-    return iter(self.index_to_key)
-
-  def __contains__(self, word: str) -> bool:
-    return word in self.key_to_index
-
-  def has_index_for(self, key: str) -> bool:
-    """Whether there is a vector of the word."""
-    return key in self.key_to_index
-
-  def get_index(self, key: str) -> int:
-    """The row of a word."""
-    try:
-      return self.key_to_index[key]
-    except KeyError:
-      raise KeyError(self._unknown(key)) from None
-
-  def _unknown(self, word: object) -> str:
-    message = f'the word {word!r} is not among the {len(self)} words'
-    if not isinstance(word, str) or not word:
-      return message
-    # Only words that begin alike and are about as long: the comparison is slow.
-    begin = word[:1].lower()
-    like = (
-      w for w in self.index_to_key[:_SUGGEST_AMONG]
-      if w[:1].lower() == begin and abs(len(w) - len(word)) <= 2
-    )  # fmt: skip
-    near = difflib.get_close_matches(word, like, 3, 0.75)
-    return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
-
-  def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
-    """`[D]`, the vector of a word, of length 1 if `norm`."""
-    row = self.get_index(key)
-    return self.vectors[row] / self.norms[row] if norm else self.vectors[row]
-
-  def __getitem__(self, words: str | Sequence[str]) -> np.ndarray:
-    """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
-    if isinstance(words, str):
-      return self.get_vector(words)
-    rows = [self.key_to_index.get(word, -1) for word in words]
-    if -1 in rows:  # one is unknown, or has a vector but no row
-      return np.stack([self.get_vector(word) for word in words])
-    return self.vectors[rows] if rows else np.zeros((0, self.vector_size), np.float32)
-
-  def get_normed_vectors(self) -> np.ndarray:
-    """`[V, D]`, a copy of the vectors with length 1, zeros for zero vectors."""
-    return self.vectors / self.norms[:, None]
-
-  def _vector(self, vector) -> np.ndarray:
-    try:
-      array = np.asarray(vector, np.float32)
-    except (TypeError, ValueError):
-      array = None
-    if array is None or array.shape != (self.vector_size,):
-      raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
-    return array
-
-  def get_mean_vector(
-    self,
-    keys: Sequence[str | np.ndarray],
-    weights: Sequence[float] | None = None,
-    pre_normalize: bool = True,
-    post_normalize: bool = False,
-    ignore_missing: bool = True,
-  ) -> np.ndarray:
-    """The weighted sum of some vectors over the sum of the sizes of the weights.
-
-    Args:
-      keys: words or vectors `[D]`.
-      weights: one for each; 1 if not given.
-      pre_normalize: words count with their unit vectors (vectors as they are).
-      post_normalize: the result has length 1.
-      ignore_missing: leave out unknown words.
-
-    Returns:
-      `[D]` float32.
-
-    Raises:
-      KeyError: an unknown word, if it is not ignored.
-      ValueError: there is no key, or not one weight for each.
-    """
-    if len(keys) == 0:
-      raise ValueError('the mean of no vector is asked for: give at least one word')
-    weights = np.ones(len(keys)) if weights is None else np.asarray(weights, np.float64)
-    if len(weights) != len(keys):
-      raise ValueError(f'{len(keys)} words or vectors have {len(weights)} weights')
-    mean, total = np.zeros(self.vector_size, np.float64), 0.0
-    for key, weight in zip(keys, weights, strict=True):
-      if isinstance(key, str) and ignore_missing and key not in self:
-        continue
-      vector = self.get_vector(key, pre_normalize) if isinstance(key, str) else self._vector(key)
-      mean += weight * vector
-      total += abs(weight)
-    mean /= total or 1
-    return _unit(mean) if post_normalize else mean.astype(np.float32)
-
   def cosines(self, vector: np.ndarray, start: int = 0, end: int | None = None) -> np.ndarray:
     """The cosines of a vector with those of the rows from `start` to before `end`."""
-    return (self.vectors[start:end] @ _unit(vector)) / self.norms[start:end]
+    return (self.vectors[start:end] @ unit(vector)) / self.norms[start:end]
 
   def similarity(self, w1: str, w2: str) -> float:
     """The cosine of two words, between -1 and 1."""
@@ -183,17 +51,14 @@ class KeyedVectors:
     if not other_words:
       return 1 - self.cosines(vector)
     others = np.stack([self.get_vector(word, norm=True) for word in other_words])
-    return 1 - others @ _unit(vector)
-
-  def _term(self, term: str | np.ndarray) -> np.ndarray:
-    return self.get_vector(term) if isinstance(term, str) else self._vector(term)
+    return 1 - others @ unit(vector)
 
   def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
     """The cosine of the means of two lists of words, of their vectors as they are."""
     means = (
       self.get_mean_vector(ws, pre_normalize=False, ignore_missing=False) for ws in (ws1, ws2)
     )
-    one, two = map(_unit, means)
+    one, two = map(unit, means)
     return float(one @ two)
 
   def most_similar(
@@ -238,7 +103,7 @@ class KeyedVectors:
       clip_start, clip_end = 0, restrict_vocab
     if indexer is not None and topn is not None:
       asked = {key for key in keys if isinstance(key, str)}
-      found = indexer.most_similar(_unit(target), topn + len(asked))
+      found = indexer.most_similar(unit(target), topn + len(asked))
       return [pair for pair in found if pair[0] not in asked][:topn]
     return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
 
@@ -288,7 +153,7 @@ class KeyedVectors:
       if not plus and not minus:
         raise ValueError(f'question {i} has no positive or negative word or vector')
       keys, target = self._target(plus, minus)
-      targets[i] = _unit(target)
+      targets[i] = unit(target)
       asked.append([self.key_to_index.get(key, -1) for key in keys if isinstance(key, str)])
     if not asked:
       return []
@@ -400,7 +265,7 @@ class KeyedVectors:
     if not known:
       raise ValueError(f'none of the words {list(words)!r} is known')
     vectors = np.stack([self.get_vector(word, norm=True) for word in known])
-    cosines = vectors @ _unit(vectors.mean(axis=0))
+    cosines = vectors @ unit(vectors.mean(axis=0))
     return sorted(zip(cosines.tolist(), known, strict=True), reverse=True)
 
   def doesnt_match(self, words: Sequence[str]) -> str:
@@ -496,13 +361,6 @@ class KeyedVectors:
     from jw2v.formats import save_vectors  # which imports this room
 
     save_vectors(self, fname, 'word2vec_binary' if binary else 'word2vec')
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-  """The vector with length 1, in float32; a zero vector stays one."""
-  vector = np.asarray(vector, np.float64)
-  norm = np.sqrt(vector @ vector)
-  return (vector / (norm if norm > 0 else 1)).astype(np.float32)
 
 
 def _as_list(terms: Terms | None) -> list[Term]:

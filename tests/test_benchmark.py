@@ -204,7 +204,7 @@ class TestFailures:
       return result(6e6, 2, 3, 50.0, **more.get(task[0], {}))
 
     monkeypatch.setattr(benchmark, '_start', start)
-    monkeypatch.setattr(benchmark, '_describe', lambda device: 'a machine')
+    monkeypatch.setattr(benchmark, 'environment', lambda *_: 'a machine')
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: True)
     page = '\n'.join(benchmark.run(flags_of(text=str(text), **flags), failures))
     return page, failures, tasks

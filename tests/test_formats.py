@@ -485,6 +485,7 @@ class TestRefusedToWrite:
   @pytest.mark.parametrize(('format', 'word'), [
     ('word2vec', 'two words'), ('word2vec_binary', 'two words'), ('fasttext', 'two words'),
     ('projector', 'a\tb'), ('projector', 'a\rb'),
+    ('projector', '\u3000'), ('projector', '\xa0\ufeff'),
   ])  # fmt: skip
   def test_word_with_its_separator(self, tmp_path, format, word):
     with pytest.raises(ValueError, match=f'a {format} file cannot hold the word'):

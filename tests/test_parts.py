@@ -100,13 +100,3 @@ class TestPage:
     measured = {'sampling': [80.0], 'wall': [5.0], 'cpu': [6.0], 'profiled_cpu': 0.0, 'parts': {}}
     page = parts.parts_page(measured)
     assert 'no events of instructions' in page and 'in no event' not in page
-
-  def test_columns_are_aligned(self):
-    table = parts.markdown_table([['', 'long title', 'b'], ['name', '1', '22.50']])
-    assert table == (
-      '|      | long title |     b |\n| ---- | ---------: | ----: |\n| name |          1 | 22.50 |'
-    )
-
-  def test_spread(self):
-    assert parts.spread([3.0, 1.0, 1000.0], ',.1f') == '3.0 (1.0..1,000.0)'
-    assert parts.spread([float('nan')], '.2f') == '-'

@@ -1,0 +1,72 @@
+"""Pages of markdown that the benchmarks print.
+
+What belongs here: tables, medians with their spread, and what must be said of the machine
+before a figure means anything. Nothing is imported that would raise the memory of a process.
+"""
+
+import datetime
+import importlib.metadata
+import importlib.util
+import math
+import os
+import pathlib
+import platform
+import re
+import shlex
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+
+
+def environment(module: str, packages: Iterable[str], device: str | None = None) -> str:
+  """The machine, the versions, the date and the command, as lines of a list.
+
+  Args:
+    module: the program, as `experiments.benchmark`.
+    packages: named with their versions, where they are installed.
+    device: what JAX runs on.
+
+  Returns:
+    The lines.
+  """
+  cpuinfo = pathlib.Path('/proc/cpuinfo')
+  model = re.search(r'model name\s*:\s*(.+)', cpuinfo.read_text() if cpuinfo.exists() else '')
+  processor = model[1] if model else platform.processor() or platform.machine()
+  versions = [f'Python {platform.python_version()}'] + [
+    f'{name} {importlib.metadata.version(name)}'
+    for name in packages
+    if importlib.util.find_spec(name) is not None
+  ]
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  return (
+    f'- machine: {processor}, cores: {cores}{f"; JAX on {device}" if device else ""}\n'
+    f'- versions: {", ".join(versions)}\n'
+    f'- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; '
+    f'load average {os.getloadavg()[0]:.2f} at the start\n'
+    f'- command: `{shlex.join(["python", "-m", module, *sys.argv[1:]])}`'
+  )
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+  """A table whose columns are aligned in the text too; all but the first to the right.
+
+  Args:
+    rows: the first one is the heading.
+
+  Returns:
+    The lines.
+  """
+  widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+  lines = [
+    [cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)]
+    for row in rows
+  ]
+  rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
+  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], rule, *lines[1:]])
+
+
+def spread(values: Sequence[float], format: str) -> str:
+  """The median with the lowest and the highest value; a dash if any is NaN."""
+  if any(map(math.isnan, values)):
+    return '-'
+  return f'{statistics.median(values):{format}} ({min(values):{format}}..{max(values):{format}})'
