@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
-from jw2v.neighbors import nearest
+from jw2v.neighbors import nearest_to_combinations
 
 if TYPE_CHECKING:
   from jw2v.vectors import KeyedVectors
@@ -208,17 +208,13 @@ def _answered(kv, words, questions, index, fold, similarity_function) -> list[Qu
   """The questions that are answered with their fourth word."""
   if not questions:
     return []
-  a, b, c, _ = np.array([[index[word] for word in question] for question in questions]).T
-  unit = lambda rows: kv.vectors[rows] / kv.norms[rows, None]
-  if similarity_function == 'most_similar':
-    target = unit(b) - unit(a) + unit(c)
-    lengths = np.linalg.norm(target, axis=1, keepdims=True)
-    positive, negative = target / np.where(lengths > 0, lengths, 1), None
-  else:
-    positive, negative = np.stack([unit(b), unit(c)], axis=1), unit(a)[:, None]
-  rows, _ = nearest(
-    kv.vectors[: len(words)], kv.norms[: len(words)], positive, negative,
-    excluded=np.stack([a, b, c], axis=1), k=_ANSWERS,
+  asked = np.array([[index[word] for word in question[:3]] for question in questions])
+  terms, place = np.unique(asked, return_inverse=True)
+  a, b, c = place.reshape(asked.shape).T
+  rows, _ = nearest_to_combinations(
+    kv.vectors[: len(words)], kv.norms[: len(words)], kv.vectors[terms] / kv.norms[terms, None],
+    np.stack([b, c], axis=1), a[:, None], multiply=similarity_function == 'most_similar_cosmul',
+    excluded=asked, k=_ANSWERS,
   )  # fmt: skip
   right = []
   for question, answers in zip(questions, rows.tolist(), strict=True):

@@ -6,87 +6,158 @@ out: nothing here knows words.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_QUERIES = 256  # of one product
-_ROWS = 1 << 14  # of one product, whose 16 MiB of scores a cache may hold
+_QUERIES = 256  # scored at once
+_ROWS = 1 << 14  # scored at once: 16 MiB of scores, which a cache may hold
+_FEWEST_ROWS = 1 << 10  # scored at once where there are many terms
+_COSINES = 1 << 25  # of terms with rows, that are kept at once if that is enough
 _GROUP = 64  # rows whose maximum is taken before the best are looked for
 
 
 def nearest(
   vectors: np.ndarray,
   norms: np.ndarray,
-  positive: np.ndarray,
-  negative: np.ndarray | None = None,
+  queries: np.ndarray,
   *,
   excluded: np.ndarray | None = None,
   k: int = 10,
 ) -> tuple[np.ndarray, np.ndarray]:
-  r"""The rows with the highest scores for each query.
-
-  With one positive vector a query and none negative the score of a row x is its cosine.
-  With several it is the product of the cosines, each moved to [0, 1]:
-
-  .. math:: \prod_p \frac{1 + \cos(x, p)}{2} \Big/
-    \Big(\prod_n \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
+  """The rows with the highest cosines with each query.
 
   Args:
     vectors: `[V, D]` rows; they go to the device 16,384 at a time.
     norms: `[V]` their lengths, 1 for a zero row.
-    positive: `[Q, D]` vectors of length 1 or 0, or `[Q, P, D]` for the product.
-    negative: `[Q, N, D]`, those that count against; only with `[Q, P, D]`.
+    queries: `[Q, D]` vectors of length 1 or 0.
     excluded: `[Q, E]` rows that are no answers to a query; -1 for none.
     k: how many rows for each query.
 
   Returns:
-    `[Q, k]` rows, the highest first, and `[Q, k]` float32 scores. Where there are fewer
-    candidates than k, the row is -1 and the score -inf.
+    `[Q, k]` rows, the highest first, and `[Q, k]` float32 cosines. Where there are fewer
+    candidates than k, the row is -1 and the cosine -inf.
+  """
+  search = _Search(len(queries), excluded, k)
+  for start in range(0, len(vectors), _ROWS):
+    tile = _unit_rows(vectors, norms, start, _ROWS)
+    search.add(start, len(tile), functools.partial(_best_cosines, tile), queries)
+  return search.rows, search.scores
+
+
+def nearest_to_combinations(
+  vectors: np.ndarray,
+  norms: np.ndarray,
+  terms: np.ndarray,
+  positive: np.ndarray,
+  negative: np.ndarray,
+  *,
+  multiply: bool = False,
+  excluded: np.ndarray | None = None,
+  k: int = 10,
+) -> tuple[np.ndarray, np.ndarray]:
+  r"""The rows with the highest scores for queries that share their terms, as analogies do.
+
+  The score of a row x is the sum of its cosines with what is positive less those with what
+  is negative (3CosAdd), or with `multiply` the product of the cosines, each moved to [0, 1]
+  (3CosMul):
+
+  .. math:: \sum_p \cos(x, p) - \sum_n \cos(x, n) \qquad\text{or}\qquad
+    \prod_p \frac{1 + \cos(x, p)}{2} \Big/
+    \Big(\prod_n \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
+
+  The cosines are those of T terms, and not of all Q queries: that is what it saves.
+
+  Args:
+    vectors: `[V, D]` rows; they go to the device 16,384 at a time, or as many fewer as the
+      terms demand, but 1,024.
+    norms: `[V]` their lengths, 1 for a zero row.
+    terms: `[T, D]` vectors of length 1 or 0.
+    positive: `[Q, P]` rows of `terms`.
+    negative: `[Q, N]` rows of `terms`.
+    multiply: whether the score is the product.
+    excluded: `[Q, E]` rows that are no answers to a query; -1 for none.
+    k: how many rows for each query.
+
+  Returns:
+    `[Q, k]` rows and `[Q, k]` scores, as of `nearest`.
 
   References:
     Levy and Goldberg, `Linguistic Regularities in Sparse and Explicit Word
     Representations <https://aclanthology.org/W14-1618/>`_, 2014: 3CosAdd and 3CosMul.
   """
-  count = len(positive)
-  if excluded is None:
-    excluded = np.full((count, 1), -1)
-  if positive.ndim == 3 and negative is None:
-    negative = np.zeros((count, 0, positive.shape[-1]), np.float32)
-  best_rows = np.full((count, k), -1, np.int64)
-  best_scores = np.full((count, k), -np.inf, np.float32)
-  for start in range(0, len(vectors), _ROWS):
-    tile = jnp.asarray(vectors[start : start + _ROWS] / norms[start : start + _ROWS, None])
+  size = min(_ROWS, max(_FEWEST_ROWS, _COSINES // max(1, len(terms))))
+  search = _Search(len(positive), excluded, k)
+  for start in range(0, len(vectors), size):
+    cosines = _cosines(terms, _unit_rows(vectors, norms, start, size))
+    best = functools.partial(_best_combined, cosines, multiply)
+    search.add(start, cosines.shape[1], best, positive, negative)
+  return search.rows, search.scores
+
+
+def _unit_rows(vectors, norms, start, size):
+  return jnp.asarray(vectors[start : start + size] / norms[start : start + size, None])
+
+
+class _Search:
+  """The best rows so far, while tile after tile of rows is added."""
+
+  def __init__(self, count, excluded, k):
+    self.k = k
+    self.excluded = np.full((count, 1), -1) if excluded is None else excluded
+    self.rows = np.full((count, k), -1, np.int64)
+    self.scores = np.full((count, k), -np.inf, np.float32)
+
+  def add(self, start, size, best, *queries):
+    """Compares with `size` rows; `best` takes a block of queries, their exclusions and k."""
+    count = len(self.rows)
     for first in range(0, count, _QUERIES):
       here = slice(first, min(first + _QUERIES, count))
       pad = lambda x: np.pad(
         x, [(0, min(_QUERIES, count) - len(x)), *[(0, 0)] * (x.ndim - 1)]
       )  # so that every call has one shape
-      place = excluded[here] - start
-      place = np.where((place >= 0) & (place < len(tile)), place, len(tile))
-      against = None if negative is None else pad(negative[here])
-      scores, rows = _best(tile, pad(positive[here]), against, pad(place), min(k, len(tile)))
-      size = here.stop - first
-      scores = np.concatenate([best_scores[here], np.asarray(scores)[:size]], axis=1)
-      rows = np.concatenate([best_rows[here], np.asarray(rows)[:size] + start], axis=1)
-      order = np.argsort(-scores, axis=1, kind='stable')[:, :k]
-      best_scores[here] = np.take_along_axis(scores, order, axis=1)
-      best_rows[here] = np.take_along_axis(rows, order, axis=1)
-  best_rows[np.isneginf(best_scores)] = -1
-  return best_rows, best_scores
+      place = self.excluded[here] - start
+      place = np.where((place >= 0) & (place < size), place, size)
+      scores, rows = best(*(pad(x[here]) for x in queries), pad(place), min(self.k, size))
+      asked = here.stop - first
+      scores = np.concatenate([self.scores[here], np.asarray(scores)[:asked]], axis=1)
+      rows = np.concatenate([self.rows[here], np.asarray(rows)[:asked] + start], axis=1)
+      order = np.argsort(-scores, axis=1, kind='stable')[:, : self.k]
+      self.scores[here] = np.take_along_axis(scores, order, axis=1)
+      self.rows[here] = np.take_along_axis(rows, order, axis=1)
+    self.rows[np.isneginf(self.scores)] = -1
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _best(tile, positive, negative, excluded, k):
-  """The k best of `[R, D]` unit rows for `[Q, D]` or `[Q, P, D]` vectors."""
-  cosines = lambda x: jnp.einsum('...d,rd->...r', x, tile, precision=jax.lax.Precision.HIGHEST)
-  if negative is None:
-    scores = cosines(positive)
-  else:
-    product = lambda x: jnp.prod((1 + cosines(x)) / 2, axis=1)
+@jax.jit
+def _cosines(units, tile):
+  """`[n, R]` of `[n, D]` and `[R, D]` vectors of length 1."""
+  return jnp.einsum('nd,rd->nr', units, tile, precision=jax.lax.Precision.HIGHEST)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _best_cosines(tile, queries, excluded, k):
+  """The k best of `[R, D]` unit rows for `[Q, D]` vectors."""
+  return _best(_cosines(queries, tile), excluded, k)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 5))
+def _best_combined(cosines, multiply, positive, negative, excluded, k):
+  """The k best rows for combinations of terms, of which `[T, R]` are the cosines."""
+  # Column by column: XLA makes that one loop over the scores, and is seven times as fast.
+  each = lambda terms: (cosines[column] for column in terms.T)
+  if multiply:
+    product = lambda terms: math.prod((1 + cosine) / 2 for cosine in each(terms))
     scores = product(positive) / (product(negative) + 1e-6)
+  else:
+    scores = sum(each(positive)) - sum(each(negative))
+  scores = jnp.broadcast_to(scores, (len(positive), cosines.shape[1]))
+  return _best(scores, excluded, k)
+
+
+def _best(scores, excluded, k):
   queries = jnp.arange(len(scores))[:, None]
   return _top_k(scores.at[queries, excluded].set(-jnp.inf, mode='drop'), k)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors, neighbors
-from jw2v.neighbors import nearest
+from jw2v.neighbors import nearest, nearest_to_combinations
 
 RNG = np.random.default_rng(0)
 
@@ -46,18 +46,37 @@ class TestNearest:
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, values, atol=1e-6)
 
-  @pytest.mark.parametrize('negatives', [0, 1, 2])
-  def test_products(self, negatives):
-    positive = unit(RNG.normal(size=(8, 2, 5)))
-    negative = unit(RNG.normal(size=(8, negatives, 5)))
-    moved = lambda x: (1 + x @ unit(self.VECTORS).T) / 2
-    values = moved(positive).prod(axis=1) / (moved(negative).prod(axis=1) + 1e-6)
+  @pytest.mark.parametrize('multiply', [False, True])
+  @pytest.mark.parametrize(('positives', 'negatives'), [(1, 0), (2, 1), (3, 2), (0, 1)])
+  def test_combinations(self, multiply, positives, negatives):
+    rng = np.random.default_rng(1)
+    terms = unit(rng.normal(size=(6, 5)))
+    positive = rng.integers(6, size=(8, positives))
+    negative = rng.integers(6, size=(8, negatives))
+    cosines = terms.astype(np.float64) @ unit(self.VECTORS).T
+    if multiply:
+      moved = (1 + cosines) / 2
+      values = moved[positive].prod(axis=1) / (moved[negative].prod(axis=1) + 1e-6)
+    else:
+      values = cosines[positive].sum(axis=1) - cosines[negative].sum(axis=1)
     expected, values = by_loop(values, self.EXCLUDED, 4)
-    rows, scores = nearest(
-      self.VECTORS, self.NORMS, positive, negative, excluded=self.EXCLUDED, k=4
+    rows, scores = nearest_to_combinations(
+      self.VECTORS, self.NORMS, terms, positive, negative, multiply=multiply,
+      excluded=self.EXCLUDED, k=4,
     )  # fmt: skip
     np.testing.assert_array_equal(rows, expected)
-    np.testing.assert_allclose(scores, values, rtol=1e-4)
+    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-6)
+
+  def test_many_terms_make_the_tiles_smaller(self, monkeypatch):
+    sizes = []
+    cosines = neighbors._cosines
+    record = lambda terms, tile: sizes.append(len(tile)) or cosines(terms, tile)
+    monkeypatch.setattr(neighbors, '_cosines', record)
+    monkeypatch.setattr(neighbors, '_FEWEST_ROWS', 3)
+    monkeypatch.setattr(neighbors, '_COSINES', 30)
+    terms, each = unit(RNG.normal(size=(6, 5))), np.zeros((8, 1), int)
+    nearest_to_combinations(self.VECTORS, self.NORMS, terms, each, each)
+    assert max(sizes) == min(neighbors._ROWS, 5) and sum(sizes) == 40
 
 
 class TestTopK:
