@@ -232,6 +232,11 @@ def guess_format(path: str | os.PathLike) -> str:
     return 'numpy'
   if start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < os.path.getsize(path):
     return 'safetensors'
+  if start[:1] == b'\x80' and start[1:2] in (b'\x02', b'\x03', b'\x04', b'\x05'):
+    raise ValueError(
+      'a pickle of Python, as gensim saves, which could run anything when it is read: have '
+      'gensim write it with save_word2vec_format'
+    )
   line, _, rest = start.partition(b'\n')
   fields = line.split()
   if len(fields) == 2 and all(field.isdigit() for field in fields):

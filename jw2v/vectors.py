@@ -272,6 +272,10 @@ class KeyedVectors(WordVectors):
     """The word that is furthest from the mean of the unit vectors of all."""
     return self.rank_by_centrality(words)[-1][1]
 
+  def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
+    """The one of some words that is nearest to a word."""
+    return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
+
   def closer_than(self, key1: str, key2: str) -> list[str]:
     """The words that are nearer to `key1` than `key2` is, in the order of their rows."""
     distances = self.distances(key1)
@@ -309,9 +313,15 @@ class KeyedVectors(WordVectors):
       similarity_function,
     )  # fmt: skip
 
-  def vectors_for_all(self, keys: Iterable[str]) -> 'KeyedVectors':
-    """Those of the words that have a vector, in the order given, each once."""
-    known = [word for word in dict.fromkeys(keys) if word in self]
+  def vectors_for_all(self, keys: Iterable[str], allow_inference: bool = True) -> 'KeyedVectors':
+    """Those of the words that have a vector, in the order given, each once.
+
+    Args:
+      keys: words.
+      allow_inference: whether vectors of unseen words, made of n-grams, are vectors.
+    """
+    has = self if allow_inference else self.key_to_index
+    known = [word for word in dict.fromkeys(keys) if word in has]
     return KeyedVectors(known, self[known])
 
   def subset(self, keys: Iterable[str]) -> 'KeyedVectors':
@@ -348,19 +358,45 @@ class KeyedVectors(WordVectors):
     return KeyedVectors([word for words in new for word in words], np.concatenate(rows))
 
   @classmethod
-  def load_word2vec_format(
-    cls, fname: str | os.PathLike, binary: bool = False, limit: int | None = None
-  ) -> 'KeyedVectors':
-    """The name in gensim of `load_vectors` of word2vec text, or binary if `binary`."""
+  def load(cls, fname: str | os.PathLike, mmap: str | None = None) -> 'KeyedVectors':
+    """The name in gensim of `load_vectors`; `mmap` changes nothing, safetensors always are."""
     from jw2v.formats import load_vectors  # which imports this room
 
-    return load_vectors(fname, 'word2vec_binary' if binary else 'word2vec', limit=limit)
+    return load_vectors(fname)
 
-  def save_word2vec_format(self, fname: str | os.PathLike, binary: bool = False) -> None:
-    """The name in gensim of `save_vectors` in word2vec text, or binary if `binary`."""
+  def save(self, fname: str | os.PathLike) -> None:
+    """The name in gensim of `save_vectors`; safetensors whatever the name ends in."""
     from jw2v.formats import save_vectors  # which imports this room
 
-    save_vectors(self, fname, 'word2vec_binary' if binary else 'word2vec')
+    save_vectors(self, fname, 'safetensors')
+
+  @classmethod
+  def load_word2vec_format(
+    cls,
+    fname: str | os.PathLike,
+    *,
+    binary: bool = False,
+    limit: int | None = None,
+    no_header: bool = False,
+  ) -> 'KeyedVectors':
+    """The name in gensim of `load_vectors` of word2vec text or binary; GloVe has no header."""
+    from jw2v.formats import load_vectors  # which imports this room
+
+    return load_vectors(fname, _format(binary, no_header), limit=limit)
+
+  def save_word2vec_format(
+    self, fname: str | os.PathLike, *, binary: bool = False, write_header: bool = True
+  ) -> None:
+    """The name in gensim of `save_vectors` in word2vec text or binary, or as GloVe."""
+    from jw2v.formats import save_vectors  # which imports this room
+
+    save_vectors(self, fname, _format(binary, not write_header))
+
+
+def _format(binary: bool, no_header: bool) -> str:
+  if binary and no_header:
+    raise ValueError('binary=True and no header: the binary form has a header')
+  return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
 
 
 def _as_list(terms: Terms | None) -> list[Term]:

