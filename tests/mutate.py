@@ -9,6 +9,7 @@ then fail. Takes some minutes on two cores. Exit status 1 if a mutation survives
 import concurrent.futures
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# file::tests (a choice for pytest -k, all of test_FILE.py without it) -> what stands there,
-# found exactly once in the file, and what it becomes
+# file@tests::choice -> what stands there, found exactly once in the file, and what it becomes.
+# The tests are those of test_TESTS.py, or without it of test_FILE.py; the choice is one of
+# pytest -k, and all without it.
 MUTATIONS = {
   'derivatives': [
     ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.diag(y) + jnp.outer(y, y)'),
@@ -216,17 +218,137 @@ MUTATIONS = {
     ('np.asarray(rows)[old]', 'np.asarray(rows)[new]'),
     ('- np.float32(0.5)', ''),
   ],
+  'lookup@vectors': [
+    ('np.where(norms > 0, norms, 1)', 'norms'),
+    ('total += abs(weight)', 'total += weight'),
+    ('rows = [self.key_to_index.get(word, -1) for word in words]', 'rows = [-1]'),
+    ('if self.key_to_index[w] != i)', 'if self.key_to_index[w] == i)'),
+    ('ignore_missing and key not in self', 'key not in self'),
+    ('self.get_vector(key, pre_normalize)', 'self.get_vector(key)'),
+    ('unit(mean) if post_normalize', 'unit(mean) if pre_normalize'),
+    ('abs(len(w) - len(word)) <= 2', 'abs(len(w) - len(word)) > 2'),
+    ('norm if norm > 0 else 1', 'norm'),
+  ],
   'vectors': [
     ('scores[rows] = -np.inf', 'pass'),
     ('(positive, 1.0), (negative, -1.0)', '(positive, 1.0), (negative, 1.0)'),
-    ('np.where(norms > 0, norms, 1)', 'norms'),
     ('clip_start, clip_end = 0, restrict_vocab', 'clip_start, clip_end = 0, None'),
-    ('self.get_index(key) - first', 'self.get_index(key)'),
+    ('rows = [row - first for row in found', 'rows = [row for row in found'),
     ('product(negative) + 1e-6', 'product(negative) + 1e-2'),
     ('pre_normalize=False, ignore_missing=False', 'pre_normalize=True, ignore_missing=False'),
     ('distances < distances[', 'distances <= distances['),
     ('self.rank_by_centrality(words)[-1]', 'self.rank_by_centrality(words)[0]'),
-    ('total += abs(weight)', 'total += weight'),
+    ('np.argmin(self.distances(key1', 'np.argmax(self.distances(key1'),
+    ('end = restrict_vocab or len(self)', 'end = len(self)'),
+    ('excluded[i, : len(rows)] = rows', 'pass'),
+    ('targets[i] = unit(target)', 'targets[i] = target'),
+    ('indexer.most_similar(unit(target), topn + len(asked))',
+     'indexer.most_similar(unit(target), topn)'),
+    ('if pair[0] not in asked', 'if pair[0]'),
+    ('new.append([word for word in part if word not in seen])', 'new.append(list(part))'),
+    ('has = self if allow_inference else self.key_to_index', 'has = self'),
+    ('if binary and no_header:', 'if False:'),
+  ],
+  'neighbors': [
+    ('place = self.excluded[here] - start', 'place = self.excluded[here]'),
+    ('(place >= 0) & (place < size)', 'place < size'),
+    ('np.asarray(rows)[:asked] + start', 'np.asarray(rows)[:asked]'),
+    ('self.rows[np.isneginf(self.scores)] = -1', 'pass'),
+    ("order = np.argsort(-scores, axis=1, kind='stable')", "order = np.argsort(scores, axis=1)"),
+    ('self.scores[here] = np.take_along_axis(scores, order, axis=1)',
+     'self.scores[here] = scores[:, : self.k]'),
+    ('(product(negative) + 1e-6)', 'product(negative)'),
+    ('(1 + cosine) / 2 for', 'cosine for'),
+    ('sum(each(positive)) - sum(each(negative))', 'sum(each(positive)) + sum(each(negative))'),
+    ('/ norms[start : start + size, None]', ''),
+    ('place // k * (size // _GROUP) + group', 'place // k + group'),
+    ('groups, place % k, axis=1', 'groups, place // k, axis=1'),
+    ('_COSINES // max(1, len(terms))', '_COSINES'),
+  ],
+  'evaluation': [
+    ("yield number, line.rstrip", "yield number + 1, line.rstrip"),
+    ('if number == 1 and len(fields) >= score_column:', 'if number == 1:'),
+    ("np.isfinite(score) and fields[0] and fields[1]", 'fields[0] and fields[1]'),
+    ("np.isfinite(score) and fields[0] and fields[1]", 'np.isfinite(score)'),
+    ("',' if line.count(',') >= 2 else None", 'None'),
+    ('fields[score_column - 1]', 'fields[2]'),
+    ('for row in reversed(range(len(words)))', 'for row in range(len(words))'),
+    ('counted = known | dummy4unknown', 'counted = known'),
+    ('cosines[known] = product / (kv.norms[first[known]] * kv.norms[second[known]])',
+     'cosines[known] = product'),
+    ('float(np.mean(~known))', 'float(np.mean(known))'),
+    ('_index(kv.index_to_key[:restrict_vocab], case', '_index(kv.index_to_key, case'),
+    ('if question in may_ask or dummy4unknown:', 'if question in may_ask:'),
+    ('np.stack([b, c], axis=1), a[:, None]', 'np.stack([a, c], axis=1), b[:, None]'),
+    ('excluded=asked, k', 'k'),
+    ('if word not in question[:3]', 'if word'),
+    ("multiply=similarity_function == 'most_similar_cosmul'", 'multiply=False'),
+  ],
+  'formats': [
+    ("held = not _BLANK.fullmatch(word)", 'pass'),
+    ('not _SURROGATES.search(word)', 'True'),
+    ('held = not any(map(text_formats.is_number', 'held = any(map(text_formats.is_number'),
+    ("if format in ('safetensors', 'numpy') and (unsound", 'if False and (unsound'),
+    ('if (unsound := first_not_finite(kv.vectors)) is not None:', 'if False:'),
+    ("if not kv.vector_size:", 'if False:'),
+    ("if compressed and format in ('safetensors', 'numpy', 'projector'):", 'if False:'),
+    ("file, mtime=0)", 'file)'),
+    ("header=format != 'glove'", 'header=True'),
+    ('_check_once(words, first_row)', 'pass'),
+    ("if start[:1] == b'\\x80'", "if start[:1] == b'\\x81'"),
+  ],
+  'text_formats@formats': [
+    ("'%.9g'] * vectors", "'%.8g'] * vectors"),
+    ('if file.size is not None and need > file.size:', 'if False:'),
+    ('0 < width < 1 << 31', 'width < 1 << 31'),
+    ('missing = len(words) < min(count, limit or count)', 'missing = False'),
+    ('limit is None and len(words) > count', 'False'),
+    ('del words[limit:]', 'pass'),
+    ('if len(rest) > _LONGEST_ROW:', 'if False:'),
+    ('  if rest:\n    yield rest', ''),
+    ('room = min(room, self._expected)', 'pass'),
+    ("padded = first.endswith(b' \\n')", 'padded = False'),
+    ("or '' in words or not np", 'or not np'),
+    ("not np.isfinite(vectors).all():\n    raise _NotTaken", 'False:\n    raise _NotTaken'),
+    ("if any(b'_' in field for field in fields):", 'if False:'),
+    ("  if not np.isfinite(vector).all():", '  if False:'),
+    ("rstrip(b'\\r ').split(b' ')\n    extra", "split(b' ')\n    extra"),
+  ],
+  'binary_formats@formats': [
+    ('if not words and looks_like_text(rows[0]) and width > 1:', 'if False:'),
+    ('start = place + (buffer', 'start = place + 0 * (buffer'),
+    ("if wanted == count and (buffer", 'if False and (buffer'),
+    ('if space < 0 and len(buffer) - start >= _LONGEST_WORD:', 'if False:'),
+    ('if words_start < end and start < words_end:', 'if False:'),
+    ('offsets[1] - offsets[0] != bytes_needed', 'False'),
+    ('if offsets[1] > size:', 'if False:'),
+    ("b' ' * (-len(encoded) % 8)", "b''"),
+    ('if len(words) != count:', 'if False:'),
+    ('needed > about.file_size or about.file_size > _DEFLATE_RATIO * size', 'False'),
+    ("return begin + int(unsound[0])", 'return int(unsound[0])'),
+  ],
+  'fasttext_format': [
+    ('if quantized or pruned > 0:', 'if pruned > 0:'),
+    ('if kind != (row > num_words):', 'if False:'),
+    ('4 * rows * width > size - start', 'False'),
+    ("max(args['minn'], 1)", "args['minn'] + 1"),
+    ('entries * 10 > size', 'False'),
+    ("len(ngrams) != args['bucket'] or", ''),
+    ('if (unsound := first_not_finite(matrix)) is not None:', 'if False:'),
+  ],
+  'subwords@fasttext_format': [
+    ('text.view(np.int8).astype(np.uint32)', 'text.astype(np.uint32)'),
+    ('inside &= ~ends', 'pass'),
+    ('counts = counts + 1', 'counts = counts + 0'),
+    ('word != END_OF_LINE for word in block', 'True for word in block'),
+    ('first = last - n + 1', 'first = last'),
+  ],
+  'projector@formats': [
+    ("if b'\\t' not in first:", 'if True:'),
+    ('folder.resolve() not in path.resolve().parents', 'False'),
+    ("if made:\n      folder.rmdir()", 'if False:\n      folder.rmdir()'),
+    ("['%.9g'] * vectors", "['%.8g'] * vectors"),
+    ('if len(vector) != table.width:', 'if False:'),
   ],
   'network': [
     ('* sigmoid_derivative(z1)', '* sigmoid_derivative(h)'),
@@ -278,20 +400,21 @@ MUTATIONS = {
 
 
 def _source(room: str, root: pathlib.Path = ROOT) -> pathlib.Path:
-  return root / 'jw2v' / f'{room.partition("::")[0]}.py'
+  return root / 'jw2v' / f'{re.split("@|::", room)[0]}.py'
 
 
 def caught(room: str, old: str, new: str) -> bool:
   """Whether the tests of a room fail with `new` in the place of `old`."""
-  room, _, choice = room.partition('::')
+  named, _, choice = room.partition('::')
+  tests = named.rpartition('@')[2]
   with tempfile.TemporaryDirectory() as folder:
     copy = pathlib.Path(folder)
-    for name in ('jw2v', 'tests'):
+    for name in ('jw2v', 'experiments', 'tests'):
       shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(ROOT / 'pyproject.toml', copy)
     file = _source(room, copy)
     file.write_text(file.read_text(encoding='utf-8').replace(old, new), encoding='utf-8')
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{room}.py']
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', f'tests/test_{tests}.py']
     command += ['-k', choice] if choice else []
     try:
       done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
