@@ -226,6 +226,7 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
       csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES // 4),
       csv.ParseOptions(delimiter=' ', quote_char=False, ignore_empty_lines=False),
       csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
+      memory_pool=pyarrow.system_memory_pool(),
     )
   except pyarrow.ArrowInvalid:
     raise _NotTaken from None
