@@ -24,6 +24,7 @@ import json
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -97,7 +98,7 @@ def pairs_table(scores: Sequence[dict[str, Any]]) -> list[list[str]]:
   head = ['pairs', 'count', 'known', 'Spearman', 'p', 'Pearson', 'p', 'Spearman of all']
   return [head] + [
     [
-      row['file'], f'{row["count"]:,}', _share(row['known'], row['count']),
+      pathlib.Path(row['file']).name, f'{row["count"]:,}', _share(row['known'], row['count']),
       _number(row['spearman']), _number(row['spearman_pvalue'], '.1e'),
       _number(row['pearson']), _number(row['pearson_pvalue'], '.1e'),
       _number(row['spearman_all']),
@@ -131,7 +132,9 @@ def _share(part: int, whole: int) -> str:
 def report(scores: dict[str, Any]) -> str:
   """The tables of what `score` returned."""
   tables = [pairs_table(scores['pairs'])] if scores['pairs'] else []
-  tables += [analogies_table(row['file'], row['sections']) for row in scores['analogies']]
+  tables += [
+    analogies_table(pathlib.Path(row['file']).name, row['sections']) for row in scores['analogies']
+  ]
   return '\n\n'.join(map(markdown_table, tables))
 
 
@@ -172,6 +175,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   try:
     run(flags.FLAGS, argv[1:])
+  except BrokenPipeError:  # the reader has read enough, as head; what is left would fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   except (ValueError, OSError) as error:
     raise SystemExit(f'error: {" ".join(str(error).split())}') from error
 

@@ -125,10 +125,10 @@ class _Search:
       asked = here.stop - first
       scores = np.concatenate([self.scores[here], np.asarray(scores)[:asked]], axis=1)
       rows = np.concatenate([self.rows[here], np.asarray(rows)[:asked] + start], axis=1)
+      # Of scores alike, those of -inf too, the earlier one: the -1 of the start.
       order = np.argsort(-scores, axis=1, kind='stable')[:, : self.k]
       self.scores[here] = np.take_along_axis(scores, order, axis=1)
       self.rows[here] = np.take_along_axis(rows, order, axis=1)
-    self.rows[np.isneginf(self.scores)] = -1
 
 
 @jax.jit

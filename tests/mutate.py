@@ -253,7 +253,6 @@ MUTATIONS = {
     ('place = self.excluded[here] - start', 'place = self.excluded[here]'),
     ('(place >= 0) & (place < size)', 'place < size'),
     ('np.asarray(rows)[:asked] + start', 'np.asarray(rows)[:asked]'),
-    ('self.rows[np.isneginf(self.scores)] = -1', 'pass'),
     ("order = np.argsort(-scores, axis=1, kind='stable')", "order = np.argsort(scores, axis=1)"),
     ('self.scores[here] = np.take_along_axis(scores, order, axis=1)',
      'self.scores[here] = scores[:, : self.k]'),

@@ -76,6 +76,26 @@ class TestAgainstGensim:
           assert section[verdict] == expected[verdict]
 
 
+class TestVariants:
+  """The answer is the first of five, asked words apart, that is no variant of an asked one."""
+
+  @pytest.mark.parametrize(('between', 'share'), [(4, 1), (5, 0)])
+  def test_of_the_words_asked_about(self, tmp_path, between, share):
+    words = ['aa', 'bb', 'cc', 'dd', 'cC', 'Cc', 'bB', 'Bb', 'CC']
+    vectors = np.zeros((9, 3))
+    vectors[:4] = [1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]
+    vectors[4:] = vectors[[2, 2, 1, 1, 2]]
+    kv = KeyedVectors(words[: 4 + between], vectors[: 4 + between])
+    path = write(tmp_path / 'questions', 'aa bb cc dd\n')
+    nearest = kv.most_similar(['bb', 'cc'], ['aa'], topn=9)
+    assert [word for word, _ in nearest].index('dd') == between
+    assert kv.evaluate_word_analogies(path)[0] == share
+    gensim = pytest.importorskip('gensim.models')
+    theirs = gensim.KeyedVectors(3)
+    theirs.add_vectors(kv.index_to_key, kv.vectors)
+    assert theirs.evaluate_word_analogies(path)[0] == share
+
+
 class TestCosMul:
   def test_answers_are_those_of_single_questions(self, tmp_path, kv):
     path = write(tmp_path / 'questions', analogies_of(60, np.random.default_rng(3)))

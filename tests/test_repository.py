@@ -77,6 +77,11 @@ class TestReadme:
     failed, tried = doctest.testfile(str(ROOT / 'docs' / 'corpora.md'), module_relative=False)
     assert tried >= 30 and not failed
 
+  def test_examples_of_the_page_for_gensims_users_run(self):
+    page = ROOT / 'docs' / 'coming_from_gensim.md'
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried >= 9 and not failed
+
   def test_commands_are_single_lines_that_set_up_everything(self):
     setup = 'python3 -m venv .venv && .venv/bin/pip install -e '
     assert f"    {setup}'.[test]' && .venv/bin/pytest\n" in README

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors
+from jw2v.subwords import SubwordVectors
 
 WORDS = ['a', 'b', 'c', 'd', 'zero']
 
@@ -197,6 +198,7 @@ class TestAsGensim:
     lambda kv: kv.get_normed_vectors(),
     lambda kv: kv.get_mean_vector(['w1', 'w2', TestAsGensim.V], [1, -2, 0.5], post_normalize=True),
     lambda kv: kv.get_mean_vector(['w1', 'nothing'], pre_normalize=False),
+    lambda kv: kv.get_mean_vector(['w1', 'w2']),
     lambda kv: kv[['w1', 'w5']],
     lambda kv: kv.get_index('w7'),
     lambda kv: kv.vectors_for_all(['w3', 'w1', 'w3', 'no'], allow_inference=False)['w3'],
@@ -249,6 +251,20 @@ class TestMany:
       kv.most_similar_many(['a', 'b'], ['a'])
 
 
+class TestIndexer:
+  def test_is_asked_for_enough_and_not_for_the_words_asked_about(self, kv):
+    asked = []
+
+    class Indexer:
+      def most_similar(self, vector, num_neighbors):
+        asked.append((np.linalg.norm(vector), num_neighbors))
+        return kv.most_similar(vector, topn=num_neighbors)
+
+    found = kv.most_similar(['a', 'b'], topn=2, indexer=Indexer())
+    assert [w for w, _ in found] == [w for w, _ in kv.most_similar(['a', 'b'], topn=2)]
+    assert asked == [(pytest.approx(1), 4)]
+
+
 class TestParts:
   A = KeyedVectors(['a', 'b', 'c'], [[1, 0], [2, 0], [3, 0]])
   B = KeyedVectors(['d', 'b'], [[4, 4], [5, 5]])
@@ -258,6 +274,12 @@ class TestParts:
     assert some.index_to_key == ['c', 'a'] and some.vectors.tolist() == [[3, 0], [1, 0]]
     with pytest.raises(KeyError, match="'x' is not among"):
       self.A.subset(['a', 'x'])
+
+  def test_vectors_of_unseen_words_if_they_are_wanted(self):
+    ngrams = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    kv = SubwordVectors(['sea'], np.ones((1, 2)), ngrams, 3, 4)
+    assert kv.vectors_for_all(['seaside', 'sea']).index_to_key == ['seaside', 'sea']
+    assert kv.vectors_for_all(['seaside', 'sea'], allow_inference=False).index_to_key == ['sea']
 
   def test_concatenate_words(self):
     both = KeyedVectors.concatenate([self.A, self.B])
