@@ -305,8 +305,6 @@ MUTATIONS = {
     ('del words[limit:]', 'pass'),
     ('if len(rest) > _LONGEST_ROW:', 'if False:'),
     ('  if rest:\n    yield rest', ''),
-    ('room = min(room, self._expected)', 'pass'),
-    ("padded = first.endswith(b' \\n')", 'padded = False'),
     ("or '' in words or not np", 'or not np'),
     ("not np.isfinite(vectors).all():\n    raise _NotTaken", 'False:\n    raise _NotTaken'),
     ("if any(b'_' in field for field in fields):", 'if False:'),

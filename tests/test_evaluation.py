@@ -86,7 +86,7 @@ class TestVariants:
     vectors[:4] = [1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]
     vectors[4:] = vectors[[2, 2, 1, 1, 2]]
     kv = KeyedVectors(words[: 4 + between], vectors[: 4 + between])
-    path = write(tmp_path / 'questions', 'aa bb cc dd\n')
+    path = write(tmp_path / 'questions', ': s\naa bb cc dd\n')
     nearest = kv.most_similar(['bb', 'cc'], ['aa'], topn=9)
     assert [word for word, _ in nearest].index('dd') == between
     assert kv.evaluate_word_analogies(path)[0] == share

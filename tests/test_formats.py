@@ -265,6 +265,14 @@ def safetensors(header=None, data=b'', **changes):
   return len(header).to_bytes(8, 'little') + header + data
 
 
+class TestSameBytes:
+  def test_gzip_says_nothing_of_the_time(self, tmp_path, kv):
+    """Nor of the name."""
+    save_vectors(kv, tmp_path / 'v.txt.gz')
+    header = (tmp_path / 'v.txt.gz').read_bytes()[:10]
+    assert header[3:8] == bytes(5)  # no flags, so no name; the time
+
+
 class TestDamaged:
   @pytest.mark.parametrize(('content', 'reason'), [
     (b'', 'the file is empty'),
@@ -472,6 +480,14 @@ class TestDamaged:
   def reason(error, path):
     assert str(error).startswith(f'{path}: ') and len(str(error)) > len(f'{path}: ') + 5
     return str(error)
+
+  def test_what_gensim_pickled_is_refused(self, tmp_path):
+    gensim = pytest.importorskip('gensim.models')
+    theirs = gensim.KeyedVectors(2)
+    theirs.add_vectors(['a'], np.ones((1, 2), np.float32))
+    theirs.save(str(tmp_path / 'v.kv'))
+    with pytest.raises(ValueError, match=r'v\.kv: .*pickle.*save_word2vec_format'):
+      load_vectors(tmp_path / 'v.kv')
 
 
 class TestRefusedToWrite:

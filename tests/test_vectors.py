@@ -318,11 +318,3 @@ class TestParts:
     kv = KeyedVectors.load(tmp_path / 'v.kv', mmap='r')
     assert kv.index_to_key == ['a', 'b', 'c']
     np.testing.assert_array_equal(kv.vectors, self.A.vectors)
-
-  def test_what_gensim_pickled_is_refused(self, tmp_path):
-    gensim = pytest.importorskip('gensim.models')
-    theirs = gensim.KeyedVectors(2)
-    theirs.add_vectors(['a'], np.ones((1, 2), np.float32))
-    theirs.save(str(tmp_path / 'v.kv'))
-    with pytest.raises(ValueError, match=r'v\.kv: .*pickle.*save_word2vec_format'):
-      KeyedVectors.load(tmp_path / 'v.kv')
