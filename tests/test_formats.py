@@ -1,8 +1,10 @@
 """Files of vectors: exact round trips, and damaged files refused with row and reason."""
 
 import gzip
+import io
 import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -263,6 +265,33 @@ def safetensors(header=None, data=b'', **changes):
     header = json.dumps(header).encode()
   data = data or np.array([1, 2], '<f4').tobytes() + b'a\nb'
   return len(header).to_bytes(8, 'little') + header + data
+
+
+class TestParts:
+  def test_row_that_is_not_finite_in_a_later_part(self, monkeypatch):
+    monkeypatch.setattr(binary_formats, '_CHECKED', 2)
+    table = np.zeros((7, 2))
+    assert binary_formats.first_not_finite(table) is None
+    table[5, 1] = np.nan
+    assert binary_formats.first_not_finite(table) == 5
+
+  def test_numbers_of_safetensors_are_aligned(self, tmp_path):
+    for word in ('a', 'ab', 'abc' * 1000):
+      save_vectors(KeyedVectors([word, 'b'], np.ones((2, 3))), tmp_path / 'v.safetensors')
+      assert int.from_bytes((tmp_path / 'v.safetensors').read_bytes()[:8], 'little') % 8 == 0
+
+  @pytest.mark.parametrize('shape', [(10**12, 2), (2, 10**12), (2**40, 2**30)])
+  def test_npz_that_promises_more_than_there_is(self, tmp_path, shape):
+    """It is refused before so much memory is asked for."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+      header, {'descr': '<f4', 'fortran_order': False, 'shape': shape}
+    )
+    with zipfile.ZipFile(tmp_path / 'v.npz', 'w') as archive:
+      archive.writestr('vectors.npy', header.getvalue() + bytes(16))
+      archive.writestr('words.npy', b'')
+    with pytest.raises(ValueError, match='there are not so many'):
+      load_vectors(tmp_path / 'v.npz')
 
 
 class TestSameBytes:
