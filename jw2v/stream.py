@@ -23,11 +23,21 @@ _NO_CHUNK = 2**63
 Item = TypeVar('Item')
 
 
+class Position(NamedTuple):
+  """Where in the stream a block is."""
+
+  epoch: int = 0
+  place: int = 0  # of its chunk, in the order of the epoch
+  block: int = 0  # of that chunk
+  words: int = 0  # of the corpus, read before that chunk, over all epochs
+
+
 class Call(NamedTuple):
   """The blocks of one compiled call: S steps of N blocks."""
 
   blocks: Blocks  # [S, N, ...]
   words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
+  end: Position  # of the first block that is not in it
 
 
 class TextBlocks(NamedTuple):
@@ -101,41 +111,53 @@ class TextBlocks(NamedTuple):
     )
     return blocks, words, len(ids)
 
-  def calls(self, epochs: range, *, steps: int, blocks_per_step: int) -> Iterator[Call]:
+  def calls(
+    self, epochs: range, *, steps: int, blocks_per_step: int, start: Position | None = None
+  ) -> Iterator[Call]:
     """The blocks of some epochs in the order of their chunks, cut into calls of one shape.
 
     Args:
       epochs: their numbers.
       steps: S, the steps of a call.
       blocks_per_step: N.
+      start: the first block, which is the `end` of a call; the calls are then those that came
+        after it.
 
     Yields:
       Calls; the last one is filled up with padding. None at all if no word is kept.
     """
-    size, read = steps * blocks_per_step, 0
+    start = Position(epochs.start) if start is None else start
+    size, read = steps * blocks_per_step, start.words
     waiting: list[np.ndarray] | None = None  # the columns of blocks that fill no call yet
     ready: Call | None = None  # kept back, for the last one counts the words after it
-    for epoch in epochs:
-      for chunk in self.order(epoch).tolist():
-        blocks, words, num_words = self.chunk(epoch, chunk)
-        columns = [*blocks, read + words]
+    for epoch in range(start.epoch, epochs.stop):
+      order = self.order(epoch).tolist()
+      for place in range(start.place if epoch == start.epoch else 0, len(order)):
+        blocks, words, num_words = self.chunk(epoch, order[place])
+        here = np.broadcast_arrays(epoch, place, np.arange(len(words)), read)  # their positions
+        columns = [*blocks, read + words, *here]
+        if (epoch, place) == (start.epoch, start.place):
+          columns = [column[start.block :] for column in columns]
         read += num_words
         if waiting is not None:
           columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
         while len(columns[0]) >= size:
           if ready is not None:
             yield ready
-          ready = _call([column[:size] for column in columns], steps, blocks_per_step)
-          columns = [column[size:] for column in columns]
+          taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
+          first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
+          end = Position(epoch, place + 1, 0, read) if first is None else Position(*map(int, first))
+          ready = _call(taken[:-4], steps, blocks_per_step, end)
         waiting = columns
+    last = Position(epochs.stop, 0, 0, read)
     if waiting is not None and len(waiting[0]):
       if ready is not None:
         yield ready
-      ready = _call(waiting, steps, blocks_per_step)
+      ready = _call(waiting[:-4], steps, blocks_per_step, last)
     if ready is not None:
       words = np.where(ready.words == 0, read, ready.words)
       words[-1] = read  # those dropped after the last block are read as well
-      yield ready._replace(words=words)
+      yield ready._replace(words=words, end=last)
 
 
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -153,13 +175,13 @@ def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
   return piece
 
 
-def _call(columns, steps, blocks_per_step):
+def _call(columns, steps, blocks_per_step, end):
   fill = steps * blocks_per_step - len(columns[0])
   *blocks, words = (
     np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
     for c in columns
   )
-  return Call(Blocks(*blocks), words.max(axis=1))
+  return Call(Blocks(*blocks), words.max(axis=1), end)
 
 
 def held_out_start(line_ends: np.ndarray, share: float) -> int:
@@ -230,4 +252,4 @@ def in_background(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
 
 def bytes_of(call: Call) -> int:
   """The memory of one call."""
-  return sum(leaf.nbytes for leaf in jax.tree.leaves(call))
+  return call.words.nbytes + sum(leaf.nbytes for leaf in jax.tree.leaves(call.blocks))

@@ -47,6 +47,23 @@ class TestCalls:
       words = np.concatenate([c.words for c in calls(keep=keep)])
       assert (np.diff(words) >= 0).all() and words[0] > 0 and words[-1] == 100
 
+  @pytest.mark.parametrize('chunk', [5, 12, 13, 1000])
+  @pytest.mark.parametrize(('steps', 'blocks_per_step'), [(1, 1), (3, 4), (2, 40)])
+  @pytest.mark.parametrize('more', [{}, {'keep': 0.4}, {'shuffle': True}, {'block_size': 3}])
+  def test_goes_on_from_the_end_of_any_call(self, monkeypatch, chunk, steps, blocks_per_step, more):
+    monkeypatch.setattr(stream, '_CHUNK_TOKENS', chunk)
+    shape = {'steps': steps, 'blocks_per_step': blocks_per_step}
+    whole = calls(epochs=3, **shape, **more)
+    assert whole[-1].end == (3, 0, 0, 150)
+    for done, call in enumerate(whole, start=1):
+      rest = list(text(**more).calls(range(3), **shape, start=call.end))
+      assert len(rest) == len(whole) - done
+      for found, expected in zip(rest, whole[done:], strict=True):
+        assert found.end == expected.end
+        np.testing.assert_array_equal(found.words, expected.words)
+        for ours, theirs in zip(found.blocks, expected.blocks, strict=True):
+          np.testing.assert_array_equal(ours, theirs)
+
   @pytest.mark.parametrize('n', [47, 48, 49, 95, 96, 97])
   def test_no_call_of_padding_alone(self, n):
     """Around a multiple of the 12 windows of a call, the last one counts what is left."""
