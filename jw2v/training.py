@@ -1,8 +1,8 @@
-"""The trainer: the compiled steps, and `train()`.
+"""The trainer: `train()`, and the loop in it.
 
-What belongs here: the loop that brings a corpus, an objective and an optimizer
-together. A thread draws blocks of windows, one compiled call runs many steps over them
-with the tables donated, and the result of a call is read while the next one runs.
+What belongs here: what brings a corpus and the compiled steps together. A thread draws
+blocks of windows, one compiled call runs many steps over them with the tables donated, and
+the result of a call is read while the next one runs.
 """
 
 import dataclasses
@@ -10,21 +10,20 @@ import pathlib
 import resource
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import logging
 
-from jw2v import blocks, sampling
+from jw2v import sampling
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
-from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.sharding import prepare_backend
+from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer
 from jw2v.store import EncodedCorpus
 from jw2v.stream import TextBlocks, bytes_of, held_out_start, in_background
 from jw2v.tables import check_width, init_params, resume_params
@@ -33,27 +32,8 @@ from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
 from jw2v.workdir import check_workdir, write_workdir
 
-_OBJECTIVES = {
-  ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
-  ('cbow', 'negative_sampling'): blocks.cbow_rows,
-}
-_OPTAX = {
-  'sgd': optax.sgd,
-  'adagrad': optax.adagrad,
-  'adam': optax.adam,
-  'rmsprop': optax.rmsprop,
-}
 _HELD_OUT_EPOCH, _INIT_EPOCH = 2**31, 2**31 + 1  # no epoch of training draws their numbers
 _CALLS_AHEAD = 2
-_LOSS_EVERY = 8  # the loss of every eighth window is measured, in every step
-
-
-class TrainState(NamedTuple):
-  """What a step reads and writes."""
-
-  params: Word2VecParams
-  center_optimizer: optax.OptState
-  outside_optimizer: optax.OptState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,92 +58,6 @@ class TrainResult:
   history: list[dict[str, Any]]
   words_per_second: float
   predicted_bytes: int
-
-
-def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
-  """The config's optimizer by row; its learning rate is a part of its state."""
-  if config.optimizer == 'curvature_damped_sgd':
-    return curvature_damped_sgd(config.learning_rate)
-  inject = optax.inject_hyperparams(_OPTAX[config.optimizer], hyperparam_dtype=jnp.float32)
-  return rowwise(inject(learning_rate=config.learning_rate))
-
-
-def make_schedule(config: TrainConfig) -> optax.Schedule:
-  """From the share of the run's words that are read, in [0, 1], to the learning rate."""
-  first, last = config.learning_rate, config.min_learning_rate
-  if config.schedule == 'linear':
-    return optax.linear_schedule(first, last, 1)
-  if config.schedule == 'cosine':
-    return optax.cosine_decay_schedule(first, 1, alpha=last / first)
-  return optax.constant_schedule(first)
-
-
-def make_run_steps(config: TrainConfig) -> Callable:
-  """The compiled call: `run_steps(state, blocks, shares)`.
-
-  Args:
-    config: the run's settings.
-
-  Returns:
-    A jitted function that donates the state and scans S steps of N blocks, the share
-    of the run's words read by the end of each step in `shares` `[S]`. It returns the
-    state, and `[S]` each of losses, prediction counts and learning rates.
-  """
-  objective = _OBJECTIVES[config.architecture, config.objective]
-  optimizer, schedule = make_optimizer(config), make_schedule(config)
-  # XLA's CPU backend computes the products of a block on one core, and independent ones
-  # side by side: a chain of them for each of two cores.
-  chains = 2 if jax.default_backend() == 'cpu' and config.blocks_per_step % 2 == 0 else 1
-  measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
-
-  def gradients(params: Word2VecParams, batch: sampling.Blocks) -> blocks.ObjectiveRows:
-    split = jax.tree.map(lambda x: x.reshape(chains, -1, *x.shape[1:]), batch)
-    parts = [
-      objective(params, jax.tree.map(lambda x: x[i], split), config.negatives, measured)  # noqa: B023
-      for i in range(chains)
-    ]
-    return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
-
-  def with_rate(state, learning_rate):
-    learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
-    return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
-
-  def step(state: TrainState, inputs):
-    batch, rate = inputs
-    rows = gradients(state.params, batch)
-    center, center_state = optimizer.update(
-      rows.center, with_rate(state.center_optimizer, rate), state.params.center
-    )
-    outside, outside_state = optimizer.update(
-      rows.outside, with_rate(state.outside_optimizer, rate), state.params.outside
-    )
-    state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
-    return state, (rows.loss, rows.predictions)
-
-  def run_steps(state, batches, shares):
-    rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
-    state, (losses, predictions) = jax.lax.scan(step, state, (batches, rates))
-    return state, (losses, predictions, rates)
-
-  return jax.jit(run_steps, donate_argnums=0)
-
-
-def compile_steps(
-  config: TrainConfig, state: TrainState, batches: sampling.Blocks, shares: np.ndarray
-) -> jax.stages.Compiled:
-  """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
-  return make_run_steps(config).lower(state, batches, shares).compile()
-
-
-def make_evaluate(config: TrainConfig) -> Callable:
-  """The compiled `evaluate(params, blocks)`: `[S]` losses and prediction counts."""
-  objective = _OBJECTIVES[config.architecture, config.objective]
-
-  def loss(params, batch):
-    rows = objective(params, batch, config.negatives)
-    return params, (rows.loss, rows.predictions)
-
-  return jax.jit(lambda params, batches: jax.lax.scan(loss, params, batches)[1])
 
 
 def train(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jw2v
-from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, train, training
+from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, steps, train, training
 from jw2v.config import LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
@@ -119,7 +119,7 @@ class TestSchedules:
       'cosine': 0.1 + 0.4 * (1 + np.cos(np.pi * share)) / 2,
       'linear': 0.5 - 0.4 * share,
     }[schedule]
-    got = np.broadcast_to(training.make_schedule(config)(share), 11)
+    got = np.broadcast_to(steps.make_schedule(config)(share), 11)
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
   @pytest.mark.parametrize('optimizer', OPTIMIZERS)

@@ -1,0 +1,123 @@
+"""The compiled steps: one call runs many, over blocks of windows, with the tables donated.
+
+What belongs here: the objective and the optimizer of a config as one compiled function.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jw2v import blocks, sampling
+from jw2v.config import TrainConfig
+from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
+from jw2v.windows import Word2VecParams
+
+_OBJECTIVES = {
+  ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
+  ('cbow', 'negative_sampling'): blocks.cbow_rows,
+}
+_OPTAX = {
+  'sgd': optax.sgd,
+  'adagrad': optax.adagrad,
+  'adam': optax.adam,
+  'rmsprop': optax.rmsprop,
+}
+_LOSS_EVERY = 8  # the loss of every eighth window is measured, in every step
+
+
+class TrainState(NamedTuple):
+  """What a step reads and writes."""
+
+  params: Word2VecParams
+  center_optimizer: optax.OptState
+  outside_optimizer: optax.OptState
+
+
+def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
+  """The config's optimizer by row; its learning rate is a part of its state."""
+  if config.optimizer == 'curvature_damped_sgd':
+    return curvature_damped_sgd(config.learning_rate)
+  inject = optax.inject_hyperparams(_OPTAX[config.optimizer], hyperparam_dtype=jnp.float32)
+  return rowwise(inject(learning_rate=config.learning_rate))
+
+
+def make_schedule(config: TrainConfig) -> optax.Schedule:
+  """From the share of the run's words that are read, in [0, 1], to the learning rate."""
+  first, last = config.learning_rate, config.min_learning_rate
+  if config.schedule == 'linear':
+    return optax.linear_schedule(first, last, 1)
+  if config.schedule == 'cosine':
+    return optax.cosine_decay_schedule(first, 1, alpha=last / first)
+  return optax.constant_schedule(first)
+
+
+def make_run_steps(config: TrainConfig) -> Callable:
+  """The compiled call: `run_steps(state, blocks, shares)`.
+
+  Args:
+    config: the run's settings.
+
+  Returns:
+    A jitted function that donates the state and scans S steps of N blocks, the share
+    of the run's words read by the end of each step in `shares` `[S]`. It returns the
+    state, and `[S]` each of losses, prediction counts and learning rates.
+  """
+  objective = _OBJECTIVES[config.architecture, config.objective]
+  optimizer, schedule = make_optimizer(config), make_schedule(config)
+  # XLA's CPU backend computes the products of a block on one core, and independent ones
+  # side by side: a chain of them for each of two cores.
+  chains = 2 if jax.default_backend() == 'cpu' and config.blocks_per_step % 2 == 0 else 1
+  measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
+
+  def gradients(params: Word2VecParams, batch: sampling.Blocks) -> blocks.ObjectiveRows:
+    split = jax.tree.map(lambda x: x.reshape(chains, -1, *x.shape[1:]), batch)
+    parts = [
+      objective(params, jax.tree.map(lambda x: x[i], split), config.negatives, measured)  # noqa: B023
+      for i in range(chains)
+    ]
+    return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
+
+  def with_rate(state, learning_rate):
+    learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
+    return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
+
+  def step(state: TrainState, inputs):
+    batch, rate = inputs
+    rows = gradients(state.params, batch)
+    center, center_state = optimizer.update(
+      rows.center, with_rate(state.center_optimizer, rate), state.params.center
+    )
+    outside, outside_state = optimizer.update(
+      rows.outside, with_rate(state.outside_optimizer, rate), state.params.outside
+    )
+    state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
+    return state, (rows.loss, rows.predictions)
+
+  def run_steps(state, batches, shares):
+    rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
+    state, (losses, predictions) = jax.lax.scan(step, state, (batches, rates))
+    return state, (losses, predictions, rates)
+
+  return jax.jit(run_steps, donate_argnums=0)
+
+
+def compile_steps(
+  config: TrainConfig, state: TrainState, batches: sampling.Blocks, shares: np.ndarray
+) -> jax.stages.Compiled:
+  """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
+  return make_run_steps(config).lower(state, batches, shares).compile()
+
+
+def make_evaluate(config: TrainConfig) -> Callable:
+  """The compiled `evaluate(params, blocks)`: `[S]` losses and prediction counts."""
+  objective = _OBJECTIVES[config.architecture, config.objective]
+
+  def loss(params, batch):
+    rows = objective(params, batch, config.negatives)
+    return params, (rows.loss, rows.predictions)
+
+  return jax.jit(lambda params, batches: jax.lax.scan(loss, params, batches)[1])
