@@ -6,11 +6,24 @@ What belongs here: turning the results of compiled calls into records, and showi
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 RECORDS_PER_EPOCH = 20
+_SAVED = (
+  'history', 'step', 'words', 'seconds', '_loss', '_predictions', '_squares', '_steps',
+  '_recorded_words', '_recorded_seconds', '_scheduled_words',
+)  # fmt: skip
+
+
+class Results(NamedTuple):
+  """What a compiled call tells of its S steps."""
+
+  losses: np.ndarray  # [S] sums over the measured predictions
+  predictions: np.ndarray  # [S] how many they are
+  learning_rates: np.ndarray  # [S]
+  squared_gradients: np.ndarray  # [S] mean squared lengths of the gradients of centers
 
 
 class Progress:
@@ -18,7 +31,9 @@ class Progress:
 
   Attributes:
     history: the records so far: step, epoch, words, words_per_second, loss (the mean
-      over the predictions since the record before), learning_rate.
+      over the predictions since the record before), learning_rate, gradient_norm (the root
+      mean square since then), and what else was measured.
+    step: steps so far.
     words: corpus words read so far.
     total_words: those that the whole run reads.
     seconds: wall time from the creation of this object to the last result.
@@ -46,74 +61,91 @@ class Progress:
     self.history: list[dict[str, Any]] = []
     self.words, self.total_words, self.seconds = 0, epochs * num_words, 0.0
     self._num_words, self._callbacks = num_words, callbacks
-    self._step, self._loss, self._predictions = 0, 0.0, 0
+    self.step, self._loss, self._predictions = 0, 0.0, 0
+    self._squares, self._steps = 0.0, 0
     self._bar = progress_bar(self.total_words, ' words', 'training') if show else None
     self._start = time.perf_counter()
-    self._recorded_words, self._recorded_seconds = 0, 0.0
+    self._recorded_words, self._recorded_seconds, self._scheduled_words = 0, 0.0, 0
 
   def add(
-    self,
-    words: int,
-    losses: np.ndarray,
-    predictions: np.ndarray,
-    learning_rates: np.ndarray,
-    held_out_loss: float | None = None,
-    *,
-    last: bool = False,
+    self, words: int, results: Results, measured: dict[str, float] | None = None, *, last=False
   ) -> None:
-    """Takes the result of a call, and makes a record 20 times in an epoch.
+    """Takes the result of a call.
 
     Args:
       words: corpus words read by the end of the call.
-      losses: `[S]` the summed loss of each step; waits until it is computed.
-      predictions: `[S]` how many predictions each sum has.
-      learning_rates: `[S]` of the steps.
-      held_out_loss: the mean loss on held-out text after the call, if it was measured.
-      last: whether the run ends with this call.
+      results: of the call; waits until they are computed.
+      measured: what else is known after the call, to make a record of; None for no record.
+      last: whether the run ends with this call, which makes a record too.
 
     Raises:
       FloatingPointError: a loss is not finite; the message has the step.
     """
-    losses, predictions = np.asarray(losses), np.asarray(predictions)
-    learning_rate = float(learning_rates[-1])
+    losses, predictions, rates, squares = map(np.asarray, results)
+    learning_rate = float(rates[-1])
     self.seconds = time.perf_counter() - self._start
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:
       raise FloatingPointError(
-        f'step {self._step + diverged[0] + 1}: the loss is {losses[diverged[0]]} at learning '
+        f'step {self.step + diverged[0] + 1}: the loss is {losses[diverged[0]]} at learning '
         f'rate {learning_rate:.4g}; the run diverged, and a lower learning_rate may hold it'
       )
-    self._step += int(np.count_nonzero(predictions))
+    steps = int(np.count_nonzero(predictions))
+    self.step += steps
     self._loss += float(losses.sum(dtype=np.float64))
     self._predictions += int(predictions.sum(dtype=np.int64))
+    self._squares += float(squares[predictions > 0].sum(dtype=np.float64))
+    self._steps += steps
     if self._bar is not None:
       self._bar.update(words - self.words)
     self.words = words
-    due = words - self._recorded_words >= self._num_words / RECORDS_PER_EPOCH
-    if self._predictions and (due or last or held_out_loss is not None):
-      self._record(learning_rate, held_out_loss)
+    if self._predictions and (last or measured is not None):
+      self._record(learning_rate, measured or {})
 
-  def _record(self, learning_rate, held_out_loss):
+  def schedule(self, words: int, now: bool = False) -> bool:
+    """Whether the call that ends with so many words is to make a record: 20 times an epoch.
+
+    Results come later than calls begin: what is to be measured is decided here.
+    """
+    due = now or words - self._scheduled_words >= self._num_words / RECORDS_PER_EPOCH
+    if due:
+      self._scheduled_words = words
+    return due
+
+  def _record(self, learning_rate, measured):
     words, seconds = self.words - self._recorded_words, self.seconds - self._recorded_seconds
     record = {
-      'step': self._step,
+      'step': self.step,
       'epoch': self.words / self._num_words,
       'words': self.words,
       'words_per_second': words / seconds,
       'loss': self._loss / self._predictions,
       'learning_rate': learning_rate,
+      'gradient_norm': (self._squares / self._steps) ** 0.5,
+      **measured,
     }
-    if held_out_loss is not None:
-      record['held_out_loss'] = held_out_loss
     self.history.append(record)
-    self._loss, self._predictions = 0.0, 0
+    self._loss, self._predictions, self._squares, self._steps = 0.0, 0, 0.0, 0
     self._recorded_words, self._recorded_seconds = self.words, self.seconds
     if self._bar is not None:
       self._bar.set_postfix_str(
-        f'loss {record["loss"]:.3f}, rate {learning_rate:.4f}', refresh=False
+        f'epoch {record["epoch"]:.2f}, loss {record["loss"]:.3f}, rate {learning_rate:.4f}',
+        refresh=False,
       )
     for callback in self._callbacks:
       callback(record)
+
+  def saved(self) -> dict[str, Any]:
+    """All that `load` needs, in values that JSON has."""
+    return {name: getattr(self, name) for name in _SAVED}
+
+  def load(self, saved: dict[str, Any]) -> None:
+    """Goes on from what `saved` gave, as if no time had passed since."""
+    for name in _SAVED:
+      setattr(self, name, saved[name])
+    self._start = time.perf_counter() - self.seconds
+    if self._bar is not None:
+      self._bar.update(self.words)
 
   def close(self) -> None:
     """Takes the bar away from the terminal's last line."""

@@ -13,7 +13,8 @@ import optax
 
 from jw2v import blocks, sampling
 from jw2v.config import TrainConfig
-from jw2v.rowwise import RowwiseTransformation, curvature_damped_sgd, rowwise
+from jw2v.progress import Results
+from jw2v.rowwise import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.windows import Word2VecParams
 
 _OBJECTIVES = {
@@ -26,7 +27,7 @@ _OPTAX = {
   'adam': optax.adam,
   'rmsprop': optax.rmsprop,
 }
-_LOSS_EVERY = 8  # the loss of every eighth window is measured, in every step
+_LOSS_EVERY = 8  # loss and gradient of every eighth window are measured, in every step
 
 
 class TrainState(NamedTuple):
@@ -64,7 +65,7 @@ def make_run_steps(config: TrainConfig) -> Callable:
   Returns:
     A jitted function that donates the state and scans S steps of N blocks, the share
     of the run's words read by the end of each step in `shares` `[S]`. It returns the
-    state, and `[S]` each of losses, prediction counts and learning rates.
+    state and the `Results` of the steps.
   """
   objective = _OBJECTIVES[config.architecture, config.objective]
   optimizer, schedule = make_optimizer(config), make_schedule(config)
@@ -94,15 +95,31 @@ def make_run_steps(config: TrainConfig) -> Callable:
     outside, outside_state = optimizer.update(
       rows.outside, with_rate(state.outside_optimizer, rate), state.params.outside
     )
+    squares = _mean_square(rows.center, len(state.params.center))
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
-    return state, (rows.loss, rows.predictions)
+    return state, (rows.loss, rows.predictions, squares)
 
   def run_steps(state, batches, shares):
     rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
-    state, (losses, predictions) = jax.lax.scan(step, state, (batches, rates))
-    return state, (losses, predictions, rates)
+    state, (losses, predictions, squares) = jax.lax.scan(step, state, (batches, rates))
+    return state, Results(losses, predictions, rates, squares)
 
   return jax.jit(run_steps, donate_argnums=0)
+
+
+def _mean_square(rows: RowGradients, num_rows: int) -> jax.Array:
+  """The mean squared length of the gradients of some rows, those of padding apart."""
+  count = max(1, len(rows.ids) // _LOSS_EVERY)
+  squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
+  is_row = rows.ids[:count] < num_rows
+  return jnp.sum(squares * is_row) / jnp.maximum(1, jnp.sum(is_row))
+
+
+@jax.jit
+def row_norms(params: Word2VecParams) -> tuple[jax.Array, jax.Array]:
+  """The mean lengths of the rows of both tables."""
+  lengths = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=1)
+  return jnp.mean(lengths(params.center)), jnp.mean(lengths(params.outside))
 
 
 def compile_steps(

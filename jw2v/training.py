@@ -5,12 +5,14 @@ blocks of windows, one compiled call runs many steps over them with the tables d
 the result of a call is read while the next one runs.
 """
 
+import collections
 import dataclasses
 import pathlib
 import resource
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +20,15 @@ import numpy as np
 from absl import logging
 
 from jw2v import sampling
+from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import prepare_backend
-from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer
+from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
 from jw2v.store import EncodedCorpus
-from jw2v.stream import TextBlocks, bytes_of, held_out_start, in_background
+from jw2v.stream import Position, TextBlocks, bytes_of, held_out_start, in_background
 from jw2v.tables import check_width, init_params, resume_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
@@ -45,8 +48,10 @@ class TrainResult:
     params: both tables.
     vocabulary: the words with their counts.
     history: a dict for each record: step, epoch, words, words_per_second, loss (the
-      mean over the predictions since the last record), learning_rate; and held_out_loss
-      at the ends of epochs, if some of the corpus is held out.
+      mean over the predictions since the last record), learning_rate, gradient_norm (of
+      the centers, root mean square since then), center_norm and outside_norm (mean lengths
+      of the rows); at the ends of epochs held_out_loss, if some of the corpus is held out,
+      and what `evaluate` gave.
     words_per_second: corpus words, those dropped by `sample` included, over the wall
       time of training; compilation counts, reading and counting do not.
     predicted_bytes: peak memory of the process as it was predicted before the first step.
@@ -60,6 +65,34 @@ class TrainResult:
   predicted_bytes: int
 
 
+@dataclasses.dataclass
+class Started:
+  """What is known when a run has started, for `train(..., started=)`.
+
+  Attributes:
+    step: the step that it goes on from: 0, or that of the checkpoint.
+    history: the records up to there.
+    words_left: corpus words to read from there on.
+    predicted_bytes: peak memory of the process; 0 if nothing is left to do.
+    seconds_left: as long as all calls take what the second one took; None for a run of
+      fewer than two.
+  """
+
+  step: int
+  history: list[dict[str, Any]]
+  words_left: int
+  predicted_bytes: int = 0
+  seconds_left: float | None = None
+
+
+class _Hooks(NamedTuple):
+  """What `train` was given to be called on the way."""
+
+  checkpoints: Checkpoints | None
+  evaluate: Callable[[KeyedVectors], dict[str, float]] | None
+  started: Callable[[Started], Any]
+
+
 def train(
   corpus: Corpus | EncodedCorpus,
   config: TrainConfig = TrainConfig(),
@@ -68,6 +101,9 @@ def train(
   progress: bool = True,
   callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
   initial: TrainResult | KeyedVectors | None = None,
+  checkpoints: Checkpoints | None = None,
+  evaluate: Callable[[KeyedVectors], dict[str, float]] | None = None,
+  started: Callable[[Started], Any] | None = None,
 ) -> TrainResult:
   """Learns vectors of the words of a corpus.
 
@@ -83,6 +119,10 @@ def train(
     initial: vectors to start from, those of an earlier run (with both tables) or of a
       file: they go to the rows of their words. All its words stay, whatever their count
       in the corpus, and counts are added up, unless the corpus is encoded already.
+    checkpoints: where the run is saved from time to time; it goes on from the newest one
+      that is there, to the bits of a run that was not interrupted.
+    evaluate: scores of the vectors, which go to the record at the end of each epoch.
+    started: called once, after the second compiled call.
 
   Returns:
     The vectors, tables, vocabulary, history and speed. A run that `patience` stops has
@@ -97,6 +137,7 @@ def train(
       `vectors.txt` cannot hold; it was encoded with other settings than the config's;
       nothing is left to hold out; or `initial` is of another width.
     FloatingPointError: the loss is no longer finite; the message has the step.
+    Stopped: `checkpoints` was asked to stop the run, and has saved it.
     ImportError: text or the progress bar without the extra `text`.
   """
   if not isinstance(config, TrainConfig):
@@ -119,9 +160,12 @@ def train(
   num_words = held_out_start(encoded.line_ends, config.held_out)
   monitor = Progress(num_words, config.epochs, show=progress, callbacks=callbacks)
   try:
-    params, predicted_bytes = _run(encoded, num_words, config, monitor, initial)
+    hooks = _Hooks(checkpoints, evaluate, started or (lambda _: None))
+    params, predicted_bytes = _run(encoded, num_words, config, monitor, initial, hooks)
   finally:
     monitor.close()
+    if checkpoints is not None:
+      checkpoints.close()
   result = TrainResult(
     vectors=KeyedVectors(encoded.vocabulary.words, np.asarray(params.center)),
     params=params,
@@ -163,48 +207,132 @@ def _run(
   config: TrainConfig,
   monitor: Progress,
   initial: TrainResult | KeyedVectors | None,
+  hooks: _Hooks,
 ) -> tuple[Word2VecParams, int]:
-  """Trains from the first call to the last; a call's result is read one call later."""
+  """Trains from the first call, or the newest checkpoint, to the last."""
   training, held_out = _texts(encoded, num_words, config)
-  state = _init_state(config, encoded.vocabulary, initial)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
-  held_out_calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
-  evaluate = make_evaluate(config)
-  if config.held_out and next(held_out_calls(), None) is None:
-    raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
+  state, place = _init_state(config, encoded.vocabulary, initial), _Place(Position())
+  if hooks.checkpoints is not None:
+    about = {'config': dataclasses.asdict(config), 'num_words': num_words}
+    found = hooks.checkpoints.restore(state, encoded.vocabulary, about)
+    if found is not None:
+      state, place = found[0], _Place.load(found[1]['place'])
+      monitor.load(found[1]['progress'])
+  start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
+  measure = _make_measure(encoded, held_out, config, shape, hooks.evaluate)
 
-  def held_out_loss(params):
-    sums = [jax.device_get(evaluate(params, call.blocks)) for call in held_out_calls()]
-    losses, predictions = (np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True))
-    return float(losses / max(predictions, 1))
+  def save():
+    run = {'place': place.saved(), 'progress': monitor.saved()}
+    hooks.checkpoints.save(monitor.step, state, run)
 
-  compiled = predicted_bytes = pending = None
-  lowest, epochs_since = np.inf, 0
-  calls = in_background(training.calls(range(config.epochs), **shape), _CALLS_AHEAD)
+  compiled, saved_step, num_calls, words = None, monitor.step, 0, monitor.words
+  waiting: collections.deque = collections.deque()  # results of calls, some of them not computed
+  epochs = range(0) if place.is_over(config) else range(config.epochs)
+  calls = training.calls(epochs, **shape, start=place.position)
+  calls = in_background(calls, _CALLS_AHEAD)
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
     if compiled is None:
       compiled = compile_steps(config, state, call.blocks, shares)
-      predicted_bytes = _predict_memory(compiled, state, call)
-    words, before = int(call.words[-1]), pending[0] if pending else 0
+      start.predicted_bytes = _predict_memory(compiled, state, call, hooks)
+    before, words, place.position = words, int(call.words[-1]), call.end
     state, results = compiled(state, call.blocks, shares)
-    if pending is not None:
-      monitor.add(*pending)
-    loss = None
-    if config.held_out and words // num_words > before // num_words:
-      loss = held_out_loss(state.params)
-      lowest, epochs_since = (loss, 0) if loss < lowest else (lowest, epochs_since + 1)
-    pending = (words, *results, loss)
-    if config.patience is not None and epochs_since >= config.patience:
+    epoch_ends = words // num_words > before // num_words
+    full = epoch_ends and bool(config.held_out or hooks.evaluate)
+    measured = measure(state.params, full) if monitor.schedule(words, now=full) else None
+    if full and config.held_out:
+      place.add(measured['held_out_loss'])
+    waiting.append((words, results, measured))
+    num_calls += 1
+    if num_calls == 1:  # it is not like the others
+      jax.block_until_ready(results)
+      first_words, clock = words, time.perf_counter()
+    elif num_calls == 2:
+      jax.block_until_ready(results)
+      seconds_per_word = (time.perf_counter() - clock) / (words - first_words)
+      start.seconds_left = (monitor.total_words - words) * seconds_per_word
+      hooks.started(start)
+    while num_calls > 1 and len(waiting) > 1:  # of the call before, while this one runs
+      monitor.add(*waiting.popleft())
+    if place.is_over(config):
       break
+    if hooks.checkpoints is not None and hooks.checkpoints.due():
+      while waiting:
+        monitor.add(*waiting.popleft())
+      save()
+      saved_step = monitor.step
+      if hooks.checkpoints.stop_requested:
+        hooks.checkpoints.wait()
+        raise Stopped(monitor.step, words / monitor.total_words)
   calls.close()
-  if pending is not None:
-    monitor.add(*pending, last=True)
+  if num_calls < 2:
+    hooks.started(start)
+  while waiting:
+    words, results, measured = waiting.popleft()
+    if not waiting:
+      measured = measure(state.params, False) if measured is None else measured
+    monitor.add(words, results, measured, last=not waiting)
   if not monitor.history:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   if not all(jnp.isfinite(table).all() for table in state.params):  # the last step is in no loss
     raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
-  return state.params, predicted_bytes
+  if hooks.checkpoints is not None and monitor.step > saved_step:
+    save()
+  return state.params, start.predicted_bytes
+
+
+@dataclasses.dataclass
+class _Place:
+  """Where a run is, apart from its tables."""
+
+  position: Position
+  lowest: float | None = None  # held-out loss
+  epochs_since: int = 0
+
+  def add(self, held_out_loss: float) -> None:
+    """Takes the loss at the end of an epoch."""
+    lower = self.lowest is None or held_out_loss < self.lowest
+    self.lowest, self.epochs_since = (
+      (held_out_loss, 0) if lower else (self.lowest, self.epochs_since + 1)
+    )
+
+  def is_over(self, config: TrainConfig) -> bool:
+    """Whether the patience is at its end."""
+    return config.patience is not None and self.epochs_since >= config.patience
+
+  def saved(self) -> dict[str, Any]:
+    """All that `load` needs."""
+    return {**dataclasses.asdict(self), 'position': list(self.position)}
+
+  @classmethod
+  def load(cls, saved: dict[str, Any]) -> '_Place':
+    """What `saved` gave."""
+    return cls(**{**saved, 'position': Position(*saved['position'])})
+
+
+def _make_measure(encoded, held_out, config, shape, evaluate_vectors) -> Callable:
+  """`measure(params, full)`: what a record has besides; at the end of an epoch, all of it."""
+  evaluate = make_evaluate(config)
+  calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
+  if config.held_out and next(calls(), None) is None:
+    raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
+
+  def measure(params, full):
+    norms = jax.device_get(row_norms(params))
+    measured = dict(zip(('center_norm', 'outside_norm'), map(float, norms), strict=True))
+    if full and config.held_out:
+      sums = [jax.device_get(evaluate(params, call.blocks)) for call in calls()]
+      losses, predictions = (
+        np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True)
+      )
+      measured['held_out_loss'] = float(losses / max(predictions, 1))
+    if full and evaluate_vectors is not None:
+      vectors = KeyedVectors(encoded.vocabulary.words, np.array(params.center))
+      measured |= evaluate_vectors(vectors)
+    return measured
+
+  return measure
 
 
 def _steps_per_call(config: TrainConfig, num_words: int) -> int:
@@ -246,20 +374,23 @@ def _init_state(config, vocabulary, initial) -> TrainState:
   return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
 
 
-def _predict_memory(compiled: jax.stages.Compiled, state: TrainState, call: Any) -> int:
+def _predict_memory(
+  compiled: jax.stages.Compiled, state: TrainState, call: Any, hooks: _Hooks
+) -> int:
   """Peak memory of the process in bytes: what it holds, and what training adds.
 
   The state is already there. To come are the calls that wait, the one that is made and
-  the one that runs; the buffers of the compiled steps; and the vectors of the result.
+  the one that runs; the buffers of the compiled steps; and the vectors of the result, or
+  before those the copy of the state that goes to a checkpoint.
   """
   analysis = compiled.memory_analysis()
   buffers = analysis.temp_size_in_bytes if analysis is not None else 0
   # macOS counts in bytes, Linux in KiB; the peak so far is the least that it can be.
   unit = 1 if sys.platform == 'darwin' else 1024
   held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-  result = state.params.center.nbytes
-  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers + result
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+  result = tables if hooks.checkpoints is not None else state.params.center.nbytes
+  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers + result
   logging.info(
     'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
     tables / 1e6, predicted / 1e6,

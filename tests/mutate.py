@@ -129,7 +129,7 @@ MUTATIONS = {
   'stream': [
     ('if waiting is not None and len(waiting[0])', 'if waiting is not None'),
     ('      words[-1] = read  #', '      #'),
-    ('read + words]', 'words]'),
+    ('read + words, *here]', 'words, *here]'),
     ('      line_ends - start,', '      line_ends,'),
     ('chunks[self.share[0] :: self.share[1]]', 'chunks'),
     ('sampling.chunk_generator(self.seed, epoch, _NO_CHUNK)',
@@ -140,8 +140,11 @@ MUTATIONS = {
     ('mmap.MADV_DONTNEED, first', 'mmap.MADV_NORMAL, first'),
     ('    stopped.set()\n', '    pass\n'),
   ],
-  'training': [
+  'steps@training': [
     ("'learning_rate': learning_rate}", "'learning_rate': 0.1 * learning_rate + 1e-3}"),
+    ('alpha=last / first', 'alpha=0'),
+  ],
+  'training': [
     ('sampling.keep_probability(counts, config.sample)',
      'sampling.keep_probability(counts, 0.0)'),
     ('    end=num_words,', '    end=len(encoded.ids),'),
@@ -150,7 +153,6 @@ MUTATIONS = {
     ('    known=known,\n', ''),
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('epochs_since >= config.patience', 'epochs_since > config.patience'),
-    ('alpha=last / first', 'alpha=0'),
   ],
   'text': [
     ("for byte in WHITE_SPACE)", "for byte in b' ')"),

@@ -66,7 +66,8 @@ class TestLearns:
     result = fit()
     assert isinstance(result.vectors, jw2v.KeyedVectors)
     assert set(result.history[0]) == {
-      'step', 'epoch', 'words', 'words_per_second', 'loss', 'learning_rate'
+      'step', 'epoch', 'words', 'words_per_second', 'loss', 'learning_rate', 'gradient_norm',
+      'center_norm', 'outside_norm',
     }  # fmt: skip
     assert result.history[-1]['words'] == 4 * 200 * 8 and result.history[-1]['epoch'] == 4
     rates = [record['learning_rate'] for record in result.history]

@@ -1,0 +1,276 @@
+"""Checkpoints of a run: what it takes to go on to the same bits.
+
+What belongs here: writing them in the background, whole or not at all, with orbax; reading the
+newest one back; and the refusal of one that is damaged, or of another run.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import time
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from jw2v.vocabulary import Vocabulary
+
+_FORMAT = 1  # of what is written here; another one is refused
+
+
+class Stopped(Exception):
+  """The run was asked to stop, and did when its checkpoint was written.
+
+  Attributes:
+    step: the last step in it.
+    share: of the words of the run that are read, from 0 to 1.
+  """
+
+  def __init__(self, step: int, share: float):
+    """Takes where the run stands."""
+    super().__init__(f'stopped after step {step}, {share:.1%} of the run')
+    self.step, self.share = step, share
+
+
+class Checkpoints:
+  """The checkpoints of one run in a folder, for `train(..., checkpoints=)`.
+
+  A checkpoint holds both tables, the state of the optimizer, the place in the text, the
+  history and the settings. The randomness of a run is drawn from the seed and that place:
+  a run that goes on has the bits of one that was not interrupted, on the same machine.
+
+  Attributes:
+    folder: where they are: a folder for each, named by its step, and `vocabulary.txt`.
+    every: seconds from one to the next.
+    keep: how many of the last ones are kept.
+    about: what else must be the same to go on, as where the text came from.
+  """
+
+  def __init__(
+    self,
+    folder: str | os.PathLike,
+    *,
+    every: float = 60.0,
+    keep: int = 3,
+    about: dict[str, Any] | None = None,
+  ):
+    """Takes the place of the checkpoints, which need not exist; nothing is written yet.
+
+    Raises:
+      ImportError: orbax is not installed.
+      ValueError: `every` is negative or `keep` below 1.
+    """
+    if not every >= 0:
+      raise ValueError(f'every={every!r}: must be seconds, 0 or more')
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+      raise ValueError(f'keep={keep!r}: must be an integer of at least 1')
+    _import_orbax()
+    self.folder, self.every, self.keep = pathlib.Path(folder).absolute(), every, keep
+    self.about = about or {}
+    self._stop, self._last, self._saving = False, time.monotonic(), None
+    self._manager: Any = None
+
+  def request_stop(self) -> None:
+    """Asks the run to write a checkpoint after the call that is running, and to stop."""
+    self._stop = True
+
+  @property
+  def stop_requested(self) -> bool:
+    """Whether the run was asked to stop."""
+    return self._stop
+
+  def due(self) -> bool:
+    """Whether it is time for a checkpoint."""
+    return self._stop or time.monotonic() - self._last >= self.every
+
+  def restore(
+    self, state: Any, vocabulary: Vocabulary, settings: dict[str, Any]
+  ) -> tuple[Any, dict[str, Any]] | None:
+    """The newest checkpoint.
+
+    Args:
+      state: arrays in the structure and shapes of those that were saved.
+      vocabulary: of the run; it is kept for the next one.
+      settings: of the run, values that JSON has.
+
+    Returns:
+      The state, and what else was saved with it; None if there is no checkpoint.
+
+    Raises:
+      ValueError: the checkpoint is damaged, or of a run with other settings or words, with
+        the first difference.
+      OSError: the folder cannot be read or written, or the disk has no room.
+    """
+    settings = _as_json({**settings, **self.about})
+    saved_words = self.folder / 'vocabulary.txt'
+    manager = self._open()
+    step = manager.latest_step()
+    if step is None:
+      self._check_room(state)
+      vocabulary.save(saved_words)
+      self._settings = settings
+      return None
+    where = self.folder / str(step)
+    leaves, structure = jax.tree.flatten(state)
+    orbax = _import_orbax()
+    templates = {_name(i): jax.ShapeDtypeStruct(x.shape, x.dtype) for i, x in enumerate(leaves)}
+    try:
+      about = manager.restore(step, args=orbax.args.Composite(about=orbax.args.JsonRestore())).about
+    except Exception as error:  # orbax and tensorstore have no common error
+      raise _damaged(where, error) from error
+    if about.get('format') != _FORMAT:
+      raise ValueError(f'{where}: is of format {about.get("format")!r}, not {_FORMAT}')
+    _check_same(about['settings'], settings, where)
+    _check_words(Vocabulary.load(saved_words), vocabulary, where)
+    device = jax.devices()[0]
+    on_device = jax.sharding.SingleDeviceSharding(device)
+    templates = {
+      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_device)
+      for name, x in templates.items()
+    }
+    try:
+      args = orbax.args.Composite(state=orbax.args.StandardRestore(templates))
+      found = manager.restore(step, args=args).state
+    except Exception as error:
+      raise _damaged(where, error) from error
+    arrays = [found[_name(i)] for i in range(len(leaves))]
+    for i, array in enumerate(arrays):
+      if _checksum(np.asarray(array)) != about['checksums'][i]:
+        raise _damaged(where, f'array {i} is not what was written')
+    self._settings, self._last = settings, time.monotonic()
+    return jax.tree.unflatten(structure, arrays), about['run']
+
+  def save(self, step: int, state: Any, run: dict[str, Any]) -> None:
+    """Writes a checkpoint in the background; the arrays are copied before this returns.
+
+    Args:
+      step: its number, above those before.
+      state: arrays.
+      run: what else the run needs to go on, values that JSON has.
+
+    Raises:
+      OSError: this checkpoint, or the one before, could not be written.
+    """
+    orbax = _import_orbax()
+    # On a CPU orbax would read the arrays while the next call writes into their memory.
+    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]
+    about = {
+      'format': _FORMAT, 'settings': self._settings, 'run': run,
+      'checksums': [_checksum(leaf) for leaf in leaves], 'jax': jax.__version__,
+    }  # fmt: skip
+    args = orbax.args.Composite(
+      state=orbax.args.StandardSave({_name(i): leaf for i, leaf in enumerate(leaves)}),
+      about=orbax.args.JsonSave(_as_json(about)),
+    )
+    self.wait()
+    self._saving = step
+    try:
+      self._open().save(step, args=args)
+    except Exception as error:
+      raise self._not_written(error) from error
+    self._last = time.monotonic()
+
+  def wait(self) -> None:
+    """Returns when the last checkpoint is written; an `OSError` if it could not be."""
+    if self._manager is not None and self._saving is not None:
+      try:
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+      except Exception as error:
+        raise self._not_written(error) from error
+      finally:
+        self._saving, self._last = None, time.monotonic()
+
+  def close(self) -> None:
+    """Waits for the last checkpoint, and ends the threads of orbax."""
+    try:
+      self.wait()
+    finally:
+      if self._manager is not None:
+        manager, self._manager = self._manager, None
+        manager.close()
+
+  def _open(self):
+    if self._manager is None:
+      orbax = _import_orbax()
+      options = orbax.CheckpointManagerOptions(max_to_keep=self.keep, create=True)
+      try:
+        self._manager = orbax.CheckpointManager(self.folder, options=options)
+      except OSError as error:
+        raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
+    return self._manager
+
+  def _check_room(self, state):
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    free = shutil.disk_usage(self.folder).free
+    if free < 2 * needed:  # the last one is removed when the next one is there
+      raise OSError(
+        f'{self.folder}: {free / 1e6:,.0f} MB are free; a checkpoint takes {needed / 1e6:,.0f}, '
+        'and there must be room for two'
+      )
+
+  def _not_written(self, error):
+    return OSError(
+      f'{self.folder}: the checkpoint of step {self._saving} could not be written: {error}'
+    )
+
+
+def _import_orbax():
+  try:
+    import orbax.checkpoint
+  except ImportError as error:
+    raise ImportError("checkpoints need orbax: pip install 'jw2v[experiments]'") from error
+  return orbax.checkpoint
+
+
+def _name(index: int) -> str:
+  return f'array{index:02}'
+
+
+def _checksum(array: np.ndarray) -> int:
+  return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+
+
+def _damaged(where, error):
+  reason = ' '.join(str(error).split())[:200]
+  return ValueError(
+    f'{where}: a damaged checkpoint ({reason}); without that folder the run goes on from the one '
+    'before'
+  )
+
+
+def _as_json(value: Any) -> Any:
+  """What JSON makes of a value: lists of tuples, plain dicts."""
+  return json.loads(json.dumps(value))
+
+
+def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') -> None:
+  """Refuses settings that are not those of the checkpoint, and names the first of them."""
+  if isinstance(saved, dict) and isinstance(wanted, dict):
+    for key in sorted({*saved, *wanted}):
+      _check_same(saved.get(key), wanted.get(key), where, f'{name}.{key}' if name else key)
+  elif saved != wanted:
+    raise ValueError(
+      f'{name}={wanted!r}: the checkpoint {where} is of a run with {saved!r}; go on with that, '
+      'or name another folder'
+    )
+
+
+def _check_words(saved: Vocabulary, wanted: Vocabulary, where: pathlib.Path) -> None:
+  """Refuses a vocabulary that is not that of the checkpoint, and names the first difference."""
+  pairs = lambda v: list(zip(v.words, v.counts.tolist(), strict=True))
+  if saved.words == wanted.words and np.array_equal(saved.counts, wanted.counts):
+    return
+  ours, theirs = pairs(wanted), pairs(saved)
+  for row, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+    if one != other:
+      told = f'word {row} is {one[0]!r} ({one[1]} times), there {other[0]!r} ({other[1]} times)'
+      break
+  else:
+    told = f'there are {len(ours)} words, there {len(theirs)}'
+  raise ValueError(
+    f'the vocabulary is not that of the checkpoint {where}: {told}; the text or what is read of '
+    'it has changed: name another folder'
+  )
