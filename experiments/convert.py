@@ -32,6 +32,8 @@ import numpy as np
 from absl import app, flags
 
 import jw2v
+from experiments.programs import one_line_errors
+from jw2v.files import check_output
 from jw2v.vocabulary import Vocabulary
 
 _BLOCK = 1 << 16  # rows
@@ -121,8 +123,9 @@ def run(values: Any) -> None:
   """Converts what the flags say."""
   if (values.vocabulary is None) != (values.min_count is None):
     raise ValueError('--min_count=N and --vocabulary=FILE, which has the counts, go together')
-  if not pathlib.Path(values.output).absolute().parent.is_dir():
-    raise FileNotFoundError(f'output={values.output!r}: there is no such folder')
+  is_folder = values.to == 'projector' or values.output.endswith(('/', os.sep))
+  if not is_folder and not os.path.isdir(values.output):
+    check_output(values.output)
   words = None if values.words is None else read_words(values.words)
   vocabulary = None if values.vocabulary is None else Vocabulary.load(values.vocabulary)
   kv = jw2v.load_vectors(values.input, values['from'].value, limit=values.limit)
@@ -142,12 +145,10 @@ def run(values: Any) -> None:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  try:
+  with one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; files are written --input=A --output=B')
     run(flags.FLAGS)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f'error: {" ".join(str(error).split())}') from error
 
 
 def define_flags(values: flags.FlagValues) -> None:

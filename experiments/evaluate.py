@@ -24,7 +24,6 @@ import json
 import math
 import os
 import pathlib
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,9 +31,10 @@ from absl import app, flags, logging
 
 import jw2v
 from experiments.pages import markdown_table
+from experiments.programs import one_line_errors
 from experiments.scores import score_analogies, score_pairs
 from jw2v import evaluation
-from jw2v.files import atomic_write
+from jw2v.files import atomic_write, check_output
 from jw2v.text_formats import is_number
 
 
@@ -142,22 +142,22 @@ def run(values: Any, files: Sequence[str]) -> None:
   """Scores what the flags name; every file of questions is read before any vectors are."""
   if not files:
     raise ValueError('name a file of pairs or analogies after the flags; --help has examples')
-  if values.output and not pathlib.Path(values.output).absolute().parent.is_dir():
-    raise FileNotFoundError(f'output={values.output!r}: there is no such folder')
+  if values.output is not None:
+    check_output(values.output)
   questions = [(path, *read_questions(path, values.score_column)) for path in files]
   results = []
   for path in values.vectors:
     kv = jw2v.load_vectors(path)
     some = 0 < values.restrict < len(kv)
     shown = f'the first {values.restrict:,} of ' if some else ''
-    print(f'{path}: {shown}{len(kv):,} words, width {kv.vector_size}\n', flush=True)
     found = score(kv, questions, values.restrict or None, values.case_insensitive)
-    print(report(found), end='\n\n', flush=True)
     results.append({'vectors': path, 'words': len(kv), 'width': kv.vector_size, **found})
-  if values.output:
-    settings = {'restrict': values.restrict, 'case_insensitive': values.case_insensitive}
-    with atomic_write(values.output) as file:
-      file.write(f'{json.dumps(_plain({**settings, "results": results}), indent=2)}\n'.encode())
+    if values.output is not None:  # before the table is printed, which may fail
+      settings = {'restrict': values.restrict, 'case_insensitive': values.case_insensitive}
+      with atomic_write(values.output) as file:
+        file.write(f'{json.dumps(_plain({**settings, "results": results}), indent=2)}\n'.encode())
+    print(f'{path}: {shown}{len(kv):,} words, width {kv.vector_size}\n')
+    print(report(found), end='\n\n', flush=True)
 
 
 def _plain(value: Any) -> Any:
@@ -173,12 +173,8 @@ def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
-  try:
+  with one_line_errors():
     run(flags.FLAGS, argv[1:])
-  except BrokenPipeError:  # the reader has read enough, as head; what is left would fail again
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-  except (ValueError, OSError) as error:
-    raise SystemExit(f'error: {" ".join(str(error).split())}') from error
 
 
 def define_flags(values: flags.FlagValues) -> None:

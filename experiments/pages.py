@@ -56,6 +56,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
   Returns:
     The lines.
   """
+  rows = [[re.sub(r'\s', ' ', cell).replace('|', r'\|') for cell in row] for row in rows]
   widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
     [cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)]

@@ -330,6 +330,8 @@ def main(argv: list[str]) -> int:
   values = flags.FLAGS
   if len(argv) > 1:
     raise SystemExit(f"error: {argv[1]!r} is no flag; a question is written --query='king'")
+  if sys.stdout is None or (sys.stdin is None and not values.query):
+    raise SystemExit('error: there is no standard input or output')
   sys.stdout.reconfigure(errors='backslashreplace')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
   try:

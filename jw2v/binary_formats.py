@@ -21,27 +21,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jw2v.files import Input
+from jw2v.lookup import first_not_finite
 from jw2v.text_formats import GrowingTable, Table, read_header
 
 _BLOCK_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes
+_LONGEST_ROW = 1 << 26  # bytes, of word2vec
 _LONGEST_HEADER = 100 << 20  # bytes, of safetensors; its own limit
 _ROWS = 4096  # written at once
-_CHECKED = 1 << 16  # rows looked through at once
 _DEFLATE_RATIO = 1032  # zlib cannot compress better
 _FLOAT32 = np.dtype('<f4')
 # An OSError is an offset before the start, a RuntimeError an archive that is encrypted or
 # compressed in a way that Python does not know.
 _DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
-
-
-def first_not_finite(vectors: np.ndarray) -> int | None:
-  """The first of `[V, D]` rows with NaN or infinity in it; reads a mapped table in parts."""
-  for begin in range(0, len(vectors), _CHECKED):
-    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
-    if unsound.size:
-      return begin + int(unsound[0])
-  return None
 
 
 def looks_like_text(row: bytes) -> bool:
@@ -71,17 +63,20 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
       or a row is not a UTF-8 word and D finite numbers.
   """
   count, width = read_header(file, 2, 4)
+  if 4 * width > _LONGEST_ROW:
+    raise ValueError(f'row 1 says that vectors are {width} wide: {_LONGEST_ROW // 4} at most')
   wanted = min(count, limit or count)
   words, table, buffer, size = [], GrowingTable(width, wanted), b'', 4 * width
   while len(words) < wanted:
     more = file.read(_BLOCK_BYTES)
     buffer += more
+    first = buffer.partition(b' ')[2][:size]  # its numbers
+    if not words and len(first) == size and looks_like_text(first) and width > 1:
+      raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
     names, rows, place = _split_rows(buffer, size, wanted - len(words), len(words) + 1)
     buffer = buffer[place:]
     if names:
       vectors = np.frombuffer(b''.join(rows), _FLOAT32).reshape(-1, width)
-      if not words and looks_like_text(rows[0]) and width > 1:
-        raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
       if (unsound := first_not_finite(vectors)) is not None:
         raise ValueError(f'row {len(words) + unsound + 1} has a number that is not finite')
       words += names

@@ -4,6 +4,7 @@ What belongs here: reading such files, and gensim's two evaluations with its res
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +51,16 @@ def read_pairs(
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: a line is no pair with a score (the first may name the columns), there is
-      no pair, or `score_column` is below 3.
+    ValueError: a line is no pair with a score (the first may name the columns, the score
+      without a digit), there is no pair, or `score_column` is below 3.
   """
   if score_column < 3:
     raise ValueError(f'score_column={score_column}: must be from 3 on, after the two words')
-  pairs = []
+  pairs, first = [], True
   for number, line in _lines(path, encoding):
     if line.startswith('#'):
       continue
+    heading, first = first, False
     guess = '\t' if '\t' in line else ',' if line.count(',') >= 2 else None
     fields = [field.strip() for field in line.split(delimiter or guess)]
     try:
@@ -66,7 +68,7 @@ def read_pairs(
       if not (np.isfinite(score) and fields[0] and fields[1]):
         raise ValueError
     except (IndexError, ValueError):
-      if number == 1 and len(fields) >= score_column:
+      if heading and len(fields) >= score_column and not re.search(r'\d', fields[score_column - 1]):
         continue
       raise ValueError(
         f'{path}: line {number} must be two words and, in column {score_column}, a score, '

@@ -13,7 +13,7 @@ import struct
 
 import numpy as np
 
-from jw2v.binary_formats import first_not_finite
+from jw2v.lookup import first_not_finite
 from jw2v.subwords import SubwordVectors, word_vectors
 from jw2v.vectors import KeyedVectors
 
@@ -24,7 +24,7 @@ _SETTINGS = (
 )  # fmt: skip
 _SUPERVISED = 3  # the value of `model`
 _LONGEST_WORD = 1 << 16
-_LONGEST_NGRAM = 1000
+_LONGEST_NGRAM = 100
 
 
 class _Reader:

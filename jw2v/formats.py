@@ -6,6 +6,7 @@ that all formats share. The formats themselves are in `text_formats`, `binary_fo
 """
 
 import gzip
+import numbers
 import os
 import pathlib
 import re
@@ -13,10 +14,11 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
+from absl import logging
 
 from jw2v import binary_formats, fasttext_format, text_formats
-from jw2v.binary_formats import first_not_finite
 from jw2v.files import Input, atomic_write
+from jw2v.lookup import first_not_finite
 from jw2v.projector import read_projector, write_projector
 from jw2v.vectors import KeyedVectors
 
@@ -65,15 +67,13 @@ def load_vectors(
     ValueError: an unknown format, or a damaged file, with row and reason.
   """
   _check_format(format)
-  if limit is not None and not (isinstance(limit, int) and limit > 0):
+  if limit is not None and (not isinstance(limit, numbers.Integral) or limit is True or limit < 1):
     raise ValueError(f'limit={limit!r}: must be a whole number from 1 on, or None')
   try:
     format = format or guess_format(path)
-    if format == 'fasttext' and _start(path)[:4] == fasttext_format.MAGIC:
+    if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext_format.MAGIC:
       return fasttext_format.read_fasttext_bin(path, limit)
     words, vectors, first_row = _read(path, format, limit)
-    if format in ('safetensors', 'numpy') and (unsound := first_not_finite(vectors)) is not None:
-      raise ValueError(f'row {unsound + 1} has a number that is not finite')
     try:
       return KeyedVectors(words, vectors)
     except ValueError:
@@ -131,7 +131,8 @@ def save_vectors(
       it cannot hold, or a vector that is empty or has NaN or infinity in it.
   """
   _check_format(format)
-  name = os.fspath(path)
+  name = os.fsdecode(path)
+  path = pathlib.Path(name) if name else path
   compressed = name.endswith('.gz')
   ending = os.path.splitext(name.removesuffix('.gz'))[1].lower()
   if format is None:
@@ -143,6 +144,10 @@ def save_vectors(
     raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
   if not kv.vector_size:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
+  if not len(kv) and format in ('glove', 'projector'):
+    raise ValueError(f'{name}: format={format!r} cannot say that there is no word')
+  if hasattr(kv, 'ngram_vectors'):
+    logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
     check_words(kv.index_to_key, format)
   except ValueError as error:
@@ -223,6 +228,8 @@ def guess_format(path: str | os.PathLike) -> str:
   """
   if os.path.isdir(path):
     return 'projector'
+  if not os.path.isfile(path) and os.path.exists(path):
+    raise ValueError('is a pipe or device, which is read once: name its format')
   start = _start(path)
   if not start:
     raise ValueError('the file is empty')
@@ -240,8 +247,11 @@ def guess_format(path: str | os.PathLike) -> str:
   line, _, rest = start.partition(b'\n')
   fields = line.split()
   if len(fields) == 2 and all(field.isdigit() for field in fields):
-    numbers = rest[rest.find(b' ') + 1 :][: 4 * min(int(fields[1]), _LOOKED_AT)]
-    return 'word2vec' if binary_formats.looks_like_text(numbers) else 'word2vec_binary'
+    begin = rest[rest.find(b' ') + 1 :][: 4 * min(int(fields[1]), _LOOKED_AT)]
+    row, _, more = begin.partition(b'\n')  # where the first row of text would end
+    if more and row.split() and all(map(text_formats.is_number, row.split())):
+      return 'word2vec'
+    return 'word2vec' if binary_formats.looks_like_text(begin) else 'word2vec_binary'
   if not binary_formats.looks_like_text(start):
     raise ValueError(f'no format of vectors begins with {start[:16]!r}')
   return 'glove'

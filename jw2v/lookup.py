@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 _SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
+_CHECKED = 1 << 16  # rows looked through at once
 
 
 class WordVectors:
@@ -27,7 +28,7 @@ class WordVectors:
     """Takes V different words and their `[V, D]` vectors.
 
     Raises:
-      ValueError: as many rows as words are needed, and every word once.
+      ValueError: as many rows as words are needed, every word once, and finite numbers.
     """
     self.index_to_key = list(words)
     self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
@@ -40,6 +41,9 @@ class WordVectors:
     if len(self.key_to_index) != len(self.index_to_key):
       twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
       raise ValueError(f'the word {twice!r} is there twice')
+    if (unsound := first_not_finite(self.vectors)) is not None:
+      word = self.index_to_key[unsound]
+      raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word!r}')
     self._norms = None
 
   @property
@@ -55,6 +59,12 @@ class WordVectors:
       self._norms = np.where(norms > 0, norms, 1).astype(np.float32)
     return self._norms
 
+  def fill_norms(self, force: bool = False) -> None:
+    """Computes `norms`; with `force` again, which `vectors` that were written to need."""
+    if force:
+      self._norms = None
+    _ = self.norms
+
   def __len__(self) -> int:
     return len(self.index_to_key)
 
@@ -68,11 +78,13 @@ class WordVectors:
     """Whether there is a vector of the word."""
     return key in self.key_to_index
 
-  def get_index(self, key: str) -> int:
-    """The row of a word."""
+  def get_index(self, key: str, default: int | None = None) -> int:
+    """The row of a word, or the default, if there is one, for an unknown word."""
     try:
       return self.key_to_index[key]
     except KeyError:
+      if default is not None:
+        return default
       raise KeyError(self._unknown(key)) from None
 
   def _unknown(self, word: object) -> str:
@@ -89,9 +101,13 @@ class WordVectors:
     return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
 
   def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
-    """`[D]`, the vector of a word, of length 1 if `norm`."""
+    """`[D]`, the vector of a word, or a copy of length 1; the vector itself cannot be written."""
     row = self.get_index(key)
-    return self.vectors[row] / self.norms[row] if norm else self.vectors[row]
+    if norm:
+      return self.vectors[row] / self.norms[row]
+    vector = self.vectors[row]
+    vector.setflags(write=False)
+    return vector
 
   def __getitem__(self, words: str | Sequence[str]) -> np.ndarray:
     """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
@@ -163,3 +179,12 @@ def unit(vector: np.ndarray) -> np.ndarray:
   vector = np.asarray(vector, np.float64)
   norm = np.sqrt(vector @ vector)
   return (vector / (norm if norm > 0 else 1)).astype(np.float32)
+
+
+def first_not_finite(vectors: np.ndarray) -> int | None:
+  """The first of `[V, D]` rows with NaN or infinity in it; reads a mapped table in parts."""
+  for begin in range(0, len(vectors), _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      return begin + int(unsound[0])
+  return None

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from jw2v.files import Input, atomic_write
+from jw2v.files import Input, atomic_write, unfinished
 from jw2v.text_formats import GrowingTable, Table, parse_numbers, read_lines
 
 CONFIG = 'projector_config.pbtxt'
@@ -20,7 +20,7 @@ _LONGEST_CONFIG = 1 << 20  # bytes
 
 
 def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray) -> None:
-  """Writes the three files, all of them or none; the folder is made if it is missing.
+  """Writes the three files, each whole or not at all; the folder is made if it is missing.
 
   Raises:
     OSError: there is no folder to make it in, or no writing there.
@@ -33,6 +33,8 @@ def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray)
   folder.mkdir(exist_ok=True)
   try:
     with contextlib.ExitStack() as stack:  # the config comes last into place
+      if made:
+        stack.enter_context(unfinished(folder))
       config, metadata, table = (
         stack.enter_context(atomic_write(folder / name))
         for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')

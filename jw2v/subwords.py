@@ -4,14 +4,14 @@ What belongs here: which n-grams a word has, the rows that fastText keeps them i
 vectors made of those rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from jw2v.vectors import KeyedVectors
 
 END_OF_LINE = '</s>'  # fastText's word for it, which has no n-grams
-_WORDS = 4096  # made into vectors at once
+_WORDS, _NGRAMS = 1 << 12, 1 << 18  # made into vectors at once, but one word at least
 
 
 def ngram_buckets(
@@ -86,20 +86,36 @@ def word_vectors(
     `[V, D]` float32; zeros for a word of no row.
   """
   vectors = np.zeros((len(words), ngram_rows.shape[1]), np.float32)
-  for begin in range(0, len(words), _WORDS):
-    block = words[begin : begin + _WORDS]
+  for begin, end in _blocks(words, max_n - min_n + 1):
+    block = words[begin:end]
     buckets, starts = ngram_buckets(block, min_n, max_n, max(len(ngram_rows), 1))
     has_ngrams = np.array([word != END_OF_LINE for word in block])
-    rows = ngram_rows[buckets[np.repeat(has_ngrams, np.diff(starts))]]
-    counts = np.diff(starts) * has_ngrams
+    buckets, counts = buckets[np.repeat(has_ngrams, np.diff(starts))], np.diff(starts) * has_ngrams
     sums, some = np.zeros((len(block), ngram_rows.shape[1])), counts > 0
-    if some.any():
+    if len(block) == 1:  # which may be very long
+      different, times = np.unique(buckets, return_counts=True)
+      sums[0] = times @ ngram_rows[different]
+    elif some.any():
+      rows = ngram_rows[buckets]
       sums[some] = np.add.reduceat(rows, (np.cumsum(counts) - counts)[some], dtype=np.float64)
     if len(word_rows):
-      sums += word_rows[begin : begin + _WORDS]
+      sums += word_rows[begin:end]
       counts = counts + 1
-    vectors[begin : begin + _WORDS] = sums / np.maximum(counts, 1)[:, None]
+    vectors[begin:end] = sums / np.maximum(counts, 1)[:, None]
   return vectors
+
+
+def _blocks(words: Sequence[str], lengths: int) -> Iterator[tuple[int, int]]:
+  """Where words begin and end that are made into vectors at once; n-grams come in `lengths`."""
+  begin = ngrams = 0
+  for end, word in enumerate(words):
+    more = (len(word) + 2) * lengths
+    if end > begin and (end - begin == _WORDS or ngrams + more > _NGRAMS):
+      yield begin, end
+      begin, ngrams = end, 0
+    ngrams += more
+  if len(words):
+    yield begin, len(words)
 
 
 class SubwordVectors(KeyedVectors):

@@ -14,12 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
+from absl import logging
 
 from jw2v.files import Input
 
 _BLOCK_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
+_BOM = '\ufeff'.encode()  # a character of a word like others
 _ROWS = 1024  # written at once: numbers of Python take eight times the memory
 _NUMBER = re.compile(rb'[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
 
@@ -153,6 +155,7 @@ def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
     if len(rest) > _LONGEST_ROW:
       raise ValueError(f'row {rows} is longer than {_LONGEST_ROW} bytes')
   if rest:
+    logging.warning('the last line has no line feed: the file may be cut short')
     yield rest
 
 
@@ -213,6 +216,8 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
   except ImportError:
     raise _NotTaken from None
   first = block[: block.find(b'\n') + 1]
+  if len(first) > _BLOCK_BYTES // 4 or block.startswith(_BOM):  # pyarrow would leave that out
+    raise _NotTaken
   padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
   if first.count(b' ') != width + padded or b'\r' in block:
     raise _NotTaken
@@ -223,7 +228,8 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
   try:
     table = csv.read_csv(
       pyarrow.BufferReader(block),
-      csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES // 4),
+      # Threads of Arrow that outlive Python abort the process, and are no faster here.
+      csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES // 4, use_threads=False),
       csv.ParseOptions(delimiter=' ', quote_char=False, ignore_empty_lines=False),
       csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
       memory_pool=pyarrow.system_memory_pool(),

@@ -4,6 +4,7 @@ What belongs here: questions about finished vectors, and tables made of others. 
 arguments and results are gensim's, so that code carries over.
 """
 
+import numbers
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -80,7 +81,7 @@ class KeyedVectors(WordVectors):
         weight that is given is taken with its sign: ('man', -0.5).
       topn: how many words; None for the cosines of all candidates, in their order.
       clip_start: the first row that is a candidate.
-      clip_end: the row after the last one; None for all.
+      clip_end: the row after the last one; None or 0 for all.
       restrict_vocab: only so many of the first words are candidates; None or 0 for all.
       indexer: an `ApproximateIndex` of these words, or another object with such a method
         `most_similar(vector, num_neighbors)`, to ask instead of all candidates.
@@ -101,6 +102,7 @@ class KeyedVectors(WordVectors):
     keys, target = self._target(positive, negative)
     if restrict_vocab:
       clip_start, clip_end = 0, restrict_vocab
+    clip_end = clip_end or None
     if indexer is not None and topn is not None:
       asked = {key for key in keys if isinstance(key, str)}
       found = indexer.most_similar(unit(target), topn + len(asked))
@@ -112,7 +114,7 @@ class KeyedVectors(WordVectors):
     keys, weights = [], []
     for terms, sign in ((positive, 1.0), (negative, -1.0)):
       for term in terms:
-        key, weight = term if isinstance(term, tuple) and len(term) == 2 else (term, sign)
+        key, weight = term if _is_weighted(term) else (term, sign)
         keys.append(key)
         weights.append(weight)
     return keys, self.get_mean_vector(keys, weights, ignore_missing=False)
@@ -182,7 +184,7 @@ class KeyedVectors(WordVectors):
   def _best(self, scores, first, asked, topn):
     """The words with the highest scores, those asked about left out."""
     if topn is None:
-      return scores
+      return np.array(scores)
     found = {
       self.key_to_index[key] for key in asked if isinstance(key, str) and key in self.key_to_index
     }
@@ -243,13 +245,18 @@ class KeyedVectors(WordVectors):
     """As `most_similar` for one word."""
     return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
 
-  similar_by_key = similar_by_word  # gensim has both
+  def similar_by_key(
+    self, key: str, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """As `most_similar` for one word."""
+    return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
 
   def similar_by_vector(
     self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
   ) -> list[tuple[str, float]] | np.ndarray:
     """As `most_similar` for one vector."""
-    return self.most_similar([np.asarray(vector)], topn=topn, restrict_vocab=restrict_vocab)
+    term = vector if isinstance(vector, str) else np.asarray(vector)
+    return self.most_similar([term], topn=topn, restrict_vocab=restrict_vocab)
 
   def rank_by_centrality(self, words: Sequence[str]) -> list[tuple[float, str]]:
     """Words with their cosines to the mean of their unit vectors, the nearest first.
@@ -274,6 +281,8 @@ class KeyedVectors(WordVectors):
 
   def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
     """The one of some words that is nearest to a word."""
+    if not keys_list:
+      raise ValueError('most_similar_to_given needs a word to choose')
     return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
 
   def closer_than(self, key1: str, key2: str) -> list[str]:
@@ -378,8 +387,21 @@ class KeyedVectors(WordVectors):
     binary: bool = False,
     limit: int | None = None,
     no_header: bool = False,
+    encoding: str = 'utf8',
+    unicode_errors: str = 'strict',
+    datatype: Any = np.float32,
   ) -> 'KeyedVectors':
-    """The name in gensim of `load_vectors` of word2vec text or binary; GloVe has no header."""
+    """The name in gensim of `load_vectors` of word2vec text or binary; GloVe has no header.
+
+    Raises:
+      ValueError: as `load_vectors`, or anything but UTF-8, 'strict' and float32.
+    """
+    allowed = encoding.lower().replace('-', '') == 'utf8' and unicode_errors == 'strict'
+    if not allowed or np.dtype(datatype) != np.float32:
+      raise ValueError(
+        f'encoding={encoding!r}, unicode_errors={unicode_errors!r}, datatype={datatype!r}: '
+        "only 'utf8', 'strict' and float32 are read"
+      )
     from jw2v.formats import load_vectors  # which imports this room
 
     return load_vectors(fname, _format(binary, no_header), limit=limit)
@@ -399,10 +421,20 @@ def _format(binary: bool, no_header: bool) -> str:
   return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
 
 
+def _is_weighted(term: Any) -> bool:
+  """Whether it is a word or vector with its weight."""
+  is_pair = (
+    isinstance(term, tuple | list) and len(term) == 2 and isinstance(term[0], str | np.ndarray)
+  )
+  return is_pair and isinstance(term[1], numbers.Real)
+
+
 def _as_list(terms: Terms | None) -> list[Term]:
   """A word, a vector or a weighted one alone, or several of them, as a list."""
   if terms is None:
     return []
   if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):
+    return [terms]
+  if _is_weighted(terms):
     return [terms]
   return list(terms)

@@ -220,6 +220,9 @@ MUTATIONS = {
     ('np.asarray(rows)[old]', 'np.asarray(rows)[new]'),
     ('- np.float32(0.5)', ''),
   ],
+  'lookup@formats': [
+    ('return begin + int(unsound[0])', 'return int(unsound[0])'),
+  ],
   'lookup@vectors': [
     ('np.where(norms > 0, norms, 1)', 'norms'),
     ('total += abs(weight)', 'total += weight'),
@@ -268,7 +271,9 @@ MUTATIONS = {
   ],
   'evaluation': [
     ("yield number, line.rstrip", "yield number + 1, line.rstrip"),
-    ('if number == 1 and len(fields) >= score_column:', 'if number == 1:'),
+    ('heading and len(fields) >= score_column and not', 'heading and not'),
+    ("and not re.search(r'\\d', fields[score_column - 1])", ''),
+    ('heading, first = first, False', 'heading, first = number == 1, False'),
     ("np.isfinite(score) and fields[0] and fields[1]", 'fields[0] and fields[1]'),
     ("np.isfinite(score) and fields[0] and fields[1]", 'np.isfinite(score)'),
     ("',' if line.count(',') >= 2 else None", 'None'),
@@ -314,7 +319,7 @@ MUTATIONS = {
     ("rstrip(b'\\r ').split(b' ')\n    extra", "split(b' ')\n    extra"),
   ],
   'binary_formats@formats': [
-    ('if not words and looks_like_text(rows[0]) and width > 1:', 'if False:'),
+    ('looks_like_text(first) and width > 1:', 'False:'),
     ('start = place + (buffer', 'start = place + 0 * (buffer'),
     ("if wanted == count and (buffer", 'if False and (buffer'),
     ('if space < 0 and len(buffer) - start >= _LONGEST_WORD:', 'if False:'),
@@ -324,7 +329,6 @@ MUTATIONS = {
     ("b' ' * (-len(encoded) % 8)", "b''"),
     ('if len(words) != count:', 'if False:'),
     ('needed > about.file_size or about.file_size > _DEFLATE_RATIO * size', 'False'),
-    ("return begin + int(unsound[0])", 'return int(unsound[0])'),
   ],
   'fasttext_format': [
     ('if quantized or pruned > 0:', 'if pruned > 0:'),

@@ -4,6 +4,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ class TestRefused:
     ({'vocabulary': 'v'}, '--min_count=N and --vocabulary=FILE'),
     ({'words': 'empty'}, 'empty: there is no word in it'),
     ({'words': 'latin'}, "latin: 'utf-8' codec can't decode"),
-    ({'output': 'no/such/o.txt'}, "output='no/such/o.txt': there is no such folder"),
+    ({'output': 'no/such/o.txt'}, "no/such/o.txt: there is no folder no/such"),
   ])  # fmt: skip
   def test_with_nothing_written(self, source, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
@@ -135,6 +136,22 @@ class TestRefused:
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
       convert_with(**{'input': source, 'output': 'o.txt', **given})
     assert sorted(tmp_path.iterdir()) == files
+
+  def test_nothing_is_left_where_it_is_told_to_end(self, tmp_path):
+    kv = jw2v.KeyedVectors(range(60_000), np.random.default_rng(0).normal(size=(60_000, 50)))
+    kv.index_to_key = [f'word{i}' for i in range(60_000)]
+    jw2v.save_vectors(kv, tmp_path / 'v.safetensors')
+    (tmp_path / 'out').mkdir()
+    process = subprocess.Popen(
+      [sys.executable, '-m', 'experiments.convert', '--input=v.safetensors', '--output=out/v.txt'],
+      cwd=tmp_path, env={'PYTHONPATH': str(ROOT), 'PATH': ''},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / 'out').iterdir()) and time.monotonic() < deadline:
+      time.sleep(0.01)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert not any((tmp_path / 'out').iterdir())
 
   @pytest.mark.parametrize(('arguments', 'status', 'said'), [
     (['--input=v.txt', '--output=o.npz', '--limit=2'], 0, 'o.npz: 2 words, width 4'),

@@ -76,7 +76,6 @@ class TestProgram:
     (['--vectors=no.txt', 'pairs.tsv'], 'no.txt'),
     (['--vectors=v.txt', 'v.txt'], 'v.txt: line 1 must be two words and, in column 3'),
     (['--vectors=pairs.tsv', 'pairs.tsv'], 'pairs.tsv: row 1'),
-    (['--vectors=v.txt', '--output=no/s.json', 'pairs.tsv'], 'there is no such folder'),
     (['--vectors=v.txt', '--score_column=2', 'pairs.tsv'], 'score_column'),
     (['pairs.tsv'], '--vectors'),
   ])  # fmt: skip
@@ -84,6 +83,26 @@ class TestProgram:
     done = start(*arguments, cwd=files)
     assert done.returncode and message in done.stderr
     assert 'Traceback' not in done.stderr and not done.stdout
+
+  def test_scores_are_kept_where_printing_fails(self, files):
+    (files / 'questions.txt').write_text(': caf\xe9 | x\nsea1 sea2 land1 land2\n', 'utf-8')
+    command = [sys.executable, '-m', 'experiments.evaluate', '--vectors=v.txt', '--output=o.json']
+    done = subprocess.run(
+      [*command, 'questions.txt'], cwd=files, capture_output=True,
+      env={'PYTHONPATH': str(ROOT), 'PATH': '', 'PYTHONIOENCODING': 'ascii'},
+    )  # fmt: skip
+    assert done.returncode == 0 and b'| caf\\xe9 \\| x ' in done.stdout
+    (files / 'o.json').unlink()
+    closed = subprocess.run(
+      ['bash', '-c', '"$0" "$@" | true', *command, 'questions.txt'], cwd=files,
+      env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert not closed.stderr and (files / 'o.json').exists()
+
+  def test_output_that_is_no_file(self, files):
+    for output, message in (('', 'is empty'), ('.', 'is a folder'), ('no/s', 'there is no folder')):
+      done = start('--vectors=v.txt', f'--output={output}', 'pairs.tsv', cwd=files)
+      assert done.returncode == 1 and message in done.stderr and not done.stdout
 
   def test_help(self, files):
     done = start('--help', cwd=files)

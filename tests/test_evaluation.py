@@ -117,6 +117,13 @@ class TestFiles:
     assert read('\ufeffWord 1,Word 2,Human (mean)\nlove,sex,6.77\n') == [('love', 'sex', 6.77)]
     assert read('\ufeffa b 1\n') == [('a', 'b', 1.0)]
 
+  def test_only_the_first_line_that_says_anything_is_a_heading(self, tmp_path):
+    read = lambda text: evaluation.read_pairs(write(tmp_path / 'p', text))
+    assert read('# c\n\nword1\tword2\tscore\ndog\tcat\t3\n') == [('dog', 'cat', 3.0)]
+    for text in ('tiger cat 7;35\ndog cat 3\n', 'dog cat 3\nword1 word2 score\n'):
+      with pytest.raises(ValueError, match=r'line \d must be two words'):
+        read(text)
+
   def test_score_in_another_column(self, tmp_path):
     path = write(tmp_path / 'p', 'word1\tword2\tPOS\tscore\told\told\nold\tnew\tA\t1.58\t3\n')
     assert evaluation.read_pairs(path, score_column=4) == [('old', 'new', 1.58)]

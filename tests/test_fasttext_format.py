@@ -1,6 +1,7 @@
 """fastText's models: vectors of seen and unseen words are fastText's own."""
 
 import contextlib
+import resource
 import struct
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_training import two_topics
 
-from jw2v import KeyedVectors, load_vectors
+from jw2v import KeyedVectors, load_vectors, subwords
 from jw2v.subwords import SubwordVectors, ngram_buckets
 
 
@@ -25,6 +26,33 @@ def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=Fal
     + struct.pack('<?qq', quantized, *matrix.shape)
     + matrix.astype('<f4').tobytes()
   )
+
+
+def test_long_words_and_ngrams_take_bounded_memory(tmp_path):
+  """212 KB of words, which have 100 times as many n-grams, with vectors of 400 bytes each."""
+  words = ['x' * 10_000 + str(i) for i in range(20)]
+  bytes_of = model(words, np.ones((30, 100)), buckets=10, min_n=1, max_n=100)
+  (tmp_path / 'm.bin').write_bytes(bytes_of)
+  peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  before = peak()
+  kv = load_vectors(tmp_path / 'm.bin')
+  np.testing.assert_allclose(kv.vectors, 1, rtol=1e-5)
+  assert peak() - before < 400_000  # KiB; all n-grams at once would take 8,000,000
+  bytes_of = model(words, np.ones((30, 100)), buckets=10, min_n=1, max_n=101)
+  (tmp_path / 'm.bin').write_bytes(bytes_of)
+  with pytest.raises(ValueError, match='of at most 100'):
+    load_vectors(tmp_path / 'm.bin')
+
+
+def test_blocks_of_words_make_no_difference(monkeypatch):
+  rng = np.random.default_rng(0)
+  words = [''.join(rng.choice(list('abcé'), rng.integers(0, 9))) + str(i) for i in range(40)]
+  rows, ngrams = rng.normal(size=(40, 5)), rng.normal(size=(30, 5))
+  whole = subwords.word_vectors(words, rows, ngrams, 2, 4)
+  for size, count in ((1, 1 << 18), (7, 1 << 18), (4096, 60), (4096, 1)):
+    monkeypatch.setattr(subwords, '_WORDS', size)
+    monkeypatch.setattr(subwords, '_NGRAMS', count)
+    np.testing.assert_allclose(subwords.word_vectors(words, rows, ngrams, 2, 4), whole, atol=1e-6)
 
 
 def buckets_by_hand(word, min_n, max_n, buckets):

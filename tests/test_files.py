@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import os
+
 import pytest
 
 from jw2v.files import atomic_write
@@ -24,3 +26,31 @@ class TestAtomicWrite:
       file.write(b'x')
     (tmp_path / 'plain').write_bytes(b'x')
     assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+class TestWhereToWrite:
+  def test_a_link_keeps_leading_to_its_file(self, tmp_path):
+    (tmp_path / 'target').write_text('old')
+    (tmp_path / 'link').symlink_to(tmp_path / 'target')
+    with atomic_write(tmp_path / 'link') as file:
+      file.write(b'new')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'target').read_text() == 'new'
+
+  def test_a_pipe_is_not_replaced(self, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(OSError, match='is no file but a pipe or a device'):
+      with atomic_write(tmp_path / 'pipe'):
+        pass
+    assert not (tmp_path / 'pipe').is_file()
+
+  def test_a_long_name(self, tmp_path):
+    with atomic_write(tmp_path / ('n' * 255)) as file:
+      file.write(b'x')
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+  @pytest.mark.parametrize(('name', 'error'), [('', FileNotFoundError), ('.', IsADirectoryError)])
+  def test_no_name_of_a_file(self, monkeypatch, tmp_path, name, error):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error):
+      with atomic_write(name):
+        pass

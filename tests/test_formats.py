@@ -3,7 +3,10 @@
 import gzip
 import io
 import json
+import os
+import resource
 import sys
+import threading
 import zipfile
 
 import numpy as np
@@ -11,7 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jw2v import KeyedVectors, binary_formats, formats, load_vectors, save_vectors, text_formats
+from jw2v import (
+  KeyedVectors,
+  binary_formats,
+  formats,
+  load_vectors,
+  lookup,
+  save_vectors,
+  text_formats,
+)
 
 RNG = np.random.default_rng(0)
 FILES = {  # of each format: a name that says nothing, so that it is told by what is in the file
@@ -269,11 +280,11 @@ def safetensors(header=None, data=b'', **changes):
 
 class TestParts:
   def test_row_that_is_not_finite_in_a_later_part(self, monkeypatch):
-    monkeypatch.setattr(binary_formats, '_CHECKED', 2)
+    monkeypatch.setattr(lookup, '_CHECKED', 2)
     table = np.zeros((7, 2))
-    assert binary_formats.first_not_finite(table) is None
+    assert lookup.first_not_finite(table) is None
     table[5, 1] = np.nan
-    assert binary_formats.first_not_finite(table) == 5
+    assert lookup.first_not_finite(table) == 5
 
   def test_numbers_of_safetensors_are_aligned(self, tmp_path):
     for word in ('a', 'ab', 'abc' * 1000):
@@ -292,6 +303,77 @@ class TestParts:
       archive.writestr('words.npy', b'')
     with pytest.raises(ValueError, match='there are not so many'):
       load_vectors(tmp_path / 'v.npz')
+
+
+class TestEdges:
+  def test_byte_order_mark_is_a_character(self, tmp_path):
+    words = ['\ufeffking', 'king', '\ufeff\ufeff']
+    kv = KeyedVectors(words, np.ones((3, 2)))
+    for format in ('word2vec', 'glove', 'fasttext', 'word2vec_binary'):
+      save_vectors(kv, tmp_path / 'v', format)
+      assert load_vectors(tmp_path / 'v', format).index_to_key == words
+
+  def test_byte_order_mark_at_the_start_of_a_later_block(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_formats, '_BLOCK_BYTES', 1 << 12)
+    words = [f'\ufeff{i:07}' for i in range(3000)]  # rows of 16 bytes: all blocks begin with one
+    save_vectors(KeyedVectors(words, np.zeros((3000, 2))), tmp_path / 'v', 'glove')
+    assert load_vectors(tmp_path / 'v').index_to_key == words
+
+  def test_very_wide_row(self, tmp_path):
+    (tmp_path / 'v').write_bytes(b'1 300000\na' + b' 1' * 300_000 + b'\n')
+    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
+    assert load_vectors(tmp_path / 'v').vectors.sum() == 300_000
+    assert peak() - before < 300_000  # KiB; columns of pyarrow took 1,000,000
+
+  def test_row_of_binary_that_is_too_wide(self, tmp_path):
+    (tmp_path / 'v.gz').write_bytes(gzip.compress(b'1 2000000000\na ' + bytes(1000), mtime=0))
+    with pytest.raises(ValueError, match='vectors are 2000000000 wide: 16777216 at most'):
+      load_vectors(tmp_path / 'v.gz', 'word2vec_binary')
+
+  def test_words_with_control_characters(self, tmp_path):
+    kv = KeyedVectors(['a', '\x01b'], [[1, 2, 3], [4, 5, 6]])
+    save_vectors(kv, tmp_path / 'v')
+    assert load_vectors(tmp_path / 'v').index_to_key == ['a', '\x01b']
+
+  @pytest.mark.parametrize('format', ['word2vec', 'glove', 'word2vec_binary'])
+  def test_pipe(self, tmp_path, format):
+    kv = KeyedVectors(['a', 'b'], RNG.normal(size=(2, 3)))
+    save_vectors(kv, tmp_path / 'v', format)
+    os.mkfifo(tmp_path / 'pipe')
+    feed = threading.Thread(
+      target=lambda: (tmp_path / 'pipe').write_bytes((tmp_path / 'v').read_bytes())
+    )
+    feed.start()
+    found = load_vectors(tmp_path / 'pipe', format)
+    feed.join()
+    np.testing.assert_array_equal(found.vectors, kv.vectors)
+    with pytest.raises(ValueError, match='is a pipe or device, which is read once: name its'):
+      load_vectors(tmp_path / 'pipe')
+
+  @pytest.mark.parametrize(('limit', 'count'), [(np.int64(2), 2), (None, 3)])
+  def test_limits(self, tmp_path, limit, count):
+    save_vectors(KeyedVectors('abc', np.ones((3, 2))), tmp_path / 'v')
+    assert len(load_vectors(tmp_path / 'v', limit=limit)) == count
+
+  @pytest.mark.parametrize('limit', [0, -1, True, 1.5, '2'])
+  def test_limits_that_are_none(self, tmp_path, limit):
+    with pytest.raises(ValueError, match=r'limit=.*: must be a whole number'):
+      load_vectors(tmp_path / 'v', limit=limit)
+
+  def test_names_in_bytes(self, tmp_path):
+    save_vectors(KeyedVectors('ab', np.ones((2, 2))), os.fsencode(tmp_path / 'v.bin'))
+    assert formats.guess_format(tmp_path / 'v.bin') == 'word2vec_binary'
+
+  def test_no_word_where_none_can_be_said(self, tmp_path):
+    for format in ('glove', 'projector'):
+      with pytest.raises(ValueError, match='cannot say that there is no word'):
+        save_vectors(KeyedVectors([], np.zeros((0, 3))), tmp_path / 'v', format)
+
+  def test_a_last_line_without_its_end_is_told(self, tmp_path, caplog):
+    (tmp_path / 'v').write_text('1 2\na 1 0.98')
+    load_vectors(tmp_path / 'v')
+    assert 'no line feed: the file may be cut short' in caplog.text
 
 
 class TestSameBytes:
@@ -539,8 +621,10 @@ class TestRefusedToWrite:
 
   @pytest.mark.parametrize('value', [np.nan, np.inf])
   def test_vector_that_is_not_finite(self, tmp_path, value):
+    kv = KeyedVectors(['a', 'b'], [[1, 2], [3, 4]])
+    kv.vectors[1, 1] = value
     with pytest.raises(ValueError, match=r"the vector of 'b' is not finite"):
-      save_vectors(KeyedVectors(['a', 'b'], [[1, 2], [3, value]]), tmp_path / 'v.txt')
+      save_vectors(kv, tmp_path / 'v.txt')
     assert not list(tmp_path.iterdir())
 
   @pytest.mark.parametrize('format', formats.FORMATS)

@@ -348,6 +348,15 @@ def piped(command, **environment):
   return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT | environment, **pipes)
 
 
+class TestClosedStreams:
+  @pytest.mark.parametrize('redirection', ['>&-', '<&-'])
+  def test_one_line(self, file, redirection):
+    command = f'{sys.executable} -m experiments.query --vectors={file} {redirection}'
+    done = subprocess.run(['bash', '-c', command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == 'error: there is no standard input or output\n'
+
+
 class TestProgram:
   def test_queries(self, file):
     done = run(

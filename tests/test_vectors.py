@@ -251,6 +251,46 @@ class TestMany:
       kv.most_similar_many(['a', 'b'], ['a'])
 
 
+class TestEdges:
+  def test_a_vector_of_the_table_cannot_be_written(self, kv):
+    with pytest.raises(ValueError, match='read-only'):
+      kv['a'][:] = 0
+    kv[['a']][:] = 0  # a copy
+    assert kv['a'].any() and kv.vectors.flags.writeable
+
+  def test_norms_of_a_table_that_was_written(self, kv):
+    kv.fill_norms()
+    kv.vectors[:4] *= 3
+    assert kv.similarity('a', 'a') == pytest.approx(9)
+    kv.fill_norms(force=True)
+    assert kv.similarity('a', 'a') == pytest.approx(1)
+
+  def test_a_weighted_term_alone(self, kv):
+    expected = kv.most_similar('a')
+    for term in (('a', 2.0), [('a', 2.0)], [['a', 2.0]]):
+      assert [word for word, _ in kv.most_similar(term)] == [word for word, _ in expected]
+      assert [word for word, _ in kv.most_similar_many([term])[0]] == [word for word, _ in expected]
+    assert kv.most_similar((kv['a'], 2.0), topn=1)[0][0] == 'a'
+
+  def test_numbers_that_are_not_finite_are_refused(self):
+    with pytest.raises(ValueError, match="row 2 has a number that is not finite: the word is 'b'"):
+      KeyedVectors(['a', 'b'], [[1, 2], [3, np.nan]])
+
+  def test_names_of_gensims_arguments(self, kv, tmp_path):
+    assert kv.get_index('nothing', default=-1) == -1
+    assert kv.similar_by_key(key='a') == kv.similar_by_word(word='a')
+    assert kv.similar_by_vector('a') == kv.most_similar('a')
+    assert kv.most_similar('a', clip_end=0) == kv.most_similar('a')
+    kv.save_word2vec_format(tmp_path / 'v')
+    how = {'encoding': 'utf-8', 'unicode_errors': 'strict', 'datatype': np.float32}
+    assert KeyedVectors.load_word2vec_format(tmp_path / 'v', **how).index_to_key == WORDS
+    for other in ({'encoding': 'latin1'}, {'unicode_errors': 'ignore'}, {'datatype': np.float16}):
+      with pytest.raises(ValueError, match="only 'utf8', 'strict' and float32 are read"):
+        KeyedVectors.load_word2vec_format(tmp_path / 'v', **other)
+    with pytest.raises(ValueError, match='needs a word to choose'):
+      kv.most_similar_to_given('a', [])
+
+
 class TestIndexer:
   def test_is_asked_for_enough_and_not_for_the_words_asked_about(self, kv):
     asked = []
