@@ -70,9 +70,10 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
   while len(words) < wanted:
     more = file.read(_BLOCK_BYTES)
     buffer += more
-    first = buffer.partition(b' ')[2][:size]  # its numbers
-    if not words and len(first) == size and looks_like_text(first) and width > 1:
-      raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
+    if not words and width > 1:
+      first = buffer.partition(b' ')[2][:size]  # the numbers of the first row
+      if len(first) == size and looks_like_text(first):
+        raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
     names, rows, place = _split_rows(buffer, size, wanted - len(words), len(words) + 1)
     buffer = buffer[place:]
     if names:

@@ -319,7 +319,7 @@ MUTATIONS = {
     ("rstrip(b'\\r ').split(b' ')\n    extra", "split(b' ')\n    extra"),
   ],
   'binary_formats@formats': [
-    ('looks_like_text(first) and width > 1:', 'False:'),
+    ('and looks_like_text(first):', 'and False:'),
     ('start = place + (buffer', 'start = place + 0 * (buffer'),
     ("if wanted == count and (buffer", 'if False and (buffer'),
     ('if space < 0 and len(buffer) - start >= _LONGEST_WORD:', 'if False:'),
