@@ -75,9 +75,17 @@ def get_config() -> ml_collections.ConfigDict:
   # Epochs without a lower loss there before the run stops; None: no stop.
   config.patience = config_dict.placeholder(int)
   config.seed = 0
+  # Files of pairs or analogies (see experiments/evaluate.py) to score the vectors on at the end of
+  # each epoch.
+  config.evaluation = ()
+  config.checkpoints = config_dict.create(
+    every=60.0,  # Seconds.
+    keep=3,  # So many of the last ones; 0: none are written.
+  )
   # Words whose neighbours are printed at the end, and drawn; unknown ones are left out.
   config.show = (
     'war', 'peace', 'taxes', 'congress', 'mexico', 'soviet', 'gold', 'railroads',
     'farmers', 'children', 'slavery', 'computers',
   )  # fmt: skip
+  config.show_neighbors = 5  # Of each word in the picture.
   return config

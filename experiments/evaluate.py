@@ -70,6 +70,7 @@ def score(
   questions: Iterable[tuple[str, str, Any]],
   restrict: int | None = None,
   case_insensitive: bool = True,
+  functions: tuple[str, ...] = evaluation.SIMILARITY_FUNCTIONS,
 ) -> dict[str, list[dict[str, Any]]]:
   """Scores vectors on files of questions.
 
@@ -78,6 +79,7 @@ def score(
     questions: for each file its name, and what `read_questions` returned.
     restrict: only so many of the first words are known, and answers; None for all.
     case_insensitive: whether case does not matter.
+    functions: that answer analogies.
 
   Returns:
     `pairs` and `analogies`: for each file of either kind its `file`, and the numbers of
@@ -88,7 +90,7 @@ def score(
     if kind == 'pairs':
       numbers = score_pairs(kv, lines, restrict, case_insensitive)
     else:
-      numbers = {'sections': score_analogies(kv, lines, restrict, case_insensitive)}
+      numbers = {'sections': score_analogies(kv, lines, restrict, case_insensitive, functions)}
     found[kind].append({'file': name, **numbers})
   return found
 

@@ -1,21 +1,43 @@
-"""Trains word vectors from a config file.
+r"""Trains word vectors from a config file.
 
   python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
+  python -m experiments.train --config=configs/quickstart.py --workdir=runs/mine \
+    --config.data.path=my_text.txt --config.dim=200
 
-The config file says what is trained on and how; any of its settings can be changed on
-the command line, as --config.dim=200 or --config.data.path=my_text.txt. Besides text that
-can be walks over a graph (configs/karate.py) or sessions of items (configs/baskets.py).
-When training has ended, the workdir holds vectors.txt (word2vec format, which gensim and
-most other tools read), config.json, metrics.jsonl and words.png, and the neighbours of
-some words are printed. Bad settings and data are refused before training, with nothing
-written. The settings and what they mean are in the config files.
+The config file says what is trained on and how; each of its settings is a flag, as in the
+second command, and what they mean is in the file. Besides text that can be walks over a
+graph (configs/karate.py) or sessions of items (configs/baskets.py).
+
+While it runs, a table says what was found and what it will take, and a bar how it goes; where
+there is no terminal, a line a minute, and with --quiet nothing. Ctrl-C ends the run with a
+checkpoint: the same command again goes on from there, or from the newest checkpoint of a run
+that was killed, to the same vectors, bit for bit. With --restart it begins anew.
+
+At the end the workdir holds
+
+  vectors.txt     the vectors, in word2vec's format, which gensim and most other tools read
+  config.json     all settings
+  metrics.jsonl   a line 20 times in an epoch: loss, learning rate, words/s, norms, scores
+  tensorboard/    the same for TensorBoard: tensorboard --logdir=WORKDIR
+  loss.png        the loss over the epochs
+  words.png       the words of config.show with their neighbours
+  corpus/         the encoded text, which the next run opens
+  checkpoints/    the last of them; a finished run needs them no more
+
+Bad settings and data are refused before training, with nothing written and earlier results
+as they were. The exit status is 0, 1 after an error, 130 after Ctrl-C.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import json
+import os
 import pathlib
-from collections.abc import Sequence
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -23,23 +45,39 @@ from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 import jw2v
+from experiments import evaluate
+from experiments.metrics import Metrics, draw_loss
 from experiments.plot import draw_words
+from experiments.programs import one_line_errors
 from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
+from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.files import atomic_write
 from jw2v.text import find_files
+from jw2v.training import Started
 from jw2v.vocabulary import Vocabulary
-from jw2v.workdir import check_workdir
+from jw2v.workdir import check_workdir, lock_workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; made if missing.')
+_QUIET = flags.DEFINE_bool('quiet', False, 'No table and no progress.')
+_RESTART = flags.DEFINE_bool('restart', False, 'Begin anew, whatever checkpoints there are.')
 _DATA = {  # the settings of each kind of data; those of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},
   'text': {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'},
   'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
 }
+_OWN = {
+  'data',
+  'initial',
+  'show',
+  'show_neighbors',
+  'checkpoints',
+  'evaluation',
+}  # settings of no TrainConfig
+_PARTS = {'checkpoints': {'every', 'keep'}}  # those of them that have settings
 _NAMES = {  # of the data, their words and their lines
   'sessions': ('log', 'items', 'sessions'),
   'text': ('text', 'words', 'lines'),
@@ -86,7 +124,10 @@ def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
   """The settings of the library among those of the experiment."""
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
   kind = _kind_of(config.data)
-  checked = [('', config, names | {'data', 'initial', 'show'})]
+  checked = [('', config, names | _OWN)]
+  for name, allowed in _PARTS.items():
+    if name in config:
+      checked.append((f'{name}.', config[name], allowed))
   if kind == 'text':
     checked += [('data.', config.data, _DATA['text'])]
   else:
@@ -119,36 +160,140 @@ def print_neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) 
     print(f'{word:>{width}}: {near}')
 
 
+def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[str, float]] | None:
+  """What scores vectors on files of pairs and analogies: see experiments/evaluate.py.
+
+  Returns:
+    A function from vectors to a score for each file, Spearman's correlation or the share of
+    analogies that 3CosAdd answers; those of which no line is known are left out. None if
+    there is no file.
+  """
+  questions = [(pathlib.Path(file).stem, *evaluate.read_questions(file)) for file in files]
+
+  def scores(kv):
+    found = evaluate.score(kv, questions, 300_000, functions=('most_similar',))
+    values = {row['file']: row['spearman'] for row in found['pairs']}
+    values |= {row['file']: row['sections'][-1]['most_similar'] for row in found['analogies']}
+    return {name: value for name, value in values.items() if value == value}
+
+  return scores if questions else None
+
+
+def describe(
+  config: config_dict.ConfigDict,
+  settings: jw2v.TrainConfig,
+  corpus: jw2v.EncodedCorpus,
+  started: Started,
+) -> str:
+  """The table that a run begins with."""
+  what, words, lines = _NAMES[_kind_of(config.data)]
+  files = _plural(len(find_files(config.data.path)), 'file')
+  device = jax.devices()[0]
+  count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
+  seconds = started.seconds_left
+  rows = {
+    what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
+    'vocabulary': f'{len(corpus.vocabulary):,} {words}, of {settings.min_count} occurrences or '
+    f'more; {len(corpus.ids):,} in {len(corpus.line_ends):,} {lines} stay',
+    'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
+    f'{settings.window}, {settings.negatives} negatives',
+    'training': f'{_plural(settings.epochs, "epoch")}, {settings.optimizer} from '
+    f'{settings.learning_rate:g}, {settings.batch_size:,} windows a step, seed {settings.seed}',
+    'device': f'{device.device_kind} ({count})',
+    'memory': f'{started.predicted_bytes / 1e6:,.0f} MB at most, predicted'
+    if started.predicted_bytes
+    else '',
+    'time': f'{_duration(seconds)}, predicted' if seconds is not None else '',
+    'goes on': f'from step {started.step:,}, epoch {started.history[-1]["epoch"]:.2f}'
+    if started.step and started.history
+    else '',
+  }
+  width = max(map(len, rows))
+  return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
+
+
 def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains, writes the results and prints what a person wants to see first."""
   settings = train_config(config)
   check_workdir(workdir)
+  scores = read_evaluation(config.get('evaluation', ()))
   initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
-  what, words, lines = _NAMES[_kind_of(config.data)]
-  print(f'{what}: {config.data.path} ({_plural(len(find_files(config.data.path)), "file")})')
-  print(
-    f'model: {settings.architecture}, {settings.objective}, width {settings.dim}, '
-    f'window {settings.window}, {_plural(settings.epochs, "epoch")}, {settings.optimizer} '
-    f'from {settings.learning_rate:g}; on {jax.default_backend()}',
-    flush=True,
-  )
-  corpus = read_corpus(config, settings, workdir, initial)
-  print(
-    f'corpus: {corpus.words_read:,} {words}; with a vocabulary of {len(corpus.vocabulary):,}, '
-    f'{len(corpus.ids):,} in {len(corpus.line_ends):,} {lines}',
-    flush=True,
-  )
-  result = jw2v.train(corpus, settings, workdir=workdir, initial=initial)
-  with atomic_write(workdir / 'config.json') as file:  # with where the text came from
-    file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
-  print(
-    f'{result.history[-1]["words"]:,} words in {_plural(settings.epochs, "epoch")} at '
-    f'{result.words_per_second:,.0f} words/s; loss {result.history[-1]["loss"]:.3f}; '
-    f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
-  )
-  print_neighbors(result.vectors, config.show)
-  if any(word in result.vectors for word in config.show):
-    draw_words(result.vectors, list(config.show), workdir / 'words.png')
+  find_files(config.data.path)
+  with lock_workdir(workdir):
+    corpus = read_corpus(config, settings, workdir, initial)
+    checkpoints = _checkpoints(config, workdir)
+    metrics = None
+
+    def started(info: Started) -> None:
+      nonlocal metrics
+      metrics = Metrics(workdir, info.history)
+      if not _QUIET.value:
+        print(describe(config, settings, corpus, info), flush=True)
+
+    with _stopping_at_signals(checkpoints):
+      try:
+        result = jw2v.train(
+          corpus, settings, workdir=workdir, initial=initial, progress=not _QUIET.value,
+          callbacks=[lambda record: metrics(record)], checkpoints=checkpoints, evaluate=scores,
+          started=started,
+        )  # fmt: skip
+      finally:
+        if metrics is not None:
+          metrics.close()
+    with atomic_write(workdir / 'config.json') as file:  # with where the text came from
+      file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
+    last = result.history[-1]
+    print(
+      f'{last["words"]:,} words in {_plural(settings.epochs, "epoch")} at '
+      f'{result.words_per_second:,.0f} words/s; loss {last["loss"]:.3f}; '
+      f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
+    )
+    draw_loss(result.history, workdir / 'loss.png')
+    print_neighbors(result.vectors, config.show)
+    if any(word in result.vectors for word in config.show):
+      picture, neighbors = workdir / 'words.png', config.get('show_neighbors', 5)
+      draw_words(result.vectors, list(config.show), picture, neighbors)
+
+
+def _checkpoints(config: config_dict.ConfigDict, workdir: pathlib.Path) -> Checkpoints | None:
+  """Those of the config; None if it keeps none."""
+  chosen = config.get('checkpoints', {})
+  if not chosen.get('keep', 3):
+    return None
+  folder = workdir / 'checkpoints'
+  if _RESTART.value:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(workdir / 'tensorboard', ignore_errors=True)
+  about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
+  about['data'].pop('store', None)  # the same text, wherever it is kept
+  every, keep = chosen.get('every', 60.0), chosen.get('keep', 3)
+  return Checkpoints(folder, every=every, keep=keep, about=about)
+
+
+@contextlib.contextmanager
+def _stopping_at_signals(checkpoints: Checkpoints | None) -> Iterator[None]:
+  """Makes Ctrl-C and SIGTERM stop the run with a checkpoint; a second one, at once."""
+  if checkpoints is None:
+    yield
+    return
+  received: list[int] = []
+
+  def stop(number, _):
+    if received:
+      os._exit(128 + number)  # what is half written has no name yet
+    received.append(number)
+    checkpoints.request_stop()
+    print('\nwriting a checkpoint; once more to stop without', file=sys.stderr, flush=True)
+
+  before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+  try:
+    yield
+  except Stopped as stopped:
+    print(f'{stopped}; the same command goes on from there', flush=True)
+    raise SystemExit(128 + received[0]) from None
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -165,6 +310,14 @@ def parse_flags(argv: list[str]) -> list[str]:
     raise SystemExit(f'error: the config file cannot be used: {_one_line(error)}') from error
 
 
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours} h {minutes} min'
+  return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
+
+
 def _plural(count: int, noun: str) -> str:
   return f'{count} {noun}' + 's' * (count != 1)
 
@@ -179,10 +332,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
-  try:
+  with one_line_errors():
     run(_CONFIG.value, pathlib.Path(_WORKDIR.value))
-  except (ValueError, OSError, FloatingPointError, ImportError) as error:
-    raise SystemExit(f'error: {_one_line(error)}') from error
 
 
 if __name__ == '__main__':

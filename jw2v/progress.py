@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 RECORDS_PER_EPOCH = 20
+_LINE_EVERY = 60  # seconds
 _SAVED = (
   'history', 'step', 'words', 'seconds', '_loss', '_predictions', '_squares', '_steps',
   '_recorded_words', '_recorded_seconds', '_scheduled_words',
@@ -63,7 +64,7 @@ class Progress:
     self._num_words, self._callbacks = num_words, callbacks
     self.step, self._loss, self._predictions = 0, 0.0, 0
     self._squares, self._steps = 0.0, 0
-    self._bar = progress_bar(self.total_words, ' words', 'training') if show else None
+    self._bar = progress_bar(self.total_words, ' words', 'training', 0.5) if show else None
     self._start = time.perf_counter()
     self._recorded_words, self._recorded_seconds, self._scheduled_words = 0, 0.0, 0
 
@@ -165,7 +166,7 @@ def import_tqdm():
 
 
 def progress_bar(total: int | None, unit: str, description: str, delay: float = 0):
-  """A bar on standard error, of tqdm.
+  """A bar on standard error, of tqdm; a line a minute where that is no terminal.
 
   Args:
     total: how much there is to do; None if nobody knows.
@@ -176,7 +177,46 @@ def progress_bar(total: int | None, unit: str, description: str, delay: float = 
   Raises:
     ImportError: tqdm is not there.
   """
-  every = 0.2 if sys.stderr.isatty() else 20  # seconds: few lines in a log file
+  if not sys.stderr.isatty():
+    return _Lines(total, unit, description)
   return import_tqdm().tqdm(
-    total=total, unit=unit, unit_scale=True, mininterval=every, desc=description, delay=delay
+    total=total, unit=unit, unit_scale=True, mininterval=0.2, desc=description, delay=delay
   )
+
+
+class _Lines:
+  """A line a minute, in the place of a bar, for what is no terminal."""
+
+  def __init__(self, total: int | None, unit: str, description: str):
+    self._total, self._unit, self._description = total, unit.strip(), description
+    self._done, self._before, self._postfix = 0, 0, ''
+    self._start = self._told = time.monotonic()
+
+  def update(self, count: int) -> None:
+    """Counts what was done, and tells of it if a minute has passed."""
+    self._done += count
+    now = time.monotonic()
+    if now - self._told < _LINE_EVERY:
+      return
+    rate = (self._done - self._before) / (now - self._told)
+    self._told, self._before = now, self._done
+    share = left = ''
+    if self._total:
+      share = f'{self._done / self._total:.1%}, '
+      left = f', {(self._total - self._done) / rate:,.0f} s left' if rate else ''
+    more = f', {self._postfix}' if self._postfix else ''
+    line = f'{self._description}: {share}{rate:,.0f} {self._unit}/s{more}{left}'
+    print(line, file=sys.stderr, flush=True)
+
+  def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+    """What else the next line says."""
+    self._postfix = text
+
+  def close(self) -> None:
+    """As that of a bar."""
+
+  def __enter__(self) -> '_Lines':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()

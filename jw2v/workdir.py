@@ -1,17 +1,24 @@
 """The folder of a run.
 
 What belongs here: what a run leaves in its folder, and the refusal, before it starts, of
-a folder that cannot be written to.
+a folder that cannot be written to or is in use.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from jw2v.files import atomic_write
 from jw2v.formats import save_vectors
 from jw2v.vectors import KeyedVectors
+
+try:
+  import fcntl
+except ImportError:  # not on every system
+  fcntl = None
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
@@ -26,6 +33,41 @@ def check_workdir(workdir: pathlib.Path) -> None:
     raise NotADirectoryError(f'workdir={str(workdir)!r}: {existing} is a file: name a folder')
   if not os.access(existing, os.W_OK | os.X_OK):
     raise PermissionError(f'workdir={str(workdir)!r}: no permission to write in {existing}')
+
+
+@contextlib.contextmanager
+def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps a folder for this process; it is made if it is missing, and removed if still empty.
+
+  The system lets go of it when the process ends, in whatever way.
+
+  Raises:
+    BlockingIOError: another process has it.
+  """
+  made = [path for path in (workdir, *workdir.absolute().parents) if not path.exists()]
+  workdir.mkdir(parents=True, exist_ok=True)
+  path, handle = workdir / '.lock', None
+  if fcntl is not None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      os.close(handle)
+      raise BlockingIOError(
+        f'workdir={str(workdir)!r}: another run is at work there: name another folder, or wait'
+      ) from None
+    except OSError:  # not every file system has locks
+      pass
+  try:
+    yield
+  finally:
+    if handle is not None:
+      with contextlib.suppress(OSError):
+        path.unlink()
+      os.close(handle)
+    with contextlib.suppress(OSError):  # one of them is not empty
+      for folder in made:
+        folder.rmdir()
 
 
 def write_workdir(

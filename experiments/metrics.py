@@ -1,0 +1,84 @@
+"""What a run tells: metrics.jsonl, TensorBoard's events, and the picture of the loss.
+
+What belongs here: writing records as they are made, and drawing them when the run has ended.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from matplotlib.figure import Figure
+from tensorboardX import SummaryWriter
+
+from jw2v.files import atomic_write
+
+_TAGS = {  # of TensorBoard; what else a record has is a score
+  'loss': 'loss/training',
+  'held_out_loss': 'loss/held_out',
+  'learning_rate': 'learning_rate',
+  'words_per_second': 'words_per_second',
+  'gradient_norm': 'norms/gradient',
+  'center_norm': 'norms/center',
+  'outside_norm': 'norms/outside',
+}
+_NO_MEASURE = ('step', 'epoch', 'words')
+
+
+class Metrics:
+  """Writes each record of a run to `metrics.jsonl` and `tensorboard/` in its workdir."""
+
+  def __init__(self, workdir: pathlib.Path, history: list[dict[str, Any]]):
+    """Begins with the records that the run has, if it goes on from a checkpoint.
+
+    What was written after that checkpoint, by the run that was interrupted, is taken back.
+    """
+    path = workdir / 'metrics.jsonl'
+    with atomic_write(path) as file:
+      file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
+    self._file = open(path, 'a', encoding='utf-8')  # closed by close()
+    last = history[-1]['step'] if history else 0
+    self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=last + 1)
+
+  def __call__(self, record: dict[str, Any]) -> None:
+    """Writes a record."""
+    self._file.write(json.dumps(record) + '\n')
+    self._file.flush()
+    for name, value in record.items():
+      if name not in _NO_MEASURE:
+        self._events.add_scalar(_TAGS.get(name, f'scores/{name}'), value, record['step'])
+
+  def close(self) -> None:
+    """Writes what is waiting."""
+    self._file.close()
+    self._events.close()
+
+
+def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
+  """Draws the loss over the epochs, and below it the scores if there are any.
+
+  Args:
+    history: records of a run.
+    path: the picture, .png or .svg.
+  """
+  scores = sorted({name for record in history for name in record} - {*_TAGS, *_NO_MEASURE})
+  figure = Figure(figsize=(7, 6 if scores else 4), layout='constrained')
+  axes = figure.subplots(2 if scores else 1, sharex=True, squeeze=False)[:, 0]
+  _draw(axes[0], history, {'loss': 'training', 'held_out_loss': 'held out'})
+  axes[0].set_ylabel('mean loss of a positive pair')
+  if scores:
+    _draw(axes[1], history, {name: name for name in scores})
+    axes[1].set_ylabel('score')
+  axes[-1].set_xlabel('epoch')
+  with atomic_write(path) as file:
+    figure.savefig(file, format=path.suffix[1:], dpi=150)
+
+
+def _draw(axes, history, labels):
+  for name, label in labels.items():
+    points = [(record['epoch'], record[name]) for record in history if name in record]
+    if points:
+      axes.plot(*zip(*points, strict=True), label=label, marker='.' if len(points) < 30 else '')
+  axes.grid(alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)
+  if len(labels) > 1 and len(axes.lines) > 1:
+    axes.legend(frameon=False)

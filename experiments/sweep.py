@@ -1,0 +1,169 @@
+r"""Trains a config for every combination of some settings, and puts the results in one table.
+
+  python -m experiments.sweep --config=configs/quickstart.py --workdir=runs/sweep \
+    --grid=dim=50,100 --grid=window=5,8 --seeds=3 --evaluation=wordsim353.tsv
+
+Each combination is trained with as many seeds, one after the other, as
+`python -m experiments.train` would, in a folder of the workdir that its settings name:
+dim=50,window=5,seed=0. The table, which is also in WORKDIR/sweep.md, has a line for each
+combination: the loss at the end, the speed, and the score on each file of --evaluation, as
+means over the seeds with the lowest and the highest. All numbers are in WORKDIR/sweep.json.
+
+The same command again does not repeat what is finished, and goes on with what is not; with
+another value in a --grid it trains what is new. A run that fails is told, and the others are
+trained all the same; the exit status is then 1.
+"""
+
+import itertools
+import json
+import math
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from experiments.pages import markdown_table
+from experiments.programs import one_line_errors
+from jw2v.files import atomic_write
+
+_MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
+_NO_SCORES = {'step', 'epoch', 'words', 'learning_rate', 'gradient_norm', 'center_norm',
+              'outside_norm', *_MEASURES}  # fmt: skip
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def read_grid(arguments: Sequence[str]) -> dict[str, list[str]]:
+  """The values of each setting, from arguments NAME=VALUE,VALUE.
+
+  Raises:
+    ValueError: an argument is not written so, or a name or value is there twice.
+  """
+  grid: dict[str, list[str]] = {}
+  for argument in arguments:
+    name, equals, values = argument.removeprefix('config.').partition('=')
+    chosen = values.split(',')
+    if not equals or not name or not all(chosen):
+      raise ValueError(f'grid={argument!r}: must be NAME=VALUE,VALUE as in dim=50,100')
+    if name in grid or name == 'seed' or len(set(chosen)) < len(chosen):
+      raise ValueError(f'grid={argument!r}: names and values once; seeds are --seeds=3')
+    grid[name] = chosen
+  return grid
+
+
+def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+  """Every choice of one value for each setting, the last setting changing first."""
+  return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def name_of(settings: Mapping[str, Any]) -> str:
+  """The folder of a run, as dim=50,seed=0."""
+  return ','.join(f'{name}={value}'.replace('/', '_') for name, value in settings.items())
+
+
+def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evaluation: str) -> dict:
+  """Trains one run in a process of its own, unless it is finished; its last record.
+
+  Raises:
+    ValueError: the run failed, with what it said.
+  """
+  assignments = [f'--config.{name}={value}' for name, value in settings.items()]
+  if evaluation:
+    assignments.append(f'--config.evaluation=({evaluation},)')
+  command = [sys.executable, '-m', 'experiments.train', f'--config={config}', f'--workdir={folder}']
+  done = subprocess.run(
+    [*command, '--quiet', *assignments], cwd=_ROOT, stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE, text=True, errors='replace',
+  )  # fmt: skip
+  if done.returncode:
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    raise ValueError(said[-1] if said else f'ended with {done.returncode}')
+  records = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+  last: dict[str, Any] = {}
+  for record in records:  # scores are not in every record
+    last |= record
+  before, seconds = 0, 0.0
+  for record in records:
+    seconds += (record['words'] - before) / record['words_per_second']
+    before = record['words']
+  return {**last, 'words_per_second': before / seconds}
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+  """The results in markdown: a line for each combination, its seeds as a mean and a range."""
+  names = list(results[0]['settings'])
+  measured = [run for result in results for run in result['runs']]
+  scores = sorted({name for run in measured for name in run} - _NO_SCORES)
+  columns = {name: form for name, form in _MEASURES.items() if any(name in r for r in measured)}
+  columns |= dict.fromkeys(scores, '.3f')
+  rows = [[*names, 'seeds', *columns]]
+  for result in results:
+    cells = [str(result['settings'][name]) for name in names]
+    cells.append(str(len(result['runs'])))
+    for name, form in columns.items():
+      values = [run[name] for run in result['runs'] if name in run]
+      cells.append(_spread(values, form))
+    rows.append(cells)
+  return markdown_table(rows)
+
+
+def _spread(values, form):
+  if not values or any(map(math.isnan, values)):
+    return '-'
+  mean = f'{statistics.fmean(values):{form}}'
+  return mean if len(values) == 1 else f'{mean} ({min(values):{form}}..{max(values):{form}})'
+
+
+def run(values: Any) -> bool:
+  """Trains what the flags ask for, and writes the table; whether every run succeeded."""
+  grid = read_grid(values.grid)
+  if not pathlib.Path(values.config).is_file():
+    raise FileNotFoundError(f'config={values.config!r}: there is no such file')
+  workdir = pathlib.Path(values.workdir).absolute()
+  evaluation = ','.join(repr(str(pathlib.Path(file).absolute())) for file in values.evaluation)
+  config, results, sound = str(pathlib.Path(values.config).absolute()), [], True
+  chosen = combinations(grid)
+  for number, settings in enumerate(chosen, start=1):
+    runs = []
+    for seed in range(values.seeds):
+      named = {**settings, 'seed': seed}
+      print(f'{number}/{len(chosen)} {name_of(named)} ... ', end='', file=sys.stderr, flush=True)
+      try:
+        runs.append({'seed': seed, **train(named, config, workdir / name_of(named), evaluation)})
+        print(f'loss {runs[-1]["loss"]:.3f}', file=sys.stderr)
+      except ValueError as error:
+        print(f'failed: {error}', file=sys.stderr)
+        sound = False
+    results.append({'settings': settings, 'runs': runs})
+    if any(result['runs'] for result in results):  # after each, for what is interrupted
+      page = table(results)
+      _write(workdir / 'sweep.md', page + '\n')
+      _write(workdir / 'sweep.json', json.dumps(results, indent=2) + '\n')
+  if any(result['runs'] for result in results):
+    print(page)
+  return sound
+
+
+def _write(path, text):
+  with atomic_write(path) as file:
+    file.write(text.encode())
+
+
+def main(argv: list[str]) -> int:
+  """Runs the program; its exit status."""
+  with one_line_errors():
+    if len(argv) > 1:
+      raise ValueError(f'{argv[1]!r} is no flag; settings are written --grid=dim=50,100')
+    return 0 if run(flags.FLAGS) else 1
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('config', None, 'File with a function get_config().', required=True)
+  flags.DEFINE_string('workdir', None, 'Folder for all runs and the table.', required=True)
+  flags.DEFINE_multi_string('grid', [], 'A setting and its values, NAME=VALUE,VALUE; repeated.')
+  flags.DEFINE_integer('seeds', 1, 'Runs of each combination, with seeds from 0 on.', 1)
+  flags.DEFINE_multi_string('evaluation', [], 'File of pairs or analogies to score on; repeated.')
+  app.run(main)
