@@ -212,7 +212,13 @@ def describe(
   return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
 
 
-def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
+def run(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  *,
+  quiet: bool = False,
+  restart: bool = False,
+) -> None:
   """Trains, writes the results and prints what a person wants to see first."""
   settings = train_config(config)
   check_workdir(workdir)
@@ -221,19 +227,19 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
   find_files(config.data.path)
   with lock_workdir(workdir):
     corpus = read_corpus(config, settings, workdir, initial)
-    checkpoints = _checkpoints(config, workdir)
+    checkpoints = _checkpoints(config, workdir, restart)
     metrics = None
 
     def started(info: Started) -> None:
       nonlocal metrics
       metrics = Metrics(workdir, info.history)
-      if not _QUIET.value:
+      if not quiet:
         print(describe(config, settings, corpus, info), flush=True)
 
     with _stopping_at_signals(checkpoints):
       try:
         result = jw2v.train(
-          corpus, settings, workdir=workdir, initial=initial, progress=not _QUIET.value,
+          corpus, settings, workdir=workdir, initial=initial, progress=not quiet,
           callbacks=[lambda record: metrics(record)], checkpoints=checkpoints, evaluate=scores,
           started=started,
         )  # fmt: skip
@@ -255,13 +261,15 @@ def run(config: config_dict.ConfigDict, workdir: pathlib.Path) -> None:
       draw_words(result.vectors, list(config.show), picture, neighbors)
 
 
-def _checkpoints(config: config_dict.ConfigDict, workdir: pathlib.Path) -> Checkpoints | None:
+def _checkpoints(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, restart: bool
+) -> Checkpoints | None:
   """Those of the config; None if it keeps none."""
   chosen = config.get('checkpoints', {})
   if not chosen.get('keep', 3):
     return None
   folder = workdir / 'checkpoints'
-  if _RESTART.value:
+  if restart:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(workdir / 'tensorboard', ignore_errors=True)
   about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
@@ -333,7 +341,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
   with one_line_errors():
-    run(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+    workdir = pathlib.Path(_WORKDIR.value)
+    run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 
 
 if __name__ == '__main__':

@@ -154,6 +154,11 @@ class Progress:
       self._bar.close()
 
 
+def is_terminal() -> bool:
+  """Whether a person sees what goes to standard error."""
+  return sys.stderr.isatty()
+
+
 def import_tqdm():
   """The module of the progress bar; an `ImportError` that says how to get it."""
   try:
@@ -177,7 +182,7 @@ def progress_bar(total: int | None, unit: str, description: str, delay: float = 
   Raises:
     ImportError: tqdm is not there.
   """
-  if not sys.stderr.isatty():
+  if not is_terminal():
     return _Lines(total, unit, description)
   return import_tqdm().tqdm(
     total=total, unit=unit, unit_scale=True, mininterval=0.2, desc=description, delay=delay

@@ -42,7 +42,8 @@ class TestTrain:
     kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
     assert len(kv) > 8000 and kv.vector_size == 32
     assert {p.name for p in (tmp_path / 'run').iterdir()} == {
-      'config.json', 'corpus', 'metrics.jsonl', 'vectors.txt', 'words.png'
+      'checkpoints', 'config.json', 'corpus', 'loss.png', 'metrics.jsonl', 'tensorboard',
+      'vectors.txt', 'words.png',
     }  # fmt: skip
     assert kv.similarity('gold', 'silver') > kv.similarity('gold', 'children')
 

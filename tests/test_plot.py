@@ -202,7 +202,8 @@ class TestFew:
     assert 'a' in drawn and len(drawn) == min(1 + neighbors, len(words))
 
   def test_not_finite(self):
-    kv = jw2v.KeyedVectors(['a', 'b'], [[1.0, np.nan], [1.0, 0.0]])
+    kv = jw2v.KeyedVectors(['a', 'b'], [[1.0, 1.0], [1.0, 0.0]])
+    kv.vectors[0, 1] = np.nan
     with pytest.raises(ValueError, match="'a' is not finite"):
       plot.words_figure(kv, ['a'])
 

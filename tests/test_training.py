@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import sys
 
 import jax
@@ -281,6 +282,7 @@ class TestCorpora:
 
   def test_progress_bars(self, path, capsys, monkeypatch):
     monkeypatch.setattr('jw2v.corpus._SHORT', 0)
+    monkeypatch.setattr('jw2v.progress.is_terminal', lambda: True)
     train(path, TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'reading: 100%' in shown and 'training: 100%' in shown
@@ -383,7 +385,20 @@ class TestErrors:
     with pytest.raises(ImportError, match=r"pip install 'jw2v\[text\]'"):
       train(two_topics(), TrainConfig(**TINY))
 
-  def test_progress_bar_shows_speed_and_loss(self, capsys):
+  def test_progress_bar_shows_speed_and_loss(self, capsys, monkeypatch):
+    monkeypatch.setattr('jw2v.progress.is_terminal', lambda: True)
     train(two_topics(), TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'training: 100%' in shown and 'words/s' in shown and 'loss' in shown
+    assert 'epoch' in shown and 'rate' in shown
+
+  def test_lines_where_there_is_no_terminal(self, capsys, monkeypatch):
+    train(two_topics(), TrainConfig(**TINY))
+    assert not capsys.readouterr().err  # less than a minute
+    monkeypatch.setattr('jw2v.progress._LINE_EVERY', 0)
+    train(two_topics(), TrainConfig(**TINY))
+    lines = capsys.readouterr().err.splitlines()
+    form = (
+      r'training: [\d.]+%, [\d,]+ words/s, epoch [\d.]+, loss [\d.]+, rate [\d.]+, [\d,]+ s left'
+    )
+    assert re.fullmatch(form, lines[-1]) and lines[-1].startswith('training: 100.0%')
