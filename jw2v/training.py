@@ -257,7 +257,7 @@ def _run(
       monitor.add(*waiting.popleft())
     if place.is_over(config):
       break
-    if hooks.checkpoints is not None and hooks.checkpoints.due():
+    if hooks.checkpoints is not None and num_calls > 1 and hooks.checkpoints.due():
       while waiting:
         monitor.add(*waiting.popleft())
       save()

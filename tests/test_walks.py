@@ -327,7 +327,8 @@ class TestKarate:
     }
     assert len(near['34'] & OFFICER) >= 6 and len(near['1'] - OFFICER) >= 6
     assert {p.name for p in (tmp_path / 'run').iterdir()} == {
-      'config.json', 'metrics.jsonl', 'vectors.txt', 'words.png'
+      'checkpoints', 'config.json', 'loss.png', 'metrics.jsonl', 'tensorboard', 'vectors.txt',
+      'words.png',
     }  # fmt: skip
 
   @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""Checkpoints: a run goes on to the bits of one that was not interrupted, or says why not."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_experiments import ROOT
+from test_training import two_topics
+
+import jw2v
+from jw2v import TrainConfig, train
+from jw2v.checkpoints import Checkpoints, Stopped
+
+TINY = {'dim': 8, 'min_count': 1, 'sample': 0, 'epochs': 4, 'batch_size': 64, 'steps_per_call': 4}
+
+
+def bits(result):
+  return [np.asarray(table).tobytes() for table in result.params]
+
+
+def untimed(history):
+  return [{k: v for k, v in r.items() if k != 'words_per_second'} for r in history]
+
+
+def run(folder, config, stop_after=None, lines=None, **checkpoints):
+  """Trains, or stops after so many records; with checkpoints in a folder."""
+  saved, records = Checkpoints(folder, **{'every': 1e9, **checkpoints}), []
+
+  def record(_):
+    records.append(1)
+    if len(records) == stop_after:
+      saved.request_stop()
+
+  lines = two_topics() if lines is None else lines
+  return train(lines, config, progress=False, checkpoints=saved, callbacks=[record])
+
+
+class TestGoesOn:
+  @pytest.mark.parametrize('more', [
+    {}, {'architecture': 'cbow'}, {'optimizer': 'adam'}, {'optimizer': 'adagrad', 'shuffle': True},
+    {'held_out': 0.2, 'patience': 3, 'sample': 1e-2}, {'steps_per_call': 1, 'block_size': 8},
+  ])  # fmt: skip
+  def test_to_the_same_bits(self, tmp_path, more):
+    config = TrainConfig(**{**TINY, **more})
+    whole = train(two_topics(), config, progress=False)
+    for _ in range(2):
+      with pytest.raises(Stopped, match=r'stopped after step \d+, [\d.]+% of the run') as stopped:
+        run(tmp_path, config, stop_after=17)
+      assert 0 < stopped.value.share < 1
+    result = run(tmp_path, config)
+    assert bits(result) == bits(whole)
+    assert untimed(result.history) == untimed(whole.history)
+    assert result.vectors.index_to_key == whole.vectors.index_to_key
+
+  def test_from_one_after_every_call(self, tmp_path):
+    config = TrainConfig(**TINY)
+    whole = train(two_topics(), config, progress=False)
+    found = run(tmp_path, config, every=0, keep=1000)
+    assert bits(found) == bits(whole)
+    steps = sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit())
+    assert len(steps) > 10
+    for step in steps[1 : -1 : len(steps) // 4]:  # as if those after it had not been
+      shutil.copytree(tmp_path, tmp_path / 'copy', ignore=lambda *_: ['copy'])
+      for later in steps:
+        if later > step:
+          shutil.rmtree(tmp_path / 'copy' / str(later))
+      assert bits(run(tmp_path / 'copy', config)) == bits(whole)
+      shutil.rmtree(tmp_path / 'copy')
+
+  def test_a_finished_run_is_given_again(self, tmp_path):
+    first, called = run(tmp_path, TrainConfig(**TINY)), []
+    saved = Checkpoints(tmp_path)
+    again = train(
+      two_topics(), TrainConfig(**TINY), progress=False, checkpoints=saved, started=called.append,
+      callbacks=[lambda _: pytest.fail('no record is made again')],
+    )  # fmt: skip
+    assert bits(again) == bits(first) and again.history == first.history
+    assert called[0].step == first.history[-1]['step'] and called[0].words_left == 0
+
+  def test_the_last_ones_are_kept(self, tmp_path):
+    run(tmp_path, TrainConfig(**TINY), every=0, keep=2)
+    assert sum(path.name.isdigit() for path in tmp_path.iterdir()) == 2
+
+  def test_what_is_known_at_the_start(self):
+    called = []
+    result = train(two_topics(), TrainConfig(**TINY), progress=False, started=called.append)
+    assert len(called) == 1 and called[0].step == 0 and called[0].history == []
+    assert called[0].words_left == result.history[-1]['words']
+    assert called[0].seconds_left > 0 and called[0].predicted_bytes == result.predicted_bytes > 1e7
+
+  def test_scores_are_in_the_records_of_epochs(self):
+    seen = []
+    evaluate = lambda kv: seen.append(len(kv)) or {'score': float(len(seen))}
+    result = train(two_topics(), TrainConfig(**TINY), progress=False, evaluate=evaluate)
+    scored = [record for record in result.history if 'score' in record]
+    assert [record['epoch'] for record in scored] == pytest.approx([1, 2, 3, 4], abs=0.2)
+    assert [record['score'] for record in scored] == [1, 2, 3, 4]
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('stopped')
+  for _ in range(2):
+    with pytest.raises(Stopped):
+      run(folder, TrainConfig(**TINY), stop_after=9, about={'data': {'path': 'a'}})
+  return folder
+
+
+class TestRefused:
+  @pytest.fixture
+  def folder(self, stopped, tmp_path):
+    return shutil.copytree(stopped, tmp_path / 'copy')
+
+  def go_on(self, folder, lines=None, about=None, **changes):
+    about = {'data': {'path': 'a'}} if about is None else about
+    return run(folder, TrainConfig(**{**TINY, **changes}), lines=lines, about=about)
+
+  def test_it_goes_on_if_nothing_is_wrong(self, folder):
+    whole = train(two_topics(), TrainConfig(**TINY), progress=False)
+    assert bits(self.go_on(folder)) == bits(whole)
+
+  @pytest.mark.parametrize(('changes', 'message'), [
+    ({'dim': 9}, r'config\.dim=9: the checkpoint .* is of a run with 8'),
+    ({'seed': 1}, r'config\.seed=1: the checkpoint .* is of a run with 0'),
+    ({'optimizer': 'adam'}, r"config\.learning_rate=.*: the checkpoint .* is of a run with"),
+    ({'epochs': 5}, r'config\.epochs=5: the checkpoint .* is of a run with 4'),
+    ({'about': {'data': {'path': 'b'}}}, r"data\.path='b': .* is of a run with 'a'"),
+  ])  # fmt: skip
+  def test_other_settings(self, folder, changes, message):
+    with pytest.raises(ValueError, match=message):
+      self.go_on(folder, **changes)
+
+  def test_other_words(self, folder):
+    lines = two_topics()
+    renamed = [['SEA1' if word == 'sea1' else word for word in line] for line in lines]
+    with pytest.raises(ValueError, match=r"word \d+ is 'SEA1' \(\d+ times\), there 'sea1'"):
+      self.go_on(folder, lines=renamed)
+    fewer = [['sea2' if word == 'sea1' else word for word in line] for line in lines]
+    with pytest.raises(ValueError, match=r'the vocabulary is not that of the checkpoint'):
+      self.go_on(folder, lines=fewer)
+
+  def test_damage_is_told_and_the_one_before_goes_on(self, folder):
+    steps = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    assert len(steps) == 2
+    large = max((p for p in steps[1].rglob('*') if p.is_file()), key=lambda p: p.stat().st_size)
+    for damage in (b'', large.read_bytes()[:100], large.read_bytes()[:-200] + bytes(200)):
+      large.write_bytes(damage)
+      with pytest.raises(ValueError, match=f'{steps[1].name}: a damaged checkpoint .* one before'):
+        self.go_on(folder)
+    shutil.rmtree(steps[1])
+    assert bits(self.go_on(folder)) == bits(
+      train(two_topics(), TrainConfig(**TINY), progress=False)
+    )
+
+  def test_bits_that_changed(self, folder, monkeypatch):
+    monkeypatch.setattr('jw2v.checkpoints._checksum', lambda array: 0)
+    with pytest.raises(ValueError, match='array 0 is not what was written'):
+      self.go_on(folder)
+
+  @pytest.mark.parametrize(('given', 'message'), [
+    ({'every': -1}, 'every=-1: must be seconds'), ({'keep': 0}, 'keep=0: must be an integer'),
+    ({'keep': True}, 'keep=True'), ({'every': float('nan')}, 'every=nan'),
+  ])  # fmt: skip
+  def test_arguments(self, tmp_path, given, message):
+    with pytest.raises(ValueError, match=message):
+      Checkpoints(tmp_path, **given)
+
+  def test_missing_package_is_named(self, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'orbax.checkpoint', None)
+    with pytest.raises(ImportError, match=r"pip install 'jw2v\[experiments\]'"):
+      Checkpoints(tmp_path)
+
+  def test_a_disk_without_room(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: shutil._ntuple_diskusage(10, 10, 100))
+    with pytest.raises(OSError, match='0 MB are free; a checkpoint takes'):
+      run(tmp_path, TrainConfig(**TINY))
+
+  def test_a_disk_that_is_full_in_the_end(self, tmp_path, monkeypatch):
+    """The run ends with one error, and the checkpoint before it is whole."""
+    import orbax.checkpoint
+
+    save, calls = orbax.checkpoint.CheckpointManager.save, []
+
+    def fails(self, *args, **kwargs):
+      calls.append(1)
+      if len(calls) == 4:
+        raise OSError(28, 'No space left on device')
+      return save(self, *args, **kwargs)
+
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, 'save', fails)
+    with pytest.raises(OSError, match=r'checkpoint of step \d+ could not be written: .*No space'):
+      run(tmp_path, TrainConfig(**TINY), every=0)
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, 'save', save)
+    whole = train(two_topics(), TrainConfig(**TINY), progress=False)
+    assert bits(run(tmp_path, TrainConfig(**TINY))) == bits(whole)
+
+
+class TestKilled:
+  KILLS = 20
+
+  def test_twenty_times(self, tmp_path):
+    """SIGKILL at random moments, every other time while a checkpoint is being written."""
+    generator = random.Random(0)
+    words = [f'w{generator.randrange(60)}' for _ in range(20_000)]
+    lines = [' '.join(words[i : i + 20]) for i in range(0, len(words), 20)]
+    (tmp_path / 'text.txt').write_text('\n'.join(lines))
+
+    def start(name, *more):
+      command = [
+        sys.executable, '-m', 'experiments.train', '--config=configs/quickstart.py', '--quiet',
+        f'--workdir={tmp_path / name}', f'--config.data.path={tmp_path / "text.txt"}',
+        '--config.dim=8', '--config.min_count=1', '--config.sample=0', '--config.epochs=12',
+        '--config.batch_size=64', '--config.steps_per_call=4', '--config.show=()', *more,
+      ]  # fmt: skip
+      with open(tmp_path / f'{name}.log', 'ab') as log:
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    whole = start('whole', '--config.checkpoints.keep=0')
+    folder, killed, writing, steps = tmp_path / 'killed' / 'checkpoints', 0, 0, []
+    assert whole.wait(120) == 0
+    while killed < self.KILLS:
+      process = start('killed', '--config.checkpoints.every=0')
+      wanted = killed % 2 == 1
+      began, moment = time.monotonic(), generator.uniform(0.5, 6)
+      before = {path.name for path in folder.glob('*')} if folder.exists() else set()
+      while process.poll() is None:
+        partial = [p for p in folder.glob('*tmp*') if p.name not in before]
+        late = time.monotonic() - began > moment
+        if (wanted and partial) or (not wanted and late):
+          break
+        time.sleep(0.0005)
+      if process.poll() is not None:
+        pytest.fail(f'the run ended after {killed} kills: ' + (tmp_path / 'killed.log').read_text())
+      process.send_signal(signal.SIGKILL)
+      process.wait()
+      killed += 1
+      steps.append(max([int(p.name) for p in folder.glob('*') if p.name.isdigit()], default=0))
+      writing += bool([p for p in folder.glob('*tmp*')])
+    assert writing >= self.KILLS // 4 and len(set(steps)) >= self.KILLS // 2
+    print('killed after steps', steps, 'while writing', writing)
+    process = start('killed', '--config.checkpoints.every=1')
+    assert process.wait(240) == 0, (tmp_path / 'killed.log').read_text()
+    found, expected = (
+      jw2v.load_vectors(tmp_path / name / 'vectors.txt') for name in ('killed', 'whole')
+    )
+    assert found.index_to_key == expected.index_to_key
+    assert found.vectors.tobytes() == expected.vectors.tobytes()
+    assert not os.path.exists(tmp_path / 'killed' / '.lock')
