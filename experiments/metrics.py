@@ -61,7 +61,7 @@ def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
     path: the picture, .png or .svg.
   """
   scores = sorted({name for record in history for name in record} - {*_TAGS, *_NO_MEASURE})
-  figure = Figure(figsize=(7, 6 if scores else 4), layout='constrained')
+  figure = Figure(figsize=(8 if scores else 7, 6 if scores else 4), layout='constrained')
   axes = figure.subplots(2 if scores else 1, sharex=True, squeeze=False)[:, 0]
   _draw(axes[0], history, {'loss': 'training', 'held_out_loss': 'held out'})
   axes[0].set_ylabel('mean loss of a positive pair')
@@ -81,4 +81,4 @@ def _draw(axes, history, labels):
   axes.grid(alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
   if len(labels) > 1 and len(axes.lines) > 1:
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))

@@ -31,7 +31,7 @@ from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
-_NO_SCORES = {'step', 'epoch', 'words', 'learning_rate', 'gradient_norm', 'center_norm',
+_NO_SCORES = {'seed', 'step', 'epoch', 'words', 'learning_rate', 'gradient_norm', 'center_norm',
               'outside_norm', *_MEASURES}  # fmt: skip
 _ROOT = pathlib.Path(__file__).parents[1]
 

@@ -3,9 +3,10 @@
 What belongs here: turning the results of compiled calls into records, and showing them.
 """
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,15 @@ class Progress:
       )
     for callback in self._callbacks:
       callback(record)
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Stops the clock: what is measured meanwhile is not training."""
+    began = time.perf_counter()
+    try:
+      yield
+    finally:
+      self._start += time.perf_counter() - began
 
   def saved(self) -> dict[str, Any]:
     """All that `load` needs, in values that JSON has."""

@@ -6,6 +6,7 @@ the result of a call is read while the next one runs.
 """
 
 import collections
+import contextlib
 import dataclasses
 import pathlib
 import resource
@@ -240,7 +241,12 @@ def _run(
     state, results = compiled(state, call.blocks, shares)
     epoch_ends = words // num_words > before // num_words
     full = epoch_ends and bool(config.held_out or hooks.evaluate)
-    measured = measure(state.params, full) if monitor.schedule(words, now=full) else None
+    measured = None
+    if monitor.schedule(words, now=full):
+      if full:
+        jax.block_until_ready(results)
+      with monitor.paused() if full else contextlib.nullcontext():
+        measured = measure(state.params, full)
     if full and config.held_out:
       place.add(measured['held_out_loss'])
     waiting.append((words, results, measured))
