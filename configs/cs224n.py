@@ -5,10 +5,14 @@ python -m experiments.train --config=configs/cs224n.py --workdir=runs/cs224n \
 
 The file is in https://nlp.stanford.edu/~socherr/stanfordSentimentTreebank.zip.
 
-EXPECT
+Expect, on two cores of an AMD EPYC: 4 seconds, 1.3 of them training at 1.7 M words/s, a loss of
+3.19, and words.png, the picture of the course: two dozen words in the plane. 220,000 words and a
+width of 10 are little: tea is beside coffee, wonderful beside well, man beside woman, but enjoyable
+beside dumb.
 
-The course trains 40,000 batches of 50 windows, with vectors that are centers and outsides end
-to end. This trains the same number of windows, and draws the same words.
+The course trains 40,000 batches of 50 windows and draws centers and outsides end to end; this
+trains as many windows and draws the centers of the same words, of which the text has all but hail
+twice.
 """
 
 import ml_collections

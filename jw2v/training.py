@@ -38,6 +38,7 @@ from jw2v.workdir import check_workdir, write_workdir
 
 _HELD_OUT_EPOCH, _INIT_EPOCH = 2**31, 2**31 + 1  # no epoch of training draws their numbers
 _CALLS_AHEAD = 2
+_CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three in orbax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,7 +388,7 @@ def _predict_memory(
 
   The state is already there. To come are the calls that wait, the one that is made and
   the one that runs; the buffers of the compiled steps; and the vectors of the result, or
-  before those the copy of the state that goes to a checkpoint.
+  before those the copies of the state while a checkpoint is written.
   """
   analysis = compiled.memory_analysis()
   buffers = analysis.temp_size_in_bytes if analysis is not None else 0
@@ -395,8 +396,9 @@ def _predict_memory(
   unit = 1 if sys.platform == 'darwin' else 1024
   held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-  result = tables if hooks.checkpoints is not None else state.params.center.nbytes
-  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers + result
+  checkpoint = _CHECKPOINT_COPIES * tables if hooks.checkpoints is not None else 0
+  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers
+  predicted += max(checkpoint, state.params.center.nbytes)
   logging.info(
     'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
     tables / 1e6, predicted / 1e6,
