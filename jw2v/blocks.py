@@ -74,14 +74,14 @@ def skip_gram_rows(
     The summed loss and the rows that it moves: N B in the center table, N (T + K) in
     the outside table.
   """
-  center_ids = _center_ids(blocks)
+  center_ids = center_ids_of(blocks)
   outside_ids = jnp.concatenate([blocks.token_ids, blocks.negative_ids], axis=1)
-  v, u = _rows(params.center, center_ids), _rows(params.outside, outside_ids)
+  v, u = rows_of(params.center, center_ids), rows_of(params.outside, outside_ids)
 
   num_tokens, num_negatives = blocks.token_ids.shape[1], blocks.negative_ids.shape[1]
   is_noise = np.arange(num_tokens + num_negatives)[None, :, None] >= num_tokens
-  pairs = _in_window(blocks, num_negatives)  # [N, T + K, B]
-  n = _context_size(blocks)  # [N, B]
+  pairs = in_window(blocks, num_negatives)  # [N, T + K, B]
+  n = context_size(blocks)  # [N, B]
   noise_weight = n.astype(u.dtype) * (negatives / num_negatives)
   weights = jnp.where(is_noise, noise_weight[:, None], pairs.astype(u.dtype))
 
@@ -93,12 +93,12 @@ def skip_gram_rows(
     loss=_loss(scores[:measured], pairs[:measured], weights[:measured]),
     predictions=jnp.sum(n[:measured]),
     center=RowGradients(
-      _padded(center_ids, n > 0, params.center),
+      padded_ids(center_ids, n > 0, params.center),
       _flat(jnp.einsum('nbo,nod->nbd', _transposed(terms.delta), u)),
       jnp.einsum('nob,no->nb', terms.curvature, u_norms).reshape(-1),
     ),
     outside=RowGradients(
-      _padded(outside_ids, jnp.sum(weights, axis=2) > 0, params.outside),
+      padded_ids(outside_ids, jnp.sum(weights, axis=2) > 0, params.outside),
       _flat(jnp.einsum('nob,nbd->nod', terms.delta, v)),
       jnp.einsum('nob,nb->no', terms.curvature, v_norms).reshape(-1),
     ),
@@ -127,14 +127,14 @@ def cbow_rows(
     The summed loss and the rows that it moves: N T in the center table, N (B + K) in
     the outside table.
   """
-  target_ids, negative_ids = _center_ids(blocks), blocks.negative_ids
-  context, target = _rows(params.center, blocks.token_ids), _rows(params.outside, target_ids)
-  noise = _rows(params.outside, negative_ids)
+  target_ids, negative_ids = center_ids_of(blocks), blocks.negative_ids
+  context, target = rows_of(params.center, blocks.token_ids), rows_of(params.outside, target_ids)
+  noise = rows_of(params.outside, negative_ids)
 
-  in_window = _in_window(blocks)  # [N, T, B]
-  n = _context_size(blocks)  # [N, B]
+  band = in_window(blocks)  # [N, T, B]
+  n = context_size(blocks)  # [N, B]
   share = 1 / jnp.maximum(n, 1).astype(context.dtype)
-  band = jnp.where(in_window, share[:, None], 0)  # M^T
+  band = jnp.where(band, share[:, None], 0)  # M^T
   mean = jnp.einsum('nbt,ntd->nbd', _transposed(band), context)
 
   present = n > 0
@@ -155,15 +155,15 @@ def cbow_rows(
     + _loss(scores[:measured], False, weights[:measured, None]),
     predictions=jnp.sum(present[:measured], dtype=jnp.int32),
     center=RowGradients(
-      _padded(blocks.token_ids, jnp.sum(band, axis=2) > 0, params.center),
+      padded_ids(blocks.token_ids, jnp.sum(band, axis=2) > 0, params.center),
       _flat(jnp.einsum('ntb,nbd->ntd', band, d_mean)),
       jnp.einsum('ntb,nb->nt', band, mean_curvature).reshape(-1),
     ),
     outside=RowGradients(
       jnp.concatenate(
         [
-          _padded(target_ids, present, params.outside),
-          _padded(negative_ids, jnp.any(present, axis=1, keepdims=True), params.outside),
+          padded_ids(target_ids, present, params.outside),
+          padded_ids(negative_ids, jnp.any(present, axis=1, keepdims=True), params.outside),
         ]
       ),
       jnp.concatenate(
@@ -198,26 +198,33 @@ class _Terms(NamedTuple):
 
 def _logistic(scores: jax.Array, positive: jax.Array | bool, weights: jax.Array) -> _Terms:
   """The derivative of the terms of `_loss` by their scores, and their curvature (D21 to D26)."""
-  magnitude = jnp.abs(scores)
-  small = jnp.exp(-magnitude)  # all from one exponential, which cannot overflow
+  small = jnp.exp(-jnp.abs(scores))  # all from one exponential, which cannot overflow
   larger = 1 / (1 + small)
   probability = jnp.where(scores >= 0, larger, small * larger)
+  return _Terms(weights * (probability - positive), weights * curvature_of(scores))
+
+
+def curvature_of(scores: jax.Array) -> jax.Array:
+  """c(z) of each score, from the docstring of this module."""
+  magnitude = jnp.abs(scores)
+  small = jnp.exp(-magnitude)
+  larger = 1 / (1 + small)
   bound = (larger - 0.5) / jnp.maximum(magnitude, 1e-3)  # near 0 the other one is larger
-  curvature = jnp.maximum(small * larger * larger, bound / 2)
-  return _Terms(weights * (probability - positive), weights * curvature)
+  return jnp.maximum(small * larger * larger, bound / 2)
 
 
-def _center_ids(blocks: Blocks) -> jax.Array:
+def center_ids_of(blocks: Blocks) -> jax.Array:
   """[N, B]: all but the m tokens at either end."""
   margin = (blocks.token_ids.shape[1] - blocks.left.shape[1]) // 2
   return blocks.token_ids[:, margin : margin + blocks.left.shape[1]]
 
 
-def _context_size(blocks: Blocks) -> jax.Array:
+def context_size(blocks: Blocks) -> jax.Array:
+  """[N, B]: how many context words each center has."""
   return blocks.left.astype(jnp.int32) + blocks.right.astype(jnp.int32)
 
 
-def _in_window(blocks: Blocks, num_noise: int = 0) -> jax.Array:
+def in_window(blocks: Blocks, num_noise: int = 0) -> jax.Array:
   """[N, T + num_noise, B]: whether token t is in the context of center b; noise is not."""
   num_tokens, num_centers = blocks.token_ids.shape[1], blocks.left.shape[1]
   margin = (num_tokens - num_centers) // 2
@@ -228,7 +235,8 @@ def _in_window(blocks: Blocks, num_noise: int = 0) -> jax.Array:
   return jnp.where(offset < 0, left, right) >= distance
 
 
-def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+def rows_of(table: jax.Array, ids: jax.Array) -> jax.Array:
+  """The rows of ids, of which those of padding are any."""
   return table.at[ids].get(mode='clip', wrap_negative_indices=False)
 
 
@@ -244,7 +252,8 @@ def _squared_norms(vectors: jax.Array) -> jax.Array:
   return jnp.sum(vectors * vectors, axis=-1)
 
 
-def _padded(ids: jax.Array, touched: jax.Array, table: jax.Array) -> jax.Array:
+def padded_ids(ids: jax.Array, touched: jax.Array, table: jax.Array) -> jax.Array:
+  """Flat ids, the number of no row where a row is not touched."""
   return jnp.where(touched, ids, len(table)).reshape(-1)
 
 

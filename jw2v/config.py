@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 ARCHITECTURES = ('cbow', 'skip_gram')
-OBJECTIVES = ('negative_sampling',)
+OBJECTIVES = ('naive_softmax', 'negative_sampling')
 # The learning rate where none is given. Those of the damped step are measured, and hold
 # between half and twice the value (docs/performance.md); the others are places to start.
 LEARNING_RATES = {
@@ -29,7 +29,7 @@ class TrainConfig:
 
   Attributes:
     architecture: 'skip_gram' or 'cbow' (with the mean of the context).
-    objective: 'negative_sampling'.
+    objective: 'negative_sampling', or 'naive_softmax' over the whole vocabulary, of skip-gram.
     dim: width D of the vectors.
     window: largest distance between a center word and its context.
     dynamic_window: draw each window's distance from 1 to `window`, as the C tool does.
@@ -118,6 +118,10 @@ class TrainConfig:
     if self.batch_size % self.block_size:
       raise ValueError(
         f'batch_size={self.batch_size}: must be a multiple of block_size={self.block_size}'
+      )
+    if self.objective == 'naive_softmax' and self.architecture != 'skip_gram':
+      raise ValueError(
+        f"objective='naive_softmax': needs architecture='skip_gram', not {self.architecture!r}"
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jw2v import blocks, sampling
+from jw2v import blocks, sampling, softmax
 from jw2v.config import TrainConfig
 from jw2v.progress import Results
 from jw2v.rowwise import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
@@ -20,6 +20,7 @@ from jw2v.windows import Word2VecParams
 _OBJECTIVES = {
   ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
   ('cbow', 'negative_sampling'): blocks.cbow_rows,
+  ('skip_gram', 'naive_softmax'): softmax.skip_gram_softmax_rows,
 }
 _OPTAX = {
   'sgd': optax.sgd,
@@ -71,7 +72,9 @@ def make_run_steps(config: TrainConfig) -> Callable:
   optimizer, schedule = make_optimizer(config), make_schedule(config)
   # XLA's CPU backend computes the products of a block on one core, and independent ones
   # side by side: a chain of them for each of two cores.
-  chains = 2 if jax.default_backend() == 'cpu' and config.blocks_per_step % 2 == 0 else 1
+  # The exact softmax makes one large product, for all cores.
+  many = config.objective != 'naive_softmax' and config.blocks_per_step % 2 == 0
+  chains = 2 if jax.default_backend() == 'cpu' and many else 1
   measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
 
   def gradients(params: Word2VecParams, batch: sampling.Blocks) -> blocks.ObjectiveRows:
