@@ -16,8 +16,11 @@ exponentials, as they are met (the running log-sum-exp of Milakov and Gimelshein
 normalizer calculation for softmax <https://arxiv.org/abs/1805.02867>`_, 2018), and one for
 the gradients, tile by tile.
 
-The curvature of a row is that of the docstring of `blocks`, with the logit of :math:`y_w` for
-the score: each word of the vocabulary is a logistic term against all others.
+Each word is a logistic term against all others, with the logit of :math:`y_w` for its score.
+The curvature of a row sums, over the words, :math:`n\, y_w (1 - y_w)` times the squared norm of
+the other side, or :math:`n / 4`, its bound, where :math:`y_w > 1/2` and the term may be wrong by
+much; and over the words of the context, which may be as wrong at :math:`y_o \approx 0`, the
+:math:`c(z)` of the docstring of `blocks`.
 """
 
 import jax
@@ -65,9 +68,12 @@ def skip_gram_softmax_rows(
 
   log_normalizer = _log_normalizer(v, params.outside)  # [M]
   d_center, h_center, outside = _gradients(v, weights, log_normalizer, params.outside)
-  losses = weights.reshape(n.shape) * log_normalizer.reshape(n.shape) - jnp.sum(
-    context * v_of_block, axis=2
-  )
+  log_normalizer = log_normalizer.reshape(n.shape)
+  losses = weights.reshape(n.shape) * log_normalizer - jnp.sum(context * v_of_block, axis=2)
+  log_y = jnp.einsum('ntd,nbd->ntb', u, v_of_block) - log_normalizer[:, None]
+  wrong = pairs * curvature_of(_logit(log_y))  # [N, T, B]
+  h_context = jnp.einsum('ntb,nb->nt', wrong, jnp.sum(v_of_block**2, axis=2))
+  h_center += jnp.einsum('ntb,nt->nb', wrong, jnp.sum(u**2, axis=2)).reshape(-1)
   from_context = -jnp.einsum('ntb,nbd->ntd', pairs, v_of_block)
   touched = jnp.sum(pairs, axis=2) > 0
   return ObjectiveRows(
@@ -81,9 +87,15 @@ def skip_gram_softmax_rows(
     outside=RowGradients(
       jnp.concatenate([outside.ids, padded_ids(blocks.token_ids, touched, params.outside)]),
       jnp.concatenate([outside.values, from_context.reshape(-1, v.shape[-1])]),
-      jnp.concatenate([outside.curvature, jnp.zeros(touched.size, v.dtype)]),
+      jnp.concatenate([outside.curvature, h_context.reshape(-1)]),
     ),
   )
+
+
+def _logit(log_y: jax.Array) -> jax.Array:
+  """The logit of a probability, from its logarithm."""
+  log_y = jnp.minimum(log_y, -jnp.finfo(log_y.dtype).eps)
+  return log_y - jnp.log(-jnp.expm1(log_y))
 
 
 def _tiles(table: jax.Array) -> tuple[int, jax.Array]:
@@ -121,15 +133,13 @@ def _gradients(v, weights, log_normalizer, table):
   """Of sum_b n_b log_normalizer_b: by center `[M, D]` with its curvature, and the rows of U."""
   size, begins = _tiles(table)
   v_norms = jnp.sum(v * v, axis=1)
-  smallest = jnp.finfo(v.dtype).eps
 
   def add(carry, begin):
     d_center, h_center = carry
     rows, ids, is_new = _tile(table, begin, size)
-    logits = v @ rows.T - log_normalizer[:, None]  # log y
-    y = jnp.where(is_new, jnp.exp(jnp.minimum(logits, 0)), 0)
-    against = jnp.log(jnp.maximum(1 - y, smallest))
-    curvature = weights[:, None] * jnp.where(is_new, curvature_of(logits - against), 0)
+    log_y = v @ rows.T - log_normalizer[:, None]
+    y = jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
+    curvature = weights[:, None] * jnp.where(y > 0.5, 0.25, y * (1 - y))
     d_scores = weights[:, None] * y  # [M, size]
     d_center += d_scores @ rows
     h_center += curvature @ jnp.sum(rows * rows, axis=1)

@@ -53,14 +53,18 @@ class TestEqualsTheWindowLosses:
 
   @pytest.mark.parametrize('tile', [2, 100])
   def test_curvature(self, monkeypatch, tile):
-    """Each word is a logistic term: n c(logit y_w) times the squared norm of the other side."""
+    """n y (1 - y), or n / 4, for each word, and c(logit y) for each of the context."""
     monkeypatch.setattr(softmax, '_TILE', tile)
     params, batch = example(5)
     rows = softmax.skip_gram_softmax_rows(params, batch)
-    centers, _, mask, _ = windows(batch)
+    centers, context, mask, _ = windows(batch)
     v, n = params.center[centers], mask.sum(axis=1)
     y = jax.nn.softmax(v @ params.outside.T)
-    terms = n[:, None] * curvature_of(jnp.log(y) - jnp.log1p(-y))  # [M, V]
+    terms = n[:, None] * jnp.where(y > 0.5, 0.25, y * (1 - y))  # [M, V]
+    wrong = curvature_of(jnp.log(y) - jnp.log1p(-y))
+    for slot in range(mask.shape[1]):
+      each = jnp.arange(len(centers)), context[:, slot]
+      terms = terms.at[each].add(mask[:, slot] * wrong[each])
     assert_close(rows.center.curvature, terms @ jnp.sum(params.outside**2, axis=1))
     summed = jnp.zeros(V).at[rows.outside.ids].add(rows.outside.curvature, mode='drop')
     assert_close(summed, terms.T @ jnp.sum(v**2, axis=1))
