@@ -115,7 +115,6 @@ class Checkpoints:
     where = self.folder / str(step)
     leaves, structure = jax.tree.flatten(state)
     orbax = _import_orbax()
-    templates = {_name(i): jax.ShapeDtypeStruct(x.shape, x.dtype) for i, x in enumerate(leaves)}
     try:
       about = manager.restore(step, args=orbax.args.Composite(about=orbax.args.JsonRestore())).about
     except Exception as error:  # orbax and tensorstore have no common error
@@ -124,11 +123,10 @@ class Checkpoints:
       raise ValueError(f'{where}: is of format {about.get("format")!r}, not {_FORMAT}')
     _check_same(about['settings'], settings, where)
     _check_words(Vocabulary.load(saved_words), vocabulary, where)
-    device = jax.devices()[0]
-    on_device = jax.sharding.SingleDeviceSharding(device)
+    on_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     templates = {
-      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_device)
-      for name, x in templates.items()
+      _name(i): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_device)
+      for i, leaf in enumerate(leaves)
     }
     try:
       args = orbax.args.Composite(state=orbax.args.StandardRestore(templates))
