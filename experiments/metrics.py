@@ -37,6 +37,9 @@ class Metrics:
       file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
     self._file = open(path, 'a', encoding='utf-8')  # closed by close()
     last = history[-1]['step'] if history else 0
+    if not history:  # what is there is of another run
+      for events in (workdir / 'tensorboard').glob('events.out.tfevents.*'):
+        events.unlink()
     self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=last + 1)
 
   def __call__(self, record: dict[str, Any]) -> None:
@@ -51,6 +54,18 @@ class Metrics:
     """Writes what is waiting."""
     self._file.close()
     self._events.close()
+
+
+def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:
+  """The mean of the losses of the last epoch, by the words that they are of.
+
+  One record is of a small part of the text, and a text is not alike everywhere.
+  """
+  words = [record['words'] for record in history]
+  sizes = [end - begin for begin, end in zip([0, *words], words, strict=False)]
+  first = history[-1]['epoch'] - 1
+  chosen = [(n, r['loss']) for n, r in zip(sizes, history, strict=True) if r['epoch'] > first]
+  return sum(n * loss for n, loss in chosen) / sum(n for n, _ in chosen)
 
 
 def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:

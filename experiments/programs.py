@@ -39,6 +39,6 @@ def one_line_errors() -> Iterator[None]:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   except KeyboardInterrupt:
     raise SystemExit(130) from None
-  except (ValueError, OSError, ImportError, FloatingPointError, KeyError) as error:
+  except (ValueError, OSError, ImportError, FloatingPointError, KeyError, MemoryError) as error:
     message = error.args[0] if isinstance(error, KeyError) else error  # its str() has quotes
     raise SystemExit(f'error: {" ".join(str(message).split())}') from error

@@ -6,8 +6,9 @@ r"""Trains a config for every combination of some settings, and puts the results
 Each combination is trained with as many seeds, one after the other, as
 `python -m experiments.train` would, in a folder of the workdir that its settings name:
 dim=50,window=5,seed=0. The table, which is also in WORKDIR/sweep.md, has a line for each
-combination: the loss at the end, the speed, and the score on each file of --evaluation, as
-means over the seeds with the lowest and the highest. All numbers are in WORKDIR/sweep.json.
+combination: the mean loss of the last epoch, the speed, and the score on each file of
+--evaluation, as means over the seeds with the lowest and the highest. All numbers are in
+WORKDIR/sweep.json.
 
 The same command again does not repeat what is finished, and goes on with what is not; with
 another value in a --grid it trains what is new. A run that fails is told, and the others are
@@ -26,6 +27,7 @@ from typing import Any
 
 from absl import app, flags
 
+from experiments.metrics import loss_of_last_epoch
 from experiments.pages import markdown_table
 from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
@@ -89,7 +91,8 @@ def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evalua
   for record in records:
     seconds += (record['words'] - before) / record['words_per_second']
     before = record['words']
-  return {**last, 'words_per_second': before / seconds}
+  loss = loss_of_last_epoch(records)
+  return {**last, 'loss': loss, 'words_per_second': before / seconds}
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ At the end the workdir holds
 
   vectors.txt     the vectors, in word2vec's format, which gensim and most other tools read
   config.json     all settings
-  metrics.jsonl   a line 20 times in an epoch: loss, learning rate, words/s, norms, scores
+  metrics.jsonl   a line up to 20 times in an epoch: loss, learning rate, words/s, norms, scores
   tensorboard/    the same for TensorBoard: tensorboard --logdir=WORKDIR
   loss.png        the loss over the epochs
   words.png       the words of config.show with their neighbours
@@ -34,7 +34,6 @@ import difflib
 import json
 import os
 import pathlib
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ from ml_collections import config_dict, config_flags
 
 import jw2v
 from experiments import evaluate
-from experiments.metrics import Metrics, draw_loss
+from experiments.metrics import Metrics, draw_loss, loss_of_last_epoch
 from experiments.plot import draw_words
 from experiments.programs import one_line_errors
 from experiments.sessions import read_sessions
@@ -205,8 +204,9 @@ def describe(
     else '',
     'time': f'{_duration(seconds)}, predicted' if seconds is not None else '',
     'goes on': f'from step {started.step:,}, epoch {started.history[-1]["epoch"]:.2f}'
-    if started.step and started.history
+    if started.history and started.words_left
     else '',
+    'finished': 'before: these are its results' if not started.words_left else '',
   }
   width = max(map(len, rows))
   return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
@@ -222,12 +222,12 @@ def run(
   """Trains, writes the results and prints what a person wants to see first."""
   settings = train_config(config)
   check_workdir(workdir)
+  checkpoints = _checkpoints(config, workdir, restart)
   scores = read_evaluation(config.get('evaluation', ()))
   initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
   find_files(config.data.path)
   with lock_workdir(workdir):
     corpus = read_corpus(config, settings, workdir, initial)
-    checkpoints = _checkpoints(config, workdir, restart)
     metrics = None
 
     def started(info: Started) -> None:
@@ -251,7 +251,7 @@ def run(
     last = result.history[-1]
     print(
       f'{last["words"]:,} words in {_plural(settings.epochs, "epoch")} at '
-      f'{result.words_per_second:,.0f} words/s; loss {last["loss"]:.3f}; '
+      f'{result.words_per_second:,.0f} words/s; loss {loss_of_last_epoch(result.history):.3f}; '
       f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
     )
     draw_loss(result.history, workdir / 'loss.png')
@@ -266,16 +266,18 @@ def _checkpoints(
 ) -> Checkpoints | None:
   """Those of the config; None if it keeps none."""
   chosen = config.get('checkpoints', {})
-  if not chosen.get('keep', 3):
-    return None
   folder = workdir / 'checkpoints'
-  if restart:
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(workdir / 'tensorboard', ignore_errors=True)
+  if chosen.get('keep', 3) == 0:
+    if any(path.name.isdigit() for path in folder.glob('*')) and not restart:
+      raise ValueError(
+        f'checkpoints.keep=0: {folder} has those of another run; name another workdir, or say '
+        '--restart'
+      )
+    return None
   about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
   about['data'].pop('store', None)  # the same text, wherever it is kept
   every, keep = chosen.get('every', 60.0), chosen.get('keep', 3)
-  return Checkpoints(folder, every=every, keep=keep, about=about)
+  return Checkpoints(folder, every=every, keep=keep, about=about, restart=restart)
 
 
 @contextlib.contextmanager
@@ -306,6 +308,10 @@ def _stopping_at_signals(checkpoints: Checkpoints | None) -> Iterator[None]:
 
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses flags as absl does; what is wrong with the config is told in one line."""
+  for argument in argv[1:]:
+    name, _, path = argument.lstrip('-').partition('=')
+    if name == 'config' and not os.path.isfile(path.partition(':')[0]):
+      raise SystemExit(f'error: config={path!r}: there is no such file')
   try:
     return app.parse_flags_with_usage(argv)
   except AttributeError as error:
@@ -341,6 +347,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
   with one_line_errors():
+    if not _WORKDIR.value:
+      raise ValueError('workdir is empty: name a folder')
     workdir = pathlib.Path(_WORKDIR.value)
     run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 

@@ -46,6 +46,7 @@ class Checkpoints:
     every: seconds from one to the next.
     keep: how many of the last ones are kept.
     about: what else must be the same to go on, as where the text came from.
+    restart: begin anew: those of an earlier run are removed when this one starts.
   """
 
   def __init__(
@@ -55,6 +56,7 @@ class Checkpoints:
     every: float = 60.0,
     keep: int = 3,
     about: dict[str, Any] | None = None,
+    restart: bool = False,
   ):
     """Takes the place of the checkpoints, which need not exist; nothing is written yet.
 
@@ -68,7 +70,7 @@ class Checkpoints:
       raise ValueError(f'keep={keep!r}: must be an integer of at least 1')
     _import_orbax()
     self.folder, self.every, self.keep = pathlib.Path(folder).absolute(), every, keep
-    self.about = about or {}
+    self.about, self.restart = about or {}, restart
     self._stop, self._last, self._saving = False, time.monotonic(), None
     self._manager: Any = None
 
@@ -105,10 +107,13 @@ class Checkpoints:
     """
     settings = _as_json({**settings, **self.about})
     saved_words = self.folder / 'vocabulary.txt'
+    if self.restart:
+      for path in self._steps():
+        shutil.rmtree(path)
     manager = self._open()
     step = manager.latest_step()
+    self._check_room(state)
     if step is None:
-      self._check_room(state)
       vocabulary.save(saved_words)
       self._settings = settings
       return None
@@ -122,7 +127,11 @@ class Checkpoints:
     if about.get('format') != _FORMAT:
       raise ValueError(f'{where}: is of format {about.get("format")!r}, not {_FORMAT}')
     _check_same(about['settings'], settings, where)
-    _check_words(Vocabulary.load(saved_words), vocabulary, where)
+    try:
+      words = Vocabulary.load(saved_words)
+    except (OSError, ValueError) as error:
+      raise _damaged(where, error) from error
+    _check_words(words, vocabulary, where)
     on_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     templates = {
       _name(i): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_device)
@@ -192,6 +201,8 @@ class Checkpoints:
 
   def _open(self):
     if self._manager is None:
+      for path in self.folder.glob('*.orbax-checkpoint-tmp*'):  # of a run that was killed
+        shutil.rmtree(path, ignore_errors=True)
       orbax = _import_orbax()
       options = orbax.CheckpointManagerOptions(max_to_keep=self.keep, create=True)
       try:
@@ -201,13 +212,18 @@ class Checkpoints:
     return self._manager
 
   def _check_room(self, state):
-    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    # The oldest one is removed when the next one is there.
+    needed = (self.keep + 1 - min(self.keep, len(self._steps()))) * size
     free = shutil.disk_usage(self.folder).free
-    if free < 2 * needed:  # the last one is removed when the next one is there
+    if free < needed:
       raise OSError(
-        f'{self.folder}: {free / 1e6:,.0f} MB are free; a checkpoint takes {needed / 1e6:,.0f}, '
-        'and there must be room for two'
+        f'{self.folder}: {free / 1e6:,.0f} MB are free; a checkpoint takes {size / 1e6:,.0f}, and '
+        f'there must be room for {self.keep + 1}: keep fewer of them'
       )
+
+  def _steps(self) -> list[pathlib.Path]:
+    return [path for path in self.folder.glob('*') if path.name.isdigit() and path.is_dir()]
 
   def _not_written(self, error):
     return OSError(
@@ -235,7 +251,7 @@ def _damaged(where, error):
   reason = ' '.join(str(error).split())[:200]
   return ValueError(
     f'{where}: a damaged checkpoint ({reason}); without that folder the run goes on from the one '
-    'before'
+    'before, if there is one, and with restart it begins anew'
   )
 
 
@@ -252,7 +268,7 @@ def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') ->
   elif saved != wanted:
     raise ValueError(
       f'{name}={wanted!r}: the checkpoint {where} is of a run with {saved!r}; go on with that, '
-      'or name another folder'
+      'name another folder, or begin anew with restart'
     )
 
 
@@ -270,5 +286,5 @@ def _check_words(saved: Vocabulary, wanted: Vocabulary, where: pathlib.Path) -> 
     told = f'there are {len(ours)} words, there {len(theirs)}'
   raise ValueError(
     f'the vocabulary is not that of the checkpoint {where}: {told}; the text or what is read of '
-    'it has changed: name another folder'
+    'it has changed: name another folder, or begin anew with restart'
   )

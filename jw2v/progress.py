@@ -124,7 +124,7 @@ class Progress:
       'loss': self._loss / self._predictions,
       'learning_rate': learning_rate,
       'gradient_norm': (self._squares / self._steps) ** 0.5,
-      **measured,
+      **{name: float(value) for name, value in measured.items()},
     }
     self.history.append(record)
     self._loss, self._predictions, self._squares, self._steps = 0.0, 0, 0.0, 0
@@ -155,8 +155,8 @@ class Progress:
     for name in _SAVED:
       setattr(self, name, saved[name])
     self._start = time.perf_counter() - self.seconds
-    if self._bar is not None:
-      self._bar.update(self.words)
+    if self._bar is not None:  # what was done before is not done now, nor as fast
+      self._bar.n = self._bar.initial = self._bar.last_print_n = self.words
 
   def close(self) -> None:
     """Takes the bar away from the terminal's last line."""
@@ -204,21 +204,21 @@ class _Lines:
 
   def __init__(self, total: int | None, unit: str, description: str):
     self._total, self._unit, self._description = total, unit.strip(), description
-    self._done, self._before, self._postfix = 0, 0, ''
+    self.n, self.initial, self.last_print_n, self._postfix = 0, 0, 0, ''  # as tqdm names them
     self._start = self._told = time.monotonic()
 
   def update(self, count: int) -> None:
     """Counts what was done, and tells of it if a minute has passed."""
-    self._done += count
+    self.n += count
     now = time.monotonic()
     if now - self._told < _LINE_EVERY:
       return
-    rate = (self._done - self._before) / (now - self._told)
-    self._told, self._before = now, self._done
+    rate = (self.n - self.last_print_n) / (now - self._told)
+    self._told, self.last_print_n = now, self.n
     share = left = ''
     if self._total:
-      share = f'{self._done / self._total:.1%}, '
-      left = f', {(self._total - self._done) / rate:,.0f} s left' if rate else ''
+      share = f'{self.n / self._total:.1%}, '
+      left = f', {(self._total - self.n) / rate:,.0f} s left' if rate else ''
     more = f', {self._postfix}' if self._postfix else ''
     line = f'{self._description}: {share}{rate:,.0f} {self._unit}/s{more}{left}'
     print(line, file=sys.stderr, flush=True)

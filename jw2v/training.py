@@ -245,6 +245,8 @@ def _run(
     measured = None
     if monitor.schedule(words, now=full):
       if full:
+        while num_calls > 1 and waiting:
+          monitor.add(*waiting.popleft())
         jax.block_until_ready(results)
       with monitor.paused() if full else contextlib.nullcontext():
         measured = measure(state.params, full)
@@ -326,8 +328,8 @@ def _make_measure(encoded, held_out, config, shape, evaluate_vectors) -> Callabl
     raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
 
   def measure(params, full):
-    norms = jax.device_get(row_norms(params))
-    measured = dict(zip(('center_norm', 'outside_norm'), map(float, norms), strict=True))
+    # Not read yet: that would wait for the call that is running.
+    measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
     if full and config.held_out:
       sums = [jax.device_get(evaluate(params, call.blocks)) for call in calls()]
       losses, predictions = (

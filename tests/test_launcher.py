@@ -160,6 +160,26 @@ class TestGoesOn:
     assert done.returncode == 0, done.stderr
     assert (folder / 'vectors.txt').read_bytes() != vectors
 
+  @pytest.mark.parametrize('setting', [
+    'checkpoints.every=-1.0', 'window=0', 'initial=text.txt', 'dim=900000000'
+  ])  # fmt: skip
+  def test_a_restart_that_is_refused_destroys_nothing(self, tmp_path, text, finished, setting):
+    folder = shutil.copytree(finished[0], tmp_path / 'run')
+    files = lambda: {p: p.stat().st_size for p in folder.rglob('*') if p.is_file()}
+    before = files()
+    done = train(folder, f'--config.data.path={text}', *WHOLE, '--restart', f'--config.{setting}')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+    assert files() == before
+
+  def test_no_checkpoints_where_there_are_some(self, tmp_path, text, finished):
+    folder = shutil.copytree(finished[0], tmp_path / 'run')
+    done = train(folder, f'--config.data.path={text}', *QUICK, '--config.checkpoints.keep=0')
+    assert done.returncode == 1 and 'has those of another run' in done.stderr
+
+  def test_a_workdir_of_no_name_and_a_config_that_is_not_there(self, text):
+    done = train('', f'--config.data.path={text}', *QUICK)
+    assert done.returncode == 1 and 'workdir is empty' in done.stderr
+
   def test_a_damaged_checkpoint_is_refused(self, tmp_path, text, finished):
     folder = shutil.copytree(finished[0], tmp_path / 'run')
     for path in (folder / 'checkpoints').rglob('*'):
@@ -192,7 +212,8 @@ class TestGoesOn:
   @pytest.mark.parametrize(('setting', 'message'), [
     ('window=0', 'window=0: must be'), ('dim=-3', 'dim=-3: must be'),
     ('sample=1.5', 'sample=1.5: must be'), ('checkpoints.every=-1.0', 'every=-1.0: must be'),
-    ('checkpoints.evry=3', 'evry'), ('evaluation=("nothing.tsv",)', 'nothing.tsv'),
+    ('checkpoints.evry=3', 'evry'), ('checkpoints.keep=-1', 'keep=-1: must be'),
+    ('evaluation=("nothing.tsv",)', 'nothing.tsv'),
   ])  # fmt: skip
   def test_bad_settings(self, tmp_path, text, setting, message):
     done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, f'--config.{setting}')
@@ -250,6 +271,15 @@ class TestSweep:
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.stdout == done.stdout
     assert (tmp_path / 'sweep' / 'dim=8,seed=0' / 'checkpoints').stat().st_mtime_ns == first
+
+
+class TestLossOfTheLastEpoch:
+  def test_is_weighted_by_words(self):
+    history = [
+      {'words': 50, 'epoch': 0.5, 'loss': 9.0}, {'words': 100, 'epoch': 1.0, 'loss': 8.0},
+      {'words': 130, 'epoch': 1.3, 'loss': 2.0}, {'words': 200, 'epoch': 2.0, 'loss': 1.0},
+    ]  # fmt: skip
+    assert metrics.loss_of_last_epoch(history) == pytest.approx((30 * 2 + 70 * 1) / 100)
 
 
 class TestLock:
