@@ -70,7 +70,13 @@ class Progress:
     self._recorded_words, self._recorded_seconds, self._scheduled_words = 0, 0.0, 0
 
   def add(
-    self, words: int, results: Results, measured: dict[str, float] | None = None, *, last=False
+    self,
+    words: int,
+    results: Results,
+    measured: dict[str, float] | None = None,
+    done_at: float | None = None,
+    *,
+    last: bool = False,
   ) -> None:
     """Takes the result of a call.
 
@@ -78,6 +84,7 @@ class Progress:
       words: corpus words read by the end of the call.
       results: of the call; waits until they are computed.
       measured: what else is known after the call, to make a record of; None for no record.
+      done_at: the `time.perf_counter` of when they were computed; now if not given.
       last: whether the run ends with this call, which makes a record too.
 
     Raises:
@@ -85,7 +92,7 @@ class Progress:
     """
     losses, predictions, rates, squares = map(np.asarray, results)
     learning_rate = float(rates[-1])
-    self.seconds = time.perf_counter() - self._start
+    self.seconds = (time.perf_counter() if done_at is None else done_at) - self._start
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:
       raise FloatingPointError(

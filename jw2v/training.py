@@ -252,14 +252,15 @@ def _run(
         measured = measure(state.params, full)
     if full and config.held_out:
       place.add(measured['held_out_loss'])
-    waiting.append((words, results, measured))
     num_calls += 1
-    if num_calls == 1:  # it is not like the others
+    done_at = None
+    if num_calls <= 2:  # what they take is measured; the first is not like the others
       jax.block_until_ready(results)
-      first_words, clock = words, time.perf_counter()
-    elif num_calls == 2:
-      jax.block_until_ready(results)
-      seconds_per_word = (time.perf_counter() - clock) / (words - first_words)
+      done_at = time.perf_counter()
+    waiting.append((words, results, measured, done_at))
+    if num_calls == 2:
+      first_words, *_, clock = waiting[0]
+      seconds_per_word = (done_at - clock) / (words - first_words)
       start.seconds_left = (monitor.total_words - words) * seconds_per_word
       hooks.started(start)
     while num_calls > 1 and len(waiting) > 1:  # of the call before, while this one runs
@@ -278,10 +279,10 @@ def _run(
   if num_calls < 2:
     hooks.started(start)
   while waiting:
-    words, results, measured = waiting.popleft()
+    words, results, measured, done_at = waiting.popleft()
     if not waiting:
       measured = measure(state.params, False) if measured is None else measured
-    monitor.add(words, results, measured, last=not waiting)
+    monitor.add(words, results, measured, done_at, last=not waiting)
   if not monitor.history:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   if not all(jnp.isfinite(table).all() for table in state.params):  # the last step is in no loss
