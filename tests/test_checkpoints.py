@@ -233,7 +233,7 @@ class TestKilled:
       command = [
         sys.executable, '-m', 'experiments.train', '--config=configs/quickstart.py', '--quiet',
         f'--workdir={tmp_path / name}', f'--config.data.path={tmp_path / "text.txt"}',
-        '--config.dim=8', '--config.min_count=1', '--config.sample=0', '--config.epochs=12',
+        '--config.dim=8', '--config.min_count=1', '--config.sample=0', '--config.epochs=40',
         '--config.batch_size=64', '--config.steps_per_call=4', '--config.show=()', *more,
       ]  # fmt: skip
       with open(tmp_path / f'{name}.log', 'ab') as log:
@@ -260,7 +260,7 @@ class TestKilled:
       killed += 1
       steps.append(max([int(p.name) for p in folder.glob('*') if p.name.isdigit()], default=0))
       writing += bool([p for p in folder.glob('*tmp*')])
-    assert writing >= self.KILLS // 4 and len(set(steps)) >= self.KILLS // 2
+    assert writing >= self.KILLS // 4 and len(set(steps)) >= self.KILLS // 5
     print('killed after steps', steps, 'while writing', writing)
     process = start('killed', '--config.checkpoints.every=1')
     assert process.wait(240) == 0, (tmp_path / 'killed.log').read_text()
