@@ -143,7 +143,6 @@ def _gradients(v, weights, log_normalizer, table):
     d_scores = weights[:, None] * y  # [M, size]
     d_center += d_scores @ rows
     h_center += curvature @ jnp.sum(rows * rows, axis=1)
-    ids = jnp.where(is_new, ids, len(table))
     return (d_center, h_center), (ids, d_scores.T @ v, curvature.T @ v_norms)
 
   start = (jnp.zeros_like(v), jnp.zeros(len(v), v.dtype))
