@@ -55,7 +55,7 @@ def skip_gram_softmax_rows(
 
   Returns:
     The summed loss and the rows that it moves: N B in the center table, and in the outside
-    table all V (and a few of padding) and the N T of the context.
+    table all V (some of the last tile twice, with zeros) and the N T of the context.
   """
   del negatives
   center_ids, n = center_ids_of(blocks), context_size(blocks)  # [N, B]
