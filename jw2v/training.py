@@ -303,9 +303,8 @@ class _Place:
   def add(self, held_out_loss: float) -> None:
     """Takes the loss at the end of an epoch."""
     lower = self.lowest is None or held_out_loss < self.lowest
-    self.lowest, self.epochs_since = (
-      (held_out_loss, 0) if lower else (self.lowest, self.epochs_since + 1)
-    )
+    self.lowest = held_out_loss if lower else self.lowest
+    self.epochs_since = 0 if lower else self.epochs_since + 1
 
   def is_over(self, config: TrainConfig) -> bool:
     """Whether the patience is at its end."""
