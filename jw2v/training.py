@@ -273,7 +273,6 @@ def _run(
       save()
       saved_step = monitor.step
       if hooks.checkpoints.stop_requested:
-        hooks.checkpoints.wait()
         raise Stopped(monitor.step, words / monitor.total_words)
   calls.close()
   if num_calls < 2:

@@ -156,6 +156,7 @@ MUTATIONS = {
     ('initial.vectors, initial.params.outside)', 'initial.vectors)'),
     ('    known=known,\n', ''),
     ('shuffle=config.shuffle', 'shuffle=False'),
+    ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
     ('epochs_since >= config.patience', 'epochs_since > config.patience'),
   ],
   'text': [
@@ -400,7 +401,6 @@ MUTATIONS = {
     ('jnp.sum(losses[:measured])', 'jnp.sum(losses)'),
   ],
   'checkpoints::not Killed': [
-    ('leaves = [np.array(leaf)', 'leaves = [np.asarray(leaf)'),
     ("!= about['checksums'][i]", "is None"),
     ('    _check_same(about', '    0 and _check_same(about'),
     ('    _check_words(words', '    0 and _check_words(words'),
@@ -411,8 +411,6 @@ MUTATIONS = {
   'training@checkpoints::not Killed': [
     ("monitor.load(found[1]['progress'])", 'pass'),
     ("_Place.load(found[1]['place'])", '_Place(Position())'),
-    ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
-    ('hooks.checkpoints.wait()\n        raise', 'raise'),
   ],
   'rowwise': [
     ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),
