@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.pages import environment, markdown_table, spread
+from experiments.pages import environment, markdown_table, print_page, spread
 
 # jw2v and gensim are imported where they are used, and not by the process that starts the
 # others: Linux starts the peak memory of a process at what that one had.
@@ -309,16 +309,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the temporary files are removed
-  page = []
   try:
-    for section in run(flags.FLAGS):
-      page.append(section + '\n')
-      print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
-    if flags.FLAGS.output is not None:
-      from jw2v.files import atomic_write
-
-      with atomic_write(flags.FLAGS.output) as file:
-        file.write('\n'.join(page).encode())
+    print_page(run(flags.FLAGS), flags.FLAGS.output)
   except (ValueError, OSError, ImportError) as error:
     raise SystemExit(' '.join(f'error: {error}'.split())) from error
 

@@ -47,6 +47,19 @@ def environment(module: str, packages: Iterable[str], device: str | None = None)
   )
 
 
+def print_page(sections: Iterable[str], output: str | None) -> None:
+  """Prints the sections of a page as they are made, and writes them to a file if one is named."""
+  page = []
+  for section in sections:
+    page.append(section + '\n')
+    print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
+  if output is not None:
+    from jw2v.files import atomic_write  # which imports JAX: when all is measured
+
+    with atomic_write(output) as file:
+      file.write('\n'.join(page).encode())
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
   """A table whose columns are aligned in the text too; all but the first to the right.
 

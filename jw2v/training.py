@@ -260,7 +260,7 @@ def _run(
     waiting.append((words, results, measured, done_at))
     if num_calls == 2:
       first_words, *_, clock = waiting[0]
-      seconds_per_word = (done_at - clock) / (words - first_words)
+      seconds_per_word = (done_at - clock) / max(1, words - first_words)
       start.seconds_left = (monitor.total_words - words) * seconds_per_word
       hooks.started(start)
     while num_calls > 1 and len(waiting) > 1:  # of the call before, while this one runs
