@@ -44,6 +44,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
 
   from jw2v import training
   from jw2v.corpus import encode_corpus
+  from jw2v.objectives import make_lookups
   from jw2v.sharding import prepare_backend
   from jw2v.stream import held_out_start
 
@@ -71,14 +72,15 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   total_words = config.epochs * num_words
   inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
   state = training._init_state(config, encoded.vocabulary, None)
-  compiled = training.compile_steps(config, state, *inputs[0])
+  lookups = jax.device_put(make_lookups(config, encoded.vocabulary.counts))
+  compiled = training.compile_steps(config, state, *inputs[0], lookups)
   inputs = jax.device_put(inputs)
 
   def run(i):
     """One call; its wall time and the CPU time of all threads, by center."""
     nonlocal state
     wall, cpu = time.perf_counter(), time.process_time()
-    state, _ = jax.block_until_ready(compiled(state, *inputs[i % len(calls)]))
+    state, _ = jax.block_until_ready(compiled(state, *inputs[i % len(calls)], lookups))
     by_center = 1e9 / calls[i % len(calls)][1]
     return (time.perf_counter() - wall) * by_center, (time.process_time() - cpu) * by_center
 

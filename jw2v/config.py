@@ -9,7 +9,16 @@ import dataclasses
 import numpy as np
 
 ARCHITECTURES = ('cbow', 'skip_gram')
-OBJECTIVES = ('naive_softmax', 'negative_sampling')
+OBJECTIVES = ('hierarchical_softmax', 'naive_softmax', 'nce', 'negative_sampling', 'sampled_softmax')
+# Those with noise words: how many each prediction counts, and how many a block has.
+NEGATIVES = {
+  'nce': (24, 24),
+  'negative_sampling': (5, 24),
+  'sampled_softmax': (24, 24),
+}
+NOISES = ('log_uniform', 'uniform', 'unigram')
+DISTANCE_WEIGHTS = ('equal', 'harmonic', 'linear')
+CBOW_GRADIENTS = ('exact', 'undivided')
 # The learning rate where none is given. Those of the damped step are measured, and hold
 # between half and twice the value (docs/performance.md); the others are places to start.
 LEARNING_RATES = {
@@ -29,13 +38,20 @@ class TrainConfig:
 
   Attributes:
     architecture: 'skip_gram' or 'cbow' (with the mean of the context).
-    objective: 'negative_sampling', or 'naive_softmax' over the whole vocabulary, of skip-gram.
+    objective: 'negative_sampling', 'hierarchical_softmax', 'naive_softmax' (exact, over the
+      whole vocabulary), 'nce' or 'sampled_softmax'.
     dim: width D of the vectors.
     window: largest distance between a center word and its context.
-    dynamic_window: draw each window's distance from 1 to `window`, as the C tool does.
-    negatives: noise words that each prediction counts. It meets more: all the
-      `shared_negatives` of its block, each weighted negatives / shared_negatives.
-    noise_exponent: noise words come in proportion to count ** noise_exponent.
+    dynamic_window: draw each window's distance from 1 to `window`, as the C tool does; None
+      does where all distances weigh the same.
+    distance_weights: how much a context word counts at distance d: 'equal', 'harmonic' (1 / d)
+      or 'linear' ((window - d + 1) / window); the last two always see the full window.
+    negatives: noise words that each prediction counts; None takes 5, or 24 with 'nce' and
+      'sampled_softmax'; the softmax objectives without noise have none. A prediction meets more:
+      all the `shared_negatives` of its block, each weighted negatives / shared_negatives.
+    noise: where noise words come from: 'unigram' (count ** noise_exponent), 'uniform', or
+      'log_uniform' (log(1 + 1 / r) for the r-th most frequent word).
+    noise_exponent: of the unigram noise.
     sample: words above this share of the corpus are thinned out; 0 keeps all.
     min_count: words with fewer occurrences are left out.
     max_vocab_size: at most so many words, the most frequent; None for all.
@@ -49,7 +65,15 @@ class TrainConfig:
     batch_size: windows in a step, a multiple of `block_size`. The gradients of a step
       are summed, not averaged.
     block_size: consecutive windows that share their context rows and noise words.
-    shared_negatives: noise words of a block.
+    shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
+      'nce' and 'sampled_softmax', of which the latter takes no others.
+    softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
+      None takes 4,096 at most.
+    cbow_gradient: what a context word of CBOW gets of the gradient of the mean: its share
+      ('exact'), or all of it as in the C tool, gensim and fastText ('undivided').
+    minn, maxn: fewest and most characters of the n-grams that words are made of besides
+      themselves, as 3 and 6 in fastText; 0 and 0 for none.
+    bucket: rows that n-grams share, by their hash.
     steps_per_call: steps in one compiled call, at most.
     shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
       that of the text.
@@ -63,8 +87,10 @@ class TrainConfig:
   objective: str = 'negative_sampling'
   dim: int = 100
   window: int = 5
-  dynamic_window: bool = True
-  negatives: int = 5
+  dynamic_window: bool | None = None
+  distance_weights: str = 'equal'
+  negatives: int | None = None
+  noise: str = 'unigram'
   noise_exponent: float = 0.75
   sample: float = 1e-3
   min_count: int = 5
@@ -76,7 +102,12 @@ class TrainConfig:
   optimizer: str = 'curvature_damped_sgd'
   batch_size: int = 1024
   block_size: int = 16
-  shared_negatives: int = 24
+  shared_negatives: int | None = None
+  softmax_tile: int | None = None
+  cbow_gradient: str = 'exact'
+  minn: int = 0
+  maxn: int = 0
+  bucket: int = 2_000_000
   steps_per_call: int = 64
   shuffle: bool = False
   held_out: float = 0.0
@@ -84,11 +115,15 @@ class TrainConfig:
   seed: int = 0
 
   def __post_init__(self):
+    self._choose_defaults()
     choices = {
       'architecture': ARCHITECTURES,
       'objective': OBJECTIVES,
       'optimizer': OPTIMIZERS,
       'schedule': SCHEDULES,
+      'noise': NOISES,
+      'distance_weights': DISTANCE_WEIGHTS,
+      'cbow_gradient': CBOW_GRADIENTS,
       'dynamic_window': (False, True),
       'shuffle': (False, True),
     }
@@ -97,40 +132,85 @@ class TrainConfig:
       if value not in allowed or isinstance(value, (bool, np.bool_)) != (True in allowed):
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name}={value!r}: allowed are {options}')
-    for name in (
-      'dim', 'negatives', 'min_count', 'epochs', 'block_size', 'shared_negatives',
-      'steps_per_call', 'batch_size',
-    ):  # fmt: skip
+    for name in ('dim', 'min_count', 'epochs', 'block_size', 'steps_per_call', 'batch_size', 'bucket'):
       _check_number(name, getattr(self, name), int, 1)
     _check_number('window', self.window, int, 1, 2**15 - 1)  # blocks hold it as int16
-    for name in ('max_vocab_size', 'patience'):
+    for name in ('max_vocab_size', 'patience', 'negatives', 'shared_negatives', 'softmax_tile'):
       if getattr(self, name) is not None:
         _check_number(name, getattr(self, name), int, 1)
     _check_number('seed', self.seed, int, 0, 2**63 - 1)
     _check_number('noise_exponent', self.noise_exponent, float, -10, 10)
     _check_number('sample', self.sample, float, 0, 1)
     _check_number('held_out', self.held_out, float, 0, 0.5)
-    if self.learning_rate is None:
-      default = LEARNING_RATES[self.optimizer][self.architecture]
-      object.__setattr__(self, 'learning_rate', default)
     _check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
     _check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
+    _check_number('maxn', self.maxn, int, 0, 100)
+    _check_number('minn', self.minn, int, min(1, self.maxn), self.maxn)
+    self._check_together()
+    for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
+      value = getattr(self, field.name)
+      if isinstance(value, np.generic):
+        object.__setattr__(self, field.name, value.item())
+
+  def _choose_defaults(self):
+    """Replaces None by what it stands for, where that depends on other settings."""
+    choose = lambda name, value: object.__setattr__(self, name, value)
+    if self.learning_rate is None:
+      rates = LEARNING_RATES.get(self.optimizer, {})
+      choose('learning_rate', rates.get(self.architecture, 1.0))  # refused, if unknown
+    if self.dynamic_window is None:
+      choose('dynamic_window', self.distance_weights == 'equal')
+    if self.objective in NEGATIVES:
+      negatives, shared = NEGATIVES[self.objective]
+      if self.shared_negatives is None:
+        is_exact = self.objective != 'negative_sampling' and self.negatives is not None
+        choose('shared_negatives', self.negatives if is_exact else shared)
+      if self.negatives is None:
+        is_exact = self.objective != 'negative_sampling'
+        choose('negatives', self.shared_negatives if is_exact else negatives)
+
+  def _check_together(self):
+    """Refuses settings that do not go together."""
     if self.batch_size % self.block_size:
       raise ValueError(
         f'batch_size={self.batch_size}: must be a multiple of block_size={self.block_size}'
       )
-    if self.objective == 'naive_softmax' and self.architecture != 'skip_gram':
+    if self.objective not in NEGATIVES:
+      for name in ('negatives', 'shared_negatives'):
+        if getattr(self, name) is not None:
+          raise ValueError(
+            f'{name}={getattr(self, name)}: objective={self.objective!r} has no noise words; '
+            f'those with them are {", ".join(map(repr, NEGATIVES))}'
+          )
+    if self.objective == 'sampled_softmax' and self.negatives != self.shared_negatives:
       raise ValueError(
-        f"objective='naive_softmax': needs architecture='skip_gram', not {self.architecture!r}"
+        f'shared_negatives={self.shared_negatives}: the softmax is over all the noise words of a '
+        f'block, negatives={self.negatives}: give one of both'
+      )
+    if self.softmax_tile is not None and self.objective != 'naive_softmax':
+      raise ValueError(
+        f"softmax_tile={self.softmax_tile}: needs objective='naive_softmax', not "
+        f'{self.objective!r}'
+      )
+    if self.cbow_gradient != 'exact' and self.architecture != 'cbow':
+      raise ValueError(
+        f"cbow_gradient={self.cbow_gradient!r}: needs architecture='cbow', not "
+        f'{self.architecture!r}'
+      )
+    if self.distance_weights != 'equal' and self.dynamic_window:
+      raise ValueError(
+        f'distance_weights={self.distance_weights!r}: stands for drawn windows, and needs '
+        'dynamic_window=False or None'
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(
         f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
       )
-    for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
-      value = getattr(self, field.name)
-      if isinstance(value, np.generic):
-        object.__setattr__(self, field.name, value.item())
+
+  @property
+  def has_subwords(self) -> bool:
+    """Whether words are made of n-grams too."""
+    return self.maxn > 0
 
   @property
   def blocks_per_step(self) -> int:

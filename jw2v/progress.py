@@ -23,7 +23,7 @@ class Results(NamedTuple):
   """What a compiled call tells of its S steps."""
 
   losses: np.ndarray  # [S] sums over the measured predictions
-  predictions: np.ndarray  # [S] how many they are
+  predictions: np.ndarray  # [S] how many they are, by weight
   learning_rates: np.ndarray  # [S]
   squared_gradients: np.ndarray  # [S] mean squared lengths of the gradients of centers
 
@@ -63,7 +63,7 @@ class Progress:
     self.history: list[dict[str, Any]] = []
     self.words, self.total_words, self.seconds = 0, epochs * num_words, 0.0
     self._num_words, self._callbacks = num_words, callbacks
-    self.step, self._loss, self._predictions = 0, 0.0, 0
+    self.step, self._loss, self._predictions = 0, 0.0, 0.0
     self._squares, self._steps = 0.0, 0
     self._bar = progress_bar(self.total_words, ' words', 'training', 0.5) if show else None
     self._start = time.perf_counter()
@@ -102,7 +102,7 @@ class Progress:
     steps = int(np.count_nonzero(predictions))
     self.step += steps
     self._loss += float(losses.sum(dtype=np.float64))
-    self._predictions += int(predictions.sum(dtype=np.int64))
+    self._predictions += float(predictions.sum(dtype=np.float64))
     self._squares += float(squares[predictions > 0].sum(dtype=np.float64))
     self._steps += steps
     if self._bar is not None:
@@ -134,7 +134,7 @@ class Progress:
       **{name: float(value) for name, value in measured.items()},
     }
     self.history.append(record)
-    self._loss, self._predictions, self._squares, self._steps = 0.0, 0, 0.0, 0
+    self._loss, self._predictions, self._squares, self._steps = 0.0, 0.0, 0.0, 0
     self._recorded_words, self._recorded_seconds = self.words, self.seconds
     if self._bar is not None:
       self._bar.set_postfix_str(

@@ -11,14 +11,21 @@ import jax
 import numpy as np
 
 
-def noise_distribution(counts: np.ndarray, exponent: float = 0.75) -> np.ndarray:
+def noise_distribution(
+  counts: np.ndarray, exponent: float = 0.75, kind: str = 'unigram'
+) -> np.ndarray:
   r"""The distribution of the noise words.
 
-  .. math:: q(w) = n_w^a / \sum_{w'} n_{w'}^a
+  .. math:: q(w) = n_w^a / \sum_{w'} n_{w'}^a \text{ (unigram)}, \qquad
+     q(w) = \frac{\log (1 + 1 / r_w)}{\log (V + 1)} \text{ (log-uniform)}
+
+  with :math:`r_w` the rank of the word by its count, 1 for the most frequent: by Zipf's law,
+  a unigram distribution that needs no counts.
 
   Args:
     counts: `[V]` occurrences of each word in the corpus.
-    exponent: :math:`a`; 0 is uniform, 1 the unigram distribution.
+    exponent: :math:`a` of 'unigram'; 0 is uniform, 1 the unigram distribution.
+    kind: 'unigram', 'uniform' or 'log_uniform'.
 
   Returns:
     `[V]` float64 that sums to 1; a word that does not occur is never drawn.
@@ -33,7 +40,13 @@ def noise_distribution(counts: np.ndarray, exponent: float = 0.75) -> np.ndarray
   counts = np.asarray(counts, np.float64)
   if not counts.any():
     raise ValueError('the counts of all words are 0: nothing can be drawn')
-  powers = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
+  if kind == 'log_uniform':
+    rank = np.empty(len(counts))
+    rank[np.argsort(-counts, kind='stable')] = np.arange(1, len(counts) + 1)
+    powers = np.where(counts > 0, np.log1p(1 / rank), 0)
+  else:
+    exponent = 0 if kind == 'uniform' else exponent
+    powers = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
   return powers / powers.sum()
 
 

@@ -1,95 +1,131 @@
-r"""The exact softmax over blocks of windows: the textbook's loss at real vocabulary sizes.
+r"""Softmax objectives over blocks of windows: exact in tiles of the vocabulary, and sampled.
 
-What belongs here: window objectives whose denominator is a sum over all V words, made in
-tiles of the vocabulary, so that memory is that of a tile of scores and never V times the
-windows of a step. They have the signature of the objectives in `blocks`.
+What belongs here: losses of windows whose denominator is a sum over words, with the signature
+of those in `binary.py`.
 
-The windows of a center :math:`v` with n context words share one softmax,
+**Exact.** The n predictions of a vector :math:`v` share one softmax over all V words,
 
 .. math::
    J = n \log \sum_w e^{u_w^\top v} - \sum_{o} u_o^\top v, \qquad
    \nabla_v J = n\, U^\top y - \sum_o u_o, \qquad
    \nabla_{u_w} J = n\, y_w v - [w \in o]\, v,
 
-which takes two passes over the tiles: one for the largest score and the sum of the
+which takes two passes over tiles of the vocabulary, so that memory is that of a tile of scores
+and never V times the vectors of a step: one for the largest score and the sum of the
 exponentials, as they are met (the running log-sum-exp of Milakov and Gimelshein, `Online
-normalizer calculation for softmax <https://arxiv.org/abs/1805.02867>`_, 2018), and one for
-the gradients, tile by tile.
+normalizer calculation for softmax <https://arxiv.org/abs/1805.02867>`_, 2018), and one for the
+gradients, tile by tile. `tiled.py` has the passes as functions for other models.
 
-Each word is a logistic term against all others, with the logit of :math:`y_w` for its score.
-The curvature of a row sums, over the words, :math:`n\, y_w (1 - y_w)` times the squared norm of
-the other side, or :math:`n / 4`, its bound, where :math:`y_w > 1/2` and the term may be wrong by
-much; and over the words of the context, which may be as wrong at :math:`y_o \approx 0`, the
-:math:`c(z)` of the docstring of `blocks`.
+**Sampled.** With :math:`\tilde s_w = u_w^\top v - \log(K q(w))` and the K noise words of a block,
+
+.. math::
+   J = \sum_o \log\big(1 + e^{L - \tilde s_o}\big), \qquad L = \log \sum_k e^{\tilde s_k},
+
+so that a prediction is a logistic term of the score :math:`\tilde s_o - L`, and the noise words
+share what it leaves them: with :math:`p_o = \sigma(L - \tilde s_o)`,
+:math:`\partial J / \partial \tilde s_o = -p_o` and
+:math:`\partial J / \partial \tilde s_k = e^{\tilde s_k - L} \sum_o p_o`.
+
+**Curvature.** A word of the denominator with probability y has :math:`y (1 - y)`, for which y is
+taken: it is there already, and hardly more where y is small. A word that is predicted may be
+wrong by much, and has the :math:`c(z)` of `binary.py` at the logit of its probability.
+
+Axes: those of `blocks`; M = N I vectors in all.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jw2v.blocks import (
-  ObjectiveRows,
-  center_ids_of,
-  context_size,
-  curvature_of,
-  in_window,
-  padded_ids,
-  rows_of,
-)
+from jw2v.binary import curvature_of
+from jw2v.blocks import Windows, flat, rows_of, squared_norms
+from jw2v.outside import Gradients, add_gradients, pull_scores, score
 from jw2v.rowwise import RowGradients
-from jw2v.sampling import Blocks
-from jw2v.windows import Word2VecParams
-
-_TILE = 4096  # words whose scores are there at once
+from jw2v.tiled import log_normalizers, tile_at
 
 
-def skip_gram_softmax_rows(
-  params: Word2VecParams, blocks: Blocks, negatives: int = 0, measured: int | None = None
-) -> ObjectiveRows:
-  """Skip-gram with the naive softmax over blocks: `skip_gram_value_and_grad` without negatives.
+def naive_softmax(
+  windows: Windows, table: jax.Array, *, tile: int, measured: int | None = None
+) -> Gradients:
+  """The softmax over the whole vocabulary.
 
   Args:
-    params: the two tables, `[V, D]` each.
-    blocks: N blocks; their noise words are not used.
-    negatives: not used.
+    windows: what predicts what.
+    table: the outside table.
+    tile: words whose scores are there at once, at most V.
     measured: of how many blocks, the first, to sum the loss; None for all.
 
   Returns:
-    The summed loss and the rows that it moves: N B in the center table, and in the outside
-    table all V (some of the last tile twice, with zeros) and the N T of the context.
+    The loss and its gradients: those of `jw2v.naive_softmax_loss`, summed over the windows.
+    Their rows are all V (some of the last tile twice, with zeros) and those predicted.
   """
-  del negatives
-  center_ids, n = center_ids_of(blocks), context_size(blocks)  # [N, B]
-  u, pairs = rows_of(params.outside, blocks.token_ids), in_window(blocks)  # [N, T, D], [N, T, B]
-  v_of_block = rows_of(params.center, center_ids)  # [N, B, D]
-  pairs = pairs.astype(u.dtype)
-  context = jnp.einsum('ntb,ntd->nbd', pairs, u)  # the sum of u_o
-  v = v_of_block.reshape(-1, v_of_block.shape[-1])  # [M, D], of all centers
-  weights = n.reshape(-1).astype(v.dtype)
+  weights, vectors = windows.totals, windows.vectors
+  v, n = flat(vectors), weights.reshape(-1)
+  log_normalizer, d_vectors, h_vectors, outside = _denominator(v, n, table, tile)
+  log_normalizer = log_normalizer.reshape(weights.shape)
+  denominator = Gradients(
+    jnp.sum((weights * log_normalizer)[:measured]),
+    d_vectors.reshape(vectors.shape), h_vectors.reshape(weights.shape), outside,
+  )  # fmt: skip
 
-  log_normalizer = _log_normalizer(v, params.outside)  # [M]
-  d_center, h_center, outside = _gradients(v, weights, log_normalizer, params.outside)
-  log_normalizer = log_normalizer.reshape(n.shape)
-  losses = weights.reshape(n.shape) * log_normalizer - jnp.sum(context * v_of_block, axis=2)
-  log_y = jnp.einsum('ntd,nbd->ntb', u, v_of_block) - log_normalizer[:, None]
-  wrong = pairs * curvature_of(_logit(log_y))  # [N, T, B]
-  h_context = jnp.einsum('ntb,nb->nt', wrong, jnp.sum(v_of_block**2, axis=2))
-  h_center += jnp.einsum('ntb,nt->nb', wrong, jnp.sum(u**2, axis=2)).reshape(-1)
-  from_context = -jnp.einsum('ntb,nbd->ntd', pairs, v_of_block)
-  touched = jnp.sum(pairs, axis=2) > 0
-  return ObjectiveRows(
-    loss=jnp.sum(losses[:measured]),
-    predictions=jnp.sum(n[:measured]),
-    center=RowGradients(
-      padded_ids(center_ids, n > 0, params.center),
-      d_center - context.reshape(d_center.shape),
-      h_center,
-    ),
-    outside=RowGradients(
-      jnp.concatenate([outside.ids, padded_ids(blocks.token_ids, touched, params.outside)]),
-      jnp.concatenate([outside.values, from_context.reshape(-1, v.shape[-1])]),
-      jnp.concatenate([outside.curvature, h_context.reshape(-1)]),
-    ),
+  scored, w, touched = _words(windows, table)
+  normalizer = log_normalizer[:, :, None] if windows.each_its_own else log_normalizer[:, None]
+  curvature = w * curvature_of(_logit(scored.scores - normalizer))
+  words = Gradients(
+    -jnp.sum((w * scored.scores)[:measured]),
+    *pull_scores(scored, -w, curvature, touched, vectors, len(table)),
   )
+  return add_gradients(denominator, words)
+
+
+def sampled_softmax(
+  windows: Windows,
+  noise_ids: jax.Array,
+  table: jax.Array,
+  *,
+  log_expected: jax.Array,
+  measured: int | None = None,
+) -> Gradients:
+  """The softmax over a word and the noise words of its block.
+
+  Args:
+    windows: what predicts what.
+    noise_ids: `[N, K]`.
+    table: the outside table.
+    log_expected: `[V]`, log(K q(w)) of each word.
+    measured: of how many blocks, the first, to sum the loss; None for all.
+
+  Returns:
+    The loss and its gradients: those of `jw2v.sampled_softmax_loss`, summed over the windows.
+  """
+  vectors, noise = windows.vectors, score(noise_ids, table, windows.vectors)
+  noise_scores = noise.scores - rows_of(log_expected, noise_ids)[..., None]  # [N, K, I]
+  log_noise = jax.nn.logsumexp(noise_scores, axis=1)  # [N, I]
+  scored, w, touched = _words(windows, table)
+  correction = rows_of(log_expected, scored.ids)
+  if windows.each_its_own:
+    z, over = scored.scores - correction - log_noise[..., None], 2
+  else:
+    z, over = scored.scores - correction[..., None] - log_noise[:, None], 1
+  wrong = w * jax.nn.sigmoid(-z)
+  words = Gradients(
+    jnp.sum((w * jax.nn.softplus(-z))[:measured]),
+    *pull_scores(scored, -wrong, w * curvature_of(z), touched, vectors, len(table)),
+  )
+  left = jnp.exp(noise_scores - log_noise[:, None]) * jnp.sum(wrong, axis=over)[:, None]
+  any_left = jnp.any(windows.totals > 0, axis=1, keepdims=True)
+  denominator = Gradients(
+    jnp.zeros((), w.dtype), *pull_scores(noise, left, left, any_left, vectors, len(table))
+  )
+  return add_gradients(words, denominator)
+
+
+def _words(windows, table):
+  """The words predicted with their scores, the weights of their shape, and which are touched."""
+  if windows.each_its_own:
+    weights = windows.weights[..., None]
+    return score(windows.word_ids[..., None], table, windows.vectors), weights, weights > 0
+  weights = windows.weights[:, : windows.word_ids.shape[1]]
+  return score(windows.word_ids, table, windows.vectors), weights, jnp.sum(weights, axis=2) > 0
 
 
 def _logit(log_y: jax.Array) -> jax.Array:
@@ -98,54 +134,24 @@ def _logit(log_y: jax.Array) -> jax.Array:
   return log_y - jnp.log(-jnp.expm1(log_y))
 
 
-def _tiles(table: jax.Array) -> tuple[int, jax.Array]:
-  """The size of a tile, and where each begins; the last one may overlap the one before."""
-  size = min(_TILE, len(table))
-  return size, jnp.arange(0, len(table), size)
+def _denominator(
+  v: jax.Array, weights: jax.Array, table: jax.Array, tile: int
+) -> tuple[jax.Array, jax.Array, jax.Array, RowGradients]:
+  """`[M]` log normalizers; of n times these the gradient by v, its curvature, and the rows of U."""
+  log_normalizer = log_normalizers(v, table, tile)
+  # The norms are a column more of the same products: the curvature of a score is its derivative.
+  with_norm = lambda x: jnp.concatenate([x, squared_norms(x)[:, None]], axis=1)
+  v_and_norm = with_norm(v)
 
-
-def _tile(table: jax.Array, begin: jax.Array, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Rows `[size, D]` of the table, their ids, and which were in no tile before."""
-  first = jnp.minimum(begin, len(table) - size)
-  rows = jax.lax.dynamic_slice_in_dim(table, first, size)
-  ids = first + jnp.arange(size)
-  return rows, ids, ids >= begin
-
-
-def _log_normalizer(v: jax.Array, table: jax.Array) -> jax.Array:
-  """`[M]` log sum_w exp(u_w v), for each of `[M, D]` centers."""
-  size, begins = _tiles(table)
-
-  def add(carry, begin):
-    largest, total = carry
-    rows, _, is_new = _tile(table, begin, size)
-    scores = jnp.where(is_new, v @ rows.T, -jnp.inf)  # [M, size]
-    higher = jnp.maximum(largest, jnp.max(scores, axis=1))
-    total = total * jnp.exp(largest - higher) + jnp.sum(jnp.exp(scores - higher[:, None]), axis=1)
-    return (higher, total), None
-
-  start = (jnp.full(len(v), -jnp.inf, v.dtype), jnp.zeros(len(v), v.dtype))
-  (largest, total), _ = jax.lax.scan(add, start, begins)
-  return largest + jnp.log(total)
-
-
-def _gradients(v, weights, log_normalizer, table):
-  """Of sum_b n_b log_normalizer_b: by center `[M, D]` with its curvature, and the rows of U."""
-  size, begins = _tiles(table)
-  v_norms = jnp.sum(v * v, axis=1)
-
-  def add(carry, begin):
-    d_center, h_center = carry
-    rows, ids, is_new = _tile(table, begin, size)
+  def add(of_vectors, begin):
+    rows, ids, is_new = tile_at(table, begin, tile)
     log_y = v @ rows.T - log_normalizer[:, None]
     y = jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
-    curvature = weights[:, None] * jnp.where(y > 0.5, 0.25, y * (1 - y))
-    d_scores = weights[:, None] * y  # [M, size]
-    d_center += d_scores @ rows
-    h_center += curvature @ jnp.sum(rows * rows, axis=1)
-    return (d_center, h_center), (ids, d_scores.T @ v, curvature.T @ v_norms)
+    d_scores = weights[:, None] * y  # [M, S]
+    return of_vectors + d_scores @ with_norm(rows), (ids, d_scores.T @ v_and_norm)
 
-  start = (jnp.zeros_like(v), jnp.zeros(len(v), v.dtype))
-  (d_center, h_center), (ids, values, curvature) = jax.lax.scan(add, start, begins)
-  flat = RowGradients(ids.reshape(-1), values.reshape(-1, v.shape[1]), curvature.reshape(-1))
-  return d_center, h_center, flat
+  begins = jnp.arange(0, len(table), tile)
+  of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
+  of_rows = flat(of_rows)
+  rows = RowGradients(ids.reshape(-1), of_rows[:, :-1], of_rows[:, -1])
+  return log_normalizer, of_vectors[:, :-1], of_vectors[:, -1], rows

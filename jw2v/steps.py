@@ -3,25 +3,22 @@
 What belongs here: the objective and the optimizer of a config as one compiled function.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jw2v import blocks, sampling, softmax
+from jw2v import sampling
 from jw2v.config import TrainConfig
+from jw2v.objectives import ObjectiveRows, make_objective
 from jw2v.progress import Results
 from jw2v.rowwise import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.windows import Word2VecParams
 
-_OBJECTIVES = {
-  ('skip_gram', 'negative_sampling'): blocks.skip_gram_rows,
-  ('cbow', 'negative_sampling'): blocks.cbow_rows,
-  ('skip_gram', 'naive_softmax'): softmax.skip_gram_softmax_rows,
-}
 _OPTAX = {
   'sgd': optax.sgd,
   'adagrad': optax.adagrad,
@@ -58,17 +55,17 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
 
 
 def make_run_steps(config: TrainConfig) -> Callable:
-  """The compiled call: `run_steps(state, blocks, shares)`.
+  """The compiled call: `run_steps(state, blocks, shares, lookups)`.
 
   Args:
     config: the run's settings.
 
   Returns:
     A jitted function that donates the state and scans S steps of N blocks, the share
-    of the run's words read by the end of each step in `shares` `[S]`. It returns the
-    state and the `Results` of the steps.
+    of the run's words read by the end of each step in `shares` `[S]`, with the `lookups` of
+    `make_lookups`. It returns the state and the `Results` of the steps.
   """
-  objective = _OBJECTIVES[config.architecture, config.objective]
+  objective = make_objective(config)
   optimizer, schedule = make_optimizer(config), make_schedule(config)
   # XLA's CPU backend computes the products of a block on one core, and independent ones
   # side by side: a chain of them for each of two cores.
@@ -77,10 +74,12 @@ def make_run_steps(config: TrainConfig) -> Callable:
   chains = 2 if jax.default_backend() == 'cpu' and many else 1
   measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
 
-  def gradients(params: Word2VecParams, batch: sampling.Blocks) -> blocks.ObjectiveRows:
-    split = jax.tree.map(lambda x: x.reshape(chains, -1, *x.shape[1:]), batch)
+  def gradients(
+    params: Word2VecParams, batch: sampling.Blocks, lookups: dict[str, Any]
+  ) -> ObjectiveRows:
+    split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), batch)
     parts = [
-      objective(params, jax.tree.map(lambda x: x[i], split), config.negatives, measured)  # noqa: B023
+      objective(params, jax.tree.map(lambda x: x[i], split), lookups, measured)  # noqa: B023
       for i in range(chains)
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
@@ -89,9 +88,9 @@ def make_run_steps(config: TrainConfig) -> Callable:
     learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
     return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
 
-  def step(state: TrainState, inputs):
+  def step(lookups, state: TrainState, inputs):
     batch, rate = inputs
-    rows = gradients(state.params, batch)
+    rows = gradients(state.params, batch, lookups)
     center, center_state = optimizer.update(
       rows.center, with_rate(state.center_optimizer, rate), state.params.center
     )
@@ -102,9 +101,10 @@ def make_run_steps(config: TrainConfig) -> Callable:
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
     return state, (rows.loss, rows.predictions, squares)
 
-  def run_steps(state, batches, shares):
+  def run_steps(state, batches, shares, lookups):
     rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
-    state, (losses, predictions, squares) = jax.lax.scan(step, state, (batches, rates))
+    one_step = functools.partial(step, lookups)
+    state, (losses, predictions, squares) = jax.lax.scan(one_step, state, (batches, rates))
     return state, Results(losses, predictions, rates, squares)
 
   return jax.jit(run_steps, donate_argnums=0)
@@ -126,18 +126,25 @@ def row_norms(params: Word2VecParams) -> tuple[jax.Array, jax.Array]:
 
 
 def compile_steps(
-  config: TrainConfig, state: TrainState, batches: sampling.Blocks, shares: np.ndarray
+  config: TrainConfig,
+  state: TrainState,
+  batches: sampling.Blocks,
+  shares: np.ndarray,
+  lookups: dict[str, Any],
 ) -> jax.stages.Compiled:
   """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
-  return make_run_steps(config).lower(state, batches, shares).compile()
+  return make_run_steps(config).lower(state, batches, shares, lookups).compile()
 
 
 def make_evaluate(config: TrainConfig) -> Callable:
-  """The compiled `evaluate(params, blocks)`: `[S]` losses and prediction counts."""
-  objective = _OBJECTIVES[config.architecture, config.objective]
+  """The compiled `evaluate(params, blocks, lookups)`: `[S]` losses and prediction weights."""
+  objective = make_objective(config)
 
-  def loss(params, batch):
-    rows = objective(params, batch, config.negatives)
-    return params, (rows.loss, rows.predictions)
+  def evaluate(params, batches, lookups):
+    def loss(none, batch):
+      rows = objective(params, batch, lookups)
+      return none, (rows.loss, rows.predictions)
 
-  return jax.jit(lambda params, batches: jax.lax.scan(loss, params, batches)[1])
+    return jax.lax.scan(loss, None, batches)[1]
+
+  return jax.jit(evaluate)

@@ -25,6 +25,7 @@ from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
+from jw2v.objectives import make_lookups
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
@@ -222,7 +223,8 @@ def _run(
       state, place = found[0], _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
-  measure = _make_measure(encoded, held_out, config, shape, hooks.evaluate)
+  lookups = jax.device_put(make_lookups(config, encoded.vocabulary.counts))
+  measure = _make_measure(encoded, held_out, config, shape, hooks.evaluate, lookups)
 
   def save():
     run = {'place': place.saved(), 'progress': monitor.saved()}
@@ -236,10 +238,10 @@ def _run(
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
     if compiled is None:
-      compiled = compile_steps(config, state, call.blocks, shares)
+      compiled = compile_steps(config, state, call.blocks, shares, lookups)
       start.predicted_bytes = _predict_memory(compiled, state, call, hooks)
     before, words, place.position = words, int(call.words[-1]), call.end
-    state, results = compiled(state, call.blocks, shares)
+    state, results = compiled(state, call.blocks, shares, lookups)
     epoch_ends = words // num_words > before // num_words
     full = epoch_ends and bool(config.held_out or hooks.evaluate)
     measured = None
@@ -319,7 +321,7 @@ class _Place:
     return cls(**{**saved, 'position': Position(*saved['position'])})
 
 
-def _make_measure(encoded, held_out, config, shape, evaluate_vectors) -> Callable:
+def _make_measure(encoded, held_out, config, shape, evaluate_vectors, lookups) -> Callable:
   """`measure(params, full)`: what a record has besides; at the end of an epoch, all of it."""
   evaluate = make_evaluate(config)
   calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
@@ -330,7 +332,7 @@ def _make_measure(encoded, held_out, config, shape, evaluate_vectors) -> Callabl
     # Not read yet: that would wait for the call that is running.
     measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
     if full and config.held_out:
-      sums = [jax.device_get(evaluate(params, call.blocks)) for call in calls()]
+      sums = [jax.device_get(evaluate(params, call.blocks, lookups)) for call in calls()]
       losses, predictions = (
         np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True)
       )
@@ -358,11 +360,11 @@ def _texts(
     encoded.ids,
     encoded.line_ends,
     sampling.keep_probability(counts, config.sample),
-    sampling.alias_table(sampling.noise_distribution(counts, config.noise_exponent)),
+    sampling.alias_table(sampling.noise_distribution(counts, config.noise_exponent, config.noise)),
     window=config.window,
     dynamic=config.dynamic_window,
     block_size=config.block_size,
-    shared_negatives=config.shared_negatives,
+    shared_negatives=config.shared_negatives or 0,
     seed=config.seed,
     first=0,
     end=num_words,

@@ -1,5 +1,7 @@
 """The block objectives equal the pure losses of each window, value and gradient."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,18 +10,28 @@ import pytest
 from proof import assert_close
 
 from jw2v import (
+  TrainConfig,
   Word2VecParams,
-  blocks,
   cbow_loss,
   cbow_value_and_grad,
   skip_gram_loss,
   skip_gram_value_and_grad,
 )
+from jw2v.objectives import make_objective
 from jw2v.sampling import Blocks
 
 V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
 OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
-OBJECTIVES = [blocks.skip_gram_rows, blocks.cbow_rows]
+
+
+def rows(architecture, params, batch, measured=None):
+  """Negative sampling by row."""
+  config = TrainConfig(architecture=architecture, negatives=NEGATIVES, shared_negatives=K)
+  return make_objective(config)(params, batch, {}, measured)
+
+
+skip_gram_rows, cbow_rows = (functools.partial(rows, name) for name in ('skip_gram', 'cbow'))
+OBJECTIVES = [skip_gram_rows, cbow_rows]
 
 pytestmark = pytest.mark.usefixtures('float64')
 
@@ -83,24 +95,20 @@ def assert_equals_the_sum(rows, value_and_grad, num_words=V):
 class TestEqualsTheWindowLosses:
   def test_skip_gram(self, seed, transform):
     params, batch = example(seed)
-    rows = transform(blocks.skip_gram_rows, **static(transform))(params, batch, NEGATIVES)
+    rows = transform(skip_gram_rows)(params, batch)
     assert_equals_the_sum(rows, skip_gram_windows(skip_gram_value_and_grad, params, batch))
     assert rows.predictions == np.sum(batch.left + batch.right)
 
   def test_cbow(self, seed, transform):
     params, batch = example(seed)
-    rows = transform(blocks.cbow_rows, **static(transform))(params, batch, NEGATIVES)
+    rows = transform(cbow_rows)(params, batch)
     assert_equals_the_sum(rows, cbow_windows(cbow_value_and_grad, params, batch))
     assert rows.predictions == np.sum(batch.left + batch.right > 0)
 
 
-def static(transform):
-  return {'static_argnums': 2} if transform is jax.jit else {}
-
-
 CASES = [
-  (blocks.skip_gram_rows, skip_gram_windows, skip_gram_loss),
-  (blocks.cbow_rows, cbow_windows, cbow_loss),
+  (skip_gram_rows, skip_gram_windows, skip_gram_loss),
+  (cbow_rows, cbow_windows, cbow_loss),
 ]
 
 
@@ -120,8 +128,8 @@ class TestCurvature:
     params = jax.tree.map(lambda x: 0.5 * x, params)
     hessian = jax.hessian(self._of_table(mapped, loss, params, batch, table))
     want = jnp.einsum('vdvd->v', hessian(getattr(params, table)))
-    got = self._summed(getattr(objective(params, batch, NEGATIVES), table))
-    if objective is blocks.cbow_rows and table == 'center':
+    got = self._summed(getattr(objective(params, batch), table))
+    if objective is cbow_rows and table == 'center':
       assert (got >= want).all() and (got <= 2 * M * want).all()
     else:
       assert_close(got, want)
@@ -132,7 +140,7 @@ class TestCurvature:
     params, batch = example(2)
     params = jax.tree.map(lambda x: scale * x, params)
     of_table = self._of_table(mapped, loss, params, batch, table)
-    rows, before = getattr(objective(params, batch, NEGATIVES), table), getattr(params, table)
+    rows, before = getattr(objective(params, batch), table), getattr(params, table)
     step = rows.to_dense(V) / jnp.maximum(self._summed(rows), 1e-300)[:, None]
     assert of_table(before - step) < 0.9 * of_table(before)
     alone = [of_table(before.at[i].add(-step[i])) for i in range(V)]
@@ -144,7 +152,7 @@ class TestRows:
   @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
   def test_keeps_the_dtype_of_the_tables(self, objective, dtype):
     params, batch = example(0)
-    rows = objective(jax.tree.map(lambda table: table.astype(dtype), params), batch, NEGATIVES)
+    rows = objective(jax.tree.map(lambda table: table.astype(dtype), params), batch)
     chex.assert_type([rows.loss, rows.center.values, rows.outside.values], dtype)
     chex.assert_type([rows.center.curvature, rows.outside.curvature], dtype)
 
@@ -152,7 +160,7 @@ class TestRows:
   def test_finite_at_any_score(self, objective, sign):
     params, batch = example(0)
     params = Word2VecParams(jnp.full((V, D), 100.0), jnp.full((V, D), sign * 100.0))
-    rows = objective(params, batch, NEGATIVES)
+    rows = objective(params, batch)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(rows))
 
   def test_names_the_rows_that_a_window_touches_and_no_others(self, objective):
@@ -162,24 +170,24 @@ class TestRows:
     words, present = set(context[mask].tolist()), mask.any(axis=1)
     centers = set(center[present].tolist())
     noise = set(negatives[present].ravel().tolist())
-    rows = objective(params, batch, NEGATIVES)
-    inner, outer = (centers, words) if objective is blocks.skip_gram_rows else (words, centers)
+    rows = objective(params, batch)
+    inner, outer = (centers, words) if objective is skip_gram_rows else (words, centers)
     assert set(rows.center.ids.tolist()) - {500} == inner
     assert set(rows.outside.ids.tolist()) - {500} == outer | noise
 
   def test_padding_names_no_row(self, objective):
     params, batch = example(0)
     none = jnp.zeros((N, B), jnp.int16)
-    rows = objective(params, batch._replace(left=none, right=none), NEGATIVES)
+    rows = objective(params, batch._replace(left=none, right=none))
     assert rows.loss == 0 and rows.predictions == 0
     assert np.all(rows.center.ids == V) and np.all(rows.outside.ids == V)
     assert not np.any(rows.center.values) and not np.any(rows.outside.values)
 
   def test_measures_the_first_blocks_and_moves_all(self, objective):
     params, batch = example(0)
-    whole = objective(params, batch, NEGATIVES)
-    part = objective(params, batch, NEGATIVES, 2)
-    first = objective(params, jax.tree.map(lambda x: x[:2], batch), NEGATIVES)
+    whole = objective(params, batch)
+    part = objective(params, batch, 2)
+    first = objective(params, jax.tree.map(lambda x: x[:2], batch))
     assert_close(part.loss, first.loss)
     assert part.predictions == first.predictions < whole.predictions
     assert_close(part.outside.values, whole.outside.values)

@@ -1,0 +1,177 @@
+r"""Objectives made of logistic terms: negative sampling, NCE and the hierarchical softmax.
+
+What belongs here: losses of windows that are sums of binary decisions, over blocks. All
+three are
+
+.. math:: J = \sum_{i, o} w_{io} \big( -t_o \log \sigma(z_{io}) - (1 - t_o) \log \sigma(-z_{io}) \big)
+
+with the score :math:`z_{io} = u_o^\top v_i` of a vector that predicts and an outside row, less a
+correction of the row in NCE. They differ in the rows, the targets :math:`t_o` and the weights:
+
+- negative sampling and NCE: the words of the context with t = 1, and noise words with t = 0,
+  of which each window weighs all K of its block so that a prediction counts `negatives` of them;
+- the hierarchical softmax: the nodes on the paths of the context words, with t = 1 for code 0.
+
+The derivative by a score is :math:`w (\sigma(z) - t)`, and the curvature of a term
+
+.. math:: h = w\, c(z), \qquad
+   c(z) = \max\!\Big(\sigma(z) \sigma(-z), \frac{\sigma(z) - 1/2}{2 z}\Big),
+
+times the squared norm of the other side. With the first of the two, the second derivative of
+the loss by the score, the sum over a row's terms is the trace of the Hessian by that row. It
+vanishes where a score is far out, on the wrong side too, from where a step :math:`g / h` would
+be exponentially long. The parabola that touches the loss at :math:`z` and lies above it
+everywhere has the curvature :math:`(\sigma(z) - 1/2) / z`; half of it is enough for no step
+:math:`g / h` of the rows of one table to raise the loss, since at twice the way to its minimum
+a parabola is as high as before.
+
+References: Jaakkola and Jordan, `Bayesian parameter estimation via variational methods
+<https://doi.org/10.1023/A:1008932416310>`_, 2000, for the parabola.
+
+Axes: those of `blocks`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jw2v.blocks import Windows, rows_of
+from jw2v.outside import Gradients, add_gradients, pull_scores, score
+
+
+class Term(NamedTuple):
+  """Binary decisions: outside rows, and how each vector of a block is to decide at them.
+
+  Attributes:
+    ids: `[N, O]` rows that any vector of the block may meet; or `[N, I, L]`, L for each vector.
+    weights: `[N, O, I]` or `[N, I, L]`; 0 for none.
+    target: t in [0, 1], of a shape that broadcasts to that of the weights.
+    correction: subtracted from the scores, of such a shape too; None for none.
+  """
+
+  ids: jax.Array
+  weights: jax.Array
+  target: jax.Array | np.ndarray | float
+  correction: jax.Array | None = None
+
+
+def negative_sampling(
+  windows: Windows,
+  noise_ids: jax.Array,
+  table: jax.Array,
+  *,
+  negatives: float,
+  log_expected: jax.Array | None = None,
+  measured: int | None = None,
+) -> Gradients:
+  """Negative sampling, or NCE if given `log_expected`: the sum of the window losses.
+
+  Args:
+    windows: what predicts what.
+    noise_ids: `[N, K]`.
+    table: the outside table.
+    negatives: noise words of each prediction, in all: each of the K weighs `negatives / K`.
+    log_expected: `[V]`, log(negatives q(w)) of each word, which the scores of NCE are
+      corrected by.
+    measured: of how many blocks, the first, to sum the loss; None for all. The logarithms
+      of a loss cost a tenth of a step, and no gradient needs them.
+
+  Returns:
+    The loss and its gradients: those of `jw2v.negative_sampling_loss` or `jw2v.nce_loss`,
+    summed over the windows.
+  """
+  num_noise = noise_ids.shape[1]
+  noise_weights = (windows.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
+  corrected = lambda ids: None if log_expected is None else rows_of(log_expected, ids)[..., None]
+  if windows.each_its_own:
+    own = Term(windows.word_ids[..., None], windows.weights[..., None], 1.0,
+               corrected(windows.word_ids))  # fmt: skip
+    noise_weights = jnp.broadcast_to(
+      noise_weights, (len(noise_ids), num_noise, noise_weights.shape[2])
+    )
+    terms = [own, Term(noise_ids, noise_weights, 0.0, corrected(noise_ids))]
+  else:  # one product for both is faster than two
+    ids = jnp.concatenate([windows.word_ids, noise_ids], axis=1)
+    is_word = (np.arange(ids.shape[1]) < ids.shape[1] - num_noise)[None, :, None]
+    weights = jnp.where(is_word, windows.weights, noise_weights)
+    terms = [Term(ids, weights, is_word.astype(table.dtype), corrected(ids))]
+  return add_gradients(*(_of_term(term, windows.vectors, table, measured) for term in terms))
+
+
+def hierarchical_softmax(
+  windows: Windows,
+  paths: jax.Array,
+  codes: jax.Array,
+  table: jax.Array,
+  *,
+  measured: int | None = None,
+) -> Gradients:
+  """The hierarchical softmax: a decision at each node on the path of a word.
+
+  Args:
+    windows: what predicts what.
+    paths: `[V, L]`, the nodes of each word from the root, padded with the number of no row.
+    codes: `[V, L]` bool.
+    table: the outside table, whose first rows are the inner nodes.
+    measured: of how many blocks, the first, to sum the loss; None for all.
+
+  Returns:
+    The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
+    windows.
+  """
+  ids = rows_of(paths, windows.word_ids)  # [N, O, L]
+  is_node = ids < paths.shape[0] - 1
+  target = (~rows_of(codes, windows.word_ids)).astype(table.dtype)
+  if windows.each_its_own:
+    term = Term(ids, windows.weights[..., None] * is_node, target)
+  else:
+    length, shape = paths.shape[1], ids.shape
+    weights = windows.weights[:, :, None] * is_node[..., None]  # [N, O, L, I]
+    term = Term(
+      ids.reshape(len(ids), -1),
+      weights.reshape(len(ids), shape[1] * length, -1),
+      target.reshape(len(ids), -1, 1),
+    )
+  return _of_term(term, windows.vectors, table, measured)
+
+
+def _of_term(
+  term: Term, vectors: jax.Array, table: jax.Array, measured: int | None
+) -> Gradients:
+  """The loss of some binary decisions and its gradients."""
+  scored = score(term.ids, table, vectors)
+  scores = scored.scores if term.correction is None else scored.scores - term.correction
+  target = jnp.broadcast_to(term.target, scores.shape)
+  delta, curvature = logistic(scores, target, term.weights)
+  touched = term.weights > 0 if term.ids.ndim == 3 else jnp.sum(term.weights, axis=2) > 0
+  return Gradients(
+    _loss(*(x[:measured] for x in (scores, target, term.weights))),
+    *pull_scores(scored, delta, curvature, touched, vectors, len(table)),
+  )
+
+
+def _loss(scores: jax.Array, target: jax.Array, weights: jax.Array) -> jax.Array:
+  """The sum of w (-t log s(z) - (1 - t) log s(-z)), exact for t of 0 and 1 (D20)."""
+  softplus = jnp.maximum(scores, 0) - target * scores + jnp.log1p(jnp.exp(-jnp.abs(scores)))
+  return jnp.sum(weights * softplus)
+
+
+def logistic(
+  scores: jax.Array, target: jax.typing.ArrayLike, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """The derivative of the terms of the loss by their scores, and their curvature (D21 to D26)."""
+  small = jnp.exp(-jnp.abs(scores))  # all from one exponential, which cannot overflow
+  larger = 1 / (1 + small)
+  probability = jnp.where(scores >= 0, larger, small * larger)
+  return weights * (probability - target), weights * curvature_of(scores)
+
+
+def curvature_of(scores: jax.Array) -> jax.Array:
+  """c(z) of each score, from the docstring of this module."""
+  magnitude = jnp.abs(scores)
+  small = jnp.exp(-magnitude)
+  larger = 1 / (1 + small)
+  bound = (larger - 0.5) / jnp.maximum(magnitude, 1e-3)  # near 0 the other one is larger
+  return jnp.maximum(small * larger * larger, bound / 2)
