@@ -44,14 +44,15 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
 
   from jw2v import training
   from jw2v.corpus import encode_corpus
-  from jw2v.objectives import make_lookups
+  from jw2v.objectives import costs_of, make_lookups
   from jw2v.sharding import prepare_backend
   from jw2v.stream import held_out_start
 
   prepare_backend()
   encoded = encode_corpus(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
   num_words = held_out_start(encoded.line_ends, config.held_out)
-  blocks_of_text, _ = training._texts(encoded, num_words, config)
+  lookups = make_lookups(config, encoded.vocabulary.counts)
+  blocks_of_text, _ = training._texts(encoded, num_words, config, costs_of(lookups))
   centers = lambda blocks: int(np.count_nonzero(blocks.left + blocks.right))
 
   sampling, start = [], time.perf_counter()
@@ -72,7 +73,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   total_words = config.epochs * num_words
   inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
   state = training._init_state(config, encoded.vocabulary, None)
-  lookups = jax.device_put(make_lookups(config, encoded.vocabulary.counts))
+  lookups = jax.device_put(lookups)
   compiled = training.compile_steps(config, state, *inputs[0], lookups)
   inputs = jax.device_put(inputs)
 

@@ -37,8 +37,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jw2v.blocks import Windows, rows_of
+from jw2v.blocks import Windows, rows_of, squared_norms, transposed
 from jw2v.outside import Gradients, add_gradients, pull_scores, score
+from jw2v.rowwise import RowGradients
+
+
+class TreeLookups(NamedTuple):
+  """The paths of all words, split at the H hot nodes.
+
+  Attributes:
+    hot_codes: `[V, H]` int8, 1 for code 0, -1 for code 1, 0 for a node not on the path.
+    nodes: the other nodes of all paths, one path after the other: int32, twice the number of
+      the node and 1 for code 1.
+    starts: `[V]`, where those of each word begin.
+    lengths: `[V]`, how many each word has.
+    places: `[O]`, 0, 1, ...: those that a block has for nodes.
+  """
+
+  hot_codes: jax.Array
+  nodes: jax.Array
+  starts: jax.Array
+  lengths: jax.Array
+  places: jax.Array
 
 
 class Term(NamedTuple):
@@ -102,18 +122,20 @@ def negative_sampling(
 
 def hierarchical_softmax(
   windows: Windows,
-  paths: jax.Array,
-  codes: jax.Array,
+  tree: TreeLookups,
   table: jax.Array,
   *,
   measured: int | None = None,
 ) -> Gradients:
   """The hierarchical softmax: a decision at each node on the path of a word.
 
+  All vectors of a block meet the hot nodes, those next to the root, in one product. The other
+  nodes on the paths of a block's words come as a list, filled up to the places there are.
+
   Args:
     windows: what predicts what.
-    paths: `[V, L]`, the nodes of each word from the root, padded with the number of no row.
-    codes: `[V, L]` bool.
+    tree: the paths of all words. Those of a block's words, without the hot nodes, must not
+      be longer together than it has places: `sampling.Costs` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
     measured: of how many blocks, the first, to sum the loss; None for all.
 
@@ -121,20 +143,49 @@ def hierarchical_softmax(
     The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
     windows.
   """
-  ids = rows_of(paths, windows.word_ids)  # [N, O, L]
-  is_node = ids < paths.shape[0] - 1
-  target = (~rows_of(codes, windows.word_ids)).astype(table.dtype)
+  weights, words = windows.weights, windows.word_ids  # [N, B, I], [N, B]
   if windows.each_its_own:
-    term = Term(ids, windows.weights[..., None] * is_node, target)
-  else:
-    length, shape = paths.shape[1], ids.shape
-    weights = windows.weights[:, :, None] * is_node[..., None]  # [N, O, L, I]
-    term = Term(
-      ids.reshape(len(ids), -1),
-      weights.reshape(len(ids), shape[1] * length, -1),
-      target.reshape(len(ids), -1, 1),
-    )
-  return _of_term(term, windows.vectors, table, measured)
+    weights = weights[:, :, None] * jnp.eye(weights.shape[1], dtype=weights.dtype)[None]
+
+  # The place of each node of the list: of which word, and where on its path.
+  lengths = jnp.where(jnp.any(weights > 0, axis=2), rows_of(tree.lengths, words), 0)
+  ends = jnp.cumsum(lengths, axis=1)  # [N, B]
+  place = tree.places[None]
+  before = place[..., None] >= ends[:, None]  # [N, O, B]
+  owner = jnp.minimum(jnp.sum(before, axis=2), words.shape[1] - 1)  # [N, O]
+  of_owner = lambda x: jnp.take_along_axis(x, owner, axis=1)
+  nodes = rows_of(tree.nodes, of_owner(rows_of(tree.starts, words) + lengths - ends) + place)
+  is_owner = (owner[..., None] == np.arange(words.shape[1])[None, None]) & (
+    place < ends[:, -1:])[..., None]  # fmt: skip
+  node_weights = jnp.einsum('nob,nbi->noi', is_owner.astype(weights.dtype), weights)
+  target = (nodes & 1 == 0).astype(weights.dtype)  # code 0
+  listed = _of_term(
+    Term(nodes >> 1, node_weights, target[..., None]), windows.vectors, table, measured
+  )
+  return add_gradients(_hot_nodes(windows.vectors, weights, words, tree, table, measured), listed)
+
+
+def _hot_nodes(vectors, weights, words, tree, table, measured) -> Gradients:
+  """The decisions at the first nodes of the table, which all vectors meet."""
+  num_hot = tree.hot_codes.shape[1]
+  rows = rows_of(table, jnp.arange(num_hot))  # [H, D]; XLA would copy the table for a slice
+  sides = rows_of(tree.hot_codes, words).astype(weights.dtype)  # [N, B, H]: 1, -1 or 0
+  both = jnp.concatenate([jnp.abs(sides), sides], axis=2)
+  both = jnp.einsum('nib,nbh->nih', transposed(weights), both)
+  total, surplus = both[..., :num_hot], both[..., num_hot:]  # of both codes, and of 0 over 1
+  scores = jnp.einsum('nid,hd->nih', vectors, rows)
+  target = (1 + surplus / jnp.where(total > 0, total, 1)) / 2
+  delta, curvature = logistic(scores, target, total)
+  return Gradients(
+    _loss(*(x[:measured] for x in (scores, target, total))),
+    jnp.einsum('nih,hd->nid', delta, rows),
+    jnp.einsum('nih,h->ni', curvature, squared_norms(rows)),
+    RowGradients(
+      jnp.where(jnp.any(total > 0, axis=(0, 1)), jnp.arange(num_hot), len(table)),
+      jnp.einsum('nih,nid->hd', delta, vectors),
+      jnp.einsum('nih,ni->h', curvature, squared_norms(vectors)),
+    ),
+  )
 
 
 def _of_term(

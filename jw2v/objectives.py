@@ -14,10 +14,14 @@ import numpy as np
 
 from jw2v import binary, blocks, sampling, softmax, tiled
 from jw2v.config import TrainConfig
-from jw2v.huffman import huffman_tree
+from jw2v.huffman import HuffmanTree, huffman_tree
 from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
 from jw2v.windows import Word2VecParams
+
+
+HOT_NODES = 15  # of the Huffman tree, that all blocks share
+NODES_PER_WORD = 10  # of the others: so many times its centers a block has room for
 
 
 class ObjectiveRows(NamedTuple):
@@ -49,8 +53,7 @@ def make_lookups(config: TrainConfig, counts: np.ndarray) -> dict[str, np.ndarra
       )
     return {}
   if config.objective == 'hierarchical_softmax':
-    tree = huffman_tree(counts)
-    return {'paths': tree.node_ids, 'codes': tree.codes}
+    return {'tree': tree_lookups(huffman_tree(counts), config.block_size)}
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
     return {'log_expected': log_expected(noise, config.negatives)}
@@ -60,6 +63,30 @@ def make_lookups(config: TrainConfig, counts: np.ndarray) -> dict[str, np.ndarra
 def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
   """`[V]` float32, log(k q(w)): how often each word is expected among k noise words."""
   return np.log(negatives * np.maximum(noise, 1e-30)).astype(np.float32)
+
+
+def tree_lookups(tree: HuffmanTree, block_size: int) -> binary.TreeLookups:
+  """The paths of a tree for the step; its first nodes apart from the others."""
+  num_words = len(tree.lengths)
+  num_hot = min(HOT_NODES, num_words - 1)
+  word, place = np.nonzero(tree.node_ids < num_words - 1)
+  node, code = tree.node_ids[word, place], tree.codes[word, place]
+  hot_codes = np.zeros((num_words, num_hot), np.int8)
+  is_hot = node < num_hot
+  hot_codes[word[is_hot], node[is_hot]] = 1 - 2 * code[is_hot]
+  word, node, code = (x[~is_hot] for x in (word, node, code))
+  lengths = np.bincount(word, minlength=num_words).astype(np.int32)
+  starts = (np.cumsum(lengths) - lengths).astype(np.int32)
+  # A word of the longest path has room, alone if need be.
+  places = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
+  nodes = (2 * node + code).astype(np.int32)
+  return binary.TreeLookups(hot_codes, np.append(nodes, np.int32(0)), starts, lengths, places)
+
+
+def costs_of(lookups: dict[str, Any]) -> sampling.Costs | None:
+  """What limits the words of a block: the nodes of the tree that it has room for."""
+  tree = lookups.get('tree')
+  return None if tree is None else sampling.Costs(np.asarray(tree.lengths), len(tree.places))
 
 
 def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
@@ -108,7 +135,7 @@ def _cost(config):
     return naive
   if config.objective == 'hierarchical_softmax':
     return lambda windows, batch, table, lookups, measured: binary.hierarchical_softmax(
-      windows, lookups['paths'], lookups['codes'], table, measured=measured
+      windows, lookups['tree'], table, measured=measured
     )
   if config.objective == 'sampled_softmax':
     return lambda windows, batch, table, lookups, measured: softmax.sampled_softmax(

@@ -154,6 +154,18 @@ class Blocks(NamedTuple):
   negative_ids: np.ndarray | jax.Array  # [..., K] int32, the block's noise words
 
 
+class Costs(NamedTuple):
+  """What the centers of a block may be in all, by words of different size.
+
+  Attributes:
+    sizes: `[V]` integers, at most the capacity.
+    capacity: of a block.
+  """
+
+  sizes: np.ndarray
+  capacity: int
+
+
 def chunk_blocks(
   ids: np.ndarray,
   line_ends: np.ndarray,
@@ -165,6 +177,7 @@ def chunk_blocks(
   dynamic: bool,
   block_size: int,
   shared_negatives: int,
+  costs: Costs | None = None,
 ) -> tuple[Blocks, np.ndarray]:
   """Subsamples a chunk of text and cuts it into blocks of windows.
 
@@ -182,10 +195,11 @@ def chunk_blocks(
       instead of taking `window` always.
     block_size: B, the centers of a block.
     shared_negatives: K, the noise words of a block.
+    costs: what a block has room for, apart from B centers; None for no such limit.
 
   Returns:
-    The blocks of the words kept, in the order of the text, the last one filled up with
-    padding; and `[blocks]`, how many words of the chunk are read by the end of each.
+    The blocks of the words kept, in the order of the text, filled up with padding; and
+    `[blocks]`, how many words of the chunk are read by the end of each.
   """
   positions = np.flatnonzero(generator.random(len(ids), np.float32) < keep[ids])
   num_kept = len(positions)
@@ -198,17 +212,33 @@ def chunk_blocks(
   left = np.minimum(radius, place - np.repeat(bounds[:-1], lengths))
   right = np.minimum(radius, np.repeat(bounds[1:], lengths) - 1 - place)
 
-  num_blocks = -(-num_kept // block_size)
-  tokens = np.zeros(max(num_blocks, 1) * block_size + 2 * window, np.int32)
+  starts = np.arange(0, num_kept, block_size)
+  if costs is not None:
+    starts = _packed(costs.sizes[ids[positions]], block_size, costs.capacity)
+  ends = np.append(starts[1:], num_kept) if num_kept else starts
+  tokens = np.zeros(num_kept + block_size + 2 * window, np.int32)
   tokens[window : window + num_kept] = ids[positions]
   windows_of_tokens = np.lib.stride_tricks.sliding_window_view(tokens, block_size + 2 * window)
-  fill = (0, num_blocks * block_size - num_kept)
-  by_block = lambda sizes: np.pad(sizes, fill).reshape(num_blocks, block_size).astype(np.int16)
+  center = starts[:, None] + np.arange(block_size)
+  is_center = center < ends[:, None]
+  center = np.minimum(center, num_kept - 1)
+  by_block = lambda sizes: (sizes.astype(np.int16)[center] * is_center)
   blocks = Blocks(
-    windows_of_tokens[: num_blocks * block_size : block_size],
+    windows_of_tokens[starts],
     by_block(left),
     by_block(right),
-    sample_alias(generator, noise, (num_blocks, shared_negatives)),
+    sample_alias(generator, noise, (len(starts), shared_negatives)),
   )
-  last = np.minimum(np.arange(1, num_blocks + 1) * block_size, num_kept) - 1
-  return blocks, positions[last] + 1
+  return blocks, positions[ends - 1] + 1
+
+
+def _packed(sizes: np.ndarray, block_size: int, capacity: int) -> np.ndarray:
+  """Where blocks begin that have at most `block_size` words, of the summed size `capacity`."""
+  total = np.concatenate([[0], np.cumsum(sizes)])
+  end = np.searchsorted(total, total[:-1] + capacity, side='right') - 1
+  end = np.minimum(end, np.arange(block_size, len(sizes) + block_size)).tolist()
+  starts, place = [], 0
+  while place < len(sizes):
+    starts.append(place)
+    place = end[place]
+  return np.array(starts, np.int64)

@@ -25,7 +25,7 @@ from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
-from jw2v.objectives import make_lookups
+from jw2v.objectives import costs_of, make_lookups
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
@@ -213,7 +213,8 @@ def _run(
   hooks: _Hooks,
 ) -> tuple[Word2VecParams, int]:
   """Trains from the first call, or the newest checkpoint, to the last."""
-  training, held_out = _texts(encoded, num_words, config)
+  lookups = make_lookups(config, encoded.vocabulary.counts)
+  training, held_out = _texts(encoded, num_words, config, costs_of(lookups))
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
   state, place = _init_state(config, encoded.vocabulary, initial), _Place(Position())
   if hooks.checkpoints is not None:
@@ -223,7 +224,7 @@ def _run(
       state, place = found[0], _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
-  lookups = jax.device_put(make_lookups(config, encoded.vocabulary.counts))
+  lookups = jax.device_put(lookups)
   measure = _make_measure(encoded, held_out, config, shape, hooks.evaluate, lookups)
 
   def save():
@@ -352,7 +353,7 @@ def _steps_per_call(config: TrainConfig, num_words: int) -> int:
 
 
 def _texts(
-  encoded: EncodedCorpus, num_words: int, config: TrainConfig
+  encoded: EncodedCorpus, num_words: int, config: TrainConfig, costs: sampling.Costs | None
 ) -> tuple[TextBlocks, TextBlocks]:
   """The text that is trained on, and the text that is held out."""
   counts = encoded.vocabulary.counts
@@ -369,6 +370,7 @@ def _texts(
     first=0,
     end=num_words,
     shuffle=config.shuffle,
+    costs=costs,
   )
   return training, training._replace(first=num_words, end=len(encoded.ids), shuffle=False)
 

@@ -20,6 +20,7 @@ from jw2v import (
 )
 from jw2v.binary import curvature_of
 from jw2v.config import ARCHITECTURES, DISTANCE_WEIGHTS, OBJECTIVES
+from jw2v.huffman import huffman_tree
 from jw2v.objectives import make_lookups, make_objective
 
 COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
@@ -49,8 +50,8 @@ def pair_loss(config, params, vector, word, noise):
   if config.objective == 'naive_softmax':
     return naive_softmax_loss(vector, word, table)
   if config.objective == 'hierarchical_softmax':
-    nodes = lookups['paths'][word]
-    codes = lookups['codes'][word]
+    tree = huffman_tree(COUNTS)
+    nodes, codes = jnp.asarray(tree.node_ids)[word], jnp.asarray(tree.codes)[word]
     return hierarchical_softmax_loss(vector, table[nodes], codes, mask=nodes < V - 1)
   vectors = vector, table[word], table[noise]
   weights = jnp.full(K, NEGATIVES / K)
