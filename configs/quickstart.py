@@ -51,11 +51,14 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.initial = config_dict.placeholder(str)  # A file of vectors to start from.
   config.architecture = 'skip_gram'  # Or 'cbow'.
+  # Or 'hierarchical_softmax', 'naive_softmax', 'nce', 'sampled_softmax'.
   config.objective = 'negative_sampling'
   config.dim = 100
   config.window = 8  # A small corpus: the wider window makes more pairs of it.
-  config.dynamic_window = True
-  config.negatives = 5
+  config.dynamic_window = config_dict.placeholder(bool)  # None: where all distances weigh the same.
+  config.distance_weights = 'equal'  # Or 'harmonic', 'linear', for the full window.
+  config.negatives = config_dict.placeholder(int)  # None: the default of the objective.
+  config.noise = 'unigram'  # Or 'uniform', 'log_uniform'.
   config.noise_exponent = 0.75
   config.sample = 1e-4  # Below the usual 1e-3: a speech says "I", "my" and "must" often.
   config.min_count = 10
@@ -65,9 +68,15 @@ def get_config() -> ml_collections.ConfigDict:
   config.min_learning_rate = 1e-4
   config.schedule = 'linear'  # Or 'cosine', 'constant'.
   config.optimizer = 'curvature_damped_sgd'  # Or 'sgd', 'adagrad', 'adam', 'rmsprop'.
-  config.batch_size = 1024  # Windows a step.
-  config.block_size = 16  # Consecutive windows that share context rows and noise words.
-  config.shared_negatives = 24
+  config.batch_size = config_dict.placeholder(int)  # Windows a step; None: 1,024 or a little less.
+  # Consecutive windows that share context rows and noise words; None: the objective's default.
+  config.block_size = config_dict.placeholder(int)
+  config.shared_negatives = config_dict.placeholder(int)
+  config.softmax_tile = config_dict.placeholder(int)  # Words that the naive softmax scores at once.
+  config.cbow_gradient = 'exact'  # Or 'undivided', as other tools have it.
+  config.minn = 0  # Words are made of their n-grams too, of 3 to 6 characters with 3 and 6.
+  config.maxn = 0
+  config.bucket = 2_000_000  # Rows that n-grams share.
   config.steps_per_call = 64
   config.shuffle = False  # Whether each epoch reads the text in another order.
   # Share of the text, the lines at its end, to measure the loss on and not to train on.

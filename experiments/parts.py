@@ -44,15 +44,15 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
 
   from jw2v import training
   from jw2v.corpus import encode_corpus
-  from jw2v.objectives import costs_of, make_lookups
+  from jw2v.objectives import prepare
   from jw2v.sharding import prepare_backend
   from jw2v.stream import held_out_start
 
   prepare_backend()
   encoded = encode_corpus(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
   num_words = held_out_start(encoded.line_ends, config.held_out)
-  lookups = make_lookups(config, encoded.vocabulary.counts)
-  blocks_of_text, _ = training._texts(encoded, num_words, config, costs_of(lookups))
+  prepared = prepare(config, encoded.vocabulary)
+  blocks_of_text, _ = training._texts(encoded, num_words, config, prepared)
   centers = lambda blocks: int(np.count_nonzero(blocks.left + blocks.right))
 
   sampling, start = [], time.perf_counter()
@@ -72,8 +72,8 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   total_words = config.epochs * num_words
   inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
-  state = training._init_state(config, encoded.vocabulary, None)
-  lookups = jax.device_put(lookups)
+  state = training._init_state(config, encoded.vocabulary, None, prepared.bags)
+  lookups = jax.device_put(prepared.lookups)
   compiled = training.compile_steps(config, state, *inputs[0], lookups)
   inputs = jax.device_put(inputs)
 

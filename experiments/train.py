@@ -178,6 +178,14 @@ def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[
   return scores if questions else None
 
 
+def _noise_and_ngrams(settings):
+  """What the model has besides, for the table."""
+  text = '' if settings.negatives is None else f', {settings.negatives} negatives'
+  if settings.has_subwords:
+    text += f', n-grams of {settings.minn} to {settings.maxn} characters'
+  return text
+
+
 def describe(
   config: config_dict.ConfigDict,
   settings: jw2v.TrainConfig,
@@ -195,7 +203,7 @@ def describe(
     'vocabulary': f'{len(corpus.vocabulary):,} {words}, of {settings.min_count} occurrences or '
     f'more; {len(corpus.ids):,} in {len(corpus.line_ends):,} {lines} stay',
     'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
-    f'{settings.window}, {settings.negatives} negatives',
+    f'{settings.window}' + _noise_and_ngrams(settings),
     'training': f'{_plural(settings.epochs, "epoch")}, {settings.optimizer} from '
     f'{settings.learning_rate:g}, {settings.batch_size:,} windows a step, seed {settings.seed}',
     'device': f'{device.device_kind} ({count})',

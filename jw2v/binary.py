@@ -3,7 +3,8 @@ r"""Objectives made of logistic terms: negative sampling, NCE and the hierarchic
 What belongs here: losses of windows that are sums of binary decisions, over blocks. All
 three are
 
-.. math:: J = \sum_{i, o} w_{io} \big( -t_o \log \sigma(z_{io}) - (1 - t_o) \log \sigma(-z_{io}) \big)
+.. math:: J = -\sum_{i, o} w_{io}
+   \big( t_o \log \sigma(z_{io}) + (1 - t_o) \log \sigma(-z_{io}) \big)
 
 with the score :math:`z_{io} = u_o^\top v_i` of a vector that predicts and an outside row, less a
 correction of the row in NCE. They differ in the rows, the targets :math:`t_o` and the weights:
@@ -188,9 +189,7 @@ def _hot_nodes(vectors, weights, words, tree, table, measured) -> Gradients:
   )
 
 
-def _of_term(
-  term: Term, vectors: jax.Array, table: jax.Array, measured: int | None
-) -> Gradients:
+def _of_term(term: Term, vectors: jax.Array, table: jax.Array, measured: int | None) -> Gradients:
   """The loss of some binary decisions and its gradients."""
   scored = score(term.ids, table, vectors)
   scores = scored.scores if term.correction is None else scored.scores - term.correction

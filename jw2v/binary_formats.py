@@ -27,6 +27,7 @@ from jw2v.text_formats import GrowingTable, Table, read_header
 _BLOCK_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes
 _LONGEST_ROW = 1 << 26  # bytes, of word2vec
+_TENSORS = {'F32': np.dtype('<f4'), 'I64': np.dtype('<i8'), 'U8': np.dtype('u1')}
 _LONGEST_HEADER = 100 << 20  # bytes, of safetensors; its own limit
 _ROWS = 4096  # written at once
 _DEFLATE_RATIO = 1032  # zlib cannot compress better
@@ -138,13 +139,7 @@ def read_safetensors(path: str | os.PathLike, limit: int | None = None) -> Table
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file:
-    length = int.from_bytes(file.read(8), 'little')
-    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-      raise ValueError(f'the header is said to be {length} bytes long, the file has {size}')
-    try:
-      header = json.loads(file.read(length))
-    except (ValueError, RecursionError) as error:
-      raise ValueError(f'the header is no JSON: {error}') from error
+    header, length = _read_header(file, size)
     start, end, (count, width) = _tensor(header, 'vectors', 'F32', 2, size - 8 - length)
     words_start, words_end, _ = _tensor(header, 'words', 'U8', 1, size - 8 - length)
     if words_start < end and start < words_end:
@@ -155,6 +150,48 @@ def read_safetensors(path: str | os.PathLike, limit: int | None = None) -> Table
     return words[:limit], np.zeros((count, width), np.float32)[:limit]
   vectors = np.memmap(path, _FLOAT32, 'c', 8 + length + start, (count, width))
   return words[:limit], vectors[:limit]
+
+
+def _read_header(file: BinaryIO, size: int) -> tuple[Any, int]:
+  """The header of a safetensors file, and its length."""
+  length = int.from_bytes(file.read(8), 'little')
+  if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+    raise ValueError(f'the header is said to be {length} bytes long, the file has {size}')
+  try:
+    return json.loads(file.read(length)), length
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'the header is no JSON: {error}') from error
+
+
+def read_tensors(
+  path: str | os.PathLike, kinds: dict[str, tuple[str, int]]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Maps those of some tensors that a safetensors file has.
+
+  Args:
+    path: the file.
+    kinds: by name the dtype, as safetensors calls it, and the rank.
+
+  Returns:
+    The tensors by name, and the metadata of the file.
+
+  Raises:
+    ValueError: a tensor is not as it should be.
+  """
+  size, tensors = os.path.getsize(path), {}
+  with open(path, 'rb') as file:
+    header, length = _read_header(file, size)
+  about = header.get('__metadata__', {}) if isinstance(header, dict) else {}
+  for name, (kind, rank) in kinds.items():
+    if isinstance(header, dict) and name in header:
+      start, end, shape = _tensor(header, name, kind, rank, size - 8 - length)
+      mapped = (
+        np.memmap(path, _TENSORS[kind], 'c', 8 + length + start, tuple(shape))
+        if end > start
+        else None
+      )
+      tensors[name] = np.zeros(shape, _TENSORS[kind]) if mapped is None else mapped
+  return tensors, about if isinstance(about, dict) else {}
 
 
 def _tensor(header, name, dtype, rank, size) -> tuple[int, int, list[int]]:
@@ -168,7 +205,7 @@ def _tensor(header, name, dtype, rank, size) -> tuple[int, int, list[int]]:
     raise ValueError(
       f'the tensor {name!r} is {found.get("dtype")} of shape {shape}, not {dtype} of rank {rank}'
     )
-  bytes_needed = int(np.prod([4 if dtype == 'F32' else 1, *map(int, shape)], dtype=object))
+  bytes_needed = int(np.prod([_TENSORS[dtype].itemsize, *map(int, shape)], dtype=object))
   if not whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != bytes_needed:
     raise ValueError(f'the tensor {name!r} of shape {shape} cannot be at the bytes {offsets}')
   if offsets[1] > size:
@@ -176,19 +213,34 @@ def _tensor(header, name, dtype, rank, size) -> tuple[int, int, list[int]]:
   return offsets[0], offsets[1], shape
 
 
-def write_safetensors(file: BinaryIO, words: Sequence[str], vectors: np.ndarray) -> None:
-  """Writes the tensors `vectors` and `words`."""
-  text, size = '\n'.join(words).encode(), 4 * vectors.size
-  header: dict[str, Any] = {
-    'vectors': {'dtype': 'F32', 'shape': list(vectors.shape), 'data_offsets': [0, size]},
-    'words': {'dtype': 'U8', 'shape': [len(text)], 'data_offsets': [size, size + len(text)]},
-  }
+def write_safetensors(
+  file: BinaryIO,
+  words: Sequence[str],
+  vectors: np.ndarray,
+  more: dict[str, np.ndarray] | None = None,
+  about: dict[str, str] | None = None,
+) -> None:
+  """Writes the tensors `vectors`, `words` and `more`, float32 or int64, and metadata."""
+  text = np.frombuffer('\n'.join(words).encode(), np.uint8)
+  tensors = {'vectors': vectors, **(more or {}), 'words': text}
+  header: dict[str, Any] = {'__metadata__': about} if about else {}
+  place = 0
+  for name, tensor in tensors.items():
+    kind = next(kind for kind, dtype in _TENSORS.items() if dtype == tensor.dtype.newbyteorder('<'))
+    size = tensor.size * tensor.itemsize
+    header[name] = {
+      'dtype': kind,
+      'shape': list(tensor.shape),
+      'data_offsets': [place, place + size],
+    }
+    place += size
   encoded = json.dumps(header, separators=(',', ':')).encode()
   encoded += b' ' * (-len(encoded) % 8)  # so that the numbers are aligned
   file.write(len(encoded).to_bytes(8, 'little') + encoded)
-  for start in range(0, len(words), _ROWS):
-    file.write(vectors[start : start + _ROWS].astype(_FLOAT32).tobytes())
-  file.write(text)
+  for tensor in tensors.values():
+    for start in range(0, len(tensor), _ROWS):
+      block = tensor[start : start + _ROWS]
+      file.write(block.astype(block.dtype.newbyteorder('<')).tobytes())
 
 
 def _split_words(text: bytes, count: int) -> list[str]:

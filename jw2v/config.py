@@ -9,7 +9,13 @@ import dataclasses
 import numpy as np
 
 ARCHITECTURES = ('cbow', 'skip_gram')
-OBJECTIVES = ('hierarchical_softmax', 'naive_softmax', 'nce', 'negative_sampling', 'sampled_softmax')
+OBJECTIVES = (
+  'hierarchical_softmax',
+  'naive_softmax',
+  'nce',
+  'negative_sampling',
+  'sampled_softmax',
+)
 # Those with noise words: how many each prediction counts, and how many a block has.
 NEGATIVES = {
   'nce': (24, 24),
@@ -62,9 +68,11 @@ class TrainConfig:
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
-    batch_size: windows in a step, a multiple of `block_size`. The gradients of a step
-      are summed, not averaged.
-    block_size: consecutive windows that share their context rows and noise words.
+    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024 or a little
+      less. The gradients of a step are summed, not averaged.
+    block_size: consecutive windows that share their context rows and noise words; None takes
+      16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
+      context, and divide `batch_size`. Its blocks have fewer where the paths are long.
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
       'nce' and 'sampled_softmax', of which the latter takes no others.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
@@ -100,8 +108,8 @@ class TrainConfig:
   min_learning_rate: float = 1e-4
   schedule: str = 'linear'
   optimizer: str = 'curvature_damped_sgd'
-  batch_size: int = 1024
-  block_size: int = 16
+  batch_size: int | None = None
+  block_size: int | None = None
   shared_negatives: int | None = None
   softmax_tile: int | None = None
   cbow_gradient: str = 'exact'
@@ -132,7 +140,15 @@ class TrainConfig:
       if value not in allowed or isinstance(value, (bool, np.bool_)) != (True in allowed):
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name}={value!r}: allowed are {options}')
-    for name in ('dim', 'min_count', 'epochs', 'block_size', 'steps_per_call', 'batch_size', 'bucket'):
+    for name in (
+      'dim',
+      'min_count',
+      'epochs',
+      'block_size',
+      'steps_per_call',
+      'batch_size',
+      'bucket',
+    ):
       _check_number(name, getattr(self, name), int, 1)
     _check_number('window', self.window, int, 1, 2**15 - 1)  # blocks hold it as int16
     for name in ('max_vocab_size', 'patience', 'negatives', 'shared_negatives', 'softmax_tile'):
@@ -145,7 +161,11 @@ class TrainConfig:
     _check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
     _check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
     _check_number('maxn', self.maxn, int, 0, 100)
-    _check_number('minn', self.minn, int, min(1, self.maxn), self.maxn)
+    _check_number('minn', self.minn, int, 0, 100)
+    if not (self.minn == self.maxn == 0 or 1 <= self.minn <= self.maxn):
+      raise ValueError(
+        f'minn={self.minn}: must be from 1 to maxn={self.maxn}, or both 0 for no n-grams'
+      )
     self._check_together()
     for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
       value = getattr(self, field.name)
@@ -156,8 +176,19 @@ class TrainConfig:
     """Replaces None by what it stands for, where that depends on other settings."""
     choose = lambda name, value: object.__setattr__(self, name, value)
     if self.learning_rate is None:
-      rates = LEARNING_RATES.get(self.optimizer, {})
-      choose('learning_rate', rates.get(self.architecture, 1.0))  # refused, if unknown
+      known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
+      # What is not known is refused a little later.
+      choose('learning_rate', LEARNING_RATES[self.optimizer][self.architecture] if known else 1.0)
+    if self.block_size is None:
+      size = 16
+      if self.objective == 'hierarchical_softmax' and isinstance(self.window, int):
+        size = 16 - 2 * self.window % 16
+        size += 16 * (size < 4)
+        if isinstance(self.batch_size, int) and self.batch_size > 0:
+          size = next(n for n in range(size, 0, -1) if self.batch_size % n == 0)
+      choose('block_size', size)
+    if self.batch_size is None and isinstance(self.block_size, int) and self.block_size > 0:
+      choose('batch_size', max(1024 // (2 * self.block_size) * 2, 1) * self.block_size)
     if self.dynamic_window is None:
       choose('dynamic_window', self.distance_weights == 'equal')
     if self.objective in NEGATIVES:
@@ -189,8 +220,7 @@ class TrainConfig:
       )
     if self.softmax_tile is not None and self.objective != 'naive_softmax':
       raise ValueError(
-        f"softmax_tile={self.softmax_tile}: needs objective='naive_softmax', not "
-        f'{self.objective!r}'
+        f"softmax_tile={self.softmax_tile}: needs objective='naive_softmax', not {self.objective!r}"
       )
     if self.cbow_gradient != 'exact' and self.architecture != 'cbow':
       raise ValueError(

@@ -1,20 +1,21 @@
 """fastText's `.bin` models: words with the n-grams that make vectors of unseen words.
 
-What belongs here: reading that file. Its layout, all little-endian, is that of version 12
-of the fastText program (11 too, which has no n-grams in supervised models): magic number
+What belongs here: reading and writing that file. Its layout, all little-endian, is that of
+version 12 of the fastText program (11 too, which has no n-grams in supervised models): magic number
 and version; twelve int32 settings and a float64; the dictionary; a flag and the input
 matrix, which has a row for each word and one for each bucket of n-grams; then the output
-matrix, which is not read.
+matrix, which is not read, and written as zeros.
 """
 
 import mmap
 import os
 import struct
+from typing import BinaryIO
 
 import numpy as np
 
 from jw2v.lookup import first_not_finite
-from jw2v.subwords import SubwordVectors, word_vectors
+from jw2v.subwords import Ngrams, SubwordVectors
 from jw2v.vectors import KeyedVectors
 
 MAGIC = (793712314).to_bytes(4, 'little')
@@ -22,7 +23,9 @@ _SETTINGS = (
   'dim', 'ws', 'epoch', 'minCount', 'neg', 'wordNgrams', 'loss', 'model', 'bucket', 'minn', 'maxn',
   'lrUpdateRate',
 )  # fmt: skip
-_SUPERVISED = 3  # the value of `model`
+_SKIP_GRAM, _SUPERVISED = 2, 3  # values of `model`
+_NEGATIVE_SAMPLING = 2  # a value of `loss`
+_ROWS = 1 << 14  # written at once
 _LONGEST_WORD = 1 << 16
 _LONGEST_NGRAM = 100
 
@@ -72,7 +75,7 @@ def read_fasttext_bin(path: str | os.PathLike, limit: int | None = None) -> Keye
       raise ValueError(f'is no fastText model of version 11 or 12: {magic!r}, {version}')
     args = dict(zip(_SETTINGS, reader.numbers('<12i', 'the settings'), strict=True))
     reader.numbers('<d', 'the settings')
-    words, pruned = _read_dictionary(reader, size)
+    words, counts, pruned = _read_dictionary(reader, size)
     (quantized,) = reader.numbers('<?', 'the input matrix')
     if quantized or pruned > 0:
       raise ValueError('is a quantized model: only those that were not quantized can be read')
@@ -95,21 +98,58 @@ def read_fasttext_bin(path: str | os.PathLike, limit: int | None = None) -> Keye
       f'{len(ngrams)} rows for n-grams of {min_n} to {max_n} characters; the settings say '
       f'{args["bucket"]}, of at most {_LONGEST_NGRAM}'
     )
-  vectors = word_vectors(words, matrix[: len(words)], ngrams, min_n, max_n)
-  return SubwordVectors(words, vectors, ngrams, min_n, max_n)
+  ngrams = Ngrams(ngrams, min_n, max_n, len(ngrams))
+  return SubwordVectors(words, None, ngrams, matrix[: len(words)], counts[: len(words)])
 
 
-def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], int]:
-  """The words, and how many buckets of n-grams were pruned away or -1; labels are left out."""
+def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], np.ndarray, int]:
+  """The words with their counts, without labels; and how many buckets were pruned away or -1."""
   entries, num_words, _, _, pruned = reader.numbers('<3i2q', 'the dictionary')
   if not 0 <= num_words <= entries or entries * 10 > size:  # a NUL, a count and a kind each
     raise ValueError(f'the dictionary cannot have {entries} entries, {num_words} of them words')
-  words = []
+  words, counts = [], []
   for row in range(1, entries + 1):
     word = reader.word(row)
-    _, kind = reader.numbers('<qb', f'row {row} of the dictionary')
+    count, kind = reader.numbers('<qb', f'row {row} of the dictionary')
     if kind != (row > num_words):
       raise ValueError(f'row {row} of the dictionary is of kind {kind}: words (0) come first')
     if kind == 0:
       words.append(word)
-  return words, pruned
+      counts.append(count)
+  return words, np.array(counts, np.int64), pruned
+
+
+def write_fasttext_bin(file: BinaryIO, kv: SubwordVectors) -> None:
+  """Writes a model that the fastText program and gensim load, for vectors of any word.
+
+  Buckets without a row, and the output matrix, are zeros: the model cannot be trained further.
+  """
+  ngrams, (num_words, width) = kv.ngrams, kv.vectors.shape
+  settings = {
+    'dim': width, 'ws': 5, 'epoch': 1, 'minCount': 1, 'neg': 5, 'wordNgrams': 1,
+    'loss': _NEGATIVE_SAMPLING, 'model': _SKIP_GRAM, 'bucket': ngrams.buckets,
+    'minn': ngrams.min_n, 'maxn': ngrams.max_n, 'lrUpdateRate': 100,
+  }  # fmt: skip
+  file.write(MAGIC + struct.pack('<i', 12))
+  file.write(struct.pack('<12id', *(settings[name] for name in _SETTINGS), 1e-4))
+  counts = np.ones(num_words, np.int64) if kv.counts is None else kv.counts
+  # fastText draws noise words by the counts when it loads a model: none may be 0.
+  counts = np.maximum(counts, 1).tolist()
+  file.write(struct.pack('<3i2q', num_words, num_words, 0, sum(counts), -1))
+  for word, count in zip(kv.index_to_key, counts, strict=True):
+    file.write(word.encode() + b'\0' + struct.pack('<qb', count, 0))
+  rows = num_words + ngrams.buckets
+  file.write(struct.pack('<?2q', False, rows, width))
+  for begin in range(0, num_words, _ROWS):
+    file.write(kv.word_rows[begin : begin + _ROWS].astype('<f4').tobytes())
+  for begin in range(0, ngrams.buckets, _ROWS):
+    block = np.zeros((min(_ROWS, ngrams.buckets - begin), width), '<f4')
+    if ngrams.index is None:
+      block[:] = ngrams.vectors[begin : begin + _ROWS]
+    else:
+      first, last = np.searchsorted(ngrams.index, [begin, begin + len(block)])
+      block[ngrams.index[first:last] - begin] = ngrams.vectors[first:last]
+    file.write(block.tobytes())
+  file.write(struct.pack('<?2q', False, num_words, width))
+  for begin in range(0, num_words, _ROWS):
+    file.write(bytes(4 * width * min(_ROWS, num_words - begin)))

@@ -20,6 +20,8 @@ from jw2v import binary_formats, fasttext_format, text_formats
 from jw2v.files import Input, atomic_write
 from jw2v.lookup import first_not_finite
 from jw2v.projector import read_projector, write_projector
+from jw2v.subword_format import read_subwords, write_subwords
+from jw2v.subwords import SubwordVectors
 from jw2v.vectors import KeyedVectors
 
 FORMATS = (
@@ -60,7 +62,7 @@ def load_vectors(
 
   Returns:
     The vectors; `SubwordVectors`, which have vectors for unseen words too, of a fastText
-    model with n-grams.
+    model or safetensors with n-grams.
 
   Raises:
     OSError: the file cannot be read.
@@ -75,6 +77,8 @@ def load_vectors(
       return fasttext_format.read_fasttext_bin(path, limit)
     words, vectors, first_row = _read(path, format, limit)
     try:
+      if format == 'safetensors' and (kv := read_subwords(path, words, vectors)) is not None:
+        return kv
       return KeyedVectors(words, vectors)
     except ValueError:
       _check_once(words, first_row)
@@ -108,8 +112,10 @@ def save_vectors(
   `word2vec`           the C tool's text: a line `V D`, then a word and D numbers a line
   `word2vec_binary`    the C tool's binary form: float32 after each word
   `glove`              text without the line `V D`
-  `fasttext`           the text of a `.vec` file, which is that of word2vec
-  `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words
+  `fasttext`           the text of a `.vec` file, which is that of word2vec; or the model of
+                       a `.bin` file, of vectors with n-grams
+  `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words;
+                       and the n-grams, if there are any
   `numpy`              a `.npz` file with the same two arrays
   `projector`          a folder that TensorBoard opens: vectors, words, and its config file
   ===================  ================================================================
@@ -121,7 +127,8 @@ def save_vectors(
     path: the file; it appears when it is whole. Text and word2vec binary are compressed
       if its name ends in `.gz`.
     format: one of `FORMATS`; if not given, told by the ending of the name (`.bin`, `.vec`,
-      `.safetensors`, `.npz`), a folder is a projector, and anything else word2vec text.
+      `.safetensors`, `.npz`), a folder is a projector, and anything else word2vec text. A
+      `.bin` file is word2vec's, or with n-grams fastText's.
     newline: whether each row of word2vec binary ends with a line feed, as those of the C
       tool do, or not, as those of gensim.
 
@@ -138,15 +145,22 @@ def save_vectors(
   if format is None:
     folder = os.path.isdir(path) or name.endswith(('/', os.sep))
     format = 'projector' if folder else _ENDINGS.get(ending, 'word2vec')
-  if format == 'fasttext' and ending == '.bin':
-    raise ValueError(f'{name}: a .bin file of fastText is a model: the text is a .vec file')
-  if compressed and format in ('safetensors', 'numpy', 'projector'):
+    if ending == '.bin' and _is_model(kv):
+      format = 'fasttext'
+  is_model = format == 'fasttext' and ending == '.bin'
+  if is_model and not _is_model(kv):
+    raise ValueError(
+      f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
+      'a .vec file'
+    )
+  if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):
     raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
   if not kv.vector_size:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
   if not len(kv) and format in ('glove', 'projector'):
     raise ValueError(f'{name}: format={format!r} cannot say that there is no word')
-  if hasattr(kv, 'ngram_vectors'):
+  has_ngrams = isinstance(kv, SubwordVectors)
+  if has_ngrams and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
     check_words(kv.index_to_key, format)
@@ -157,10 +171,19 @@ def save_vectors(
   if format == 'projector':
     return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
   with atomic_write(path) as file:
+    if is_model:
+      return fasttext_format.write_fasttext_bin(file, kv)
+    if has_ngrams and format == 'safetensors':
+      return write_subwords(file, kv)
     if not compressed:
       return _write(file, kv, format, newline)
     with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes whenever written
       _write(zipped, kv, format, newline)
+
+
+def _is_model(kv: KeyedVectors) -> bool:
+  """Whether they have all that a model of fastText holds."""
+  return isinstance(kv, SubwordVectors) and kv.word_rows is not None
 
 
 def _write(file: BinaryIO, kv: KeyedVectors, format: str, newline: bool) -> None:

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v import binary, blocks, sampling, softmax, tiled
+from jw2v.bags import Bags, bag_vectors, make_bags
 from jw2v.config import TrainConfig
 from jw2v.huffman import HuffmanTree, huffman_tree
 from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
+from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
-
 
 HOT_NODES = 15  # of the Huffman tree, that all blocks share
 NODES_PER_WORD = 10  # of the others: so many times its centers a block has room for
@@ -33,31 +34,48 @@ class ObjectiveRows(NamedTuple):
   outside: RowGradients
 
 
-def make_lookups(config: TrainConfig, counts: np.ndarray) -> dict[str, np.ndarray]:
-  """What the objective looks up by word; arguments of the compiled step, not constants in it.
+class Preparation(NamedTuple):
+  """What an objective needs to know of the vocabulary.
+
+  Attributes:
+    lookups: arrays by name, of words or nodes; arguments of the compiled step, since constants
+      in it would be slow.
+    costs: what limits the words of a block, the nodes of the tree that it has room for.
+    bags: the rows of words with n-grams.
+  """
+
+  lookups: dict[str, Any]
+  costs: sampling.Costs | None = None
+  bags: Bags | None = None
+
+
+def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
+  """What the objective of a config needs for a vocabulary.
 
   Args:
     config: the run's settings.
-    counts: `[V]` occurrences of each word.
-
-  Returns:
-    Arrays by name.
+    vocabulary: the words with their counts.
 
   Raises:
     ValueError: a tile that is larger than the vocabulary, or fewer than two words for a tree.
   """
-  if config.objective == 'naive_softmax':
-    if config.softmax_tile is not None and config.softmax_tile > len(counts):
-      raise ValueError(
-        f'softmax_tile={config.softmax_tile}: must be from 1 to {len(counts)}, the words there are'
-      )
-    return {}
+  counts = vocabulary.counts
+  lookups: dict[str, Any] = {}
+  costs = bags = None
+  if config.softmax_tile is not None and config.softmax_tile > len(counts):
+    raise ValueError(
+      f'softmax_tile={config.softmax_tile}: must be from 1 to {len(counts)}, the words there are'
+    )
   if config.objective == 'hierarchical_softmax':
-    return {'tree': tree_lookups(huffman_tree(counts), config.block_size)}
+    tree = tree_lookups(huffman_tree(counts), config.block_size)
+    lookups['tree'], costs = tree, sampling.Costs(tree.lengths, len(tree.places))
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
-    return {'log_expected': log_expected(noise, config.negatives)}
-  return {}
+    lookups['log_expected'] = log_expected(noise, config.negatives)
+  if config.has_subwords:
+    bags = make_bags(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
+    lookups['bag_sizes'] = bags.sizes
+  return Preparation(lookups, costs, bags)
 
 
 def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
@@ -83,10 +101,9 @@ def tree_lookups(tree: HuffmanTree, block_size: int) -> binary.TreeLookups:
   return binary.TreeLookups(hot_codes, np.append(nodes, np.int32(0)), starts, lengths, places)
 
 
-def costs_of(lookups: dict[str, Any]) -> sampling.Costs | None:
-  """What limits the words of a block: the nodes of the tree that it has room for."""
-  tree = lookups.get('tree')
-  return None if tree is None else sampling.Costs(np.asarray(tree.lengths), len(tree.places))
+def centers_predict(config: TrainConfig) -> bool:
+  """Whether the vectors that predict are those of the centers, or of the words around."""
+  return config.architecture == 'skip_gram' and config.objective != 'hierarchical_softmax'
 
 
 def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
@@ -100,9 +117,9 @@ def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
     only the first `measured` are in the loss and the predictions.
   """
   is_cbow = config.architecture == 'cbow'
-  windows_of: Callable = blocks.cbow if is_cbow else blocks.skip_gram
-  if config.objective == 'hierarchical_softmax' and not is_cbow:
-    windows_of = blocks.skip_gram_of_context
+  windows_of: Callable = blocks.cbow if is_cbow else blocks.skip_gram_of_context
+  if centers_predict(config):
+    windows_of = blocks.skip_gram
   windows_of = functools.partial(windows_of, weighting=config.distance_weights)
   if is_cbow:
     windows_of = functools.partial(windows_of, divide_gradient=config.cbow_gradient == 'exact')
@@ -111,7 +128,10 @@ def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
   def objective(
     params: Word2VecParams, batch: Blocks, lookups: dict[str, Any], measured: int | None = None
   ) -> ObjectiveRows:
-    windows, pull = windows_of(params.center, batch)
+    vectors_of = blocks.word_rows
+    if config.has_subwords:
+      vectors_of = functools.partial(bag_vectors, batch, lookups['bag_sizes'])
+    windows, pull = windows_of(params.center, batch, vectors_of=vectors_of)
     gradients = cost(windows, batch, params.outside, lookups, measured)
     return ObjectiveRows(
       gradients.loss,

@@ -152,6 +152,10 @@ class Blocks(NamedTuple):
   left: np.ndarray | jax.Array  # [..., B] integers from 0 to m
   right: np.ndarray | jax.Array  # [..., B]
   negative_ids: np.ndarray | jax.Array  # [..., K] int32, the block's noise words
+  # Where words have n-grams, and else None, what `Bags.attach` adds.
+  bag_places: np.ndarray | jax.Array | None = None
+  bag_rows: np.ndarray | jax.Array | None = None
+  bag_owners: np.ndarray | jax.Array | None = None
 
 
 class Costs(NamedTuple):
@@ -222,7 +226,7 @@ def chunk_blocks(
   center = starts[:, None] + np.arange(block_size)
   is_center = center < ends[:, None]
   center = np.minimum(center, num_kept - 1)
-  by_block = lambda sizes: (sizes.astype(np.int16)[center] * is_center)
+  by_block = lambda sizes: sizes.astype(np.int16)[center] * is_center
   blocks = Blocks(
     windows_of_tokens[starts],
     by_block(left),

@@ -7,7 +7,7 @@ that keeps the next calls ready while one runs.
 import mmap
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -58,6 +58,7 @@ class TextBlocks(NamedTuple):
     share: (i, n) reads every n-th chunk of that order, from the i-th on: n processes
       with i from 0 to n - 1 read each chunk once.
     costs: what a block has room for, apart from its centers.
+    attach: what else the blocks of a call get, or None.
   """
 
   ids: np.ndarray
@@ -74,6 +75,7 @@ class TextBlocks(NamedTuple):
   shuffle: bool = False
   share: tuple[int, int] = (0, 1)
   costs: sampling.Costs | None = None
+  attach: Callable[[Blocks], Blocks] | None = None
 
   def order(self, epoch: int) -> np.ndarray:
     """The numbers of the chunks that are read in an epoch, in their order."""
@@ -138,7 +140,7 @@ class TextBlocks(NamedTuple):
       for place in range(start.place if epoch == start.epoch else 0, len(order)):
         blocks, words, num_words = self.chunk(epoch, order[place])
         here = np.broadcast_arrays(epoch, place, np.arange(len(words)), read)  # their positions
-        columns = [*blocks, read + words, *here]
+        columns = [*blocks[:4], read + words, *here]
         if (epoch, place) == (start.epoch, start.place):
           columns = [column[start.block :] for column in columns]
         read += num_words
@@ -150,17 +152,26 @@ class TextBlocks(NamedTuple):
           taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
           first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
           end = Position(epoch, place + 1, 0, read) if first is None else Position(*map(int, first))
-          ready = _call(taken[:-4], steps, blocks_per_step, end)
+          ready = self._call(taken[:-4], steps, blocks_per_step, end)
         waiting = columns
     last = Position(epochs.stop, 0, 0, read)
     if waiting is not None and len(waiting[0]):
       if ready is not None:
         yield ready
-      ready = _call(waiting[:-4], steps, blocks_per_step, last)
+      ready = self._call(waiting[:-4], steps, blocks_per_step, last)
     if ready is not None:
       words = np.where(ready.words == 0, read, ready.words)
       words[-1] = read  # those dropped after the last block are read as well
       yield ready._replace(words=words, end=last)
+
+  def _call(self, columns, steps, blocks_per_step, end):
+    fill = steps * blocks_per_step - len(columns[0])
+    *blocks, words = (
+      np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
+      for c in columns
+    )
+    blocks = Blocks(*blocks)
+    return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
 
 
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -176,15 +187,6 @@ def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
     first -= first % mmap.PAGESIZE
     array._mmap.madvise(mmap.MADV_DONTNEED, first, piece.nbytes)
   return piece
-
-
-def _call(columns, steps, blocks_per_step, end):
-  fill = steps * blocks_per_step - len(columns[0])
-  *blocks, words = (
-    np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
-    for c in columns
-  )
-  return Call(Blocks(*blocks), words.max(axis=1), end)
 
 
 def held_out_start(line_ends: np.ndarray, share: float) -> int:

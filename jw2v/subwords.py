@@ -5,6 +5,7 @@ vectors made of those rows.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,27 +71,58 @@ def ngram_buckets(
   return rows[np.argsort(owner, kind='stable')], np.concatenate([[0], np.cumsum(counts)])
 
 
-def word_vectors(
-  words: Sequence[str], word_rows: np.ndarray, ngram_rows: np.ndarray, min_n: int, max_n: int
-) -> np.ndarray:
+class Ngrams(NamedTuple):
+  """Rows of n-grams, and which n-gram has which.
+
+  Attributes:
+    vectors: `[U, D]`; may be mapped from a file.
+    min_n: fewest characters of an n-gram.
+    max_n: most characters.
+    buckets: how many there are.
+    index: `[U]` the buckets that have a row, increasing; None if all have one.
+  """
+
+  vectors: np.ndarray
+  min_n: int
+  max_n: int
+  buckets: int
+  index: np.ndarray | None = None
+
+  def find(self, buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The row of each bucket, and whether it has one."""
+    if self.index is None:
+      return buckets, np.ones(len(buckets), bool)
+    if not len(self.index):
+      return np.zeros(len(buckets), np.int64), np.zeros(len(buckets), bool)
+    rows = np.minimum(np.searchsorted(self.index, buckets), len(self.index) - 1)
+    return rows, self.index[rows] == buckets
+
+  def rows(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the n-grams of words, word by word; and how many each word has."""
+    buckets, starts = ngram_buckets(words, self.min_n, self.max_n, max(self.buckets, 1))
+    counts = np.diff(starts)
+    rows, known = self.find(buckets)
+    known &= np.repeat([word != END_OF_LINE for word in words], counts)
+    owner = np.repeat(np.arange(len(words)), counts)
+    return rows[known], np.bincount(owner[known], minlength=len(words))
+
+
+def word_vectors(words: Sequence[str], word_rows: np.ndarray, ngrams: Ngrams) -> np.ndarray:
   """The means of the rows of words and of their n-grams.
 
   Args:
     words: V words.
     word_rows: `[V, D]`, a row of each word; `[0, D]` for words that have none.
-    ngram_rows: `[buckets, D]`.
-    min_n: fewest characters of an n-gram.
-    max_n: most characters.
+    ngrams: the rows of n-grams.
 
   Returns:
     `[V, D]` float32; zeros for a word of no row.
   """
+  ngram_rows = ngrams.vectors
   vectors = np.zeros((len(words), ngram_rows.shape[1]), np.float32)
-  for begin, end in _blocks(words, max_n - min_n + 1):
+  for begin, end in _blocks(words, ngrams.max_n - ngrams.min_n + 1):
     block = words[begin:end]
-    buckets, starts = ngram_buckets(block, min_n, max_n, max(len(ngram_rows), 1))
-    has_ngrams = np.array([word != END_OF_LINE for word in block])
-    buckets, counts = buckets[np.repeat(has_ngrams, np.diff(starts))], np.diff(starts) * has_ngrams
+    buckets, counts = ngrams.rows(block)
     sums, some = np.zeros((len(block), ngram_rows.shape[1])), counts > 0
     if len(block) == 1:  # which may be very long
       different, times = np.unique(buckets, return_counts=True)
@@ -125,22 +157,26 @@ class SubwordVectors(KeyedVectors):
   are candidates of `most_similar`.
 
   Attributes:
-    ngram_vectors: `[buckets, D]`; may be mapped from a file.
-    min_n: fewest characters of an n-gram.
-    max_n: most characters.
+    ngrams: the rows of n-grams.
+    word_rows: `[V, D]`, the rows of the words themselves, of which and of those of its n-grams
+      a word's vector is the mean; None if they are not known.
+    counts: `[V]`, occurrences of the words; None if they are not known.
   """
 
   def __init__(
     self,
     words: Iterable[str],
-    vectors: np.ndarray,
-    ngram_vectors: np.ndarray,
-    min_n: int,
-    max_n: int,
+    vectors: np.ndarray | None,
+    ngrams: Ngrams,
+    word_rows: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
   ):
-    """Takes V words with their `[V, D]` vectors, and the rows of n-grams."""
+    """Takes V words with their vectors or their rows, and the rows of n-grams."""
+    words = list(words)
+    if vectors is None:
+      vectors = word_vectors(words, word_rows, ngrams)
     super().__init__(words, vectors)
-    self.ngram_vectors, self.min_n, self.max_n = ngram_vectors, min_n, max_n
+    self.ngrams, self.word_rows, self.counts = ngrams, word_rows, counts
 
   def __contains__(self, word: str) -> bool:
     return word in self.key_to_index or self._has_ngrams(word)
@@ -152,14 +188,14 @@ class SubwordVectors(KeyedVectors):
       or any('\ud800' <= c <= '\udfff' for c in word)
     ):
       return False
-    return len(ngram_buckets([word], self.min_n, self.max_n, 1)[0]) > 0
+    return len(self.ngrams.rows([word])[0]) > 0
 
   def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
     """`[D]`, the vector of a word, seen or not; of length 1 if `norm`."""
     if key in self.key_to_index or not self._has_ngrams(key):
       return super().get_vector(key, norm)
     none = np.zeros((0, self.vector_size), np.float32)
-    vector = word_vectors([key], none, self.ngram_vectors, self.min_n, self.max_n)[0]
+    vector = word_vectors([key], none, self.ngrams)[0]
     if norm:
       vector /= np.linalg.norm(vector) or 1
     return vector

@@ -1,11 +1,18 @@
-"""The tables at the start of a run: drawn at random, or those of an earlier run.
+"""The tables at the start of a run, and the vectors at its end.
 
-What belongs here: which vector each word begins with.
+What belongs here: which row each word begins with, drawn at random or that of an earlier run,
+and which vector it has in the end.
 """
+
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from jw2v.bags import Bags
+from jw2v.config import TrainConfig
+from jw2v.huffman import huffman_tree
+from jw2v.subwords import Ngrams, SubwordVectors
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
@@ -27,10 +34,62 @@ def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Wor
   return Word2VecParams(jnp.asarray(center), jnp.asarray(np.zeros_like(center)))
 
 
-def check_width(vectors: KeyedVectors, dim: int) -> None:
-  """Raises a `ValueError` if the vectors are not of width `dim`."""
-  if vectors.vector_size != dim:
-    raise ValueError(f'dim={dim}: the vectors to start from have width {vectors.vector_size}')
+def start_params(
+  generator: np.random.Generator,
+  config: TrainConfig,
+  vocabulary: Vocabulary,
+  bags: Bags | None,
+  initial: Any,
+) -> Word2VecParams:
+  """The tables that a run starts with.
+
+  Args:
+    generator: of the host.
+    config: the run's settings.
+    vocabulary: its words.
+    bags: the rows of the words, if they have n-grams.
+    initial: the result of an earlier run, `KeyedVectors`, or None.
+  """
+  params = init_params(generator, len(vocabulary), config.dim)
+  if bags is not None:
+    ngrams = init_params(generator, len(bags.buckets), config.dim).center
+    params = params._replace(center=jnp.concatenate([params.center, ngrams]))
+  if initial is None:
+    return params
+  if isinstance(initial, KeyedVectors):
+    return resume_params(params, vocabulary, initial, None, bags)
+  objectives = {config.objective, initial.config.objective}
+  outside = initial.params.outside
+  if 'hierarchical_softmax' in objectives:  # its rows are nodes, of one tree
+    trees = [huffman_tree(x.counts) for x in (vocabulary, initial.vocabulary)]
+    same = len(objectives) == 1 and vocabulary.words == initial.vocabulary.words
+    if same and all(map(np.array_equal, *trees)):
+      params = params._replace(outside=jnp.array(outside))
+    outside = None
+  return resume_params(params, vocabulary, initial.vectors, outside, bags)
+
+
+def check_initial(vectors: KeyedVectors, config: TrainConfig) -> None:
+  """Refuses vectors that a run cannot start from.
+
+  Raises:
+    ValueError: they are not of the width of the run; or the run has n-grams, and they have
+      none, others, or no rows of the words without them.
+  """
+  if vectors.vector_size != config.dim:
+    raise ValueError(
+      f'dim={config.dim}: the vectors to start from have width {vectors.vector_size}'
+    )
+  if config.has_subwords:
+    chosen = config.minn, config.maxn, config.bucket
+    ngrams = getattr(vectors, 'ngrams', None)
+    theirs = ngrams and (ngrams.min_n, ngrams.max_n, ngrams.buckets)
+    if theirs != chosen or vectors.word_rows is None:
+      found = 'none' if theirs is None else 'minn={}, maxn={}, bucket={}'.format(*theirs)
+      raise ValueError(
+        f'maxn={config.maxn}: the vectors to start from need the same n-grams, '
+        f'minn={chosen[0]}, maxn={chosen[1]}, bucket={chosen[2]}; they have {found}'
+      )
 
 
 def resume_params(
@@ -38,22 +97,23 @@ def resume_params(
   vocabulary: Vocabulary,
   vectors: KeyedVectors,
   outside: np.ndarray | None = None,
+  bags: Bags | None = None,
 ) -> Word2VecParams:
-  """Puts the vectors of an earlier run in the rows of their words.
+  """Puts the vectors of an earlier run in the rows of their words, and of their n-grams.
 
   Args:
     params: tables for the words of `vocabulary`, kept for words that are new.
     vocabulary: the words of this run.
     vectors: the words and input vectors of the earlier one.
-    outside: `[len(vectors), D]` its output vectors, if there are any.
+    outside: its output vectors, if there are any, a row for each of its words.
+    bags: the rows of the words, if they have n-grams.
 
   Returns:
     New tables.
 
   Raises:
-    ValueError: the vectors are of another width, or no word is in both.
+    ValueError: no word is in both.
   """
-  check_width(vectors, params.center.shape[1])
   index = vectors.key_to_index
   shared = [(i, index[word]) for i, word in enumerate(vocabulary.words) if word in index]
   if not shared:
@@ -63,9 +123,27 @@ def resume_params(
   def replaced(table, rows):
     table = np.array(table)
     table[new] = np.asarray(rows)[old]
-    return jnp.asarray(table)
+    return table
 
-  center = replaced(params.center, vectors.vectors)
-  return Word2VecParams(
-    center, params.outside if outside is None else replaced(params.outside, outside)
+  center = replaced(params.center, vectors.vectors if bags is None else vectors.word_rows)
+  if bags is not None:
+    rows, known = vectors.ngrams.find(bags.buckets)
+    center[len(vocabulary) + np.flatnonzero(known)] = vectors.ngrams.vectors[rows[known]]
+  if outside is not None:
+    params = params._replace(outside=jnp.asarray(replaced(params.outside, outside)))
+  return params._replace(center=jnp.asarray(center))
+
+
+def make_vectors(
+  vocabulary: Vocabulary, config: TrainConfig, bags: Bags | None, params: Word2VecParams
+) -> KeyedVectors:
+  """The words of a run with the vectors that its center table makes."""
+  # A copy: the table may be donated to the next step.
+  center = np.array(params.center, np.float32)
+  if bags is None:
+    return KeyedVectors(vocabulary.words, center)
+  num_words, order = len(vocabulary), np.argsort(bags.buckets)
+  ngrams = Ngrams(
+    center[num_words:][order], config.minn, config.maxn, config.bucket, bags.buckets[order]
   )
+  return SubwordVectors(vocabulary.words, None, ngrams, center[:num_words], vocabulary.counts)

@@ -95,9 +95,7 @@ def _log_normalizers_jvp(size, primals, tangents):
     return total + jnp.sum(y * (d_vectors @ rows.T + vectors @ d_rows.T), axis=1), None
 
   begins = jnp.arange(0, num_rows, size)
-  tangent, _ = jax.lax.scan(
-    add, jnp.zeros_like(result), (begins, by_tile(table), by_tile(d_table))
-  )
+  tangent, _ = jax.lax.scan(add, jnp.zeros_like(result), (begins, by_tile(table), by_tile(d_table)))
   return result, tangent
 
 

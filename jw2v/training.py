@@ -8,6 +8,7 @@ the result of a call is read while the next one runs.
 import collections
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import resource
 import sys
@@ -25,13 +26,13 @@ from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
-from jw2v.objectives import costs_of, make_lookups
+from jw2v.objectives import Preparation, centers_predict, prepare
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
 from jw2v.store import EncodedCorpus
 from jw2v.stream import Position, TextBlocks, bytes_of, held_out_start, in_background
-from jw2v.tables import check_width, init_params, resume_params
+from jw2v.tables import check_initial, make_vectors, start_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
@@ -47,9 +48,12 @@ class TrainResult:
   """What `train` returns.
 
   Attributes:
-    vectors: the words with their input vectors.
-    params: both tables.
+    vectors: the words with their input vectors; `SubwordVectors` if they have n-grams.
+    params: both tables. With n-grams, the rows of these come after those of the words in the
+      center table; with the hierarchical softmax, those of the outside table are the nodes of
+      the tree of the counts.
     vocabulary: the words with their counts.
+    config: the settings, defaults filled in.
     history: a dict for each record: step, epoch, words, words_per_second, loss (the
       mean over the predictions since the last record), learning_rate, gradient_norm (of
       the centers, root mean square since then), center_norm and outside_norm (mean lengths
@@ -63,6 +67,7 @@ class TrainResult:
   vectors: KeyedVectors
   params: Word2VecParams
   vocabulary: Vocabulary
+  config: TrainConfig
   history: list[dict[str, Any]]
   words_per_second: float
   predicted_bytes: int
@@ -147,9 +152,8 @@ def train(
     raise TypeError(f'config={config!r}: must be a TrainConfig')
   if not isinstance(initial, TrainResult | KeyedVectors | None):
     raise TypeError(f'initial={initial!r}: must be a TrainResult or KeyedVectors')
-  vectors = initial.vectors if isinstance(initial, TrainResult) else initial
-  if vectors is not None:
-    check_width(vectors, config.dim)
+  if initial is not None:
+    check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
   prepare_backend()
   # What would stop the run at its end is found before it starts.
   if progress:
@@ -164,15 +168,16 @@ def train(
   monitor = Progress(num_words, config.epochs, show=progress, callbacks=callbacks)
   try:
     hooks = _Hooks(checkpoints, evaluate, started or (lambda _: None))
-    params, predicted_bytes = _run(encoded, num_words, config, monitor, initial, hooks)
+    vectors, params, predicted_bytes = _run(encoded, num_words, config, monitor, initial, hooks)
   finally:
     monitor.close()
     if checkpoints is not None:
       checkpoints.close()
   result = TrainResult(
-    vectors=KeyedVectors(encoded.vocabulary.words, np.asarray(params.center)),
+    vectors=vectors,
     params=params,
     vocabulary=encoded.vocabulary,
+    config=config,
     history=monitor.history,
     words_per_second=monitor.words / monitor.seconds,
     predicted_bytes=predicted_bytes,
@@ -211,12 +216,12 @@ def _run(
   monitor: Progress,
   initial: TrainResult | KeyedVectors | None,
   hooks: _Hooks,
-) -> tuple[Word2VecParams, int]:
+) -> tuple[KeyedVectors, Word2VecParams, int]:
   """Trains from the first call, or the newest checkpoint, to the last."""
-  lookups = make_lookups(config, encoded.vocabulary.counts)
-  training, held_out = _texts(encoded, num_words, config, costs_of(lookups))
+  prepared = prepare(config, encoded.vocabulary)
+  training, held_out = _texts(encoded, num_words, config, prepared)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
-  state, place = _init_state(config, encoded.vocabulary, initial), _Place(Position())
+  state, place = _init_state(config, encoded.vocabulary, initial, prepared.bags), _Place(Position())
   if hooks.checkpoints is not None:
     about = {'config': dataclasses.asdict(config), 'num_words': num_words}
     found = hooks.checkpoints.restore(state, encoded.vocabulary, about)
@@ -224,25 +229,31 @@ def _run(
       state, place = found[0], _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
-  lookups = jax.device_put(lookups)
-  measure = _make_measure(encoded, held_out, config, shape, hooks.evaluate, lookups)
+  lookups = jax.device_put(prepared.lookups)
+  vectors_of = functools.partial(make_vectors, encoded.vocabulary, config, prepared.bags)
+  measure = _make_measure(held_out, config, shape, hooks.evaluate, vectors_of, lookups)
 
   def save():
     run = {'place': place.saved(), 'progress': monitor.saved()}
     hooks.checkpoints.save(monitor.step, state, run)
 
-  compiled, saved_step, num_calls, words = None, monitor.step, 0, monitor.words
+  compiled: dict[Any, Any] = {}  # by the shape of a call: one, but of words with n-grams
+  saved_step, num_calls, words = monitor.step, 0, monitor.words
   waiting: collections.deque = collections.deque()  # results of calls, some of them not computed
   epochs = range(0) if place.is_over(config) else range(config.epochs)
   calls = training.calls(epochs, **shape, start=place.position)
   calls = in_background(calls, _CALLS_AHEAD)
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
-    if compiled is None:
-      compiled = compile_steps(config, state, call.blocks, shares, lookups)
-      start.predicted_bytes = _predict_memory(compiled, state, call, hooks)
+    shape_of_call = tuple(np.shape(leaf) for leaf in jax.tree.leaves(call.blocks))
+    run_steps = compiled.get(shape_of_call)
+    if run_steps is None:
+      run_steps = compile_steps(config, state, call.blocks, shares, lookups)
+      if not compiled:
+        start.predicted_bytes = _predict_memory(run_steps, state, call, hooks)
+      compiled[shape_of_call] = run_steps
     before, words, place.position = words, int(call.words[-1]), call.end
-    state, results = compiled(state, call.blocks, shares, lookups)
+    state, results = run_steps(state, call.blocks, shares, lookups)
     epoch_ends = words // num_words > before // num_words
     full = epoch_ends and bool(config.held_out or hooks.evaluate)
     measured = None
@@ -291,7 +302,7 @@ def _run(
     raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
   if hooks.checkpoints is not None and monitor.step > saved_step:
     save()
-  return state.params, start.predicted_bytes
+  return vectors_of(state.params), state.params, start.predicted_bytes
 
 
 @dataclasses.dataclass
@@ -322,7 +333,7 @@ class _Place:
     return cls(**{**saved, 'position': Position(*saved['position'])})
 
 
-def _make_measure(encoded, held_out, config, shape, evaluate_vectors, lookups) -> Callable:
+def _make_measure(held_out, config, shape, evaluate_vectors, vectors_of, lookups) -> Callable:
   """`measure(params, full)`: what a record has besides; at the end of an epoch, all of it."""
   evaluate = make_evaluate(config)
   calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
@@ -339,8 +350,7 @@ def _make_measure(encoded, held_out, config, shape, evaluate_vectors, lookups) -
       )
       measured['held_out_loss'] = float(losses / max(predictions, 1))
     if full and evaluate_vectors is not None:
-      vectors = KeyedVectors(encoded.vocabulary.words, np.array(params.center))
-      measured |= evaluate_vectors(vectors)
+      measured |= evaluate_vectors(vectors_of(params))
     return measured
 
   return measure
@@ -353,7 +363,7 @@ def _steps_per_call(config: TrainConfig, num_words: int) -> int:
 
 
 def _texts(
-  encoded: EncodedCorpus, num_words: int, config: TrainConfig, costs: sampling.Costs | None
+  encoded: EncodedCorpus, num_words: int, config: TrainConfig, prepared: Preparation
 ) -> tuple[TextBlocks, TextBlocks]:
   """The text that is trained on, and the text that is held out."""
   counts = encoded.vocabulary.counts
@@ -370,18 +380,16 @@ def _texts(
     first=0,
     end=num_words,
     shuffle=config.shuffle,
-    costs=costs,
+    costs=prepared.costs,
+    attach=prepared.bags
+    and functools.partial(prepared.bags.attach, of_centers=centers_predict(config)),
   )
   return training, training._replace(first=num_words, end=len(encoded.ids), shuffle=False)
 
 
-def _init_state(config, vocabulary, initial) -> TrainState:
+def _init_state(config, vocabulary, initial, bags=None) -> TrainState:
   generator = sampling.chunk_generator(config.seed, _INIT_EPOCH, 0)
-  params = init_params(generator, len(vocabulary), config.dim)
-  if isinstance(initial, KeyedVectors):
-    params = resume_params(params, vocabulary, initial)
-  elif initial is not None:
-    params = resume_params(params, vocabulary, initial.vectors, initial.params.outside)
+  params = start_params(generator, config, vocabulary, bags, initial)
   optimizer = make_optimizer(config)
   return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
 

@@ -50,7 +50,7 @@ def example(seed, num_words=V, masked=0.3):
 
 def windows(batch):
   """Center ids [N B], context ids and mask [N B, C], and the negatives of each [N B, K]."""
-  tokens, left, right, negatives = map(np.asarray, batch)
+  tokens, left, right, negatives = map(np.asarray, batch[:4])
   place = np.arange(B)[:, None] + M + OFFSETS  # [B, C]
   mask = (OFFSETS >= -left[..., None]) & (OFFSETS <= right[..., None])
   flat = lambda x: jnp.asarray(x.reshape(N * B, *x.shape[2:]))

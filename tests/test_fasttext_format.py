@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_training import two_topics
 
 from jw2v import KeyedVectors, load_vectors, subwords
-from jw2v.subwords import SubwordVectors, ngram_buckets
+from jw2v.subwords import Ngrams, SubwordVectors, ngram_buckets
 
 
 def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=False, pruned=-1):
@@ -47,12 +47,12 @@ def test_long_words_and_ngrams_take_bounded_memory(tmp_path):
 def test_blocks_of_words_make_no_difference(monkeypatch):
   rng = np.random.default_rng(0)
   words = [''.join(rng.choice(list('abcé'), rng.integers(0, 9))) + str(i) for i in range(40)]
-  rows, ngrams = rng.normal(size=(40, 5)), rng.normal(size=(30, 5))
-  whole = subwords.word_vectors(words, rows, ngrams, 2, 4)
+  rows, ngrams = rng.normal(size=(40, 5)), Ngrams(rng.normal(size=(30, 5)), 2, 4, 30)
+  whole = subwords.word_vectors(words, rows, ngrams)
   for size, count in ((1, 1 << 18), (7, 1 << 18), (4096, 60), (4096, 1)):
     monkeypatch.setattr(subwords, '_WORDS', size)
     monkeypatch.setattr(subwords, '_NGRAMS', count)
-    np.testing.assert_allclose(subwords.word_vectors(words, rows, ngrams, 2, 4), whole, atol=1e-6)
+    np.testing.assert_allclose(subwords.word_vectors(words, rows, ngrams), whole, atol=1e-6)
 
 
 def buckets_by_hand(word, min_n, max_n, buckets):

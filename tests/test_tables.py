@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jw2v.tables import init_params, resume_params
+from jw2v.config import TrainConfig
+from jw2v.tables import check_initial, init_params, resume_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 
@@ -38,6 +39,6 @@ class TestResume:
 
   def test_refused(self):
     with pytest.raises(ValueError, match='dim=2: the vectors to start from have width 3'):
-      resume_params(self.params(), self.VOCABULARY, KeyedVectors(['old'], np.ones((1, 3))))
+      check_initial(KeyedVectors(['old'], np.ones((1, 3))), TrainConfig(dim=2))
     with pytest.raises(ValueError, match='none of the words of the corpus has a vector'):
       resume_params(self.params(), self.VOCABULARY, KeyedVectors(['x'], np.ones((1, 2))))

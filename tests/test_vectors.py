@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors
-from jw2v.subwords import SubwordVectors
+from jw2v.subwords import Ngrams, SubwordVectors
 
 WORDS = ['a', 'b', 'c', 'd', 'zero']
 
@@ -317,7 +317,7 @@ class TestParts:
 
   def test_vectors_of_unseen_words_if_they_are_wanted(self):
     ngrams = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
-    kv = SubwordVectors(['sea'], np.ones((1, 2)), ngrams, 3, 4)
+    kv = SubwordVectors(['sea'], np.ones((1, 2)), Ngrams(ngrams, 3, 4, 50))
     assert kv.vectors_for_all(['seaside', 'sea']).index_to_key == ['seaside', 'sea']
     assert kv.vectors_for_all(['seaside', 'sea'], allow_inference=False).index_to_key == ['sea']
 
