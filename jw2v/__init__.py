@@ -41,6 +41,8 @@ from jw2v.network import (
 from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.rowwise import RowGradients, curvature_damped_sgd, rowwise
 from jw2v.store import EncodedCorpus, open_corpus
+from jw2v.subwords import SubwordVectors
+from jw2v.tiled import tiled_softmax_loss
 from jw2v.tokens import TextConfig
 from jw2v.training import TrainResult, train
 from jw2v.vectors import KeyedVectors
@@ -66,6 +68,7 @@ __all__ = [
   'Phrases',
   'RowGradients',
   'SampledSoftmaxGrads',
+  'SubwordVectors',
   'TextConfig',
   'TrainConfig',
   'TrainResult',
@@ -103,6 +106,7 @@ __all__ = [
   'skip_gram_loss',
   'skip_gram_value_and_grad',
   'softmax_jacobian',
+  'tiled_softmax_loss',
   'train',
   'two_layer_logits',
   'two_layer_loss',

@@ -53,8 +53,8 @@ def windows(batch):
   tokens, left, right, negatives = map(np.asarray, batch[:4])
   place = np.arange(B)[:, None] + M + OFFSETS  # [B, C]
   mask = (OFFSETS >= -left[..., None]) & (OFFSETS <= right[..., None])
-  flat = lambda x: jnp.asarray(x.reshape(N * B, *x.shape[2:]))
-  each = np.broadcast_to(negatives[:, None], (N, B, K))
+  flat = lambda x: jnp.asarray(x.reshape(-1, *x.shape[2:]))
+  each = np.broadcast_to(negatives[:, None], (len(negatives), B, K))
   return flat(tokens[:, M : M + B]), flat(tokens[:, place]), flat(mask), flat(each)
 
 
