@@ -168,6 +168,8 @@ def save_vectors(
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(kv.vectors)) is not None:
     raise ValueError(f'{name}: the vector of {kv.index_to_key[unsound]!r} is not finite')
+  if has_ngrams and (unsound := first_not_finite(kv.ngrams.vectors)) is not None:
+    raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
   if format == 'projector':
     return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
   with atomic_write(path) as file:

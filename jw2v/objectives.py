@@ -71,7 +71,9 @@ def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
     lookups['tree'], costs = tree, sampling.Costs(tree.lengths, len(tree.places))
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
-    lookups['log_expected'] = log_expected(noise, config.negatives)
+    # NCE takes the model as normalised: here by V, as it is where all vectors are zero.
+    normalizer = len(counts) if config.objective == 'nce' else 1
+    lookups['log_expected'] = log_expected(noise * normalizer, config.negatives)
   if config.has_subwords:
     bags = make_bags(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
     lookups['bag_sizes'] = bags.sizes

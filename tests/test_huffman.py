@@ -1,6 +1,7 @@
 """The Huffman tree: the shortest mean path, as the C tool builds it."""
 
 import heapq
+import itertools
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +45,7 @@ class TestTree:
 
   def test_no_code_begins_another(self, counts):
     codes = sorted(paths(huffman_tree(counts)))
-    assert all(not b.startswith(a) for a, b in zip(codes, codes[1:], strict=False))
+    assert all(not b.startswith(a) for a, b in itertools.pairwise(codes))
 
   def test_words_share_the_nodes_where_their_codes_agree(self, counts):
     tree, nodes = huffman_tree(counts), {}
@@ -94,5 +95,5 @@ def test_codes_are_those_of_gensim():
 
 
 def test_one_word_is_no_tree():
-  with pytest.raises(ValueError, match='a tree of 1 words: .* at least 2'):
+  with pytest.raises(ValueError, match='a tree of 1 words'):
     huffman_tree([3])

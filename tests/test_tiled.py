@@ -1,4 +1,4 @@
-"""The softmax in tiles equals the softmax, value and derivatives, and needs no room for its scores."""
+"""The softmax in tiles equals the softmax, value and derivatives, without room for all scores."""
 
 import jax
 import jax.numpy as jnp
