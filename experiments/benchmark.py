@@ -18,6 +18,9 @@ line is two words and a number) and questions-words.txt (the Google analogies).
   python -m experiments.benchmark --text=my_text.txt --architecture=cbow \
     --systems=jw2v,gensim --seeds=1 --evaluation=my_folder
 
+  # Words of n-grams, as fastText makes them (with gensim, its FastText):
+  python -m experiments.benchmark --text=my_text.txt --minn=3 --maxn=6 --systems=jw2v,fasttext
+
   # Where the time goes in jw2v, for another batch size:
   python -m experiments.benchmark --text=my_text.txt --parts_only --set=batch_size=2048
 
@@ -32,6 +35,7 @@ measured. Scoring vectors is in scores.py, timing the parts of jw2v in parts.py.
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -58,7 +62,11 @@ from experiments.parts import measure_parts, parts_page
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
 _NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions
-_SHARED = ('architecture', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs')
+_SHARED = (
+  'architecture', 'objective', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs',
+  'minn', 'maxn', 'bucket',
+)  # fmt: skip
+_OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives of the peers too
 _LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
 _READ = 1 << 20  # bytes
 _RESTRICT = 30_000  # words among which the answers of analogies are looked for
@@ -152,12 +160,15 @@ def _train_jw2v(job):
 
 
 def _train_gensim(job):
-  from gensim.models import Word2Vec
+  from gensim.models import FastText, Word2Vec
 
   settings, epochs = job['settings'], job['settings']['epochs']
-  model = Word2Vec(
+  ngrams = {'min_n': settings['minn'], 'max_n': settings['maxn'], 'bucket': settings['bucket']}
+  make = functools.partial(FastText, **ngrams) if settings['maxn'] else Word2Vec
+  model = make(
     sg=int(settings['architecture'] == 'skip_gram'), vector_size=settings['dim'],
-    window=settings['window'], negative=settings['negatives'], sample=settings['sample'],
+    window=settings['window'], negative=settings['negatives'] or 0, sample=settings['sample'],
+    hs=int(settings['objective'] == 'hierarchical_softmax'),
     min_count=settings['min_count'], epochs=epochs, workers=job['threads'], seed=settings['seed'],
   )  # fmt: skip
   model.build_vocab(corpus_file=job['lines'])
@@ -179,7 +190,9 @@ def _train_fasttext(job):
   start = time.perf_counter()
   model = fasttext.train_unsupervised(
     job['lines'], model=settings['architecture'].replace('_', ''), dim=dim, ws=settings['window'],
-    neg=settings['negatives'], minCount=settings['min_count'], epoch=epochs, maxn=0, verbose=0,
+    neg=settings['negatives'] or 5, minCount=settings['min_count'], epoch=epochs, verbose=0,
+    loss='hs' if settings['objective'] == 'hierarchical_softmax' else 'ns',
+    minn=settings['minn'], maxn=settings['maxn'], bucket=settings['bucket'] if settings['maxn'] else 0,
     t=settings['sample'] or 1.0,  # to fastText, 0 drops every word
     thread=job['threads'],
   )  # fmt: skip
@@ -321,6 +334,11 @@ def _checked_systems(values):
     is_peer = name != 'jw2v' and not values.parts_only
     if is_peer and importlib.util.find_spec(name) is None:
       raise ImportError(f"{name} is missing: pip install 'jw2v[benchmark]'")
+    if is_peer and values.objective not in _OF_ALL:
+      raise ValueError(
+        f'objective={values.objective!r}: {name} has only {" and ".join(map(repr, _OF_ALL))}; '
+        'for jw2v alone, --systems=jw2v'
+      )
   if values.seeds < 1:
     raise ValueError(f'seeds={values.seeds}: must be an integer of at least 1')
   if not 1 <= values.threads <= _num_cores():
@@ -337,7 +355,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
   """Measures what the flags ask for: the sections of the page. `failures` gets what failed."""
   systems = _checked_systems(values)
   job = {
-    'settings': {**{name: getattr(values, name) for name in _SHARED}, 'seed': 1},
+    'settings': _settings(values),
     'set': values.set,
     'threads': values.threads,
     'text': str(pathlib.Path(values.text).absolute()),
@@ -362,6 +380,14 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
         yield f'## Parts of jw2v\n\n{parts_page(parts)}'
   if failures:
     yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
+
+
+def _settings(values):
+  """Those that all systems have."""
+  settings = {**{name: getattr(values, name) for name in _SHARED}, 'seed': 1}
+  if settings['objective'] == 'negative_sampling' and settings['negatives'] is None:
+    settings['negatives'] = 5
+  return settings
 
 
 def _run_in_turn(job, systems, seeds, folder, failures):
@@ -431,9 +457,13 @@ def main(argv: list[str]) -> None:
 if __name__ == '__main__':  # flags are global: whoever imports this must not get these
   flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
   flags.DEFINE_string('architecture', 'skip_gram', "'skip_gram' or 'cbow'.")
+  flags.DEFINE_string('objective', 'negative_sampling', 'Of jw2v; the peers have two of them.')
+  flags.DEFINE_integer('minn', 0, 'Fewest characters of an n-gram; 0 for words alone.')
+  flags.DEFINE_integer('maxn', 0, 'Most characters.')
+  flags.DEFINE_integer('bucket', 2_000_000, 'Rows that n-grams share.')
   flags.DEFINE_integer('dim', 100, 'Width of the vectors.')
   flags.DEFINE_integer('window', 5, 'Largest distance between a word and its context.')
-  flags.DEFINE_integer('negatives', 5, 'Noise words of each prediction.')
+  flags.DEFINE_integer('negatives', None, 'Noise words of each prediction; 5 if not given.')
   flags.DEFINE_float('sample', 1e-4, 'Words above this share of the text are thinned out.')
   flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
   flags.DEFINE_integer('epochs', 4, 'Passes over the text.')

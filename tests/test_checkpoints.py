@@ -45,6 +45,7 @@ class TestGoesOn:
   @pytest.mark.parametrize('more', [
     {}, {'architecture': 'cbow'}, {'optimizer': 'adam'}, {'optimizer': 'adagrad', 'shuffle': True},
     {'held_out': 0.2, 'patience': 3, 'sample': 1e-2}, {'steps_per_call': 1, 'block_size': 8},
+    {'objective': 'hierarchical_softmax', 'minn': 2, 'maxn': 4, 'bucket': 100},
   ])  # fmt: skip
   def test_to_the_same_bits(self, tmp_path, more):
     config = TrainConfig(**{**TINY, **more})

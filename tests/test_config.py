@@ -15,6 +15,17 @@ from jw2v.config import LEARNING_RATES, OPTIMIZERS
   [
     ('architecture', 'glove', "'cbow', 'skip_gram'"),
     ('objective', 'softmax', "'negative_sampling'"),
+    ('noise', 'zipf', "'log_uniform', 'uniform', 'unigram'"),
+    ('distance_weights', 'none', "'equal', 'harmonic', 'linear'"),
+    ('cbow_gradient', 'wrong', "'exact', 'undivided'"),
+    ('cbow_gradient', 'undivided', "needs architecture='cbow'"),
+    ('softmax_tile', 64, "needs objective='naive_softmax'"),
+    ('minn', 3, 'from 1 to maxn=0, or both 0'),
+    ('maxn', 101, 'an integer from 0 to 100'),
+    ('bucket', 0, 'an integer of at least 1'),
+    ('block_size', 0, 'an integer of at least 1'),
+    ('block_size', 'x', 'an integer of at least 1'),
+    ('negatives', 0, 'an integer of at least 1'),
     ('optimizer', 'lion', "'adagrad', 'adam', 'curvature_damped_sgd', 'rmsprop', 'sgd'"),
     ('schedule', 'step', "'constant', 'cosine', 'linear'"),
     ('batch_size', 1000, 'a multiple of block_size=16'),
@@ -59,3 +70,53 @@ def test_default_rate_of_each_optimizer_and_architecture(optimizer, architecture
 def test_survives_a_json_file():
   config = TrainConfig(architecture='cbow', held_out=0.1, patience=2)
   assert TrainConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'objective': 'naive_softmax', 'negatives': 5}, "negatives=5: .*'naive_softmax' has no noise"),
+    (
+      {'objective': 'hierarchical_softmax', 'shared_negatives': 5},
+      'shared_negatives=5: .*no noise',
+    ),
+    ({'objective': 'sampled_softmax', 'negatives': 5, 'shared_negatives': 6}, 'give one of both'),
+    ({'minn': 6, 'maxn': 3}, 'minn=6: must be from 1 to maxn=3'),
+    ({'minn': 0, 'maxn': 3}, 'minn=0: must be from 1 to maxn=3'),
+    ({'distance_weights': 'linear', 'dynamic_window': True}, 'stands for drawn windows'),
+    ({'objective': 'naive_softmax', 'softmax_tile': 0}, 'softmax_tile=0: must be an integer'),
+  ],
+)
+def test_settings_that_do_not_go_together(settings, message):
+  with pytest.raises(ValueError, match=message):
+    TrainConfig(**settings)
+
+
+class TestDefaults:
+  def test_noise_words_of_each_objective(self):
+    of = lambda **settings: (lambda c: (c.negatives, c.shared_negatives))(TrainConfig(**settings))
+    assert of() == (5, 24) and of(negatives=10) == (10, 24)
+    for name in ('nce', 'sampled_softmax'):
+      assert of(objective=name) == (24, 24)
+      assert of(objective=name, negatives=64) == of(objective=name, shared_negatives=64) == (64, 64)
+    assert of(objective='nce', negatives=5, shared_negatives=30) == (5, 30)
+    for name in ('naive_softmax', 'hierarchical_softmax'):
+      assert of(objective=name) == (None, None)
+
+  def test_windows_are_drawn_unless_distances_weigh(self):
+    assert TrainConfig().dynamic_window
+    assert not TrainConfig(distance_weights='harmonic').dynamic_window
+
+  @pytest.mark.parametrize('window', [1, 2, 5, 7, 8, 10])
+  def test_blocks_of_paths_fill_whole_vectors_of_the_processor(self, window):
+    config = TrainConfig(objective='hierarchical_softmax', window=window)
+    assert (config.block_size + 2 * window) % 16 == 0 and config.block_size >= 4
+    assert 900 < config.batch_size <= 1024 and config.blocks_per_step % 2 == 0
+    given = TrainConfig(objective='hierarchical_softmax', window=window, batch_size=128)
+    assert 128 % given.block_size == 0
+
+  def test_a_json_file_keeps_them(self):
+    for settings in ({'objective': 'naive_softmax'}, {'objective': 'nce', 'minn': 3, 'maxn': 6},
+                     {'distance_weights': 'linear'}):  # fmt: skip
+      config = TrainConfig(**settings)
+      assert TrainConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
