@@ -76,7 +76,7 @@ class TrainConfig:
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
       'nce' and 'sampled_softmax', of which the latter takes no others.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
-      None takes 4,096 at most.
+      None takes 1,024 on a CPU and 8,192 elsewhere, if there are so many.
     cbow_gradient: what a context word of CBOW gets of the gradient of the mean: its share
       ('exact'), or all of it as in the C tool, gensim and fastText ('undivided').
     minn, maxn: fewest and most characters of the n-grams that words are made of besides

@@ -14,17 +14,18 @@ from jax.typing import ArrayLike
 
 from jw2v._contracts import check
 
-DEFAULT_TILE = 4096
-
 
 def tile_size(tile: int | None, num_rows: int) -> int:
-  """The rows of a tile: `tile`, or 4,096 or all rows where it is None.
+  """The rows of a tile: `tile`, or where it is None 1,024, other devices than CPUs 8,192.
+
+  There are no more than those of the table.
 
   Raises:
     ValueError: the tile is larger than the table, or no positive integer.
   """
   if tile is None:
-    return min(DEFAULT_TILE, num_rows)
+    # What fits into the cache; elsewhere, what makes a product large enough.
+    return min(1024 if jax.default_backend() == 'cpu' else 8192, num_rows)
   if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= num_rows:
     raise ValueError(f'tile={tile!r}: must be an integer from 1 to {num_rows}, the rows there are')
   return tile
@@ -114,7 +115,8 @@ def tiled_softmax_loss(
     vectors: `[M, D]`, the predictions of a model.
     label_ids: `[M]` integers in [0, V), the rows that are right.
     table: `[V, D]`, a row for each class. For biases, give both sides another column.
-    tile: S, the rows whose scores are there at once; by default 4,096, or V if that is less.
+    tile: S, the rows whose scores are there at once; by default 1,024 on a
+      CPU and 8,192 elsewhere, or V if that is less.
 
   Returns:
     `[M]` losses.

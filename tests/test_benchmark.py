@@ -121,7 +121,8 @@ class TestTables:
 def flags_of(**values):
   flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
            'evaluation': None, 'set': [], 'parts_only': False}  # fmt: skip
-  return argparse.Namespace(**{**flags, **dict.fromkeys(benchmark._SHARED), **values})
+  shared = dict.fromkeys(benchmark._SHARED)
+  return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
 
 
 class TestErrors:
