@@ -192,7 +192,8 @@ def _train_fasttext(job):
     job['lines'], model=settings['architecture'].replace('_', ''), dim=dim, ws=settings['window'],
     neg=settings['negatives'] or 5, minCount=settings['min_count'], epoch=epochs, verbose=0,
     loss='hs' if settings['objective'] == 'hierarchical_softmax' else 'ns',
-    minn=settings['minn'], maxn=settings['maxn'], bucket=settings['bucket'] if settings['maxn'] else 0,
+    minn=settings['minn'], maxn=settings['maxn'],
+    bucket=settings['bucket'] if settings['maxn'] else 0,
     t=settings['sample'] or 1.0,  # to fastText, 0 drops every word
     thread=job['threads'],
   )  # fmt: skip

@@ -132,8 +132,8 @@ def run(values: Any) -> None:
   before = kv
   if words is not None or vocabulary is not None:
     kv = chosen(kv, words, vocabulary, values.min_count or 0)
-  vectors = kv.vectors if values.dim is None else reduced(kv.vectors, values.dim)
-  kv = jw2v.KeyedVectors(kv.index_to_key, vectors)
+  if values.dim is not None:
+    kv = jw2v.KeyedVectors(kv.index_to_key, reduced(kv.vectors, values.dim))
   if values.normalize:
     kv = jw2v.KeyedVectors(kv.index_to_key, kv.get_normed_vectors())
   jw2v.save_vectors(kv, values.output, values.to)

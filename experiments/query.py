@@ -207,6 +207,8 @@ def _known(kv: jw2v.KeyedVectors, word: str) -> str:
   """The word, or its lower case if only that is known."""
   if word not in kv and word.lower() in kv:
     return word.lower()
+  if word in kv:  # or has n-grams that are
+    return word
   try:
     kv.get_index(word)
   except KeyError as error:

@@ -16,6 +16,7 @@ that was killed, to the same vectors, bit for bit. With --restart it begins anew
 At the end the workdir holds
 
   vectors.txt     the vectors, in word2vec's format, which gensim and most other tools read
+  vectors.safetensors  where words have n-grams: those too, for vectors of unseen words
   config.json     all settings
   metrics.jsonl   a line up to 20 times in an epoch: loss, learning rate, words/s, norms, scores
   tensorboard/    the same for TensorBoard: tensorboard --logdir=WORKDIR

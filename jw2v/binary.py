@@ -63,11 +63,11 @@ class TreeLookups(NamedTuple):
 
 
 class Term(NamedTuple):
-  """Binary decisions: outside rows, and how each vector of a block is to decide at them.
+  """Binary decisions: outside rows, and how the vectors of a block are to decide at them.
 
   Attributes:
-    ids: `[N, O]` rows that any vector of the block may meet; or `[N, I, L]`, L for each vector.
-    weights: `[N, O, I]` or `[N, I, L]`; 0 for none.
+    ids: `[N, O]` rows.
+    weights: `[N, O, I]`, 0 for none; or `[N, O]` where each row has a vector of its own.
     target: t in [0, 1], of a shape that broadcasts to that of the weights.
     correction: subtracted from the scores, of such a shape too; None for none.
   """
@@ -105,19 +105,19 @@ def negative_sampling(
   """
   num_noise = noise_ids.shape[1]
   noise_weights = (windows.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
-  corrected = lambda ids: None if log_expected is None else rows_of(log_expected, ids)[..., None]
+  corrected = lambda ids: None if log_expected is None else rows_of(log_expected, ids)
+  for_all = lambda corrections: None if corrections is None else corrections[..., None]
   if windows.each_its_own:
-    own = Term(windows.word_ids[..., None], windows.weights[..., None], 1.0,
-               corrected(windows.word_ids))  # fmt: skip
+    own = Term(windows.word_ids, windows.weights, 1.0, corrected(windows.word_ids))
     noise_weights = jnp.broadcast_to(
       noise_weights, (len(noise_ids), num_noise, noise_weights.shape[2])
     )
-    terms = [own, Term(noise_ids, noise_weights, 0.0, corrected(noise_ids))]
+    terms = [own, Term(noise_ids, noise_weights, 0.0, for_all(corrected(noise_ids)))]
   else:  # one product for both is faster than two
     ids = jnp.concatenate([windows.word_ids, noise_ids], axis=1)
     is_word = (np.arange(ids.shape[1]) < ids.shape[1] - num_noise)[None, :, None]
     weights = jnp.where(is_word, windows.weights, noise_weights)
-    terms = [Term(ids, weights, is_word.astype(table.dtype), corrected(ids))]
+    terms = [Term(ids, weights, is_word.astype(table.dtype), for_all(corrected(ids)))]
   return add_gradients(*(_of_term(term, windows.vectors, table, measured) for term in terms))
 
 
@@ -144,25 +144,37 @@ def hierarchical_softmax(
     The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
     windows.
   """
-  weights, words = windows.weights, windows.word_ids  # [N, B, I], [N, B]
-  if windows.each_its_own:
-    weights = weights[:, :, None] * jnp.eye(weights.shape[1], dtype=weights.dtype)[None]
+  words = windows.word_ids  # [N, B]
+  present = windows.weights > 0 if windows.each_its_own else jnp.any(windows.weights > 0, axis=2)
 
   # The place of each node of the list: of which word, and where on its path.
-  lengths = jnp.where(jnp.any(weights > 0, axis=2), rows_of(tree.lengths, words), 0)
+  lengths = jnp.where(present, rows_of(tree.lengths, words), 0)
   ends = jnp.cumsum(lengths, axis=1)  # [N, B]
   place = tree.places[None]
   before = place[..., None] >= ends[:, None]  # [N, O, B]
   owner = jnp.minimum(jnp.sum(before, axis=2), words.shape[1] - 1)  # [N, O]
-  of_owner = lambda x: jnp.take_along_axis(x, owner, axis=1)
-  nodes = rows_of(tree.nodes, of_owner(rows_of(tree.starts, words) + lengths - ends) + place)
-  is_owner = (owner[..., None] == np.arange(words.shape[1])[None, None]) & (
-    place < ends[:, -1:])[..., None]  # fmt: skip
-  node_weights = jnp.einsum('nob,nbi->noi', is_owner.astype(weights.dtype), weights)
-  target = (nodes & 1 == 0).astype(weights.dtype)  # code 0
-  listed = _of_term(
-    Term(nodes >> 1, node_weights, target[..., None]), windows.vectors, table, measured
-  )
+  first = rows_of(tree.starts, words) + lengths - ends
+  nodes = rows_of(tree.nodes, jnp.take_along_axis(first, owner, axis=1) + place)
+  is_owner = owner[..., None] == np.arange(words.shape[1])[None, None]
+  is_owner &= (place < ends[:, -1:])[..., None]
+  is_owner = is_owner.astype(table.dtype)  # [N, O, B]
+  target = (nodes & 1 == 0).astype(table.dtype)  # code 0
+
+  if windows.each_its_own:
+    weights = windows.weights[:, :, None] * jnp.eye(words.shape[1], dtype=table.dtype)[None]
+    term = Term(nodes >> 1, jnp.einsum('nob,nb->no', is_owner, windows.weights), target)
+    # Each node has the vector of its owner.
+    each = jnp.take_along_axis(windows.vectors, owner[..., None], axis=1)
+    listed = _of_term(term, each, table, measured)
+    listed = listed._replace(
+      vectors=jnp.einsum('nbo,nod->nbd', transposed(is_owner), listed.vectors),
+      curvature=jnp.einsum('nob,no->nb', is_owner, listed.curvature),
+    )
+  else:
+    weights = windows.weights
+    node_weights = jnp.einsum('nob,nbi->noi', is_owner, weights)
+    term = Term(nodes >> 1, node_weights, target[..., None])
+    listed = _of_term(term, windows.vectors, table, measured)
   return add_gradients(_hot_nodes(windows.vectors, weights, words, tree, table, measured), listed)
 
 
@@ -191,11 +203,12 @@ def _hot_nodes(vectors, weights, words, tree, table, measured) -> Gradients:
 
 def _of_term(term: Term, vectors: jax.Array, table: jax.Array, measured: int | None) -> Gradients:
   """The loss of some binary decisions and its gradients."""
-  scored = score(term.ids, table, vectors)
+  each = term.weights.ndim == 2
+  scored = score(term.ids, table, vectors, each=each)
   scores = scored.scores if term.correction is None else scored.scores - term.correction
   target = jnp.broadcast_to(term.target, scores.shape)
   delta, curvature = logistic(scores, target, term.weights)
-  touched = term.weights > 0 if term.ids.ndim == 3 else jnp.sum(term.weights, axis=2) > 0
+  touched = term.weights > 0 if each else jnp.sum(term.weights, axis=2) > 0
   return Gradients(
     _loss(*(x[:measured] for x in (scores, target, term.weights))),
     *pull_scores(scored, delta, curvature, touched, vectors, len(table)),

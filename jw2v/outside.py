@@ -25,12 +25,13 @@ class Gradients(NamedTuple):
 
 
 class Scored(NamedTuple):
-  """Outside rows and their scores.
+  """Outside rows and their scores, of `[N, I, D]` vectors.
 
   Attributes:
-    ids: `[N, O]`, rows that all vectors of a block meet; or `[N, I, L]`, L for each vector.
-    rows: `[N, O, D]` or `[N, I L, D]`.
-    scores: `[N, O, I]` or `[N, I, L]`.
+    ids: `[N, O]`.
+    rows: `[N, O, D]`.
+    scores: `[N, O, I]`, of all vectors of a block; or `[N, O]` where O = I and each row has a
+      vector of its own.
   """
 
   ids: jax.Array
@@ -38,12 +39,11 @@ class Scored(NamedTuple):
   scores: jax.Array
 
 
-def score(ids: jax.Array, table: jax.Array, vectors: jax.Array) -> Scored:
-  """The rows of a table by `ids`, and the scores of `[N, I, D]` vectors against them."""
-  rows = rows_of(table, ids.reshape(len(ids), -1))
-  if ids.ndim == 3:
-    scores = jnp.sum(rows * _each(vectors, ids.shape[2]), axis=2)
-    return Scored(ids, rows, scores.reshape(ids.shape))
+def score(ids: jax.Array, table: jax.Array, vectors: jax.Array, *, each: bool) -> Scored:
+  """The rows of a table by `ids`, and their scores: `each` with its own vector, or with all."""
+  rows = rows_of(table, ids)
+  if each:
+    return Scored(ids, rows, jnp.sum(rows * vectors, axis=2))
   # The narrow side last is the faster order of this product.
   return Scored(ids, rows, jnp.einsum('nod,nid->noi', rows, vectors))
 
@@ -66,7 +66,7 @@ def pull_scores(
     scored: the rows and scores.
     delta: the derivative of the loss by each score.
     curvature: of the loss by each score.
-    touched: which rows any vector meets, bool of the shape of the ids.
+    touched: `[N, O]` bool, which rows any vector meets.
     vectors: `[N, I, D]`.
     num_rows: V, of the table.
 
@@ -75,28 +75,15 @@ def pull_scores(
   """
   ids = padded_ids(scored.ids, touched, num_rows)
   row_norms, norms = squared_norms(scored.rows), squared_norms(vectors)
-  if scored.ids.ndim == 3:
-    num_vectors, length = delta.shape[1:]
-    h_vectors = jnp.sum(curvature * row_norms.reshape(curvature.shape), axis=2)
-    h_rows = curvature * norms[..., None]
-    delta = delta.reshape(len(delta), -1, 1)
-    d_vectors = delta * scored.rows
-    if length > 1:
-      d_vectors = jnp.sum(d_vectors.reshape(-1, num_vectors, length, d_vectors.shape[2]), axis=2)
-    d_rows = delta * _each(vectors, length)
+  if delta.ndim == 2:
+    d_vectors, h_vectors = delta[..., None] * scored.rows, curvature * row_norms
+    d_rows, h_rows = delta[..., None] * vectors, curvature * norms
   else:
     d_vectors = jnp.einsum('nio,nod->nid', transposed(delta), scored.rows)
     h_vectors = jnp.einsum('noi,no->ni', curvature, row_norms)
     d_rows = jnp.einsum('noi,nid->nod', delta, vectors)
     h_rows = jnp.einsum('noi,ni->no', curvature, norms)
   return d_vectors, h_vectors, RowGradients(ids, flat(d_rows), h_rows.reshape(-1))
-
-
-def _each(vectors: jax.Array, times: int) -> jax.Array:
-  """`[N, I L, D]`: each vector L times. XLA sums four axes slower than three."""
-  num_blocks, num_vectors, width = vectors.shape
-  repeated = jnp.broadcast_to(vectors[:, :, None], (num_blocks, num_vectors, times, width))
-  return repeated.reshape(num_blocks, num_vectors * times, width)
 
 
 def add_gradients(*parts: Gradients) -> Gradients:

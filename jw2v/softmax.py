@@ -68,7 +68,7 @@ def naive_softmax(
   )  # fmt: skip
 
   scored, w, touched = _words(windows, table)
-  normalizer = log_normalizer[:, :, None] if windows.each_its_own else log_normalizer[:, None]
+  normalizer = log_normalizer if windows.each_its_own else log_normalizer[:, None]
   curvature = w * curvature_of(_logit(scored.scores - normalizer))
   words = Gradients(
     -jnp.sum((w * scored.scores)[:measured]),
@@ -97,21 +97,22 @@ def sampled_softmax(
   Returns:
     The loss and its gradients: those of `jw2v.sampled_softmax_loss`, summed over the windows.
   """
-  vectors, noise = windows.vectors, score(noise_ids, table, windows.vectors)
+  vectors, noise = windows.vectors, score(noise_ids, table, windows.vectors, each=False)
   noise_scores = noise.scores - rows_of(log_expected, noise_ids)[..., None]  # [N, K, I]
   log_noise = jax.nn.logsumexp(noise_scores, axis=1)  # [N, I]
   scored, w, touched = _words(windows, table)
   correction = rows_of(log_expected, scored.ids)
   if windows.each_its_own:
-    z, over = scored.scores - correction - log_noise[..., None], 2
+    z = scored.scores - correction - log_noise
   else:
-    z, over = scored.scores - correction[..., None] - log_noise[:, None], 1
+    z = scored.scores - correction[..., None] - log_noise[:, None]
   wrong = w * jax.nn.sigmoid(-z)
+  of_vectors = wrong if windows.each_its_own else jnp.sum(wrong, axis=1)  # [N, I]
   words = Gradients(
     jnp.sum((w * jax.nn.softplus(-z))[:measured]),
     *pull_scores(scored, -wrong, w * curvature_of(z), touched, vectors, len(table)),
   )
-  left = jnp.exp(noise_scores - log_noise[:, None]) * jnp.sum(wrong, axis=over)[:, None]
+  left = jnp.exp(noise_scores - log_noise[:, None]) * of_vectors[:, None]
   any_left = jnp.any(windows.totals > 0, axis=1, keepdims=True)
   denominator = Gradients(
     jnp.zeros((), w.dtype), *pull_scores(noise, left, left, any_left, vectors, len(table))
@@ -122,10 +123,11 @@ def sampled_softmax(
 def _words(windows, table):
   """The words predicted with their scores, the weights of their shape, and which are touched."""
   if windows.each_its_own:
-    weights = windows.weights[..., None]
-    return score(windows.word_ids[..., None], table, windows.vectors), weights, weights > 0
+    scored = score(windows.word_ids, table, windows.vectors, each=True)
+    return scored, windows.weights, windows.weights > 0
   weights = windows.weights[:, : windows.word_ids.shape[1]]
-  return score(windows.word_ids, table, windows.vectors), weights, jnp.sum(weights, axis=2) > 0
+  scored = score(windows.word_ids, table, windows.vectors, each=False)
+  return scored, weights, jnp.sum(weights, axis=2) > 0
 
 
 def _logit(log_y: jax.Array) -> jax.Array:

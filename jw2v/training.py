@@ -120,8 +120,9 @@ def train(
       that `encode_corpus` or `open_corpus` gave.
     config: the settings.
     workdir: a folder that gets `vectors.txt` (word2vec format), `config.json` and
-      `metrics.jsonl` when training has ended, and for text `corpus`, its encoded store,
-      which the next run on the same text opens; made if it does not exist.
+      `metrics.jsonl` when training has ended, with n-grams `vectors.safetensors` too, and
+      for text `corpus`, its encoded store, which the next run on the same text opens; made
+      if it does not exist.
     progress: show a progress bar on standard error.
     callbacks: each is called with every record of the history as it is made.
     initial: vectors to start from, those of an earlier run (with both tables) or of a

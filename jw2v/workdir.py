@@ -13,6 +13,7 @@ from typing import Any
 
 from jw2v.files import atomic_write
 from jw2v.formats import save_vectors
+from jw2v.subwords import SubwordVectors
 from jw2v.vectors import KeyedVectors
 
 try:
@@ -76,13 +77,22 @@ def write_workdir(
   vectors: KeyedVectors,
   history: list[dict[str, Any]],
 ) -> None:
-  """Writes `vectors.txt`, `config.json` and `metrics.jsonl`, each whole or not at all."""
+  """Writes `vectors.txt`, `config.json` and `metrics.jsonl`, each whole or not at all.
+
+  With n-grams also `vectors.safetensors`, which has them; one of an earlier run goes.
+  """
   texts = {
     'config.json': json.dumps(config, indent=2) + '\n',
     'metrics.jsonl': ''.join(json.dumps(record) + '\n' for record in history),
   }
   workdir.mkdir(parents=True, exist_ok=True)
-  save_vectors(vectors, workdir / 'vectors.txt')
+  has_ngrams = isinstance(vectors, SubwordVectors)
+  plain = KeyedVectors(vectors.index_to_key, vectors.vectors) if has_ngrams else vectors
+  save_vectors(plain, workdir / 'vectors.txt')
+  if has_ngrams:
+    save_vectors(vectors, workdir / 'vectors.safetensors')
+  else:
+    (workdir / 'vectors.safetensors').unlink(missing_ok=True)
   for name, text in texts.items():
     with atomic_write(workdir / name) as file:
       file.write(text.encode())
