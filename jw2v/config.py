@@ -34,6 +34,10 @@ LEARNING_RATES = {
   'rmsprop': {'cbow': 0.002, 'skip_gram': 0.002},
   'sgd': {'cbow': 0.02, 'skip_gram': 0.005},
 }
+# Those of the damped step where a row gets another share of the gradient: all of it in CBOW, or
+# that of one n-gram among many.
+UNDIVIDED_RATE = 0.2
+SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ('constant', 'cosine', 'linear')
 
@@ -62,8 +66,8 @@ class TrainConfig:
     min_count: words with fewer occurrences are left out.
     max_vocab_size: at most so many words, the most frequent; None for all.
     epochs: passes over the corpus.
-    learning_rate: at the start; None takes the default of optimizer and architecture,
-      and is replaced by it.
+    learning_rate: at the start; None takes the default of optimizer and architecture (and,
+      with the damped step, of n-grams and of the CBOW gradient), and is replaced by it.
     min_learning_rate: at the end.
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
@@ -176,9 +180,13 @@ class TrainConfig:
     """Replaces None by what it stands for, where that depends on other settings."""
     choose = lambda name, value: object.__setattr__(self, name, value)
     if self.learning_rate is None:
-      known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
       # What is not known is refused a little later.
-      choose('learning_rate', LEARNING_RATES[self.optimizer][self.architecture] if known else 1.0)
+      known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
+      rate = LEARNING_RATES[self.optimizer][self.architecture] if known else 1.0
+      if known and self.optimizer == 'curvature_damped_sgd':
+        rate = UNDIVIDED_RATE if self.cbow_gradient == 'undivided' else rate
+        rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
+      choose('learning_rate', rate)
     if self.block_size is None:
       size = 16
       if self.objective == 'hierarchical_softmax' and isinstance(self.window, int):

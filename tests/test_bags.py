@@ -84,7 +84,7 @@ class TestGradient:
       words = params._replace(center=means(prepared.bags, inner), outside=outside)
       return total_loss(config, words, batch)
 
-    want, grads = jax.value_and_grad(loss, (0, 1))(inner, outside)
+    want, grads = jax.jit(jax.value_and_grad(loss, (0, 1)))(inner, outside)
     assert_close(rows.loss, want)
     assert_close(rows.center.to_dense(len(inner)), grads[0])
     assert_close(rows.outside.to_dense(V), grads[1])

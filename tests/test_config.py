@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jw2v import TrainConfig
-from jw2v.config import LEARNING_RATES, OPTIMIZERS
+from jw2v.config import LEARNING_RATES, OPTIMIZERS, SUBWORD_RATES, UNDIVIDED_RATE
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,11 @@ class TestDefaults:
                      {'distance_weights': 'linear'}):  # fmt: skip
       config = TrainConfig(**settings)
       assert TrainConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+  def test_rates_where_rows_get_another_share(self):
+    rate = lambda **settings: TrainConfig(**settings).learning_rate
+    assert rate(minn=3, maxn=6) == SUBWORD_RATES['skip_gram'] > rate()
+    assert rate(architecture='cbow', minn=3, maxn=6) == SUBWORD_RATES['cbow']
+    assert rate(architecture='cbow', cbow_gradient='undivided') == UNDIVIDED_RATE
+    assert rate(minn=3, maxn=6, optimizer='adam') == rate(optimizer='adam')
+    assert rate(minn=3, maxn=6, learning_rate=0.3) == 0.3

@@ -43,8 +43,14 @@ def lookups_of(config):
   return jax.tree.map(jnp.asarray, prepare(config, VOCABULARY).lookups)
 
 
+@functools.cache
+def compiled(config, measured):
+  objective = make_objective(config)
+  return jax.jit(lambda params, batch, lookups: objective(params, batch, lookups, measured))
+
+
 def rows_of(config, params, batch, measured=None):
-  return make_objective(config)(params, batch, lookups_of(config), measured)
+  return compiled(config, measured)(params, batch, lookups_of(config))
 
 
 def pair_loss(config, params, vector, word, noise):
@@ -104,8 +110,8 @@ class TestEqualsThePureLoss:
   def test_value_and_gradient(self, architecture, objective, weights):
     config = config_of(architecture, objective, distance_weights=weights)
     params, batch = example(len(objective))
-    rows = jax.jit(lambda p, b: rows_of(config, p, b))(params, batch)
-    want, grads = jax.value_and_grad(lambda p: total_loss(config, p, batch))(params)
+    rows = rows_of(config, params, batch)
+    want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
     assert_close(rows.loss, want)
     assert_close(rows.center.to_dense(V), grads.center)
     assert_close(rows.outside.to_dense(V), grads.outside)
@@ -146,14 +152,13 @@ class TestEqualsThePureLoss:
     The curvature of a softmax holds where it is taken, and not as far out.
     """
     config = config_of(architecture, objective, distance_weights=weights)
-    of_batch = jax.jit(lambda p, b: rows_of(config, p, b))
     scales = (0.1, 0.3) if objective in ('naive_softmax', 'sampled_softmax') else (0.3, 3)
     for scale, table in itertools.product(scales, ('center', 'outside')):
       params, batch = example(1)
       params = jax.tree.map(functools.partial(jnp.multiply, scale), params)
-      rows = of_batch(params, batch)
+      rows = rows_of(config, params, batch)
       moved = getattr(rows, table)
       curvature = jnp.zeros(V).at[moved.ids].add(moved.curvature, mode='drop')
       step = moved.to_dense(V) / jnp.maximum(curvature, 1e-300)[:, None]
-      after = of_batch(params._replace(**{table: getattr(params, table) - step}), batch)
+      after = rows_of(config, params._replace(**{table: getattr(params, table) - step}), batch)
       assert after.loss < rows.loss

@@ -23,7 +23,7 @@ class TestTiles:
     config = config_of(architecture, 'naive_softmax', softmax_tile=tile)
     params, batch = example(tile)
     rows = rows_of(config, params, batch)
-    want, grads = jax.value_and_grad(lambda p: total_loss(config, p, batch))(params)
+    want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
     assert_close(rows.loss, want)
     assert_close(rows.center.to_dense(V), grads.center)
     assert_close(rows.outside.to_dense(V), grads.outside)
