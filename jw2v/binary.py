@@ -150,29 +150,27 @@ def hierarchical_softmax(
   # The place of each node of the list: of which word, and where on its path.
   lengths = jnp.where(present, rows_of(tree.lengths, words), 0)
   ends = jnp.cumsum(lengths, axis=1)  # [N, B]
-  place = tree.places[None]
-  before = place[..., None] >= ends[:, None]  # [N, O, B]
-  owner = jnp.minimum(jnp.sum(before, axis=2), words.shape[1] - 1)  # [N, O]
   first = rows_of(tree.starts, words) + lengths - ends
-  nodes = rows_of(tree.nodes, jnp.take_along_axis(first, owner, axis=1) + place)
-  is_owner = owner[..., None] == np.arange(words.shape[1])[None, None]
-  is_owner &= (place < ends[:, -1:])[..., None]
-  is_owner = is_owner.astype(table.dtype)  # [N, O, B]
+  place = tree.places[None, :, None]
+  is_owner = (place < ends[:, None]) & (place >= (ends - lengths)[:, None])  # [N, O, B]
+  # A sum in which one term is not 0 is faster than a look-up.
+  nodes = rows_of(tree.nodes, jnp.sum(jnp.where(is_owner, first[:, None] + place, 0), axis=2))
+  owned = is_owner.astype(table.dtype)
   target = (nodes & 1 == 0).astype(table.dtype)  # code 0
 
   if windows.each_its_own:
     weights = windows.weights[:, :, None] * jnp.eye(words.shape[1], dtype=table.dtype)[None]
-    term = Term(nodes >> 1, jnp.einsum('nob,nb->no', is_owner, windows.weights), target)
+    term = Term(nodes >> 1, jnp.einsum('nob,nb->no', owned, windows.weights), target)
     # Each node has the vector of its owner.
-    each = jnp.take_along_axis(windows.vectors, owner[..., None], axis=1)
+    each = jnp.einsum('nob,nbd->nod', owned, windows.vectors)
     listed = _of_term(term, each, table, measured)
     listed = listed._replace(
-      vectors=jnp.einsum('nbo,nod->nbd', transposed(is_owner), listed.vectors),
-      curvature=jnp.einsum('nob,no->nb', is_owner, listed.curvature),
+      vectors=jnp.einsum('nbo,nod->nbd', transposed(owned), listed.vectors),
+      curvature=jnp.einsum('nob,no->nb', owned, listed.curvature),
     )
   else:
     weights = windows.weights
-    node_weights = jnp.einsum('nob,nbi->noi', is_owner, weights)
+    node_weights = jnp.einsum('nob,nbi->noi', owned, weights)
     term = Term(nodes >> 1, node_weights, target[..., None])
     listed = _of_term(term, windows.vectors, table, measured)
   return add_gradients(_hot_nodes(windows.vectors, weights, words, tree, table, measured), listed)

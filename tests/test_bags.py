@@ -98,7 +98,8 @@ class TestGradient:
     attached = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), attached)
     inner, outside = tables(prepared.bags, 2)
     params = example(0)[0]._replace(center=inner, outside=outside)
-    rows = make_objective(config)(params, attached, jax.tree.map(jnp.asarray, prepared.lookups))
+    lookups = jax.tree.map(jnp.asarray, prepared.lookups)
+    rows = jax.jit(make_objective(config))(params, attached, lookups)
     word = int(batch.token_ids[0, 3 if centers_predict(config) else 4])
     bags = prepared.bags
     own = bags.rows[bags.starts[word] : bags.starts[word + 1]].tolist()
@@ -129,7 +130,7 @@ SETTINGS = {'dim': 16, 'min_count': 1, 'sample': 0, 'window': 1, 'batch_size': 3
 @functools.cache
 def trained(architecture='skip_gram', objective='negative_sampling'):
   config = TrainConfig(
-    architecture=architecture, objective=objective, epochs=60, learning_rate=0.5, **SETTINGS
+    architecture=architecture, objective=objective, epochs=30, learning_rate=0.5, **SETTINGS
   )
   return train(MORPHOLOGY, config, progress=False)
 

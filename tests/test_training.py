@@ -118,7 +118,7 @@ class TestObjectives:
 
   def test_topics_separate(self, architecture, objective):
     settings = {'architecture': architecture, 'objective': objective, 'shared_negatives': None}
-    result, again = (fit(**settings, epochs=15, held_out=0.1) for _ in range(2))
+    result, again = (fit(**settings, epochs=10, held_out=0.1) for _ in range(2))
     kv = result.vectors
     assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')
     first, last = result.history[0], result.history[-1]
@@ -131,7 +131,7 @@ class TestObjectives:
     corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
     rate *= TrainConfig(architecture=architecture, objective=objective).learning_rate
     result = fit(corpus, architecture=architecture, objective=objective, learning_rate=rate,
-                 batch_size=1024, shared_negatives=None, epochs=20)  # fmt: skip
+                 batch_size=1024, shared_negatives=None, epochs=10)  # fmt: skip
     assert np.abs(result.vectors.vectors).max() < 100
 
 
