@@ -68,7 +68,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.min_learning_rate = 1e-4
   config.schedule = 'linear'  # Or 'cosine', 'constant'.
   config.optimizer = 'curvature_damped_sgd'  # Or 'sgd', 'adagrad', 'adam', 'rmsprop'.
-  config.batch_size = config_dict.placeholder(int)  # Windows a step; None: 1,024 or a little less.
+  config.batch_size = config_dict.placeholder(int)  # Windows a step; None: 1,024, or 256.
   # Consecutive windows that share context rows and noise words; None: the objective's default.
   config.block_size = config_dict.placeholder(int)
   config.shared_negatives = config_dict.placeholder(int)

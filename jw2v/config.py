@@ -72,8 +72,8 @@ class TrainConfig:
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
-    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024 or a little
-      less. The gradients of a step are summed, not averaged.
+    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024, or 256 with
+      n-grams, or a little less with 'hierarchical_softmax'. The gradients of a step are summed, not averaged.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
       context, and divide `batch_size`. Its blocks have fewer where the paths are long.
@@ -196,7 +196,10 @@ class TrainConfig:
           size = next(n for n in range(size, 0, -1) if self.batch_size % n == 0)
       choose('block_size', size)
     if self.batch_size is None and isinstance(self.block_size, int) and self.block_size > 0:
-      choose('batch_size', max(1024 // (2 * self.block_size) * 2, 1) * self.block_size)
+      # Rows that many predictions share, nodes and n-grams, do better in smaller steps.
+      shared = self.objective == 'hierarchical_softmax' or self.maxn != 0
+      blocks = (256 if shared else 1024) // (2 * self.block_size) * 2
+      choose('batch_size', max(blocks, 1) * self.block_size)
     if self.dynamic_window is None:
       choose('dynamic_window', self.distance_weights == 'equal')
     if self.objective in NEGATIVES:

@@ -412,7 +412,9 @@ def _predict_memory(
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   checkpoint = _CHECKPOINT_COPIES * tables if hooks.checkpoints is not None else 0
   predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers
-  predicted += max(checkpoint, state.params.center.nbytes)
+  # With n-grams, their rows are put in another order, and the words' means are made of them.
+  copies = 1 if call.blocks.bag_rows is None else 3
+  predicted += max(checkpoint, copies * state.params.center.nbytes)
   logging.info(
     'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
     tables / 1e6, predicted / 1e6,

@@ -111,7 +111,7 @@ class TestDefaults:
   def test_blocks_of_paths_fill_whole_vectors_of_the_processor(self, window):
     config = TrainConfig(objective='hierarchical_softmax', window=window)
     assert (config.block_size + 2 * window) % 16 == 0 and config.block_size >= 4
-    assert 900 < config.batch_size <= 1024 and config.blocks_per_step % 2 == 0
+    assert 220 < config.batch_size <= 256 and config.blocks_per_step % 2 == 0
     given = TrainConfig(objective='hierarchical_softmax', window=window, batch_size=128)
     assert 128 % given.block_size == 0
 
