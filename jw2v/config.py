@@ -73,7 +73,8 @@ class TrainConfig:
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024, or 256 with
-      n-grams, or a little less with 'hierarchical_softmax'. The gradients of a step are summed, not averaged.
+      n-grams, or a little less with 'hierarchical_softmax'. The gradients of a step are
+      summed, not averaged.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
       context, and divide `batch_size`. Its blocks have fewer where the paths are long.
