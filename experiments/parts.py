@@ -21,6 +21,7 @@ from experiments.pages import markdown_table, spread
 
 _CHUNKS, _CALLS, _TIMED_CALLS = 20, 8, 16  # how much is timed
 _DAMPING = 'curvature damping'
+_MATHEMATICS = ('bags.py', 'binary.py', 'blocks.py', 'outside.py', 'softmax.py', 'tiled.py')
 
 
 # Measuring.
@@ -157,14 +158,15 @@ def _part(opcode, shape, path, source, table):
       return _DAMPING
     return f'product {path[-2]}' if len(path) > 1 and '->' in path[-2] else 'product'
   if operation.startswith('scatter'):
-    return 'scatter of rows' if shape == table else _DAMPING
+    return 'scatter of rows' if len(shape) == 2 and shape[1:] == table[1:] else _DAMPING
   if operation == 'gather':
     return 'gather of rows' if shape[-1:] == table[1:] else _DAMPING
   if operation == 'transpose':
     return 'transposes for the products'
-  if file.endswith('rowwise.py') or '/optax/' in file or 'norm' in function:
+  if file.endswith('rowwise.py') or '/optax/' in file or function.endswith('squared_norms'):
     return _DAMPING
-  return 'elementwise terms (logistic, weights, loss)' if file.endswith('blocks.py') else 'other'
+  ours = file.rpartition('/')[2] in _MATHEMATICS
+  return 'elementwise terms (logistic, weights, loss)' if ours else 'other'
 
 
 def _sources(hlo):
@@ -226,6 +228,6 @@ def parts_page(parts: Mapping[str, Any]) -> str:
   return (
     f'{page}CPU time per center in one profiled call, which the profiler makes slower. A part that '
     'XLA splits over threads has an event for the one that starts it; what the others do is in no '
-    'event. In the products n is the block, d the width, and o, b, t and k are outside rows, '
-    f'centers, tokens and noise words.\n\n{markdown_table(inside)}'
+    'event. In the products n is the block, d the width, and o, i, b, t and h are outside rows, '
+    f'vectors that predict, centers, tokens and hot nodes.\n\n{markdown_table(inside)}'
   )

@@ -38,9 +38,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jw2v.blocks import Windows, rows_of, squared_norms, transposed
+from jw2v.blocks import Windows, rows_of, transposed
 from jw2v.outside import Gradients, add_gradients, pull_scores, score
-from jw2v.rowwise import RowGradients
 
 
 class TreeLookups(NamedTuple):
@@ -67,14 +66,14 @@ class Term(NamedTuple):
 
   Attributes:
     ids: `[N, O]` rows.
-    weights: `[N, O, I]`, 0 for none; or `[N, O]` where each row has a vector of its own.
-    target: t in [0, 1], of a shape that broadcasts to that of the weights.
-    correction: subtracted from the scores, of such a shape too; None for none.
+    weights: w `[N, O, I]`, 0 for none; or `[N, O]` where each row has a vector of its own.
+    positive: w t, how much of the weight is for t = 1; of the same shape.
+    correction: subtracted from the scores, of a shape that broadcasts to it; None for none.
   """
 
   ids: jax.Array
   weights: jax.Array
-  target: jax.Array | np.ndarray | float
+  positive: jax.Array
   correction: jax.Array | None = None
 
 
@@ -108,16 +107,18 @@ def negative_sampling(
   corrected = lambda ids: None if log_expected is None else rows_of(log_expected, ids)
   for_all = lambda corrections: None if corrections is None else corrections[..., None]
   if windows.each_its_own:
-    own = Term(windows.word_ids, windows.weights, 1.0, corrected(windows.word_ids))
+    own = Term(windows.word_ids, windows.weights, windows.weights, corrected(windows.word_ids))
     noise_weights = jnp.broadcast_to(
       noise_weights, (len(noise_ids), num_noise, noise_weights.shape[2])
     )
-    terms = [own, Term(noise_ids, noise_weights, 0.0, for_all(corrected(noise_ids)))]
+    none = jnp.zeros_like(noise_weights)
+    terms = [own, Term(noise_ids, noise_weights, none, for_all(corrected(noise_ids)))]
   else:  # one product for both is faster than two
     ids = jnp.concatenate([windows.word_ids, noise_ids], axis=1)
     is_word = (np.arange(ids.shape[1]) < ids.shape[1] - num_noise)[None, :, None]
     weights = jnp.where(is_word, windows.weights, noise_weights)
-    terms = [Term(ids, weights, is_word.astype(table.dtype), for_all(corrected(ids)))]
+    positive = jnp.where(is_word, windows.weights, 0)
+    terms = [Term(ids, weights, positive, for_all(corrected(ids)))]
   return add_gradients(*(_of_term(term, windows.vectors, table, measured) for term in terms))
 
 
@@ -147,7 +148,13 @@ def hierarchical_softmax(
   words = windows.word_ids  # [N, B]
   present = windows.weights > 0 if windows.each_its_own else jnp.any(windows.weights > 0, axis=2)
 
-  # The place of each node of the list: of which word, and where on its path.
+  # Which words of a block have the hot nodes on their paths, and with code 0.
+  num_hot = tree.hot_codes.shape[1]
+  hot_codes = jnp.swapaxes(rows_of(tree.hot_codes, words), 1, 2)  # [N, H, B]
+  hot_ids = jnp.broadcast_to(jnp.arange(num_hot), (len(words), num_hot))
+  hot_paths = [x.astype(table.dtype) for x in (hot_codes != 0, hot_codes > 0)]
+
+  # The other nodes: a place of the list is that of one word, or empty.
   lengths = jnp.where(present, rows_of(tree.lengths, words), 0)
   ends = jnp.cumsum(lengths, axis=1)  # [N, B]
   first = rows_of(tree.starts, words) + lengths - ends
@@ -155,48 +162,22 @@ def hierarchical_softmax(
   is_owner = (place < ends[:, None]) & (place >= (ends - lengths)[:, None])  # [N, O, B]
   # A sum in which one term is not 0 is faster than a look-up.
   nodes = rows_of(tree.nodes, jnp.sum(jnp.where(is_owner, first[:, None] + place, 0), axis=2))
-  owned = is_owner.astype(table.dtype)
-  target = (nodes & 1 == 0).astype(table.dtype)  # code 0
+  paths = [x.astype(table.dtype) for x in (is_owner, is_owner & (nodes & 1 == 0)[..., None])]
 
-  if windows.each_its_own:
-    weights = windows.weights[:, :, None] * jnp.eye(words.shape[1], dtype=table.dtype)[None]
-    term = Term(nodes >> 1, jnp.einsum('nob,nb->no', owned, windows.weights), target)
-    # Each node has the vector of its owner.
-    each = jnp.einsum('nob,nbd->nod', owned, windows.vectors)
-    listed = _of_term(term, each, table, measured)
-    listed = listed._replace(
-      vectors=jnp.einsum('nbo,nod->nbd', transposed(owned), listed.vectors),
-      curvature=jnp.einsum('nob,no->nb', owned, listed.curvature),
-    )
-  else:
-    weights = windows.weights
-    node_weights = jnp.einsum('nob,nbi->noi', owned, weights)
-    term = Term(nodes >> 1, node_weights, target[..., None])
-    listed = _of_term(term, windows.vectors, table, measured)
-  return add_gradients(_hot_nodes(windows.vectors, weights, words, tree, table, measured), listed)
-
-
-def _hot_nodes(vectors, weights, words, tree, table, measured) -> Gradients:
-  """The decisions at the first nodes of the table, which all vectors meet."""
-  num_hot = tree.hot_codes.shape[1]
-  rows = rows_of(table, jnp.arange(num_hot))  # [H, D]; XLA would copy the table for a slice
-  sides = rows_of(tree.hot_codes, words).astype(weights.dtype)  # [N, B, H]: 1, -1 or 0
-  both = jnp.concatenate([jnp.abs(sides), sides], axis=2)
-  both = jnp.einsum('nib,nbh->nih', transposed(weights), both)
-  total, surplus = both[..., :num_hot], both[..., num_hot:]  # of both codes, and of 0 over 1
-  scores = jnp.einsum('nid,hd->nih', vectors, rows)
-  target = (1 + surplus / jnp.where(total > 0, total, 1)) / 2
-  delta, curvature = logistic(scores, target, total)
-  return Gradients(
-    _loss(*(x[:measured] for x in (scores, target, total))),
-    jnp.einsum('nih,hd->nid', delta, rows),
-    jnp.einsum('nih,h->ni', curvature, squared_norms(rows)),
-    RowGradients(
-      jnp.where(jnp.any(total > 0, axis=(0, 1)), jnp.arange(num_hot), len(table)),
-      jnp.einsum('nih,nid->hd', delta, vectors),
-      jnp.einsum('nih,ni->h', curvature, squared_norms(vectors)),
-    ),
+  if not windows.each_its_own:
+    both = [jnp.concatenate(x, axis=1) for x in zip(hot_paths, paths, strict=True)]
+    weights = [jnp.einsum('nob,nbi->noi', x, windows.weights) for x in both]
+    term = Term(jnp.concatenate([hot_ids, nodes >> 1], axis=1), *weights)
+    return _of_term(term, windows.vectors, table, measured)
+  hot = Term(hot_ids, *(x * windows.weights[:, None] for x in hot_paths))
+  # Each node of the list has the vector of its word.
+  listed = Term(nodes >> 1, *(jnp.einsum('nob,nb->no', x, windows.weights) for x in paths))
+  each = _of_term(listed, jnp.einsum('nob,nbd->nod', paths[0], windows.vectors), table, measured)
+  each = each._replace(
+    vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), each.vectors),
+    curvature=jnp.einsum('nob,no->nb', paths[0], each.curvature),
   )
+  return add_gradients(_of_term(hot, windows.vectors, table, measured), each)
 
 
 def _of_term(term: Term, vectors: jax.Array, table: jax.Array, measured: int | None) -> Gradients:
@@ -204,29 +185,30 @@ def _of_term(term: Term, vectors: jax.Array, table: jax.Array, measured: int | N
   each = term.weights.ndim == 2
   scored = score(term.ids, table, vectors, each=each)
   scores = scored.scores if term.correction is None else scored.scores - term.correction
-  target = jnp.broadcast_to(term.target, scores.shape)
-  delta, curvature = logistic(scores, target, term.weights)
+  delta, curvature = logistic(scores, term.weights, term.positive)
   touched = term.weights > 0 if each else jnp.sum(term.weights, axis=2) > 0
   return Gradients(
-    _loss(*(x[:measured] for x in (scores, target, term.weights))),
+    _loss(*(x[:measured] for x in (scores, term.weights, term.positive))),
     *pull_scores(scored, delta, curvature, touched, vectors, len(table)),
   )
 
 
-def _loss(scores: jax.Array, target: jax.Array, weights: jax.Array) -> jax.Array:
-  """The sum of w (-t log s(z) - (1 - t) log s(-z)), exact for t of 0 and 1 (D20)."""
-  softplus = jnp.maximum(scores, 0) - target * scores + jnp.log1p(jnp.exp(-jnp.abs(scores)))
-  return jnp.sum(weights * softplus)
+def _loss(scores: jax.Array, weights: jax.Array, positive: jax.Array) -> jax.Array:
+  """The sum of -w t log s(z) - w (1 - t) log s(-z), exact for t of 0 and 1 (D20)."""
+  softplus = jnp.log1p(jnp.exp(-jnp.abs(scores)))
+  return jnp.sum(
+    jnp.where(scores > 0, (weights - positive), -positive) * scores + weights * softplus
+  )
 
 
 def logistic(
-  scores: jax.Array, target: jax.typing.ArrayLike, weights: jax.Array
+  scores: jax.Array, weights: jax.Array, positive: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """The derivative of the terms of the loss by their scores, and their curvature (D21 to D26)."""
   small = jnp.exp(-jnp.abs(scores))  # all from one exponential, which cannot overflow
   larger = 1 / (1 + small)
   probability = jnp.where(scores >= 0, larger, small * larger)
-  return weights * (probability - target), weights * curvature_of(scores)
+  return weights * probability - positive, weights * curvature_of(scores)
 
 
 def curvature_of(scores: jax.Array) -> jax.Array:

@@ -60,8 +60,10 @@ def means(bags, rows):
 
 
 @pytest.mark.usefixtures('float64')
-@pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
-@pytest.mark.parametrize('objective', ['negative_sampling', 'hierarchical_softmax'])
+@pytest.mark.parametrize(
+  ('architecture', 'objective'),
+  [('skip_gram', 'negative_sampling'), ('cbow', 'nce'), ('skip_gram', 'hierarchical_softmax')],
+)
 class TestGradient:
   def prepared(self, architecture, objective, seed, num_blocks=4):
     config = config_of(architecture, objective, minn=2, maxn=3, bucket=30)
@@ -136,8 +138,10 @@ def trained(architecture='skip_gram', objective='negative_sampling'):
 
 
 class TestTrains:
-  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
-  @pytest.mark.parametrize('objective', ['negative_sampling', 'hierarchical_softmax'])
+  @pytest.mark.parametrize(
+    ('architecture', 'objective'),
+    [('skip_gram', 'negative_sampling'), ('cbow', 'hierarchical_softmax')],
+  )
   def test_unseen_words_are_near_those_of_their_stem(self, architecture, objective):
     kv = trained(architecture, objective).vectors
     assert isinstance(kv, SubwordVectors) and 'walkable' not in kv.key_to_index

@@ -9,7 +9,7 @@ from proof import assert_close
 from jw2v import naive_softmax_loss, tiled_softmax_loss
 
 M, V, D = 7, 23, 5
-TILES = [None, 1, 4, V - 1, V]
+TILES = [None, 4, V - 1]
 
 
 def example(seed=0, scale=1.0):

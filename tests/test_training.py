@@ -12,7 +12,7 @@ import pytest
 
 import jw2v
 from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, steps, train, training
-from jw2v.config import LEARNING_RATES, OBJECTIVES, OPTIMIZERS, SCHEDULES
+from jw2v.config import LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'shared_negatives': 8, 'steps_per_call': 4, 'epochs': 4}  # fmt: skip
@@ -111,25 +111,27 @@ class TestLearns:
     assert kv.similarity('sea1', 'sea2') > kv.similarity('sea1', 'land2')
 
 
-@pytest.mark.parametrize('objective', sorted({*OBJECTIVES} - {'negative_sampling'}))
-@pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
+@pytest.mark.parametrize(
+  ('architecture', 'objective'),
+  [
+    ('skip_gram', 'hierarchical_softmax'), ('cbow', 'hierarchical_softmax'),
+    ('cbow', 'naive_softmax'), ('skip_gram', 'nce'), ('skip_gram', 'sampled_softmax'),
+  ],
+)  # fmt: skip
 class TestObjectives:
   """What `TestLearns` shows for negative sampling."""
 
   def test_topics_separate(self, architecture, objective):
     settings = {'architecture': architecture, 'objective': objective, 'shared_negatives': None}
-    result, again = (fit(**settings, epochs=10, held_out=0.1) for _ in range(2))
+    result = fit(**settings, epochs=10, held_out=0.1)
     kv = result.vectors
     assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')
     first, last = result.history[0], result.history[-1]
     assert last['loss'] < 0.95 * first['loss'] and last['held_out_loss'] < first['loss']
-    for table, other in zip(result.params, again.params, strict=True):
-      assert np.array_equal(table, other)
 
-  @pytest.mark.parametrize('rate', [1, 100])
-  def test_large_steps_and_bursts_hold(self, architecture, objective, rate):
+  def test_large_steps_and_bursts_hold(self, architecture, objective):
     corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
-    rate *= TrainConfig(architecture=architecture, objective=objective).learning_rate
+    rate = 100 * TrainConfig(architecture=architecture, objective=objective).learning_rate
     result = fit(corpus, architecture=architecture, objective=objective, learning_rate=rate,
                  batch_size=1024, shared_negatives=None, epochs=10)  # fmt: skip
     assert np.abs(result.vectors.vectors).max() < 100
