@@ -131,8 +131,8 @@ def hierarchical_softmax(
 ) -> Gradients:
   """The hierarchical softmax: a decision at each node on the path of a word.
 
-  All vectors of a block meet the hot nodes, those next to the root, in one product. The other
-  nodes on the paths of a block's words come as a list, filled up to the places there are.
+  A block has the hot nodes, those next to the root, once. The other nodes on the paths of its
+  words come one word after the other, filled up to the places there are.
 
   Args:
     windows: what predicts what.
