@@ -2,10 +2,9 @@
 
 python -m experiments.train --config=configs/naive_softmax.py --workdir=runs/naive_softmax
 
-Expect, on two cores of an AMD EPYC that had other work: 6 and a half minutes, 520 MB at most, a
-loss of 7.91 (of a guess: log 8,901 = 9.09), and neighbours such as taxes: burden, taxpayers, tax;
-gold: coins, silver, coinage. A step costs all 8,901 words for each of its windows, in tiles of
-4,096.
+Expect, on two cores of an AMD EPYC: two minutes at 49,000 words/s, a loss of 7.91 (of a guess:
+log 8,901 = 9.09), and neighbours such as taxes: burden, taxpayers, tax; gold: coins, silver,
+coinage. A step costs all 8,901 words for each of its windows, in tiles of 1,024.
 """
 
 import ml_collections
