@@ -458,8 +458,7 @@ MUTATIONS = {
     ('len(found) < len(words)', 'False'),
   ],
   'fasttext_format@subword_format': [
-    ("file.write(struct.pack('<?2q', False, num_words, width))",
-     "file.write(struct.pack('<?2q', False, width, num_words))"),
+    ("file.write(struct.pack('<?2q', False, num_words, width))", 'return'),
     ('block[ngrams.index[first:last] - begin]', 'block[: last - first]'),
     ('counts = np.maximum(counts, 1)', 'counts = 0 * counts'),
   ],

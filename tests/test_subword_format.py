@@ -150,6 +150,13 @@ class TestRefused:
       load_vectors(path)
     assert str(caught.value).startswith(str(path))
 
+  def test_a_bucket_twice(self, tmp_path):
+    kv = model()
+    kv.ngrams.index[5] = kv.ngrams.index[4]
+    save_vectors(kv, tmp_path / 'm.safetensors')
+    with pytest.raises(ValueError, match='do not increase'):
+      load_vectors(tmp_path / 'm.safetensors')
+
   @pytest.mark.parametrize('value', [np.nan, np.inf])
   def test_not_finite(self, tmp_path, value):
     kv, path = model(), tmp_path / 'm.safetensors'
