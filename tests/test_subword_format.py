@@ -72,6 +72,7 @@ class TestRoundTrip:
       np.testing.assert_allclose(peer.get_word_vector(word), ours[word], rtol=1e-5, atol=1e-6)
       np.testing.assert_allclose(theirs[word], ours[word], rtol=1e-5, atol=1e-6)
     assert len(peer.get_nearest_neighbors('seaside', k=2)) == 2
+    np.testing.assert_array_equal(peer.get_output_matrix(), np.zeros((4, 3)))
 
   def test_text_holds_the_words_alone(self, tmp_path, all_buckets):
     kv = model(all_buckets)
