@@ -28,8 +28,6 @@ import numpy as np
 from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
 
-WEIGHTINGS = ('equal', 'harmonic', 'linear')
-
 # From [N, I, D] gradients of the vectors that predict, and their [N, I] curvature, to rows.
 Pull = Callable[[jax.Array, jax.Array], RowGradients]
 

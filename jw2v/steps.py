@@ -63,7 +63,7 @@ def make_run_steps(config: TrainConfig) -> Callable:
   Returns:
     A jitted function that donates the state and scans S steps of N blocks, the share
     of the run's words read by the end of each step in `shares` `[S]`, with the `lookups` of
-    `make_lookups`. It returns the state and the `Results` of the steps.
+    `objectives.prepare`. It returns the state and the `Results` of the steps.
   """
   objective = make_objective(config)
   optimizer, schedule = make_optimizer(config), make_schedule(config)
