@@ -16,7 +16,7 @@ from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
 from jw2v.subwords import END_OF_LINE, ngram_buckets
 
-_CHAINS = 2  # lists of a step, if it has an even number of blocks
+_LISTS = 2  # of a step on one device, if it has an even number of blocks
 
 
 class Bags(NamedTuple):
@@ -45,12 +45,13 @@ class Bags(NamedTuple):
     """Of the center table."""
     return len(self.starts) - 1 + len(self.buckets)
 
-  def attach(self, blocks: Blocks, of_centers: bool) -> Blocks:
+  def attach(self, blocks: Blocks, of_centers: bool, lists: int = 1) -> Blocks:
     """Adds to the blocks of a call the rows of their words.
 
     Args:
       blocks: `[S, N, ...]`.
       of_centers: whether the vectors are those of the centers, or of all tokens.
+      lists: C, at least, which divides N: one for each device that has blocks of its own.
 
     Returns:
       The blocks with three fields more: `bag_places` `[S, N, X]`, the number of each word among
@@ -60,26 +61,27 @@ class Bags(NamedTuple):
     steps, num_blocks, num_tokens = blocks.token_ids.shape
     margin = (num_tokens - blocks.left.shape[2]) // 2 if of_centers else 0
     ids = blocks.token_ids[..., margin : num_tokens - margin]
-    chains = _CHAINS if num_blocks % _CHAINS == 0 else 1
-    lists = np.arange(steps * chains)[:, None]
-    keys = lists * len(self.starts) + ids.reshape(len(lists), -1)
+    if lists == 1 and num_blocks % _LISTS == 0:
+      lists = _LISTS
+    number = np.arange(steps * lists)[:, None]
+    keys = number * len(self.starts) + ids.reshape(len(number), -1)
     keys, places = np.unique(keys, return_inverse=True)  # a word that repeats is looked up once
     list_of, words = np.divmod(keys, len(self.starts))
-    first = np.searchsorted(list_of, lists[:, 0])
-    places = places.reshape(len(lists), -1) - first[:, None]
+    first = np.searchsorted(list_of, number[:, 0])
+    places = places.reshape(len(number), -1) - first[:, None]
 
     sizes = self.sizes[words]
-    totals = np.bincount(list_of, sizes, len(lists)).astype(np.int64)
+    totals = np.bincount(list_of, sizes, len(number)).astype(np.int64)
     most = int(totals.max())
     unit = 1 << max(0, most.bit_length() - 3)  # few different lengths, for each is compiled
-    shape = (len(lists), -(-most // unit) * unit)
+    shape = (len(number), -(-most // unit) * unit)
     bag_rows, bag_owners = np.full(shape, self.num_rows, np.int32), np.zeros(shape, np.int32)
     filled = np.arange(shape[1]) < totals[:, None]
     # The place of each row: where the rows of its word begin, and how many came before it.
     shift = self.starts[words] - (np.cumsum(sizes) - sizes)
     bag_rows[filled] = self.rows[np.repeat(shift, sizes) + np.arange(sizes.sum())]
     bag_owners[filled] = np.repeat(np.arange(len(words)) - first[list_of], sizes)
-    by_step = lambda x: x.reshape(steps, chains, -1)
+    by_step = lambda x: x.reshape(steps, lists, -1)
     return blocks._replace(
       bag_places=places.reshape(ids.shape).astype(np.int32),
       bag_rows=by_step(bag_rows),

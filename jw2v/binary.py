@@ -39,7 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v.blocks import Windows, rows_of, transposed
-from jw2v.outside import Gradients, add_gradients, pull_scores, score
+from jw2v.outside import Gradients, Products, add_gradients, pull_scores, score
 
 
 class TreeLookups(NamedTuple):
@@ -85,6 +85,7 @@ def negative_sampling(
   negatives: float,
   log_expected: jax.Array | None = None,
   measured: int | None = None,
+  products: Products = Products(),
 ) -> Gradients:
   """Negative sampling, or NCE if given `log_expected`: the sum of the window losses.
 
@@ -97,6 +98,7 @@ def negative_sampling(
       corrected by.
     measured: of how many blocks, the first, to sum the loss; None for all. The logarithms
       of a loss cost a tenth of a step, and no gradient needs them.
+    products: how they are made.
 
   Returns:
     The loss and its gradients: those of `jw2v.negative_sampling_loss` or `jw2v.nce_loss`,
@@ -119,7 +121,8 @@ def negative_sampling(
     weights = jnp.where(is_word, windows.weights, noise_weights)
     positive = jnp.where(is_word, windows.weights, 0)
     terms = [Term(ids, weights, positive, for_all(corrected(ids)))]
-  return add_gradients(*(_of_term(term, windows.vectors, table, measured) for term in terms))
+  of_term = lambda term: _of_term(term, windows.vectors, table, measured, products)
+  return add_gradients(*map(of_term, terms))
 
 
 def hierarchical_softmax(
@@ -128,6 +131,7 @@ def hierarchical_softmax(
   table: jax.Array,
   *,
   measured: int | None = None,
+  products: Products = Products(),
 ) -> Gradients:
   """The hierarchical softmax: a decision at each node on the path of a word.
 
@@ -140,6 +144,7 @@ def hierarchical_softmax(
       be longer together than it has places: `sampling.Costs` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
     measured: of how many blocks, the first, to sum the loss; None for all.
+    products: how they are made.
 
   Returns:
     The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
@@ -168,28 +173,31 @@ def hierarchical_softmax(
     both = [jnp.concatenate(x, axis=1) for x in zip(hot_paths, paths, strict=True)]
     weights = [jnp.einsum('nob,nbi->noi', x, windows.weights) for x in both]
     term = Term(jnp.concatenate([hot_ids, nodes >> 1], axis=1), *weights)
-    return _of_term(term, windows.vectors, table, measured)
+    return _of_term(term, windows.vectors, table, measured, products)
   hot = Term(hot_ids, *(x * windows.weights[:, None] for x in hot_paths))
   # Each node of the list has the vector of its word.
   listed = Term(nodes >> 1, *(jnp.einsum('nob,nb->no', x, windows.weights) for x in paths))
-  each = _of_term(listed, jnp.einsum('nob,nbd->nod', paths[0], windows.vectors), table, measured)
+  vectors = jnp.einsum('nob,nbd->nod', paths[0], windows.vectors)
+  each = _of_term(listed, vectors, table, measured, products)
   each = each._replace(
     vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), each.vectors),
     curvature=jnp.einsum('nob,no->nb', paths[0], each.curvature),
   )
-  return add_gradients(_of_term(hot, windows.vectors, table, measured), each)
+  return add_gradients(_of_term(hot, windows.vectors, table, measured, products), each)
 
 
-def _of_term(term: Term, vectors: jax.Array, table: jax.Array, measured: int | None) -> Gradients:
+def _of_term(
+  term: Term, vectors: jax.Array, table: jax.Array, measured: int | None, products: Products
+) -> Gradients:
   """The loss of some binary decisions and its gradients."""
   each = term.weights.ndim == 2
-  scored = score(term.ids, table, vectors, each=each)
+  scored = score(term.ids, table, vectors, each=each, products=products)
   scores = scored.scores if term.correction is None else scored.scores - term.correction
   delta, curvature = logistic(scores, term.weights, term.positive)
   touched = term.weights > 0 if each else jnp.sum(term.weights, axis=2) > 0
   return Gradients(
     _loss(*(x[:measured] for x in (scores, term.weights, term.positive))),
-    *pull_scores(scored, delta, curvature, touched, vectors, len(table)),
+    *pull_scores(scored, delta, curvature, touched, vectors, len(table), products),
   )
 
 

@@ -25,6 +25,8 @@ NEGATIVES = {
 NOISES = ('log_uniform', 'uniform', 'unigram')
 DISTANCE_WEIGHTS = ('equal', 'harmonic', 'linear')
 CBOW_GRADIENTS = ('exact', 'undivided')
+PRODUCT_DTYPES = ('bfloat16', 'float32')
+LAYOUTS = ('data', 'data_width', 'replicated', 'width')
 # The learning rate where none is given. Those of the damped step are measured, and hold
 # between half and twice the value (docs/performance.md); the others are places to start.
 LEARNING_RATES = {
@@ -88,6 +90,12 @@ class TrainConfig:
       themselves, as 3 and 6 in fastText; 0 and 0 for none.
     bucket: rows that n-grams share, by their hash.
     steps_per_call: steps in one compiled call, at most.
+    product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
+      in float32. For devices with such products: a CPU is slower with them.
+    layout: what each of several devices has, see `sharding.py`: 'replicated', 'data', 'width' or
+      'data_width'. None takes 'data' for several devices.
+    devices: how many; None takes one, and all that there are if several processes train.
+    width_devices: how many the width of a table is split over, with 'data_width'.
     shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
       that of the text.
     held_out: share of the corpus, the lines at its end, that is not trained on; its
@@ -122,6 +130,10 @@ class TrainConfig:
   maxn: int = 0
   bucket: int = 2_000_000
   steps_per_call: int = 64
+  product_dtype: str = 'float32'
+  layout: str | None = None
+  devices: int | None = None
+  width_devices: int | None = None
   shuffle: bool = False
   held_out: float = 0.0
   patience: int | None = None
@@ -137,6 +149,8 @@ class TrainConfig:
       'noise': NOISES,
       'distance_weights': DISTANCE_WEIGHTS,
       'cbow_gradient': CBOW_GRADIENTS,
+      'product_dtype': PRODUCT_DTYPES,
+      'layout': (None, *LAYOUTS),
       'dynamic_window': (False, True),
       'shuffle': (False, True),
     }
@@ -156,7 +170,15 @@ class TrainConfig:
     ):
       _check_number(name, getattr(self, name), int, 1)
     _check_number('window', self.window, int, 1, 2**15 - 1)  # blocks hold it as int16
-    for name in ('max_vocab_size', 'patience', 'negatives', 'shared_negatives', 'softmax_tile'):
+    for name in (
+      'max_vocab_size',
+      'patience',
+      'negatives',
+      'shared_negatives',
+      'softmax_tile',
+      'devices',
+      'width_devices',
+    ):
       if getattr(self, name) is not None:
         _check_number(name, getattr(self, name), int, 1)
     _check_number('seed', self.seed, int, 0, 2**63 - 1)
@@ -243,6 +265,10 @@ class TrainConfig:
       raise ValueError(
         f'distance_weights={self.distance_weights!r}: stands for drawn windows, and needs '
         'dynamic_window=False or None'
+      )
+    if self.width_devices is not None and self.layout != 'data_width':
+      raise ValueError(
+        f"width_devices={self.width_devices}: needs layout='data_width', not {self.layout!r}"
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(

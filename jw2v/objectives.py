@@ -16,6 +16,7 @@ from jw2v import binary, blocks, sampling, softmax, tiled
 from jw2v.bags import Bags, bag_vectors, make_bags
 from jw2v.config import TrainConfig
 from jw2v.huffman import HuffmanTree, huffman_tree
+from jw2v.outside import Products
 from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
 from jw2v.vocabulary import Vocabulary
@@ -108,11 +109,14 @@ def centers_predict(config: TrainConfig) -> bool:
   return config.architecture == 'skip_gram' and config.objective != 'hierarchical_softmax'
 
 
-def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
+def make_objective(
+  config: TrainConfig, width_axis: str | None = None
+) -> Callable[..., ObjectiveRows]:
   """The objective of a config, with its gradients as rows.
 
   Args:
     config: the run's settings.
+    width_axis: the axis of the device mesh that the width of both tables is split over.
 
   Returns:
     `objective(params, blocks, lookups, measured=None)`: the sums over some blocks, of which
@@ -125,7 +129,8 @@ def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
   windows_of = functools.partial(windows_of, weighting=config.distance_weights)
   if is_cbow:
     windows_of = functools.partial(windows_of, divide_gradient=config.cbow_gradient == 'exact')
-  cost = _cost(config)
+  dtype = None if config.product_dtype == 'float32' else config.product_dtype
+  cost = _cost(config, Products(width_axis, dtype))
 
   def objective(
     params: Word2VecParams, batch: Blocks, lookups: dict[str, Any], measured: int | None = None
@@ -145,25 +150,26 @@ def make_objective(config: TrainConfig) -> Callable[..., ObjectiveRows]:
   return objective
 
 
-def _cost(config):
+def _cost(config, products):
   """`cost(windows, batch, table, lookups, measured)` of the config's objective."""
   if config.objective == 'naive_softmax':
 
     def naive(windows, batch, table, lookups, measured):
       del batch, lookups
       size = tiled.tile_size(config.softmax_tile, len(table))
-      return softmax.naive_softmax(windows, table, tile=size, measured=measured)
+      return softmax.naive_softmax(windows, table, tile=size, measured=measured, products=products)
 
     return naive
   if config.objective == 'hierarchical_softmax':
     return lambda windows, batch, table, lookups, measured: binary.hierarchical_softmax(
-      windows, lookups['tree'], table, measured=measured
+      windows, lookups['tree'], table, measured=measured, products=products
     )
   if config.objective == 'sampled_softmax':
     return lambda windows, batch, table, lookups, measured: softmax.sampled_softmax(
-      windows, batch.negative_ids, table, log_expected=lookups['log_expected'], measured=measured
-    )
+      windows, batch.negative_ids, table, log_expected=lookups['log_expected'],
+      measured=measured, products=products,
+    )  # fmt: skip
   return lambda windows, batch, table, lookups, measured: binary.negative_sampling(
     windows, batch.negative_ids, table, negatives=config.negatives,
-    log_expected=lookups.get('log_expected'), measured=measured,
+    log_expected=lookups.get('log_expected'), measured=measured, products=products,
   )  # fmt: skip

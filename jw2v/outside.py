@@ -6,13 +6,43 @@ objectives in `binary.py` and `softmax.py` are functions of scores in between.
 Axes: those of `blocks`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jw2v.blocks import flat, padded_ids, rows_of, squared_norms, transposed
 from jw2v.rowwise import RowGradients
+
+
+class Products(NamedTuple):
+  """How the products of the width are made.
+
+  Attributes:
+    axis: the axis of the device mesh that the width is split over: what each device makes of
+      its columns is summed over it. None where a device has all of them.
+    dtype: what both sides are rounded to before a product, which adds up in the dtype that
+      they had; None for no rounding.
+  """
+
+  axis: str | None = None
+  dtype: str | None = None
+
+  def einsum(self, formula: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    """`jnp.einsum` of two arrays, of the columns that are here."""
+    if self.dtype is None:
+      return jnp.einsum(formula, a, b)
+    result = a.dtype
+    a, b = a.astype(self.dtype), b.astype(self.dtype)
+    return jnp.einsum(formula, a, b, preferred_element_type=result)
+
+  def scores(self, vectors: jax.Array, rows: jax.Array) -> jax.Array:
+    """`[M, S]`, of every vector `[M, D]` with every row `[S, D]`."""
+    return self.over_width(self.einsum('md,sd->ms', vectors, rows))
+
+  def over_width(self, partial: Any) -> Any:
+    """The sums over all columns, of arrays of sums over those that are here."""
+    return partial if self.axis is None else jax.lax.psum(partial, self.axis)
 
 
 class Gradients(NamedTuple):
@@ -39,13 +69,20 @@ class Scored(NamedTuple):
   scores: jax.Array
 
 
-def score(ids: jax.Array, table: jax.Array, vectors: jax.Array, *, each: bool) -> Scored:
+def score(
+  ids: jax.Array,
+  table: jax.Array,
+  vectors: jax.Array,
+  *,
+  each: bool,
+  products: Products = Products(),
+) -> Scored:
   """The rows of a table by `ids`, and their scores: `each` with its own vector, or with all."""
   rows = rows_of(table, ids)
   if each:
-    return Scored(ids, rows, jnp.sum(rows * vectors, axis=2))
+    return Scored(ids, rows, products.over_width(jnp.sum(rows * vectors, axis=2)))
   # The narrow side last is the faster order of this product.
-  return Scored(ids, rows, jnp.einsum('nod,nid->noi', rows, vectors))
+  return Scored(ids, rows, products.over_width(products.einsum('nod,nid->noi', rows, vectors)))
 
 
 def pull_scores(
@@ -55,6 +92,7 @@ def pull_scores(
   touched: jax.Array,
   vectors: jax.Array,
   num_rows: int,
+  products: Products = Products(),
 ) -> tuple[jax.Array, jax.Array, RowGradients]:
   r"""The gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`.
 
@@ -69,19 +107,20 @@ def pull_scores(
     touched: `[N, O]` bool, which rows any vector meets.
     vectors: `[N, I, D]`.
     num_rows: V, of the table.
+    products: how they are made.
 
   Returns:
     The gradient of the vectors, their curvature, and the rows of the table.
   """
   ids = padded_ids(scored.ids, touched, num_rows)
-  row_norms, norms = squared_norms(scored.rows), squared_norms(vectors)
+  row_norms, norms = products.over_width((squared_norms(scored.rows), squared_norms(vectors)))
   if delta.ndim == 2:
     d_vectors, h_vectors = delta[..., None] * scored.rows, curvature * row_norms
     d_rows, h_rows = delta[..., None] * vectors, curvature * norms
   else:
-    d_vectors = jnp.einsum('nio,nod->nid', transposed(delta), scored.rows)
+    d_vectors = products.einsum('nio,nod->nid', transposed(delta), scored.rows)
     h_vectors = jnp.einsum('noi,no->ni', curvature, row_norms)
-    d_rows = jnp.einsum('noi,nid->nod', delta, vectors)
+    d_rows = products.einsum('noi,nid->nod', delta, vectors)
     h_rows = jnp.einsum('noi,ni->no', curvature, norms)
   return d_vectors, h_vectors, RowGradients(ids, flat(d_rows), h_rows.reshape(-1))
 

@@ -1,34 +1,241 @@
-"""Devices: what must be set before one is used.
+r"""Devices: what must be set before one is used, and which of several has what of a run.
 
-What belongs here: everything that knows that there are different devices, and more
-than one of them.
+What belongs here: everything that knows that there are different devices, and more than one of
+them: layouts, the placing of arrays, and the exchange between devices. All of it is JAX's own:
+a `Mesh` with the axes 'data' and 'width', `jax.shard_map`, and collectives.
+
+| layout | tables | windows of a step | exchanged in a step |
+|---|---|---|---|
+| 'replicated' | all, on each device | all, on each | nothing |
+| 'data' | all, on each | an n-th on each | the rows of all, to all |
+| 'width' | all words, an n-th of the columns | all, on each | sums of partial scores |
+| 'data_width' | an m-th of the columns | an n-th | both, each along its axis |
+
+Every layout takes the steps that one device would take on the same windows, to rounding. Where a
+row is split over devices, they make partial scores and norms, which are added up; gathers,
+gradients and additions to rows are local. Where windows are split, each device adds the rows of
+all to its copy of the table, so that all copies stay the same.
+
+References: Ordentlich et al., `Network-efficient distributed word2vec training system for large
+vocabularies <https://arxiv.org/abs/1606.08495>`_, 2016, for the split of the columns.
 """
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
 import re
 import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax._src.xla_bridge import backends_are_initialized  # JAX tells it nowhere else
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jw2v.config import TrainConfig
+from jw2v.rowwise import RowGradients
+
+DATA, WIDTH = 'data', 'width'
+_HOST_BYTES = 64e6  # of a table, that are gathered on each device at a time
 _SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
 _FAST_SCATTER_FLAG = '-nvptx-allow-ftz-atomics'
 
 
-def prepare_backend() -> None:
+class Layout(NamedTuple):
+  """A layout of a run on some devices.
+
+  Attributes:
+    name: one of `config.LAYOUTS`.
+    mesh: the devices, with the axes 'data' and 'width'; None for one device, JAX's default.
+  """
+
+  name: str = 'replicated'
+  mesh: Mesh | None = None
+
+  @property
+  def devices(self) -> int:
+    """How many devices there are."""
+    return 1 if self.mesh is None else self.mesh.size
+
+  @property
+  def data_devices(self) -> int:
+    """How many parts the windows of a step are in."""
+    return self.mesh.shape[DATA] if self.data_axis else 1
+
+  @property
+  def data_axis(self) -> str | None:
+    """The axis of the mesh that the windows are split over."""
+    split = self.name in ('data', 'data_width') and self.mesh is not None
+    return DATA if split and self.mesh.shape[DATA] > 1 else None
+
+  @property
+  def width_axis(self) -> str | None:
+    """The axis of the mesh that the columns of the tables are split over."""
+    return WIDTH if self.mesh is not None and self.mesh.shape[WIDTH] > 1 else None
+
+  def specs(self, state: Any) -> Any:
+    """Where the leaves of a state are: tables `[V, D]` split by columns, all others whole."""
+    table = PartitionSpec(None, self.width_axis)
+    return jax.tree.map(lambda x: table if np.ndim(x) == 2 else PartitionSpec(), state)
+
+  @property
+  def blocks_spec(self) -> PartitionSpec:
+    """Where the blocks `[S, N, ...]` of a call are."""
+    return PartitionSpec(None, self.data_axis)
+
+  def map(self, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
+    """A function that runs on every device, on its part of the arguments."""
+    if self.mesh is None:
+      return function
+    return jax.shard_map(
+      function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )
+
+  def put_state(self, state: Any) -> Any:
+    """A state, the same in all processes, on its devices."""
+    if self.mesh is None:
+      return state
+    put = lambda x, spec: _put(np.asarray(x), NamedSharding(self.mesh, spec))
+    return jax.tree.map(put, state, self.specs(state))
+
+  def put(self, values: Any) -> Any:
+    """Arrays, the same in all processes, as a whole on every device."""
+    if self.mesh is None:
+      return jax.device_put(values)
+    return jax.tree.map(
+      lambda x: _put(np.asarray(x), NamedSharding(self.mesh, PartitionSpec())), values
+    )
+
+  def put_blocks(self, blocks: Any) -> Any:
+    """The blocks of a call, of which each process has those of its devices."""
+    if self.mesh is None:
+      return blocks
+    sharding = NamedSharding(self.mesh, self.blocks_spec)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), blocks)
+
+  def exchange(self, rows: RowGradients, num_rows: int, *, dense: bool = False) -> RowGradients:
+    """The rows of all devices that have other windows, in `map`.
+
+    Args:
+      rows: those of this device.
+      num_rows: V, of the table.
+      dense: add them up as whole tables, which is less where nearly all rows are touched.
+
+    Returns:
+      The rows of all, the same on each device.
+    """
+    if self.data_axis is None:
+      return rows
+    if dense:
+      whole = lambda x: (
+        jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
+      )
+      sums = jax.lax.psum((whole(rows.values), whole(rows.curvature)), self.data_axis)
+      return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, self.data_axis, tiled=True), rows)
+
+  def over_data(self, sums: Any) -> Any:
+    """The sums over all windows, of sums over those of each device, in `map`."""
+    return sums if self.data_axis is None else jax.lax.psum(sums, self.data_axis)
+
+  def over_width(self, sums: Any) -> Any:
+    """The sums over all columns, of sums over those of each device, in `map`."""
+    return sums if self.width_axis is None else jax.lax.psum(sums, self.width_axis)
+
+
+def make_layout(config: TrainConfig) -> Layout:
+  """The layout of a run on the devices that there are; it starts JAX's backend.
+
+  Args:
+    config: the run's settings.
+
+  Raises:
+    ValueError: more devices than there are, not all of several processes, or a width or a
+      number of blocks that does not divide by theirs.
+  """
+  there = jax.devices()
+  several = jax.process_count() > 1
+  number = config.devices or (len(there) if several else 1)
+  if number > len(there):
+    hint = ''
+    if there[0].platform == 'cpu':
+      hint = f'; jw2v.sharding.prepare_backend({number}), before JAX starts, makes a CPU as many'
+    raise ValueError(f'devices={number}: there are {len(there)}{hint}')
+  if several and number != len(there):
+    raise ValueError(
+      f'devices={number}: {jax.process_count()} processes have {len(there)}; all of them train, '
+      'or leave it to None'
+    )
+  name = config.layout or ('data' if number > 1 else 'replicated')
+  if number == 1:
+    return Layout()
+  width = {'width': number, 'data_width': config.width_devices or 2}.get(name, 1)
+  if number % width:
+    raise ValueError(f'width_devices={width}: must divide devices={number}')
+  if config.dim % width:
+    raise ValueError(
+      f'dim={config.dim}: layout={name!r} splits it over {width} devices, which must divide it'
+    )
+  parts = number // width if name in ('data', 'data_width') else 1
+  if config.blocks_per_step % parts:
+    raise ValueError(
+      f'batch_size={config.batch_size}: layout={name!r} splits its {config.blocks_per_step} blocks '
+      f'over {parts} devices, which must divide them'
+    )
+  return Layout(name, Mesh(np.array(there[:number]).reshape(-1, width), (DATA, WIDTH)))
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+  """An array in the memory of every process, wherever its parts are."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  mesh = array.sharding.mesh
+  size = max(1, int(_HOST_BYTES // (array.nbytes // len(array))))
+  piece = jax.jit(
+    lambda x, first, size: jax.lax.dynamic_slice_in_dim(x, first, size),
+    static_argnums=2, out_shardings=NamedSharding(mesh, PartitionSpec()),
+  )  # fmt: skip
+  return np.concatenate(
+    [
+      np.asarray(piece(array, first, min(size, len(array) - first)))
+      for first in range(0, len(array), size)
+    ]
+  )
+
+
+def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+  return jax.make_array_from_callback(array.shape, sharding, functools.partial(_part, array))
+
+
+def _part(array, index):
+  return array[index]
+
+
+def prepare_backend(devices: int | None = None) -> None:
   """Sets what must be set before JAX starts its backend; call it first in a program.
 
   `train` calls it too. Where there is nothing to set, it does nothing, and it starts no
   backend. It adds to `XLA_FLAGS` and keeps what is there.
 
+  A CPU is one device to JAX, and several if asked in time: `devices` of them.
+
   jaxlib 0.10.2 to 0.11.0 compile a float32 scatter-add for NVIDIA GPUs to a loop of
   compare-and-swap, hundreds of times slower where an index repeats: there it asks for
   the hardware's own atomic addition, and warns if the backend has started without it.
 
+  Args:
+    devices: how many are to be there, for a CPU; None for those that there are.
+
   References:
     https://github.com/openxla/xla/issues/46225, https://github.com/jax-ml/jax/issues/38806
   """
+  if devices is not None and not backends_are_initialized():
+    there = jax.config.jax_num_cpu_devices
+    if there < devices:
+      jax.config.update('jax_num_cpu_devices', devices)
   if not _SLOW_SCATTER_FROM <= _jaxlib_version() <= _SLOW_SCATTER_TO or not _has_cuda():
     return
   xla_flags = os.environ.get('XLA_FLAGS', '')

@@ -38,13 +38,18 @@ import jax.numpy as jnp
 
 from jw2v.binary import curvature_of
 from jw2v.blocks import Windows, flat, rows_of, squared_norms
-from jw2v.outside import Gradients, add_gradients, pull_scores, score
+from jw2v.outside import Gradients, Products, add_gradients, pull_scores, score
 from jw2v.rowwise import RowGradients
 from jw2v.tiled import log_normalizers, tile_at
 
 
 def naive_softmax(
-  windows: Windows, table: jax.Array, *, tile: int, measured: int | None = None
+  windows: Windows,
+  table: jax.Array,
+  *,
+  tile: int,
+  measured: int | None = None,
+  products: Products = Products(),
 ) -> Gradients:
   """The softmax over the whole vocabulary.
 
@@ -53,6 +58,7 @@ def naive_softmax(
     table: the outside table.
     tile: words whose scores are there at once, at most V.
     measured: of how many blocks, the first, to sum the loss; None for all.
+    products: how they are made.
 
   Returns:
     The loss and its gradients: those of `jw2v.naive_softmax_loss`, summed over the windows.
@@ -60,19 +66,19 @@ def naive_softmax(
   """
   weights, vectors = windows.totals, windows.vectors
   v, n = flat(vectors), weights.reshape(-1)
-  log_normalizer, d_vectors, h_vectors, outside = _denominator(v, n, table, tile)
+  log_normalizer, d_vectors, h_vectors, outside = _denominator(v, n, table, tile, products)
   log_normalizer = log_normalizer.reshape(weights.shape)
   denominator = Gradients(
     jnp.sum((weights * log_normalizer)[:measured]),
     d_vectors.reshape(vectors.shape), h_vectors.reshape(weights.shape), outside,
   )  # fmt: skip
 
-  scored, w, touched = _words(windows, table)
+  scored, w, touched = _words(windows, table, products)
   normalizer = log_normalizer if windows.each_its_own else log_normalizer[:, None]
   curvature = w * curvature_of(_logit(scored.scores - normalizer))
   words = Gradients(
     -jnp.sum((w * scored.scores)[:measured]),
-    *pull_scores(scored, -w, curvature, touched, vectors, len(table)),
+    *pull_scores(scored, -w, curvature, touched, vectors, len(table), products),
   )
   return add_gradients(denominator, words)
 
@@ -84,6 +90,7 @@ def sampled_softmax(
   *,
   log_expected: jax.Array,
   measured: int | None = None,
+  products: Products = Products(),
 ) -> Gradients:
   """The softmax over a word and the noise words of its block.
 
@@ -93,14 +100,16 @@ def sampled_softmax(
     table: the outside table.
     log_expected: `[V]`, log(K q(w)) of each word.
     measured: of how many blocks, the first, to sum the loss; None for all.
+    products: how they are made.
 
   Returns:
     The loss and its gradients: those of `jw2v.sampled_softmax_loss`, summed over the windows.
   """
-  vectors, noise = windows.vectors, score(noise_ids, table, windows.vectors, each=False)
+  vectors = windows.vectors
+  noise = score(noise_ids, table, vectors, each=False, products=products)
   noise_scores = noise.scores - rows_of(log_expected, noise_ids)[..., None]  # [N, K, I]
   log_noise = jax.nn.logsumexp(noise_scores, axis=1)  # [N, I]
-  scored, w, touched = _words(windows, table)
+  scored, w, touched = _words(windows, table, products)
   correction = rows_of(log_expected, scored.ids)
   if windows.each_its_own:
     z = scored.scores - correction - log_noise
@@ -110,23 +119,24 @@ def sampled_softmax(
   of_vectors = wrong if windows.each_its_own else jnp.sum(wrong, axis=1)  # [N, I]
   words = Gradients(
     jnp.sum((w * jax.nn.softplus(-z))[:measured]),
-    *pull_scores(scored, -wrong, w * curvature_of(z), touched, vectors, len(table)),
+    *pull_scores(scored, -wrong, w * curvature_of(z), touched, vectors, len(table), products),
   )
   left = jnp.exp(noise_scores - log_noise[:, None]) * of_vectors[:, None]
   any_left = jnp.any(windows.totals > 0, axis=1, keepdims=True)
   denominator = Gradients(
-    jnp.zeros((), w.dtype), *pull_scores(noise, left, left, any_left, vectors, len(table))
+    jnp.zeros((), w.dtype),
+    *pull_scores(noise, left, left, any_left, vectors, len(table), products),
   )
   return add_gradients(words, denominator)
 
 
-def _words(windows, table):
+def _words(windows, table, products):
   """The words predicted with their scores, the weights of their shape, and which are touched."""
   if windows.each_its_own:
-    scored = score(windows.word_ids, table, windows.vectors, each=True)
+    scored = score(windows.word_ids, table, windows.vectors, each=True, products=products)
     return scored, windows.weights, windows.weights > 0
   weights = windows.weights[:, : windows.word_ids.shape[1]]
-  scored = score(windows.word_ids, table, windows.vectors, each=False)
+  scored = score(windows.word_ids, table, windows.vectors, each=False, products=products)
   return scored, weights, jnp.sum(weights, axis=2) > 0
 
 
@@ -137,23 +147,25 @@ def _logit(log_y: jax.Array) -> jax.Array:
 
 
 def _denominator(
-  v: jax.Array, weights: jax.Array, table: jax.Array, tile: int
+  v: jax.Array, weights: jax.Array, table: jax.Array, tile: int, products: Products
 ) -> tuple[jax.Array, jax.Array, jax.Array, RowGradients]:
   """`[M]` log normalizers; of n times these the gradient by v, its curvature, and the rows of U."""
-  log_normalizer = log_normalizers(v, table, tile)
+  log_normalizer = log_normalizers(v, table, tile, products.scores)
   # The norms are a column more of the same products: the curvature of a score is its derivative.
   with_norm = lambda x: jnp.concatenate([x, squared_norms(x)[:, None]], axis=1)
   v_and_norm = with_norm(v)
 
   def add(of_vectors, begin):
     rows, ids, is_new = tile_at(table, begin, tile)
-    log_y = v @ rows.T - log_normalizer[:, None]
+    log_y = products.scores(v, rows) - log_normalizer[:, None]
     y = jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
     d_scores = weights[:, None] * y  # [M, S]
-    return of_vectors + d_scores @ with_norm(rows), (ids, d_scores.T @ v_and_norm)
+    of_rows = products.einsum('ms,md->sd', d_scores, v_and_norm)
+    return of_vectors + products.einsum('ms,sd->md', d_scores, with_norm(rows)), (ids, of_rows)
 
   begins = jnp.arange(0, len(table), tile)
   of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
   of_rows = flat(of_rows)
-  rows = RowGradients(ids.reshape(-1), of_rows[:, :-1], of_rows[:, -1])
-  return log_normalizer, of_vectors[:, :-1], of_vectors[:, -1], rows
+  h_vectors, h_rows = products.over_width((of_vectors[:, -1], of_rows[:, -1]))
+  rows = RowGradients(ids.reshape(-1), of_rows[:, :-1], h_rows)
+  return log_normalizer, of_vectors[:, :-1], h_vectors, rows

@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import PartitionSpec
 
 from jw2v import sampling
 from jw2v.config import TrainConfig
 from jw2v.objectives import ObjectiveRows, make_objective
 from jw2v.progress import Results
 from jw2v.rowwise import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
+from jw2v.sharding import Layout
 from jw2v.windows import Word2VecParams
 
 _OPTAX = {
@@ -54,25 +56,27 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
   return optax.constant_schedule(first)
 
 
-def make_run_steps(config: TrainConfig) -> Callable:
+def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> Callable:
   """The compiled call: `run_steps(state, blocks, shares, lookups)`.
 
   Args:
     config: the run's settings.
+    layout: the devices, and what each of them has.
 
   Returns:
     A jitted function that donates the state and scans S steps of N blocks, the share
     of the run's words read by the end of each step in `shares` `[S]`, with the `lookups` of
     `objectives.prepare`. It returns the state and the `Results` of the steps.
   """
-  objective = make_objective(config)
+  objective = make_objective(config, layout.width_axis)
   optimizer, schedule = make_optimizer(config), make_schedule(config)
   # XLA's CPU backend computes the products of a block on one core, and independent ones
   # side by side: a chain of them for each of two cores.
-  # The exact softmax makes one large product, for all cores.
-  many = config.objective != 'naive_softmax' and config.blocks_per_step % 2 == 0
+  # The exact softmax makes one large product, for all cores, and touches all rows.
+  exact = config.objective == 'naive_softmax'
+  many = not exact and layout.devices == 1 and config.blocks_per_step % 2 == 0
   chains = 2 if jax.default_backend() == 'cpu' and many else 1
-  measured = max(1, config.blocks_per_step // chains // _LOSS_EVERY)
+  measured = max(1, config.blocks_per_step // layout.data_devices // chains // _LOSS_EVERY)
 
   def gradients(
     params: Word2VecParams, batch: sampling.Blocks, lookups: dict[str, Any]
@@ -90,32 +94,41 @@ def make_run_steps(config: TrainConfig) -> Callable:
 
   def step(lookups, state: TrainState, inputs):
     batch, rate = inputs
+    center, outside = state.params
     rows = gradients(state.params, batch, lookups)
+    squares = _squares(rows.center, len(center))
     center, center_state = optimizer.update(
-      rows.center, with_rate(state.center_optimizer, rate), state.params.center
+      layout.exchange(rows.center, len(center)), with_rate(state.center_optimizer, rate), center
     )
     outside, outside_state = optimizer.update(
-      rows.outside, with_rate(state.outside_optimizer, rate), state.params.outside
-    )
-    squares = _mean_square(rows.center, len(state.params.center))
+      layout.exchange(rows.outside, len(outside), dense=exact),
+      with_rate(state.outside_optimizer, rate), outside,
+    )  # fmt: skip
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
-    return state, (rows.loss, rows.predictions, squares)
+    return state, (rows.loss, rows.predictions, *squares)
 
   def run_steps(state, batches, shares, lookups):
     rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
     one_step = functools.partial(step, lookups)
-    state, (losses, predictions, squares) = jax.lax.scan(one_step, state, (batches, rates))
+    state, sums = jax.lax.scan(one_step, state, (batches, rates))
+    losses, predictions, squares, counts = layout.over_data(sums)
+    squares = layout.over_width(squares) / jnp.maximum(1, counts)
     return state, Results(losses, predictions, rates, squares)
 
-  return jax.jit(run_steps, donate_argnums=0)
+  def on_all(state, batches, shares, lookups):
+    specs, whole = layout.specs(state), PartitionSpec()
+    each = layout.map(run_steps, (specs, layout.blocks_spec, whole, whole), (specs, whole))
+    return each(state, batches, shares, lookups)
+
+  return jax.jit(on_all, donate_argnums=0)
 
 
-def _mean_square(rows: RowGradients, num_rows: int) -> jax.Array:
-  """The mean squared length of the gradients of some rows, those of padding apart."""
+def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
+  """The summed squared lengths of the gradients of some rows, padding apart, and their number."""
   count = max(1, len(rows.ids) // _LOSS_EVERY)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
-  return jnp.sum(squares * is_row) / jnp.maximum(1, jnp.sum(is_row))
+  return jnp.sum(squares * is_row), jnp.sum(is_row)
 
 
 @jax.jit
@@ -131,20 +144,26 @@ def compile_steps(
   batches: sampling.Blocks,
   shares: np.ndarray,
   lookups: dict[str, Any],
+  layout: Layout = Layout(),
 ) -> jax.stages.Compiled:
   """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
-  return make_run_steps(config).lower(state, batches, shares, lookups).compile()
+  return make_run_steps(config, layout).lower(state, batches, shares, lookups).compile()
 
 
-def make_evaluate(config: TrainConfig) -> Callable:
+def make_evaluate(config: TrainConfig, layout: Layout = Layout()) -> Callable:
   """The compiled `evaluate(params, blocks, lookups)`: `[S]` losses and prediction weights."""
-  objective = make_objective(config)
+  objective = make_objective(config, layout.width_axis)
 
   def evaluate(params, batches, lookups):
     def loss(none, batch):
       rows = objective(params, batch, lookups)
       return none, (rows.loss, rows.predictions)
 
-    return jax.lax.scan(loss, None, batches)[1]
+    return layout.over_data(jax.lax.scan(loss, None, batches)[1])
 
-  return jax.jit(evaluate)
+  def on_all(params, batches, lookups):
+    whole = PartitionSpec()
+    specs = layout.specs(params), layout.blocks_spec, whole
+    return layout.map(evaluate, specs, whole)(params, batches, lookups)
+
+  return jax.jit(on_all)

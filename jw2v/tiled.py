@@ -7,6 +7,7 @@ Axes: M vectors, V rows of the table, D their width, S the rows of a tile.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +44,15 @@ def tile_at(
   return jax.lax.dynamic_slice_in_dim(table, first, size), ids, ids >= begin
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def log_normalizers(vectors: jax.Array, table: jax.Array, size: int) -> jax.Array:
+def scores_of(vectors: jax.Array, rows: jax.Array) -> jax.Array:
+  """`[M, S]`, of every vector `[M, D]` with every row `[S, D]`."""
+  return vectors @ rows.T
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def log_normalizers(
+  vectors: jax.Array, table: jax.Array, size: int, scores_of: Callable = scores_of
+) -> jax.Array:
   r"""The logarithm of the denominator of each softmax, :math:`\log \sum_w e^{u_w^\top v}`.
 
   One pass over the tiles keeps the largest score so far and the sum of the exponentials.
@@ -54,6 +62,7 @@ def log_normalizers(vectors: jax.Array, table: jax.Array, size: int) -> jax.Arra
     vectors: `[M, D]`.
     table: `[V, D]`.
     size: S, at most V.
+    scores_of: what makes scores of vectors and rows, linear in both.
 
   Returns:
     `[M]`.
@@ -66,7 +75,7 @@ def log_normalizers(vectors: jax.Array, table: jax.Array, size: int) -> jax.Arra
   def add(carry, begin):
     largest, total = carry
     rows, _, is_new = tile_at(table, begin, size)
-    scores = jnp.where(is_new, vectors @ rows.T, -jnp.inf)  # [M, S]
+    scores = jnp.where(is_new, scores_of(vectors, rows), -jnp.inf)  # [M, S]
     higher = jnp.maximum(largest, jnp.max(scores, axis=1))
     total = total * jnp.exp(largest - higher) + jnp.sum(jnp.exp(scores - higher[:, None]), axis=1)
     return (higher, total), None
@@ -78,9 +87,9 @@ def log_normalizers(vectors: jax.Array, table: jax.Array, size: int) -> jax.Arra
 
 
 @log_normalizers.defjvp
-def _log_normalizers_jvp(size, primals, tangents):
+def _log_normalizers_jvp(size, scores_of, primals, tangents):
   (vectors, table), (d_vectors, d_table) = primals, tangents
-  result = log_normalizers(vectors, table, size)
+  result = log_normalizers(vectors, table, size, scores_of)
   num_rows, width = table.shape
   num_tiles = -(-num_rows // size)
 
@@ -91,9 +100,10 @@ def _log_normalizers_jvp(size, primals, tangents):
   @jax.checkpoint  # the scores of a tile are made again on the way back, and not kept
   def add(total, inputs):
     begin, rows, d_rows = inputs
-    y = jnp.exp(vectors @ rows.T - result[:, None])
+    y = jnp.exp(scores_of(vectors, rows) - result[:, None])
     y = jnp.where(begin + jnp.arange(size) < num_rows, y, 0)
-    return total + jnp.sum(y * (d_vectors @ rows.T + vectors @ d_rows.T), axis=1), None
+    d_scores = scores_of(d_vectors, rows) + scores_of(vectors, d_rows)
+    return total + jnp.sum(y * d_scores, axis=1), None
 
   begins = jnp.arange(0, num_rows, size)
   tangent, _ = jax.lax.scan(add, jnp.zeros_like(result), (begins, by_tile(table), by_tile(d_table)))

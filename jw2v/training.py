@@ -28,7 +28,7 @@ from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
 from jw2v.objectives import Preparation, centers_predict, prepare
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
-from jw2v.sharding import prepare_backend
+from jw2v.sharding import Layout, make_layout, prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
 from jw2v.store import EncodedCorpus
 from jw2v.stream import Position, TextBlocks, bytes_of, held_out_start, in_background
@@ -155,7 +155,7 @@ def train(
     raise TypeError(f'initial={initial!r}: must be a TrainResult or KeyedVectors')
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
-  prepare_backend()
+  prepare_backend(config.devices)
   # What would stop the run at its end is found before it starts.
   if progress:
     import_tqdm()
@@ -219,10 +219,11 @@ def _run(
   hooks: _Hooks,
 ) -> tuple[KeyedVectors, Word2VecParams, int]:
   """Trains from the first call, or the newest checkpoint, to the last."""
-  prepared = prepare(config, encoded.vocabulary)
-  training, held_out = _texts(encoded, num_words, config, prepared)
+  prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
+  training, held_out = _texts(encoded, num_words, config, prepared, layout)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
-  state, place = _init_state(config, encoded.vocabulary, initial, prepared.bags), _Place(Position())
+  state = layout.put_state(_init_state(config, encoded.vocabulary, initial, prepared.bags))
+  place = _Place(Position())
   if hooks.checkpoints is not None:
     about = {'config': dataclasses.asdict(config), 'num_words': num_words}
     found = hooks.checkpoints.restore(state, encoded.vocabulary, about)
@@ -230,9 +231,9 @@ def _run(
       state, place = found[0], _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
-  lookups = jax.device_put(prepared.lookups)
+  lookups = layout.put(prepared.lookups)
   vectors_of = functools.partial(make_vectors, encoded.vocabulary, config, prepared.bags)
-  measure = _make_measure(held_out, config, shape, hooks.evaluate, vectors_of, lookups)
+  measure = _make_measure(held_out, config, layout, shape, hooks.evaluate, vectors_of, lookups)
 
   def save():
     run = {'place': place.saved(), 'progress': monitor.saved()}
@@ -247,14 +248,15 @@ def _run(
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
     shape_of_call = tuple(np.shape(leaf) for leaf in jax.tree.leaves(call.blocks))
+    blocks = layout.put_blocks(call.blocks)
     run_steps = compiled.get(shape_of_call)
     if run_steps is None:
-      run_steps = compile_steps(config, state, call.blocks, shares, lookups)
+      run_steps = compile_steps(config, state, blocks, shares, lookups, layout)
       if not compiled:
         start.predicted_bytes = _predict_memory(run_steps, state, call, hooks)
       compiled[shape_of_call] = run_steps
     before, words, place.position = words, int(call.words[-1]), call.end
-    state, results = run_steps(state, call.blocks, shares, lookups)
+    state, results = run_steps(state, blocks, shares, lookups)
     epoch_ends = words // num_words > before // num_words
     full = epoch_ends and bool(config.held_out or hooks.evaluate)
     measured = None
@@ -334,9 +336,11 @@ class _Place:
     return cls(**{**saved, 'position': Position(*saved['position'])})
 
 
-def _make_measure(held_out, config, shape, evaluate_vectors, vectors_of, lookups) -> Callable:
+def _make_measure(
+  held_out, config, layout, shape, evaluate_vectors, vectors_of, lookups
+) -> Callable:
   """`measure(params, full)`: what a record has besides; at the end of an epoch, all of it."""
-  evaluate = make_evaluate(config)
+  evaluate = make_evaluate(config, layout)
   calls = lambda: held_out.calls(range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1), **shape)
   if config.held_out and next(calls(), None) is None:
     raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
@@ -345,7 +349,10 @@ def _make_measure(held_out, config, shape, evaluate_vectors, vectors_of, lookups
     # Not read yet: that would wait for the call that is running.
     measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
     if full and config.held_out:
-      sums = [jax.device_get(evaluate(params, call.blocks, lookups)) for call in calls()]
+      sums = [
+        jax.device_get(evaluate(params, layout.put_blocks(call.blocks), lookups))
+        for call in calls()
+      ]
       losses, predictions = (
         np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True)
       )
@@ -364,7 +371,11 @@ def _steps_per_call(config: TrainConfig, num_words: int) -> int:
 
 
 def _texts(
-  encoded: EncodedCorpus, num_words: int, config: TrainConfig, prepared: Preparation
+  encoded: EncodedCorpus,
+  num_words: int,
+  config: TrainConfig,
+  prepared: Preparation,
+  layout: Layout = Layout(),
 ) -> tuple[TextBlocks, TextBlocks]:
   """The text that is trained on, and the text that is held out."""
   counts = encoded.vocabulary.counts
@@ -383,7 +394,9 @@ def _texts(
     shuffle=config.shuffle,
     costs=prepared.costs,
     attach=prepared.bags
-    and functools.partial(prepared.bags.attach, of_centers=centers_predict(config)),
+    and functools.partial(
+      prepared.bags.attach, of_centers=centers_predict(config), lists=layout.data_devices
+    ),
   )
   return training, training._replace(first=num_words, end=len(encoded.ids), shuffle=False)
 

@@ -1,7 +1,11 @@
-"""What every test shares: double precision for the mathematics, and case tables."""
+"""What every test shares: eight devices, double precision for the mathematics, case tables."""
 
 import jax
 import pytest
+
+from jw2v.sharding import prepare_backend
+
+prepare_backend(8)  # of which a run takes one, if it does not ask for more
 
 
 def pytest_generate_tests(metafunc):
