@@ -15,9 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jw2v.processes import is_first
+from jw2v.sharding import to_host
 from jw2v.vocabulary import Vocabulary
 
-_FORMAT = 1  # of what is written here; another one is refused
+_FORMAT = 2  # of what is written here; another one is refused
 
 
 class Stopped(Exception):
@@ -40,6 +42,10 @@ class Checkpoints:
   A checkpoint holds both tables, the state of the optimizer, the place in the text, the
   history and the settings. The randomness of a run is drawn from the seed and that place:
   a run that goes on has the bits of one that was not interrupted, on the same machine.
+
+  Of several processes the first one writes and all read, in a folder that all see. A run may
+  go on with other processes and devices than it had: by the same steps to rounding if the
+  processes are as many as before, and otherwise from about the same place of the text.
 
   Attributes:
     folder: where they are: a folder for each, named by its step, and `vocabulary.txt`.
@@ -107,14 +113,15 @@ class Checkpoints:
     """
     settings = _as_json({**settings, **self.about})
     saved_words = self.folder / 'vocabulary.txt'
-    if self.restart:
+    if self.restart and is_first():
       for path in self._steps():
         shutil.rmtree(path)
     manager = self._open()
     step = manager.latest_step()
     self._check_room(state)
     if step is None:
-      vocabulary.save(saved_words)
+      if is_first():
+        vocabulary.save(saved_words)
       self._settings = settings
       return None
     where = self.folder / str(step)
@@ -132,7 +139,7 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       raise _damaged(where, error) from error
     _check_words(words, vocabulary, where)
-    on_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    on_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     templates = {
       _name(i): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_device)
       for i, leaf in enumerate(leaves)
@@ -162,7 +169,10 @@ class Checkpoints:
     """
     orbax = _import_orbax()
     # On a CPU orbax would read the arrays while the next call writes into their memory.
-    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]
+    leaves = [np.array(to_host(leaf)) for leaf in jax.tree.leaves(state)]
+    if not is_first():
+      self._last = time.monotonic()
+      return
     about = {
       'format': _FORMAT, 'settings': self._settings, 'run': run,
       'checksums': [_checksum(leaf) for leaf in leaves], 'jax': jax.__version__,
@@ -201,11 +211,20 @@ class Checkpoints:
 
   def _open(self):
     if self._manager is None:
-      for path in self.folder.glob('*.orbax-checkpoint-tmp*'):  # of a run that was killed
-        shutil.rmtree(path, ignore_errors=True)
-      orbax = _import_orbax()
-      options = orbax.CheckpointManagerOptions(max_to_keep=self.keep, create=True)
       try:
+        if is_first():
+          for path in self.folder.glob('*.orbax-checkpoint-tmp*'):  # of a run that was killed
+            shutil.rmtree(path, ignore_errors=True)
+          self.folder.mkdir(parents=True, exist_ok=True)
+        orbax, own = _import_orbax(), jax.process_index()
+        # Of several processes each has a manager for itself, and the first one writes.
+        alone = orbax.options.MultiprocessingOptions(
+          primary_host=own, active_processes={own}, barrier_sync_key_prefix=f'jw2v{own}'
+        )
+        options = orbax.CheckpointManagerOptions(
+          max_to_keep=self.keep, create=False,
+          **({'multiprocessing_options': alone} if jax.process_count() > 1 else {}),
+        )  # fmt: skip
         self._manager = orbax.CheckpointManager(self.folder, options=options)
       except OSError as error:
         raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error

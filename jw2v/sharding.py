@@ -76,6 +76,21 @@ class Layout(NamedTuple):
     """The axis of the mesh that the columns of the tables are split over."""
     return WIDTH if self.mesh is not None and self.mesh.shape[WIDTH] > 1 else None
 
+  @property
+  def stream(self) -> tuple[int, int]:
+    """(i, n): this process reads the i-th of n streams, that of the windows of its devices."""
+    if self.data_axis is None or jax.process_count() == 1:
+      return 0, 1
+    owners = [tuple(sorted({d.process_index for d in row})) for row in self.mesh.devices]
+    groups = list(dict.fromkeys(owners))
+    mine = [i for i, group in enumerate(groups) if jax.process_index() in group]
+    if len(mine) > 1 or len({owners.count(group) for group in groups}) > 1:
+      raise ValueError(
+        f'layout={self.name!r}: its {self.mesh.shape[WIDTH]} devices for the width are neither '
+        'all of some processes nor some of one; choose another width_devices'
+      )
+    return mine[0], len(groups)
+
   def specs(self, state: Any) -> Any:
     """Where the leaves of a state are: tables `[V, D]` split by columns, all others whole."""
     table = PartitionSpec(None, self.width_axis)
@@ -115,6 +130,13 @@ class Layout(NamedTuple):
       return blocks
     sharding = NamedSharding(self.mesh, self.blocks_spec)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), blocks)
+
+  def put_same_blocks(self, blocks: Any) -> Any:
+    """The blocks of a call, of which every process has all."""
+    if self.mesh is None:
+      return blocks
+    sharding = NamedSharding(self.mesh, self.blocks_spec)
+    return jax.tree.map(lambda x: _put(x, sharding), blocks)
 
   def exchange(self, rows: RowGradients, num_rows: int, *, dense: bool = False) -> RowGradients:
     """The rows of all devices that have other windows, in `map`.

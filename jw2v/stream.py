@@ -7,7 +7,7 @@ that keeps the next calls ready while one runs.
 import mmap
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -83,6 +83,36 @@ class TextBlocks(NamedTuple):
     if self.shuffle:  # drawn with the number of no chunk
       sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
     return chunks[self.share[0] :: self.share[1]]
+
+  def resume(self, ends: Sequence[Position]) -> Position:
+    """Where this stream goes on after streams that read the text together up to there.
+
+    Args:
+      ends: of each of n streams, with the shares (0, n) to (n - 1, n).
+
+    Returns:
+      Where its own ended, if there are as many streams now; or the first chunk of its share
+      that not all of them had read. At most one chunk of each is read twice then.
+    """
+    own, number = self.share
+    if len(ends) == number:
+      return ends[own]
+    epoch, chunk = min((end.epoch, end.place * len(ends) + i) for i, end in enumerate(ends))
+    place = max(0, -(-(chunk - own) // number))
+    orders = [self.order(e) for e in range(epoch)] + [self.order(epoch)[:place]]
+    chunks = np.concatenate(orders)
+    sizes = np.minimum(_CHUNK_TOKENS, self.end - self.first - chunks * _CHUNK_TOKENS)
+    return Position(epoch, place, 0, int(sizes.sum()))
+
+  def blank_call(self, steps: int, blocks_per_step: int) -> Call:
+    """A call of padding."""
+    tokens = self.block_size + 2 * self.window
+    empty = lambda width, dtype: np.zeros((0, width), dtype)
+    columns = [
+      empty(tokens, np.int32), empty(self.block_size, np.int16), empty(self.block_size, np.int16),
+      empty(self.shared_negatives, np.int32), np.zeros(0, np.int64),
+    ]  # fmt: skip
+    return self._call(columns, steps, blocks_per_step, Position())
 
   def chunk(self, epoch: int, chunk: int) -> tuple[Blocks, np.ndarray, int]:
     """The blocks of one chunk, which depend on nothing but (seed, epoch, chunk).
@@ -209,18 +239,21 @@ def held_out_start(line_ends: np.ndarray, share: float) -> int:
   return nearest if 2 * abs(nearest - place) <= held_out else place
 
 
-def in_background(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
+def in_background(
+  items: Iterator[Item], ahead: int = 2, stopped: threading.Event | None = None
+) -> Iterator[Item]:
   """Runs an iterator in a thread of its own.
 
   Args:
     items: the iterator; an exception in it is raised here.
     ahead: how many items it may be ahead.
+    stopped: set when this iterator is closed, for an item that waits for something.
 
   Yields:
     The same items in the same order. Closing this iterator stops the thread.
   """
   ready: queue.Queue = queue.Queue(ahead)
-  stopped = threading.Event()
+  stopped = threading.Event() if stopped is None else stopped
   end = object()
 
   def put(item, error=None):

@@ -12,6 +12,7 @@ import numpy as np
 from jw2v.bags import Bags
 from jw2v.config import TrainConfig
 from jw2v.huffman import huffman_tree
+from jw2v.sharding import to_host
 from jw2v.subwords import Ngrams, SubwordVectors
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
@@ -139,7 +140,7 @@ def make_vectors(
 ) -> KeyedVectors:
   """The words of a run with the vectors that its center table makes."""
   # A copy: the table may be donated to the next step.
-  center = np.array(params.center, np.float32)
+  center = np.array(to_host(params.center), np.float32)
   if bags is None:
     return KeyedVectors(vocabulary.words, center)
   num_words, order = len(vocabulary), np.argsort(bags.buckets)

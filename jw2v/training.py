@@ -10,28 +10,29 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-import resource
-import sys
+import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from jw2v import sampling
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
+from jw2v.memory import check_fits, predict_peak
 from jw2v.objectives import Preparation, centers_predict, prepare
+from jw2v.processes import check_same, first_alone, is_first, together, told_of_the_others
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import Layout, make_layout, prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
 from jw2v.store import EncodedCorpus
-from jw2v.stream import Position, TextBlocks, bytes_of, held_out_start, in_background
+from jw2v.stream import Position, TextBlocks, held_out_start, in_background
 from jw2v.tables import check_initial, make_vectors, start_params
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
@@ -40,7 +41,6 @@ from jw2v.workdir import check_workdir, write_workdir
 
 _HELD_OUT_EPOCH, _INIT_EPOCH = 2**31, 2**31 + 1  # no epoch of training draws their numbers
 _CALLS_AHEAD = 2
-_CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three in orbax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,9 @@ class TrainResult:
 
   Attributes:
     vectors: the words with their input vectors; `SubwordVectors` if they have n-grams.
-    params: both tables. With n-grams, the rows of these come after those of the words in the
-      center table; with the hierarchical softmax, those of the outside table are the nodes of
-      the tree of the counts.
+    params: both tables, on several devices if those have trained. With n-grams, the rows of
+      these come after those of the words in the center table; with the hierarchical softmax,
+      those of the outside table are the nodes of the tree of the counts.
     vocabulary: the words with their counts.
     config: the settings, defaults filled in.
     history: a dict for each record: step, epoch, words, words_per_second, loss (the
@@ -142,7 +142,11 @@ def train(
     NotADirectoryError: `workdir` is a file, or in one.
     PermissionError: `workdir` cannot be written to.
     TypeError: the corpus or the config is of the wrong kind.
-    ValueError: the corpus holds nothing to learn from, is not UTF-8, or has words that
+    ProcessLost: another process of the run is gone.
+    MemoryError: the tables do not fit into the devices' memory; the message names a layout
+      that would.
+    ValueError: the devices do not divide the run's settings, or processes have different
+      ones; the corpus holds nothing to learn from, is not UTF-8, or has words that
       `vectors.txt` cannot hold; it was encoded with other settings than the config's;
       nothing is left to hold out; or `initial` is of another width.
     FloatingPointError: the loss is no longer finite; the message has the step.
@@ -160,16 +164,18 @@ def train(
   if progress:
     import_tqdm()
   workdir = pathlib.Path(workdir) if workdir is not None else None
-  if workdir is not None:
+  if workdir is not None and is_first():
     check_workdir(workdir)
-  encoded = _encoded(corpus, config, workdir, initial, progress)
+  encode = functools.partial(_encoded, corpus, config, workdir, initial, progress)
+  encoded = first_alone(encode, 'encoding') if workdir is not None else encode()
   if workdir is not None:
     check_words(encoded.vocabulary.words)
   num_words = held_out_start(encoded.line_ends, config.held_out)
-  monitor = Progress(num_words, config.epochs, show=progress, callbacks=callbacks)
+  monitor = Progress(num_words, config.epochs, show=progress and is_first(), callbacks=callbacks)
   try:
     hooks = _Hooks(checkpoints, evaluate, started or (lambda _: None))
-    vectors, params, predicted_bytes = _run(encoded, num_words, config, monitor, initial, hooks)
+    with told_of_the_others():
+      vectors, params, predicted_bytes = _run(encoded, num_words, config, monitor, initial, hooks)
   finally:
     monitor.close()
     if checkpoints is not None:
@@ -183,7 +189,7 @@ def train(
     words_per_second=monitor.words / monitor.seconds,
     predicted_bytes=predicted_bytes,
   )
-  if workdir is not None:
+  if workdir is not None and is_first():
     write_workdir(workdir, dataclasses.asdict(config), result.vectors, result.history)
   return result
 
@@ -220,31 +226,42 @@ def _run(
 ) -> tuple[KeyedVectors, Word2VecParams, int]:
   """Trains from the first call, or the newest checkpoint, to the last."""
   prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
+  about = {'config': dataclasses.asdict(config), 'num_words': num_words}
+  check_same(about['config'] | {'num_words': num_words}, _as_text(encoded.vocabulary))
   training, held_out = _texts(encoded, num_words, config, prepared, layout)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
+  num_rows = prepared.bags.num_rows if prepared.bags else len(encoded.vocabulary)
+  check_fits(config, (num_rows, len(encoded.vocabulary)), layout)
   state = layout.put_state(_init_state(config, encoded.vocabulary, initial, prepared.bags))
-  place = _Place(Position())
+  place = _Place((Position(),) * training.share[1])
   if hooks.checkpoints is not None:
-    about = {'config': dataclasses.asdict(config), 'num_words': num_words}
-    found = hooks.checkpoints.restore(state, encoded.vocabulary, about)
+    for name in ('layout', 'devices', 'width_devices'):  # it may go on with others
+      del about['config'][name]
+    restore = functools.partial(hooks.checkpoints.restore, state, encoded.vocabulary, about)
+    found = first_alone(restore, 'restoring')
     if found is not None:
-      state, place = found[0], _Place.load(found[1]['place'])
+      state, place = layout.put_state(found[0]), _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
   lookups = layout.put(prepared.lookups)
   vectors_of = functools.partial(make_vectors, encoded.vocabulary, config, prepared.bags)
   measure = _make_measure(held_out, config, layout, shape, hooks.evaluate, vectors_of, lookups)
+  wishes = _Wishes(hooks.checkpoints)
 
   def save():
     run = {'place': place.saved(), 'progress': monitor.saved()}
     hooks.checkpoints.save(monitor.step, state, run)
+    wishes.told = False
 
   compiled: dict[Any, Any] = {}  # by the shape of a call: one, but of words with n-grams
   saved_step, num_calls, words = monitor.step, 0, monitor.words
   waiting: collections.deque = collections.deque()  # results of calls, some of them not computed
   epochs = range(0) if place.is_over(config) else range(config.epochs)
-  calls = training.calls(epochs, **shape, start=place.position)
-  calls = in_background(calls, _CALLS_AHEAD)
+  shape['blocks_per_step'] //= training.share[1]
+  calls = training.calls(epochs, **shape, start=training.resume(place.positions))
+  blank, stopped = functools.partial(training.blank_call, **shape), threading.Event()
+  calls = together(calls, blank, training.share[0], wishes, stopped)
+  calls = in_background(calls, _CALLS_AHEAD, stopped)
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
     shape_of_call = tuple(np.shape(leaf) for leaf in jax.tree.leaves(call.blocks))
@@ -253,9 +270,10 @@ def _run(
     if run_steps is None:
       run_steps = compile_steps(config, state, blocks, shares, lookups, layout)
       if not compiled:
-        start.predicted_bytes = _predict_memory(run_steps, state, call, hooks)
+        saves = hooks.checkpoints is not None
+        start.predicted_bytes = predict_peak(run_steps, state, call, _CALLS_AHEAD + 2, saves)
       compiled[shape_of_call] = run_steps
-    before, words, place.position = words, int(call.words[-1]), call.end
+    before, words, place.positions = words, int(call.words[-1]), call.ends
     state, results = run_steps(state, blocks, shares, lookups)
     epoch_ends = words // num_words > before // num_words
     full = epoch_ends and bool(config.held_out or hooks.evaluate)
@@ -284,12 +302,12 @@ def _run(
       monitor.add(*waiting.popleft())
     if place.is_over(config):
       break
-    if hooks.checkpoints is not None and num_calls > 1 and hooks.checkpoints.due():
+    if wishes.due(num_calls) if call.save is None else call.save:
       while waiting:
         monitor.add(*waiting.popleft())
       save()
       saved_step = monitor.step
-      if hooks.checkpoints.stop_requested:
+      if wishes.stop if call.save is None else call.stop:
         raise Stopped(monitor.step, words / monitor.total_words)
   calls.close()
   if num_calls < 2:
@@ -308,11 +326,33 @@ def _run(
   return vectors_of(state.params), state.params, start.predicted_bytes
 
 
+class _Wishes:
+  """Whether this process wants a checkpoint, told once until there is one."""
+
+  def __init__(self, checkpoints: Checkpoints | None):
+    self._checkpoints, self.told = checkpoints, False
+
+  @property
+  def stop(self) -> bool:
+    """Whether the run was asked to stop."""
+    return self._checkpoints is not None and self._checkpoints.stop_requested
+
+  def due(self, num_calls: int) -> bool:
+    """Whether it is time for one; the first call compiles, and its time is not known yet."""
+    return self._checkpoints is not None and num_calls > 1 and self._checkpoints.due()
+
+  def __call__(self) -> tuple[bool, bool]:
+    """What the others are told: that it is time for one, and that the run is to stop."""
+    wants = self._checkpoints is not None and not self.told and self._checkpoints.due()
+    self.told |= wants
+    return wants, self.stop
+
+
 @dataclasses.dataclass
 class _Place:
   """Where a run is, apart from its tables."""
 
-  position: Position
+  positions: tuple[Position, ...]  # of each stream of the text
   lowest: float | None = None  # held-out loss
   epochs_since: int = 0
 
@@ -328,12 +368,12 @@ class _Place:
 
   def saved(self) -> dict[str, Any]:
     """All that `load` needs."""
-    return {**dataclasses.asdict(self), 'position': list(self.position)}
+    return {**dataclasses.asdict(self), 'positions': list(map(list, self.positions))}
 
   @classmethod
   def load(cls, saved: dict[str, Any]) -> '_Place':
     """What `saved` gave."""
-    return cls(**{**saved, 'position': Position(*saved['position'])})
+    return cls(**{**saved, 'positions': tuple(Position(*each) for each in saved['positions'])})
 
 
 def _make_measure(
@@ -350,7 +390,7 @@ def _make_measure(
     measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
     if full and config.held_out:
       sums = [
-        jax.device_get(evaluate(params, layout.put_blocks(call.blocks), lookups))
+        jax.device_get(evaluate(params, layout.put_same_blocks(call.blocks), lookups))
         for call in calls()
       ]
       losses, predictions = (
@@ -378,7 +418,11 @@ def _texts(
   layout: Layout = Layout(),
 ) -> tuple[TextBlocks, TextBlocks]:
   """The text that is trained on, and the text that is held out."""
-  counts = encoded.vocabulary.counts
+  counts, devices = encoded.vocabulary.counts, layout.data_devices
+  attach = lambda lists: (
+    prepared.bags
+    and functools.partial(prepared.bags.attach, of_centers=centers_predict(config), lists=lists)
+  )
   training = TextBlocks(
     encoded.ids,
     encoded.line_ends,
@@ -392,13 +436,13 @@ def _texts(
     first=0,
     end=num_words,
     shuffle=config.shuffle,
+    share=layout.stream,
     costs=prepared.costs,
-    attach=prepared.bags
-    and functools.partial(
-      prepared.bags.attach, of_centers=centers_predict(config), lists=layout.data_devices
-    ),
   )
-  return training, training._replace(first=num_words, end=len(encoded.ids), shuffle=False)
+  held_out = training._replace(
+    first=num_words, end=len(encoded.ids), shuffle=False, share=(0, 1), attach=attach(devices)
+  )
+  return training._replace(attach=attach(devices // training.share[1])), held_out
 
 
 def _init_state(config, vocabulary, initial, bags=None) -> TrainState:
@@ -408,28 +452,5 @@ def _init_state(config, vocabulary, initial, bags=None) -> TrainState:
   return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
 
 
-def _predict_memory(
-  compiled: jax.stages.Compiled, state: TrainState, call: Any, hooks: _Hooks
-) -> int:
-  """Peak memory of the process in bytes: what it holds, and what training adds.
-
-  The state is already there. To come are the calls that wait, the one that is made and
-  the one that runs; the buffers of the compiled steps; and the vectors of the result, or
-  before those the copies of the state while a checkpoint is written.
-  """
-  analysis = compiled.memory_analysis()
-  buffers = analysis.temp_size_in_bytes if analysis is not None else 0
-  # macOS counts in bytes, Linux in KiB; the peak so far is the least that it can be.
-  unit = 1 if sys.platform == 'darwin' else 1024
-  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-  tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-  checkpoint = _CHECKPOINT_COPIES * tables if hooks.checkpoints is not None else 0
-  predicted = held + (_CALLS_AHEAD + 2) * bytes_of(call) + buffers
-  # With n-grams, their rows are put in another order, and the words' means are made of them.
-  copies = 1 if call.blocks.bag_rows is None else 3
-  predicted += max(checkpoint, copies * state.params.center.nbytes)
-  logging.info(
-    'tables and optimizer: %.0f MB; peak memory of the process, predicted: %.0f MB',
-    tables / 1e6, predicted / 1e6,
-  )  # fmt: skip
-  return predicted
+def _as_text(vocabulary: Vocabulary) -> str:
+  return ' '.join(vocabulary.words) + str(zlib.crc32(vocabulary.counts.tobytes()))

@@ -394,7 +394,7 @@ class TestErrors:
       )
 
     monkeypatch.setattr(training, 'compile_steps', last_step_overflows)
-    monkeypatch.setattr(training, '_predict_memory', lambda *args: 0)
+    monkeypatch.setattr(training, 'predict_peak', lambda *args: 0)
     with pytest.raises(FloatingPointError, match='the vectors are not finite'):
       fit([['a', 'b']])
 

@@ -1,0 +1,303 @@
+"""Several processes in one run: how they start, and what they tell each other on the host.
+
+What belongs here: everything between processes that is no array on a device. The engine is
+`jax.distributed`: its coordination service starts the processes, notices one that is gone, and
+has the key-value store through which they agree; the exchange of arrays is in `sharding.py`.
+"""
+
+import collections
+import contextlib
+import itertools
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax._src import distributed  # JAX shows the key-value store nowhere else
+
+from jw2v.sampling import Blocks
+from jw2v.stream import Call, Position
+
+_STEP_SECONDS = 300  # to wait for what another process tells in each call
+_ENCODE_SECONDS = 7 * 24 * 3600  # to wait for the process that encodes the text
+_HEARTBEAT_SECONDS = 30  # after which a silent process is taken for dead
+_runs = itertools.count()  # all processes count the same runs
+
+
+class ProcessLost(ConnectionError):
+  """Another process of the run is gone, or does not answer."""
+
+
+class JointCall(NamedTuple):
+  """What all processes run next.
+
+  Attributes:
+    blocks: those of this process.
+    words: `[S]` corpus words that all have read by the end of each step.
+    ends: the first block of each stream that is not in it.
+    save: whether a checkpoint is to be written after it; None if each may decide.
+    stop: whether the run is to stop then.
+  """
+
+  blocks: Blocks
+  words: Any
+  ends: tuple[Position, ...]
+  save: bool | None = None
+  stop: bool = False
+
+
+def start_processes(coordinator: str, number: int, index: int, timeout: float = 60.0) -> None:
+  """Makes this process one of several that train together; call it before any use of JAX.
+
+  All run the same program with the same settings. Process 0 listens at `coordinator`; it alone
+  writes results. On CPUs arrays go over gloo. On clusters that JAX knows,
+  `jax.distributed.initialize()` does as well.
+
+  Args:
+    coordinator: 'host:port' of process 0.
+    number: of processes.
+    index: of this one, from 0.
+    timeout: seconds to wait for the others.
+
+  Raises:
+    ValueError: an argument is out of range, or is no 'host:port'.
+    ProcessLost: the coordinator does not answer, or not all processes came in time.
+    OSError: process 0 cannot listen at its address.
+  """
+  host, _, port = coordinator.rpartition(':')
+  if not host or not port.isdigit():
+    raise ValueError(f"coordinator={coordinator!r}: must be 'host:port'")
+  if number < 1:
+    raise ValueError(f'processes={number}: must be at least 1')
+  if not 0 <= index < number:
+    raise ValueError(f'process={index}: must be from 0 to {number - 1}')
+  if timeout < 1:
+    raise ValueError(f'timeout={timeout}: must be at least 1 second')
+  began = time.monotonic()
+  # JAX would end the process where there is nobody; what can be known before is asked before.
+  if index:
+    _wait_for_address(host, int(port), coordinator, timeout)
+  else:
+    _check_address(int(port), coordinator)
+  jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  left = max(1, int(timeout - (time.monotonic() - began)))
+  try:
+    jax.distributed.initialize(
+      coordinator, number, index, initialization_timeout=left,
+      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
+    )  # fmt: skip
+  except jax.errors.JaxRuntimeError as error:
+    raise ProcessLost(
+      f'process {index}: not all of {number} processes were at {coordinator} in {timeout:g} '
+      f'seconds: {_first_line(error)}'
+    ) from error
+
+
+def is_first() -> bool:
+  """Whether this process writes what the run gives."""
+  return jax.process_index() == 0
+
+
+def first_alone(work: Callable[[], Any], name: str) -> Any:
+  """Lets process 0 do some work that leaves a file, and then the others, which find it done.
+
+  Args:
+    work: what all of them call.
+    name: for the others to wait for.
+  """
+  if jax.process_count() == 1:
+    return work()
+  key = f'jw2v/{name}/{next(_runs)}'
+  if is_first():
+    try:
+      result = work()
+    except BaseException:
+      _client().key_value_set(key, 'failed')
+      raise
+    _client().key_value_set(key, 'done')
+    return result
+  if _wait_for(key, _ENCODE_SECONDS) != 'done':
+    raise ProcessLost(f'process 0 could not do its part ({name}): its message says why')
+  return work()
+
+
+def check_same(settings: dict[str, Any], words: Any) -> None:
+  """Refuses to train where processes have other settings or words, in all of them.
+
+  Args:
+    settings: values that JSON has.
+    words: the vocabulary's words and counts, as text.
+
+  Raises:
+    ValueError: with the first setting that differs.
+  """
+  if jax.process_count() == 1:
+    return
+  about = {**settings, 'vocabulary': zlib.crc32(words.encode())}
+  ours = json.loads(json.dumps(about))
+  for index, theirs in enumerate(_tell_all(f'jw2v/settings/{next(_runs)}', ours)):
+    for name in sorted({*ours, *theirs}):
+      if ours.get(name) != theirs.get(name):
+        raise ValueError(
+          f'{name}={ours.get(name)!r}: process {index} has {theirs.get(name)!r}, and process '
+          f'{jax.process_index()} must have the same'
+        )
+
+
+def together(
+  calls: Iterator[Call],
+  blank: Callable[[], Call],
+  stream: int,
+  wants: Callable[[], tuple[bool, bool]],
+  stopped: threading.Event,
+) -> Iterator[JointCall]:
+  """The calls of all processes, as many in each.
+
+  A process whose text has ended goes on with padding until the text of all has. It touches no
+  device, and may run ahead in a thread.
+
+  Args:
+    calls: those of this process.
+    blank: makes a call of padding.
+    stream: the number of the stream that they are of; processes of one number have the same.
+    wants: whether this process wants a checkpoint, and to stop. It counts in process 0, of a
+      wish to stop in all.
+    stopped: set where nobody waits for the calls.
+
+  Yields:
+    What each is to run.
+  """
+  if jax.process_count() == 1:
+    for call in calls:
+      yield JointCall(call.blocks, call.words, (call.end,))
+    return
+  run, last = next(_runs), None
+  for number in itertools.count():
+    call = next(calls, None)
+    over = call is None
+    if over:
+      call = blank()
+      call = call._replace(
+        words=call.words * 0 + (0 if last is None else last.words[-1]),
+        end=call.end if last is None else last.end,
+      )
+    last = call
+    save, stop = wants()
+    bags = 0 if call.blocks.bag_rows is None else call.blocks.bag_rows.shape[-1]
+    facts = {
+      'stream': stream, 'words': call.words.tolist(), 'end': list(call.end), 'over': over,
+      'save': save, 'stop': stop, 'bags': bags,
+    }  # fmt: skip
+    try:
+      told = _tell_all(f'jw2v/{run}/{number}', facts, stopped)
+    except ProcessLost:
+      if stopped.is_set():
+        return
+      raise
+    if all(each['over'] for each in told):
+      return
+    streams = {each['stream']: each for each in reversed(told)}
+    of_streams = [streams[i] for i in sorted(streams)]
+    words = call.words * 0 + [sum(x) for x in zip(*(s['words'] for s in of_streams), strict=True)]
+    stop = any(each['stop'] for each in told)
+    yield JointCall(
+      _with_bags(call.blocks, max(each['bags'] for each in told)),
+      words,
+      tuple(Position(*each['end']) for each in of_streams),
+      save=told[0]['save'] or stop,
+      stop=stop,
+    )
+
+
+@contextlib.contextmanager
+def told_of_the_others() -> Iterator[None]:
+  """Says `ProcessLost` where an exchange fails because another process is gone."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    signs = ('gloo', 'nccl', 'connection', 'coordination', 'peer')
+    if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in signs):
+      raise
+    raise ProcessLost(
+      f'another of the {jax.process_count()} processes is gone; where there are checkpoints, the '
+      f'same commands go on from the last one: {_first_line(error)}'
+    ) from error
+
+
+def _with_bags(blocks: Blocks, length: int) -> Blocks:
+  """The blocks with lists of rows as long as the longest of any process."""
+  if blocks.bag_rows is None or blocks.bag_rows.shape[-1] == length:
+    return blocks
+  fill = length - blocks.bag_rows.shape[-1]
+  padded = lambda x, value: np.pad(x, ((0, 0), (0, 0), (0, fill)), constant_values=value)
+  no_row = np.iinfo(np.int32).max
+  return blocks._replace(
+    bag_rows=padded(blocks.bag_rows, no_row), bag_owners=padded(blocks.bag_owners, 0)
+  )
+
+
+def _tell_all(key: str, value: Any, stopped: threading.Event | None = None) -> list[dict[str, Any]]:
+  """What every process says under a key, in their order."""
+  client, own = _client(), jax.process_index()
+  client.key_value_set(f'{key}/{own}', json.dumps(value))
+  found = [
+    value if i == own else json.loads(_wait_for(f'{key}/{i}', _STEP_SECONDS, stopped))
+    for i in range(jax.process_count())
+  ]
+  # Whoever has read this has read all that was told two times before.
+  _told.append(f'{key}/{own}')
+  while len(_told) > 2:
+    client.key_value_delete(_told.popleft())
+  return found
+
+
+_told: collections.deque = collections.deque()
+
+
+def _wait_for(key: str, seconds: float, stopped: threading.Event | None = None) -> str:
+  until = time.monotonic() + seconds
+  while True:
+    try:
+      return _client().blocking_key_value_get(key, 500)
+    except jax.errors.JaxRuntimeError as error:
+      late = time.monotonic() > until or (stopped is not None and stopped.is_set())
+      if late or 'DEADLINE_EXCEEDED' not in str(error):
+        raise ProcessLost(
+          f'process {key.rpartition("/")[2]} says nothing (for {key}): {_first_line(error)}'
+        ) from error
+
+
+def _client():
+  return distributed.global_state.client
+
+
+def _wait_for_address(host: str, port: int, coordinator: str, timeout: float) -> None:
+  until = time.monotonic() + timeout
+  while True:
+    try:
+      socket.create_connection((host, port), timeout=5).close()
+      return
+    except OSError as error:
+      if time.monotonic() > until:
+        raise ProcessLost(
+          f'coordinator={coordinator!r}: nobody answers there after {timeout:g} seconds ({error})'
+        ) from error
+    time.sleep(0.2)
+
+
+def _check_address(port: int, coordinator: str) -> None:
+  with socket.socket() as there:
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      there.bind(('', port))
+    except OSError as error:
+      raise OSError(f'coordinator={coordinator!r}: cannot listen there ({error})') from error
+
+
+def _first_line(error: BaseException) -> str:
+  return ' '.join(str(error).split())[:200]
