@@ -25,6 +25,13 @@ At the end the workdir holds
   corpus/         the encoded text, which the next run opens
   checkpoints/    the last of them; a finished run needs them no more
 
+Several devices and processes train as one: --config.devices=4 --config.layout=width
+(docs/scaling.md tells which layout for what). Each process is started with the same flags and
+its number, and a workdir that all see; the first one writes the results:
+
+  python -m experiments.train --config=configs/multihost.py --workdir=runs/multihost \
+    --coordinator=localhost:7700 --processes=2 --process=0   # and the same with --process=1
+
 Bad settings and data are refused before training, with nothing written and earlier results
 as they were. The exit status is 0, 1 after an error, 130 after Ctrl-C.
 """
@@ -32,6 +39,7 @@ as they were. The exit status is 0, 1 after an error, 130 after Ctrl-C.
 import contextlib
 import dataclasses
 import difflib
+import functools
 import json
 import os
 import pathlib
@@ -53,6 +61,8 @@ from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.files import atomic_write
+from jw2v.processes import ending_without_the_others, first_alone, is_first, start_processes
+from jw2v.sharding import prepare_backend
 from jw2v.text import find_files
 from jw2v.training import Started
 from jw2v.vocabulary import Vocabulary
@@ -63,6 +73,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results; made if missing.')
 _QUIET = flags.DEFINE_bool('quiet', False, 'No table and no progress.')
+_COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, if several train.')
+_PROCESSES = flags.DEFINE_integer('processes', 1, 'How many processes train together.')
+_PROCESS = flags.DEFINE_integer('process', 0, 'The number of this one, from 0.')
 _RESTART = flags.DEFINE_bool('restart', False, 'Begin anew, whatever checkpoints there are.')
 _DATA = {  # the settings of each kind of data; those of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},
@@ -230,17 +243,21 @@ def run(
 ) -> None:
   """Trains, writes the results and prints what a person wants to see first."""
   settings = train_config(config)
-  check_workdir(workdir)
+  if is_first():
+    check_workdir(workdir)
   checkpoints = _checkpoints(config, workdir, restart)
   scores = read_evaluation(config.get('evaluation', ()))
   initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
   find_files(config.data.path)
-  with lock_workdir(workdir):
-    corpus = read_corpus(config, settings, workdir, initial)
+  with lock_workdir(workdir) if is_first() else contextlib.nullcontext():
+    read = functools.partial(read_corpus, config, settings, workdir, initial)
+    corpus = first_alone(read, 'reading')
     metrics = None
 
     def started(info: Started) -> None:
       nonlocal metrics
+      if not is_first():
+        return
       metrics = Metrics(workdir, info.history)
       if not quiet:
         print(describe(config, settings, corpus, info), flush=True)
@@ -249,12 +266,14 @@ def run(
       try:
         result = jw2v.train(
           corpus, settings, workdir=workdir, initial=initial, progress=not quiet,
-          callbacks=[lambda record: metrics(record)], checkpoints=checkpoints, evaluate=scores,
-          started=started,
+          callbacks=[lambda record: metrics(record)] if is_first() else [],
+          checkpoints=checkpoints, evaluate=scores, started=started,
         )  # fmt: skip
       finally:
         if metrics is not None:
           metrics.close()
+    if not is_first():
+      return
     with atomic_write(workdir / 'config.json') as file:  # with where the text came from
       file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
     last = result.history[-1]
@@ -309,7 +328,8 @@ def _stopping_at_signals(checkpoints: Checkpoints | None) -> Iterator[None]:
     yield
   except Stopped as stopped:
     print(f'{stopped}; the same command goes on from there', flush=True)
-    raise SystemExit(128 + received[0]) from None
+    number = received[0] if received else signal.SIGTERM  # that of another process
+    raise SystemExit(128 + number) from None
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
@@ -355,9 +375,14 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
-  with one_line_errors():
+  with ending_without_the_others(), one_line_errors():
     if not _WORKDIR.value:
       raise ValueError('workdir is empty: name a folder')
+    prepare_backend(_CONFIG.value.get('devices'))
+    if _COORDINATOR.value is not None:
+      start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    elif flags.FLAGS['processes'].present or flags.FLAGS['process'].present:
+      raise ValueError('processes: give --coordinator=HOST:PORT too, that of process 0')
     workdir = pathlib.Path(_WORKDIR.value)
     run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 

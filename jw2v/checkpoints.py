@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jw2v.processes import is_first
+from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import to_host
 from jw2v.vocabulary import Vocabulary
 
@@ -216,14 +216,14 @@ class Checkpoints:
           for path in self.folder.glob('*.orbax-checkpoint-tmp*'):  # of a run that was killed
             shutil.rmtree(path, ignore_errors=True)
           self.folder.mkdir(parents=True, exist_ok=True)
-        orbax, own = _import_orbax(), jax.process_index()
+        orbax, own = _import_orbax(), process_number()
         # Of several processes each has a manager for itself, and the first one writes.
         alone = orbax.options.MultiprocessingOptions(
           primary_host=own, active_processes={own}, barrier_sync_key_prefix=f'jw2v{own}'
         )
         options = orbax.CheckpointManagerOptions(
           max_to_keep=self.keep, create=False,
-          **({'multiprocessing_options': alone} if jax.process_count() > 1 else {}),
+          **({'multiprocessing_options': alone} if num_processes() > 1 else {}),
         )  # fmt: skip
         self._manager = orbax.CheckpointManager(self.folder, options=options)
       except OSError as error:

@@ -94,7 +94,8 @@ class TrainConfig:
       in float32. For devices with such products: a CPU is slower with them.
     layout: what each of several devices has, see `sharding.py`: 'replicated', 'data', 'width' or
       'data_width'. None takes 'data' for several devices.
-    devices: how many; None takes one, and all that there are if several processes train.
+    devices: how many of each process; None takes one, and all that there are if several
+      processes train.
     width_devices: how many the width of a table is split over, with 'data_width'.
     shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
       that of the text.

@@ -6,10 +6,11 @@ objectives in `binary.py` and `softmax.py` are functions of scores in between.
 Axes: those of `blocks`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jw2v.blocks import flat, padded_ids, rows_of, squared_norms, transposed
 from jw2v.rowwise import RowGradients
@@ -38,11 +39,15 @@ class Products(NamedTuple):
 
   def scores(self, vectors: jax.Array, rows: jax.Array) -> jax.Array:
     """`[M, S]`, of every vector `[M, D]` with every row `[S, D]`."""
-    return self.over_width(self.einsum('md,sd->ms', vectors, rows))
+    return self.over_width(self.einsum('md,sd->ms', vectors, rows))[0]
 
-  def over_width(self, partial: Any) -> Any:
-    """The sums over all columns, of arrays of sums over those that are here."""
-    return partial if self.axis is None else jax.lax.psum(partial, self.axis)
+  def over_width(self, *partial: jax.Array) -> tuple[jax.Array, ...]:
+    """The sums over all columns, of arrays of sums over those that are here, in one exchange."""
+    if self.axis is None:
+      return partial
+    total = jax.lax.psum(jnp.concatenate([x.reshape(-1) for x in partial]), self.axis)
+    pieces = jnp.split(total, np.cumsum([x.size for x in partial[:-1]]))
+    return tuple(piece.reshape(x.shape) for piece, x in zip(pieces, partial, strict=True))
 
 
 class Gradients(NamedTuple):
@@ -62,11 +67,15 @@ class Scored(NamedTuple):
     rows: `[N, O, D]`.
     scores: `[N, O, I]`, of all vectors of a block; or `[N, O]` where O = I and each row has a
       vector of its own.
+    row_norms: `[N, O]`, squared.
+    norms: `[N, I]`, those of the vectors, squared.
   """
 
   ids: jax.Array
   rows: jax.Array
   scores: jax.Array
+  row_norms: jax.Array
+  norms: jax.Array
 
 
 def score(
@@ -80,9 +89,12 @@ def score(
   """The rows of a table by `ids`, and their scores: `each` with its own vector, or with all."""
   rows = rows_of(table, ids)
   if each:
-    return Scored(ids, rows, products.over_width(jnp.sum(rows * vectors, axis=2)))
-  # The narrow side last is the faster order of this product.
-  return Scored(ids, rows, products.over_width(products.einsum('nod,nid->noi', rows, vectors)))
+    scores = jnp.sum(rows * vectors, axis=2)
+  else:  # the narrow side last is the faster order of this product
+    scores = products.einsum('nod,nid->noi', rows, vectors)
+  return Scored(
+    ids, rows, *products.over_width(scores, squared_norms(rows), squared_norms(vectors))
+  )
 
 
 def pull_scores(
@@ -113,15 +125,14 @@ def pull_scores(
     The gradient of the vectors, their curvature, and the rows of the table.
   """
   ids = padded_ids(scored.ids, touched, num_rows)
-  row_norms, norms = products.over_width((squared_norms(scored.rows), squared_norms(vectors)))
   if delta.ndim == 2:
-    d_vectors, h_vectors = delta[..., None] * scored.rows, curvature * row_norms
-    d_rows, h_rows = delta[..., None] * vectors, curvature * norms
+    d_vectors, h_vectors = delta[..., None] * scored.rows, curvature * scored.row_norms
+    d_rows, h_rows = delta[..., None] * vectors, curvature * scored.norms
   else:
     d_vectors = products.einsum('nio,nod->nid', transposed(delta), scored.rows)
-    h_vectors = jnp.einsum('noi,no->ni', curvature, row_norms)
+    h_vectors = jnp.einsum('noi,no->ni', curvature, scored.row_norms)
     d_rows = products.einsum('noi,nid->nod', delta, vectors)
-    h_rows = jnp.einsum('noi,ni->no', curvature, norms)
+    h_rows = jnp.einsum('noi,ni->no', curvature, scored.norms)
   return d_vectors, h_vectors, RowGradients(ids, flat(d_rows), h_rows.reshape(-1))
 
 

@@ -9,7 +9,9 @@ import collections
 import contextlib
 import itertools
 import json
+import os
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -98,9 +100,34 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
     ) from error
 
 
+def num_processes() -> int:
+  """How many processes train together; it starts no backend, as `jax.process_count` does."""
+  return distributed.global_state.num_processes or 1
+
+
+def process_number() -> int:
+  """Which of them this is."""
+  return distributed.global_state.process_id or 0
+
+
 def is_first() -> bool:
   """Whether this process writes what the run gives."""
-  return jax.process_index() == 0
+  return process_number() == 0
+
+
+@contextlib.contextmanager
+def ending_without_the_others() -> Iterator[None]:
+  """Ends a program at its error: JAX would wait for the other processes, which may be gone."""
+  try:
+    yield
+  except SystemExit as error:
+    if num_processes() == 1 or error.code in (None, 0):
+      raise
+    if isinstance(error.code, str):
+      print(error.code, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.code if isinstance(error.code, int) else 1)
 
 
 def first_alone(work: Callable[[], Any], name: str) -> Any:
@@ -110,7 +137,7 @@ def first_alone(work: Callable[[], Any], name: str) -> Any:
     work: what all of them call.
     name: for the others to wait for.
   """
-  if jax.process_count() == 1:
+  if num_processes() == 1:
     return work()
   key = f'jw2v/{name}/{next(_runs)}'
   if is_first():
@@ -136,7 +163,7 @@ def check_same(settings: dict[str, Any], words: Any) -> None:
   Raises:
     ValueError: with the first setting that differs.
   """
-  if jax.process_count() == 1:
+  if num_processes() == 1:
     return
   about = {**settings, 'vocabulary': zlib.crc32(words.encode())}
   ours = json.loads(json.dumps(about))
@@ -145,7 +172,7 @@ def check_same(settings: dict[str, Any], words: Any) -> None:
       if ours.get(name) != theirs.get(name):
         raise ValueError(
           f'{name}={ours.get(name)!r}: process {index} has {theirs.get(name)!r}, and process '
-          f'{jax.process_index()} must have the same'
+          f'{process_number()} must have the same'
         )
 
 
@@ -172,7 +199,7 @@ def together(
   Yields:
     What each is to run.
   """
-  if jax.process_count() == 1:
+  if num_processes() == 1:
     for call in calls:
       yield JointCall(call.blocks, call.words, (call.end,))
     return
@@ -221,10 +248,10 @@ def told_of_the_others() -> Iterator[None]:
     yield
   except jax.errors.JaxRuntimeError as error:
     signs = ('gloo', 'nccl', 'connection', 'coordination', 'peer')
-    if jax.process_count() == 1 or not any(sign in str(error).lower() for sign in signs):
+    if num_processes() == 1 or not any(sign in str(error).lower() for sign in signs):
       raise
     raise ProcessLost(
-      f'another of the {jax.process_count()} processes is gone; where there are checkpoints, the '
+      f'another of the {num_processes()} processes is gone; where there are checkpoints, the '
       f'same commands go on from the last one: {_first_line(error)}'
     ) from error
 
@@ -243,11 +270,11 @@ def _with_bags(blocks: Blocks, length: int) -> Blocks:
 
 def _tell_all(key: str, value: Any, stopped: threading.Event | None = None) -> list[dict[str, Any]]:
   """What every process says under a key, in their order."""
-  client, own = _client(), jax.process_index()
+  client, own = _client(), process_number()
   client.key_value_set(f'{key}/{own}', json.dumps(value))
   found = [
     value if i == own else json.loads(_wait_for(f'{key}/{i}', _STEP_SECONDS, stopped))
-    for i in range(jax.process_count())
+    for i in range(num_processes())
   ]
   # Whoever has read this has read all that was told two times before.
   _told.append(f'{key}/{own}')

@@ -138,26 +138,43 @@ class Layout(NamedTuple):
     sharding = NamedSharding(self.mesh, self.blocks_spec)
     return jax.tree.map(lambda x: _put(x, sharding), blocks)
 
-  def exchange(self, rows: RowGradients, num_rows: int, *, dense: bool = False) -> RowGradients:
-    """The rows of all devices that have other windows, in `map`.
+  def exchange(self, *parts: RowGradients) -> tuple[RowGradients, ...]:
+    """The rows of all devices that have other windows, in `map`: one collective for all parts.
+
+    Args:
+      *parts: rows of this device, of one table or another.
+
+    Returns:
+      For each, the rows of all, the same on each device.
+    """
+    if self.data_axis is None:
+      return parts
+    leaves, structure = jax.tree.flatten(parts)
+    # As integers, which nothing rounds on the way.
+    bits = [jax.lax.bitcast_convert_type(x, jnp.int32).reshape(-1) for x in leaves]
+    found = jax.lax.all_gather(jnp.concatenate(bits), self.data_axis)  # [n, numbers]
+    ends = np.cumsum([len(x) for x in bits])
+    pieces = [found[:, end - len(x) : end] for x, end in zip(bits, ends, strict=True)]
+    restored = [
+      jax.lax.bitcast_convert_type(piece, x.dtype).reshape(-1, *x.shape[1:])
+      for piece, x in zip(pieces, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, restored)
+
+  def add_up(self, rows: RowGradients, num_rows: int) -> RowGradients:
+    """As `exchange`, where nearly all rows of a table are touched: their sums, a row each.
 
     Args:
       rows: those of this device.
       num_rows: V, of the table.
-      dense: add them up as whole tables, which is less where nearly all rows are touched.
-
-    Returns:
-      The rows of all, the same on each device.
     """
     if self.data_axis is None:
       return rows
-    if dense:
-      whole = lambda x: (
-        jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
-      )
-      sums = jax.lax.psum((whole(rows.values), whole(rows.curvature)), self.data_axis)
-      return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, self.data_axis, tiled=True), rows)
+    whole = lambda x: (
+      jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
+    )
+    sums = jax.lax.psum((whole(rows.values), whole(rows.curvature)), self.data_axis)
+    return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
 
   def over_data(self, sums: Any) -> Any:
     """The sums over all windows, of sums over those of each device, in `map`."""
@@ -180,16 +197,17 @@ def make_layout(config: TrainConfig) -> Layout:
   """
   there = jax.devices()
   several = jax.process_count() > 1
-  number = config.devices or (len(there) if several else 1)
-  if number > len(there):
+  own = config.devices or (len(jax.local_devices()) if several else 1)
+  number = own * jax.process_count()
+  if own > len(jax.local_devices()):
     hint = ''
     if there[0].platform == 'cpu':
-      hint = f'; jw2v.sharding.prepare_backend({number}), before JAX starts, makes a CPU as many'
-    raise ValueError(f'devices={number}: there are {len(there)}{hint}')
+      hint = f'; jw2v.sharding.prepare_backend({own}), before JAX starts, makes a CPU as many'
+    raise ValueError(f'devices={own}: there are {len(jax.local_devices())}{hint}')
   if several and number != len(there):
     raise ValueError(
-      f'devices={number}: {jax.process_count()} processes have {len(there)}; all of them train, '
-      'or leave it to None'
+      f'devices={own}: {jax.process_count()} processes have {len(there)} devices; all of them '
+      'train, so leave it to None'
     )
   name = config.layout or ('data' if number > 1 else 'replicated')
   if number == 1:

@@ -166,6 +166,6 @@ def _denominator(
   begins = jnp.arange(0, len(table), tile)
   of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
   of_rows = flat(of_rows)
-  h_vectors, h_rows = products.over_width((of_vectors[:, -1], of_rows[:, -1]))
+  h_vectors, h_rows = products.over_width(of_vectors[:, -1], of_rows[:, -1])
   rows = RowGradients(ids.reshape(-1), of_rows[:, :-1], h_rows)
   return log_normalizer, of_vectors[:, :-1], h_vectors, rows

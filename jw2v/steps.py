@@ -97,13 +97,17 @@ def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> Callable:
     center, outside = state.params
     rows = gradients(state.params, batch, lookups)
     squares = _squares(rows.center, len(center))
+    if exact:  # and not the rows of all devices, each of them as many as the table has
+      d_outside = layout.add_up(rows.outside, len(outside))
+      (d_center,) = layout.exchange(rows.center)
+    else:
+      d_center, d_outside = layout.exchange(rows.center, rows.outside)
     center, center_state = optimizer.update(
-      layout.exchange(rows.center, len(center)), with_rate(state.center_optimizer, rate), center
+      d_center, with_rate(state.center_optimizer, rate), center
     )
     outside, outside_state = optimizer.update(
-      layout.exchange(rows.outside, len(outside), dense=exact),
-      with_rate(state.outside_optimizer, rate), outside,
-    )  # fmt: skip
+      d_outside, with_rate(state.outside_optimizer, rate), outside
+    )
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
     return state, (rows.loss, rows.predictions, *squares)
 
