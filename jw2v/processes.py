@@ -28,6 +28,7 @@ from jw2v.stream import Call, Position
 _STEP_SECONDS = 300  # to wait for what another process tells in each call
 _ENCODE_SECONDS = 7 * 24 * 3600  # to wait for the process that encodes the text
 _HEARTBEAT_SECONDS = 30  # after which a silent process is taken for dead
+_LAST_SECONDS = 3  # that process 0 stays after an error, for the others to end first
 _runs = itertools.count()  # all processes count the same runs
 
 
@@ -117,7 +118,10 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def ending_without_the_others() -> Iterator[None]:
-  """Ends a program at its error: JAX would wait for the other processes, which may be gone."""
+  """Ends a program at its error: JAX would wait for the other processes, which may be gone.
+
+  Process 0 waits a little, for JAX aborts all others as soon as it is gone.
+  """
   try:
     yield
   except SystemExit as error:
@@ -127,6 +131,7 @@ def ending_without_the_others() -> Iterator[None]:
       print(error.code, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(_LAST_SECONDS if is_first() else 0)
     os._exit(error.code if isinstance(error.code, int) else 1)
 
 

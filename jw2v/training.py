@@ -302,7 +302,8 @@ def _run(
       monitor.add(*waiting.popleft())
     if place.is_over(config):
       break
-    if wishes.due(num_calls) if call.save is None else call.save:
+    save_now = wishes.due(num_calls) if call.save is None else call.save
+    if save_now and words < monitor.total_words:  # after the last call there is one anyway
       while waiting:
         monitor.add(*waiting.popleft())
       save()

@@ -1,0 +1,42 @@
+"""One of several processes that train together, for `test_processes.py`: settings as JSON."""
+
+import json
+import os
+import sys
+
+import numpy as np
+
+import jw2v
+from jw2v import processes
+from jw2v.checkpoints import Checkpoints
+from jw2v.sharding import prepare_backend
+
+
+def main(*, index, number, coordinator, store, out, settings, devices=1, folder=None, every=1e9,
+         timeout=30, kill_at=None):  # fmt: skip
+  """Trains and saves the vectors; an error is a line, and the status is 3."""
+  prepare_backend(devices)
+  try:
+    if number > 1:
+      processes.start_processes(coordinator, number, index, timeout)
+    checkpoints = Checkpoints(folder, every=every) if folder else None
+
+    def record(record):
+      print(json.dumps({'step': record['step']}), flush=True)
+      if kill_at is not None and record['step'] >= kill_at:
+        os.kill(os.getpid(), 9)
+
+    result = jw2v.train(
+      jw2v.open_corpus(store), jw2v.TrainConfig(**settings), progress=False,
+      checkpoints=checkpoints, callbacks=[record],
+    )  # fmt: skip
+    np.save(f'{out}{index}.npy', result.vectors.vectors)
+    print(json.dumps({'words': result.history[-1]['words'], 'loss': result.history[-1]['loss']}))
+  except (ValueError, OSError) as error:
+    print(f'{type(error).__name__}: {error}', flush=True)
+    raise SystemExit(3) from None
+
+
+if __name__ == '__main__':
+  with processes.ending_without_the_others():
+    main(**json.loads(sys.argv[1]))

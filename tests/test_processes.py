@@ -1,0 +1,214 @@
+"""Several real processes on this machine: one run, one result, and a clear end where one fails."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import jw2v
+from jw2v import processes
+from jw2v.stream import Position, TextBlocks
+
+SMALL = {'dim': 8, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 1024, 'epochs': 1}
+PROGRAM = pathlib.Path(__file__).with_name('one_process.py')
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+  """Five chunks of text, so that shares are not alike."""
+  rng = np.random.default_rng(0)
+  lines = [[f'w{i}' for i in rng.zipf(1.3, 1000) % 300] for _ in range(280)]
+  folder = tmp_path_factory.mktemp('text') / 'store'
+  jw2v.encode_corpus(lines, folder, min_count=1)
+  return folder
+
+
+class Run:
+  """Processes that have been started."""
+
+  def __init__(self, number, store, out, settings, *, each=None, **options):
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      coordinator = f'127.0.0.1:{free.getsockname()[1]}'
+    about = {'number': number, 'coordinator': coordinator, 'store': str(store), 'out': str(out),
+             'settings': {**SMALL, **settings}, **options}  # fmt: skip
+    self.processes = [
+      subprocess.Popen(
+        [sys.executable, PROGRAM, json.dumps({**about, 'index': i, **(each or {}).get(i, {})})],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      )
+      for i in range(number)
+    ]  # fmt: skip
+
+  def ends(self, timeout=120):
+    """The exit status, the last line and the errors of each."""
+    found = []
+    for process in self.processes:
+      out, errors = process.communicate(timeout=timeout)
+      found.append((process.returncode, (out.strip() or '-').splitlines()[-1], errors))
+    return found
+
+
+def fit(number, store, out, settings, **options):
+  """The vectors that all processes have, and what the first one tells."""
+  ends = Run(number, store, out, settings, **options).ends()
+  assert [status for status, *_ in ends] == [0] * number, ends
+  vectors = [np.load(f'{out}{i}.npy') for i in range(number)]
+  for other in vectors[1:]:
+    np.testing.assert_array_equal(other, vectors[0])
+  return vectors[0], json.loads(ends[0][1])
+
+
+class TestOneRun:
+  def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
+    """Split by width, both read the same text as one process: the same vectors, to rounding."""
+    alone, told = fit(1, store, tmp_path / 'one', {})
+    both, told_of_both = fit(2, store, tmp_path / 'two', {'layout': 'width'})
+    np.testing.assert_allclose(both, alone, rtol=2e-3, atol=2e-5)
+    assert told_of_both['words'] == told['words'] == 280_000
+
+  def test_shares_of_the_text(self, store, tmp_path):
+    """The same stream of two shares, on two processes of one device and of two."""
+    one, told = fit(2, store, tmp_path / 'a', {'layout': 'data'})
+    settings = {'layout': 'data_width', 'width_devices': 2}
+    other, _ = fit(2, store, tmp_path / 'b', settings, devices=2)
+    assert np.abs(one).max() > 0.05
+    np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5)
+    assert told['words'] == 280_000
+
+  def test_four_processes_with_ngrams(self, store, tmp_path):
+    """Lists of rows that differ in length from process to process."""
+    settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'batch_size': 4096, 'layout': 'data'}
+    vectors, told = fit(4, store, tmp_path / 'v', settings)
+    assert told['words'] == 280_000 and np.isfinite(vectors).all()
+
+
+class TestCheckpoints:
+  def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(self, store, tmp_path):
+    """One of two is killed: the other ends soon, and both, or one alone, go on."""
+    settings = {'layout': 'data', 'steps_per_call': 16}
+    wanted, _ = fit(2, store, tmp_path / 'wanted', settings)
+    options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
+    run = Run(2, store, tmp_path / 'v', settings, each={1: {'kill_at': 150}}, **options)
+    began = time.monotonic()
+    (status, told, errors), killed = run.ends()
+    assert killed[0] == -9
+    assert status == 3 and told.startswith('ProcessLost: another of the 2 processes is gone'), (
+      errors
+    )
+    assert time.monotonic() - began < 90
+    steps = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
+    assert steps and max(steps) > 0
+    vectors, told = fit(1, store, tmp_path / 'alone', {'steps_per_call': 16}, **copied(options))
+    assert told['words'] == 280_000 and np.abs(vectors).max() > 0.05
+    found, _ = fit(2, store, tmp_path / 'again', settings, **options)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def copied(options):
+  """The same, with a copy of the checkpoints."""
+  import shutil
+
+  folder = options['folder'] + '_copy'
+  shutil.copytree(options['folder'], folder)
+  return {**options, 'folder': folder}
+
+
+class TestBadInput:
+  def test_settings_that_differ_are_told_to_all(self, store, tmp_path):
+    each = {1: {'settings': {**SMALL, 'window': 2}}}
+    ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1] == 'ValueError: window=3: process 1 has 2, and process 0 must have the same'
+    assert ends[1][1] == 'ValueError: window=2: process 0 has 3, and process 1 must have the same'
+
+  def test_a_coordinator_that_is_not_there(self, store, tmp_path):
+    began = time.monotonic()
+    run = Run(2, store, tmp_path / 'v', {}, timeout=3)
+    run.processes[0].kill()
+    status, told, _ = run.ends()[1]
+    assert status == 3 and 'nobody answers there after 3 seconds' in told
+    assert time.monotonic() - began < 60
+
+  def test_processes_that_do_not_come(self, store, tmp_path):
+    began = time.monotonic()
+    run = Run(2, store, tmp_path / 'v', {}, timeout=3)
+    run.processes[1].kill()
+    status, told, errors = run.ends()[0]
+    assert status != 0 and time.monotonic() - began < 60
+    assert 'not all of 2 processes' in told or 'DEADLINE_EXCEEDED' in errors
+
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (('localhost', 2, 0), "must be 'host:port'"),
+      (('localhost:x', 2, 0), "must be 'host:port'"),
+      (('localhost:7700', 0, 0), 'processes=0: must be at least 1'),
+      (('localhost:7700', 2, 2), 'process=2: must be from 0 to 1'),
+      (('localhost:7700', 2, -1), 'process=-1: must be from 0 to 1'),
+      (('localhost:7700', 2, 0, 0.5), 'timeout=0.5: must be at least 1 second'),
+    ],
+  )
+  def test_arguments_out_of_range(self, arguments, message):
+    with pytest.raises(ValueError, match=message):
+      processes.start_processes(*arguments)
+
+  def test_an_address_that_is_taken(self):
+    with socket.socket() as taken:
+      taken.bind(('', 0))
+      taken.listen()
+      address = f'localhost:{taken.getsockname()[1]}'
+      with pytest.raises(OSError, match='cannot listen there'):
+        processes.start_processes(address, 2, 0)
+
+
+class TestAlone:
+  """With one process nothing is asked of anybody."""
+
+  def test_calls_pass_through(self):
+    blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
+    calls = list(blocks.calls(range(1), steps=2, blocks_per_step=2))
+    joint = processes.together(iter(calls), None, 0, None, threading.Event())
+    for one, other in zip(calls, joint, strict=True):
+      assert other.blocks is one.blocks and other.ends == (one.end,) and other.save is None
+
+  def test_work_is_done_once(self):
+    made = []
+    assert processes.first_alone(lambda: made.append(1) or 'done', 'test') == 'done'
+    assert made == [1]
+
+
+def blocks_of(ids, share=(0, 1)):
+  noise = jw2v.sampling.alias_table(np.ones(10))
+  return TextBlocks(
+    ids, np.array([len(ids)]), np.ones(10, np.float32), noise, window=2, dynamic=False,
+    block_size=4, shared_negatives=3, seed=0, first=0, end=len(ids), share=share,
+  )  # fmt: skip
+
+
+class TestResume:
+  """Where streams go on after others, in a text of five chunks, the last one short."""
+
+  ids = np.arange(4 * 65_536 + 1000, dtype=np.int32) % 10
+
+  def test_as_many_streams_as_before(self):
+    ends = (Position(0, 1, 7, 65_536), Position(0, 0, 9, 0))
+    assert [blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2)] == list(ends)
+
+  def test_from_two_to_one(self):
+    """The first stream has read chunks 0 and 2 and a part of 4, the second chunk 1."""
+    ends = (Position(0, 2, 7, 2 * 65_536), Position(0, 1, 0, 65_536))
+    assert blocks_of(self.ids).resume(ends) == Position(0, 3, 0, 3 * 65_536)
+
+  def test_from_one_to_two_in_the_second_epoch(self):
+    """Chunk 3 of it comes next: the first stream has read 0 and 2, and goes on with 4."""
+    ends = (Position(1, 3, 0, 0),)
+    first, second = (blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2))
+    assert first == Position(1, 2, 0, 2 * 65_536 + 1000 + 2 * 65_536)
+    assert second == Position(1, 1, 0, 2 * 65_536 + 65_536)
