@@ -93,7 +93,8 @@ class TrainConfig:
     product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
       in float32. For devices with such products: a CPU is slower with them.
     layout: what each of several devices has, see `sharding.py`: 'replicated', 'data', 'width' or
-      'data_width'. None takes 'data' for several devices.
+      'data_width'. None takes 'width' where `dim` divides by the devices, or else 'data', which
+      the exact softmax always takes.
     devices: how many of each process; None takes one, and all that there are if several
       processes train.
     width_devices: how many the width of a table is split over, with 'data_width'.

@@ -209,9 +209,12 @@ def make_layout(config: TrainConfig) -> Layout:
       f'devices={own}: {jax.process_count()} processes have {len(there)} devices; all of them '
       'train, so leave it to None'
     )
-  name = config.layout or ('data' if number > 1 else 'replicated')
   if number == 1:
     return Layout()
+  name = config.layout
+  if name is None:  # partial scores are less than rows; those of the exact softmax are more
+    splits = config.dim % number == 0 and config.objective != 'naive_softmax'
+    name = 'width' if splits else 'data'
   width = {'width': number, 'data_width': config.width_devices or 2}.get(name, 1)
   if number % width:
     raise ValueError(f'width_devices={width}: must divide devices={number}')

@@ -1,9 +1,15 @@
 """Every layout takes the steps of one device, to rounding, and exchanges what it says."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 
-from jw2v import TrainConfig, train
+from experiments import scaling
+from jw2v import TrainConfig, encode_corpus, steps, train, training
+from jw2v.objectives import prepare
+from jw2v.sharding import make_layout
 
 SMALL = {'dim': 16, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 64, 'block_size': 4,
          'steps_per_call': 4, 'epochs': 2, 'product_dtype': 'float32'}  # fmt: skip
@@ -21,6 +27,9 @@ OBJECTIVES = [
   {'objective': 'sampled_softmax'},
   {'objective': 'sampled_softmax', 'architecture': 'cbow'},
 ]
+
+# Those whose exchange does not depend on the text or the number of words.
+COUNTED = [x for x in OBJECTIVES if 'minn' not in x and x['objective'] != 'naive_softmax']
 
 
 def lines(number=120, seed=0):
@@ -68,3 +77,112 @@ class TestSameAsOneDevice:
     for layout in ('data', 'width'):
       one, other = (fit(layout=layout, devices=2) for _ in range(2))
       np.testing.assert_array_equal(one.vectors.vectors, other.vectors.vectors)
+
+
+def compiled(config):
+  """The steps of a config, for a vocabulary of 90 words, and its layout."""
+  corpus = encode_corpus(lines(), min_count=1)
+  prepared, layout = prepare(config, corpus.vocabulary), make_layout(config)
+  text, _ = training._texts(corpus, len(corpus.ids), config, prepared, layout)
+  call = next(text.calls(range(1), steps=2, blocks_per_step=config.blocks_per_step))
+  state = layout.put_state(training._init_state(config, corpus.vocabulary, None, prepared.bags))
+  blocks, lookups = layout.put_blocks(call.blocks), layout.put(prepared.lookups)
+  return steps.compile_steps(
+    config, state, blocks, np.zeros(2, np.float32), lookups, layout
+  ), corpus.vocabulary
+
+
+def collectives(run_steps):
+  """(operation, bytes of its result) of each collective in the compiled program."""
+  found = []
+  for shape, operation in re.findall(
+    r' = (.*?) (all-\w+|collective-\w+|reduce-scatter)\(', run_steps
+  ):
+    numbers = re.findall(r'[fsu]32\[([\d,]*)\]', shape)
+    found.append(
+      (operation, 4 * sum(math.prod(map(int, n.split(',')) if n else [1]) for n in numbers))
+    )
+  return found
+
+
+class TestExchange:
+  """What XLA makes of a step exchanges what the model in `experiments/scaling.py` says."""
+
+  @pytest.mark.parametrize('settings', COUNTED, ids=lambda s: '-'.join(s.values()))
+  @pytest.mark.parametrize(
+    ('layout', 'devices', 'data', 'width'),
+    [('replicated', 2, 1, 1), ('data', 2, 2, 1), ('width', 4, 1, 4), ('data_width', 4, 2, 2)],
+  )
+  def test_bytes_of_a_step(self, settings, layout, devices, data, width):
+    config = TrainConfig(**{**SMALL, **settings}, layout=layout, devices=devices)
+    run_steps, vocabulary = compiled(config)
+    found = collectives(run_steps.as_text())
+    step_sums = 4 * 2 * (3 + 1)  # of the losses and the like of a call of two steps, at its end
+    in_steps = [(name, size) for name, size in found if size > step_sums]
+    gathered = sum(size * (data - 1) // data for name, size in in_steps if name == 'all-gather')
+    added = sum(size for name, size in in_steps if name == 'all-reduce')
+    assert {name for name, _ in in_steps} <= {'all-gather', 'all-reduce'}
+    cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
+    assert gathered + added == cost.exchanged
+    if layout in ('data', 'width') and settings == {'objective': 'negative_sampling'}:
+      assert len(in_steps) == 1
+
+  def test_the_exact_softmax_adds_up_whole_tables(self):
+    config = TrainConfig(**SMALL, objective='naive_softmax', layout='data', devices=2)
+    run_steps, vocabulary = compiled(config)
+    table = 4 * len(vocabulary) * (config.dim + 1)
+    assert table in [
+      size for name, size in collectives(run_steps.as_text()) if name == 'all-reduce'
+    ]
+
+
+class TestChosen:
+  @pytest.mark.parametrize(
+    ('settings', 'name', 'shape'),
+    [
+      ({}, 'replicated', None),
+      ({'devices': 1, 'layout': 'width'}, 'replicated', None),
+      ({'devices': 4}, 'width', (1, 4)),
+      ({'devices': 4, 'dim': 18}, 'data', (4, 1)),
+      ({'devices': 4, 'objective': 'naive_softmax'}, 'data', (4, 1)),
+      ({'devices': 8, 'layout': 'data_width'}, 'data_width', (4, 2)),
+      ({'devices': 8, 'layout': 'data_width', 'width_devices': 4}, 'data_width', (2, 4)),
+      ({'devices': 2, 'layout': 'replicated'}, 'replicated', (2, 1)),
+    ],
+  )
+  def test_by_config_and_devices(self, settings, name, shape):
+    layout = make_layout(TrainConfig(**{**SMALL, **settings}))
+    assert layout.name == name
+    assert (layout.mesh and layout.mesh.devices.shape) == shape
+
+
+class TestBadInput:
+  @pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+      ({'devices': 9}, r'devices=9: there are 8; .*prepare_backend\(9\)'),
+      ({'devices': 3, 'layout': 'width'}, "dim=16: layout='width' splits it over 3 devices"),
+      ({'devices': 3}, "batch_size=64: layout='data' splits its 16 blocks over 3 devices"),
+      ({'devices': 3, 'layout': 'data_width'}, 'width_devices=2: must divide devices=3'),
+      (
+        {'devices': 6, 'layout': 'data_width', 'width_devices': 3},
+        "dim=16: layout='data_width' splits it over 3 devices",
+      ),
+      ({'layout': 'rows'}, "layout='rows': allowed are None, 'data'"),
+      ({'layout': 'data', 'width_devices': 2}, "width_devices=2: needs layout='data_width'"),
+      ({'devices': 0}, 'devices=0: must be an integer of at least 1'),
+      ({'product_dtype': 'float16'}, "product_dtype='float16': allowed are 'bfloat16', 'float32'"),
+    ],
+  )
+  def test_refused_at_start(self, settings, message):
+    with pytest.raises(ValueError, match=message):
+      fit(**settings)
+
+
+class TestBfloat16:
+  def test_products_are_rounded_and_sums_are_not(self):
+    one, other = fit(), fit(product_dtype='bfloat16')
+    difference = np.abs(one.vectors.vectors - other.vectors.vectors)
+    assert 1e-5 < difference.mean() < 0.02 * np.abs(one.vectors.vectors).mean() + 1e-3
+    assert other.params.center.dtype == np.float32
+    np.testing.assert_allclose(one.history[-1]['loss'], other.history[-1]['loss'], rtol=0.01)

@@ -1,0 +1,67 @@
+"""What a run needs of memory, and its refusal where there is not enough."""
+
+import jax
+import numpy as np
+import pytest
+
+import jw2v
+from jw2v import TrainConfig, memory
+from jw2v.config import OPTIMIZERS
+from jw2v.sharding import make_layout
+from jw2v.tables import init_params
+
+LINES = [[f'w{i % 7}' for i in range(20)]] * 10
+
+
+class TestNeeds:
+  @pytest.mark.parametrize('optimizer', OPTIMIZERS)
+  def test_bytes_are_those_of_the_state(self, optimizer):
+    config = TrainConfig(dim=12, optimizer=optimizer, devices=4, layout='width')
+    params = init_params(np.random.default_rng(0), 30, 12)
+    tx = memory.make_optimizer(config)
+    state = memory.TrainState(params, tx.init(params.center), tx.init(params.outside))
+    placed = make_layout(config).put_state(state)
+    on_first = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(placed))
+    assert memory.state_bytes(config, (30, 30), 4) == on_first
+    whole = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+    assert memory.state_bytes(config, (30, 30), 1) == whole
+
+  def test_ten_million_words(self):
+    """24 GB of tables, of which each of eight devices has three where they are split by width."""
+    config = TrainConfig(dim=300)
+    found = {need.layout: need.bytes for need in memory.needs(config, (10**7, 10**7), 4)}
+    assert found['data'] == 2 * 10**7 * (300 + 1) * 4 + 8
+    assert found['width'] == 2 * 10**7 * (75 + 1) * 4 + 8
+    assert found['data_width (width_devices=2)'] == 2 * 10**7 * (150 + 1) * 4 + 8
+
+
+class TestRefusal:
+  def refused(self, monkeypatch, limit, **settings):
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: limit)
+    made = []
+    monkeypatch.setattr(jw2v.training, '_init_state', lambda *args: made.append(args))
+    with pytest.raises(MemoryError) as error:
+      jw2v.train(LINES, TrainConfig(min_count=1, dim=64, **settings), progress=False)
+    assert not made
+    return str(error.value)
+
+  def test_names_a_layout_that_fits(self, monkeypatch):
+    told = self.refused(monkeypatch, 800)
+    assert told.startswith("layout='replicated': the tables and the optimizer need 0.0 GB")
+    assert "layout='width' on the 8 devices needs" in told
+
+  def test_names_how_many_devices_it_takes(self, monkeypatch):
+    assert "layout='width' on 16 devices would do" in self.refused(monkeypatch, 300)
+
+  def test_of_several_devices(self, monkeypatch):
+    told = self.refused(monkeypatch, 2000, devices=4, layout='data')
+    assert told.startswith("layout='data'") and 'of 4 devices' in told
+    assert "layout='data_width (width_devices=2)'" in told
+
+  def test_where_nothing_would_do(self, monkeypatch):
+    assert 'a smaller max_vocab_size or dim would do' in self.refused(monkeypatch, 10)
+
+  def test_devices_of_a_cpu_share_its_memory(self, monkeypatch):
+    monkeypatch.setattr(memory, '_host_memory', lambda: 1000)
+    assert memory.device_memory(make_layout(TrainConfig())) == 1000
+    assert memory.device_memory(make_layout(TrainConfig(devices=4, dim=8))) == 250
