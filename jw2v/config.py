@@ -41,6 +41,8 @@ LEARNING_RATES = {
 UNDIVIDED_RATE = 0.2
 SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
 OPTIMIZERS = tuple(LEARNING_RATES)
+# So many times larger are the default steps on other devices than CPUs.
+ACCELERATOR_STEPS = 8
 SCHEDULES = ('constant', 'cosine', 'linear')
 
 
@@ -75,7 +77,8 @@ class TrainConfig:
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024, or 256 with
-      n-grams, or a little less with 'hierarchical_softmax'. The gradients of a step are
+      n-grams, or a little less with 'hierarchical_softmax', and on other devices than CPUs
+      eight times as many. The gradients of a step are
       summed, not averaged.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
@@ -220,6 +223,7 @@ class TrainConfig:
         if isinstance(self.batch_size, int) and self.batch_size > 0:
           size = next(n for n in range(size, 0, -1) if self.batch_size % n == 0)
       choose('block_size', size)
+    choose('_default_batch', self.batch_size is None)
     if self.batch_size is None and isinstance(self.block_size, int) and self.block_size > 0:
       # Rows that many predictions share, nodes and n-grams, do better in smaller steps.
       shared = self.objective == 'hierarchical_softmax' or self.maxn != 0
@@ -276,6 +280,16 @@ class TrainConfig:
       raise ValueError(
         f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
       )
+
+  def on(self, platform: str) -> 'TrainConfig':
+    """The settings for a backend of JAX, 'cpu' or another, which gets larger steps by default.
+
+    There a step of 1,024 windows takes longer to launch than to compute. The exact softmax is
+    large enough as it is.
+    """
+    if platform == 'cpu' or not self._default_batch or self.objective == 'naive_softmax':
+      return self
+    return dataclasses.replace(self, batch_size=ACCELERATOR_STEPS * self.batch_size)
 
   @property
   def has_subwords(self) -> bool:

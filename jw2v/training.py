@@ -160,6 +160,7 @@ def train(
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
   prepare_backend(config.devices)
+  config = config.on(jax.default_backend())
   # What would stop the run at its end is found before it starts.
   if progress:
     import_tqdm()

@@ -92,6 +92,15 @@ def test_settings_that_do_not_go_together(settings, message):
     TrainConfig(**settings)
 
 
+class TestOn:
+  def test_larger_steps_on_accelerators_where_none_were_chosen(self):
+    assert TrainConfig().on('gpu').batch_size == 8192
+    assert TrainConfig(objective='hierarchical_softmax').on('tpu').batch_size == 2016
+    assert TrainConfig().on('cpu') == TrainConfig()
+    assert TrainConfig(batch_size=512).on('gpu').batch_size == 512
+    assert TrainConfig(objective='naive_softmax').on('gpu').batch_size == 1024
+
+
 class TestDefaults:
   def test_noise_words_of_each_objective(self):
     of = lambda **settings: (lambda c: (c.negatives, c.shared_negatives))(TrainConfig(**settings))

@@ -1,0 +1,255 @@
+r"""Measures jw2v on the accelerator at hand, in one call of at most ten minutes.
+
+  python -m experiments.accelerator --text=my_text.txt --evaluation=my_folder --output=gpu.md
+
+The page has, for widths of 128 and 300 and steps of several sizes: words per second in compiled
+calls, and what part of the device's arithmetic and memory that is; the kernels of one step; the
+exact softmax over the most words that the text has, 70,000 at most; and, trained from the start,
+words per second with scores for the sizes of step, beside gensim on all cores of the machine.
+Whatever the time does not suffice for is left out, and said so.
+
+Words per second count those that `sample` drops, as everywhere. The calls are timed with the text
+on the device already; training has the host's sampling in it, which is the limit where the device
+is fast. What the makers say that a device can do is in experiments/scaling.py.
+"""
+
+import collections
+import dataclasses
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from absl import app, flags
+
+from experiments.pages import environment, markdown_table, print_page
+from experiments.programs import one_line_errors
+
+_TEXT = flags.DEFINE_string('text', None, 'File of words separated by white space.')
+_EVALUATION = flags.DEFINE_string('evaluation', None, 'Folder of word sets, as for the benchmark.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Where the page is written too.')
+_SECONDS = flags.DEFINE_integer('seconds', 540, 'What is not begun by then is left out.')
+_WIDTHS = flags.DEFINE_list('widths', ['128', '300'], 'Widths of the vectors.')
+_SIZES = flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows in a step.')
+_EPOCHS = flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
+_MIN_COUNT = flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
+_MOST_WORDS = 70_000
+_CALLS = 8
+flags.mark_flag_as_required('text')
+
+
+@dataclasses.dataclass
+class Timed:
+  """What compiled calls took, by center."""
+
+  seconds: float
+  kept: float  # centers for each word of the corpus
+  kernels: collections.Counter  # seconds by name, of one step
+
+  @property
+  def words_per_second(self) -> float:
+    """Corpus words, those dropped by `sample` included."""
+    return 1 / (self.seconds * self.kept)
+
+
+def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
+  """Times compiled calls of a config, with their blocks on the device already.
+
+  Raises:
+    ValueError: the text is too short for a call.
+  """
+  import jax
+  import numpy as np
+
+  from jw2v import training
+  from jw2v.objectives import prepare
+
+  prepared, num_words = prepare(config, encoded.vocabulary), len(encoded.ids)
+  text, _ = training._texts(encoded, num_words, config, prepared)
+  steps = min(training._steps_per_call(config, num_words), 16)
+  calls = text.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
+  calls = list(itertools.islice(calls, 3))
+  if len(calls) < 2:
+    raise ValueError(f'text: too short for two calls of {steps} steps of {config.batch_size}')
+  calls = calls[:-1] if len(calls) < 3 else calls[:2]
+  centers = [int(np.count_nonzero(call.blocks.left + call.blocks.right)) for call in calls]
+  kept = centers[0] / int(calls[0].words[-1])
+  state = training._init_state(config, encoded.vocabulary, None, prepared.bags)
+  lookups = jax.device_put(prepared.lookups)
+  inputs = [(call.blocks, (call.words / (5 * num_words)).astype(np.float32)) for call in calls]
+  run_steps = training.compile_steps(config, state, *inputs[0], lookups)
+  inputs = jax.device_put(inputs)
+  state, _ = jax.block_until_ready(run_steps(state, *inputs[0], lookups))
+  seconds = []
+  for i in range(_CALLS):
+    start = time.perf_counter()
+    state, _ = jax.block_until_ready(run_steps(state, *inputs[i % len(inputs)], lookups))
+    seconds.append((time.perf_counter() - start) / centers[i % len(inputs)])
+  kernels: collections.Counter = collections.Counter()
+  if profile:
+    kernels = _kernels(lambda: jax.block_until_ready(run_steps(state, *inputs[0], lookups)), steps)
+  return Timed(float(np.median(seconds)), kept, kernels)
+
+
+def _kernels(call, steps):
+  """Seconds of each kernel in a step, from the profiler's lines of the device."""
+  import pathlib
+  import tempfile
+
+  import jax
+
+  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
+    with jax.profiler.trace(folder):
+      call()
+    file = next(pathlib.Path(folder).rglob('*.xplane.pb'))
+    profile = jax.profiler.ProfileData.from_file(str(file))
+  found: collections.Counter = collections.Counter()
+  for plane in profile.planes:
+    on_device = plane.name.startswith('/device:')
+    for line in plane.lines:
+      of_stream = on_device and ('Stream' in line.name or line.name == 'XLA Ops')
+      if of_stream or 'XLAEigen' in line.name:  # a CPU's are threads of XLA
+        for event in line.events:
+          found[event.name] += event.duration_ns / 1e9 / steps
+  return found
+
+
+def machine_of(kind: str) -> str | None:
+  """The name of a device in `scaling.MACHINES`."""
+  names = {'h200': 'h200', 'v5p': 'v5p', 'cpu': 'cpu'}
+  return next((name for part, name in names.items() if part in kind.lower()), None)
+
+
+def page(encoded: Any, deadline: float) -> Iterator[str]:
+  """The sections of the page, as they are measured."""
+  import jax
+
+  import jw2v
+  from experiments import scaling
+
+  kind = jax.devices()[0].device_kind
+  machine = scaling.MACHINES.get(machine_of(kind))
+  late = lambda: time.monotonic() > deadline
+  base = {'sample': 1e-4, 'min_count': _MIN_COUNT.value, 'epochs': _EPOCHS.value}
+  base['max_vocab_size'] = _MOST_WORDS
+  widths, sizes = list(map(int, _WIDTHS.value)), list(map(int, _SIZES.value))
+
+  heading = ['width', 'windows a step', 'products', 'M words/s', 'ns a center']
+  heading += ['GFLOP/s', 'of most', 'GB/s of rows', 'of most']
+  rows = [heading]
+  for dim, dtype, size in itertools.product(widths, ('float32', 'bfloat16'), sizes):
+    if late() or (dtype == 'bfloat16' and jax.default_backend() == 'cpu'):
+      continue
+    config = jw2v.TrainConfig(dim=dim, batch_size=size, product_dtype=dtype, **base)
+    try:
+      timed = time_calls(encoded, config)
+    except ValueError as error:
+      print(f'left out: {error}', file=sys.stderr)
+      continue
+    cost = scaling.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    rates = [x / size / timed.seconds for x in (cost.flops, cost.row_bytes)]
+    most = [
+      f'{x / y:.1%}' if machine else '-' for x, y in zip(rates, machine or rates, strict=False)
+    ]
+    rows.append(
+      [
+        f'{dim}', f'{size:,}', dtype, f'{timed.words_per_second / 1e6:.2f}',
+        f'{timed.seconds * 1e9:.2f}', f'{rates[0] / 1e9:,.0f}', most[0],
+        f'{rates[1] / 1e9:,.0f}', most[1],
+      ]
+    )  # fmt: skip
+  yield f'## Compiled calls, skip-gram with negative sampling\n\n{markdown_table(rows)}'
+
+  if not late():
+    size = sizes[min(2, len(sizes) - 1)]
+    config = jw2v.TrainConfig(dim=widths[0], batch_size=size, **base)
+    kernels = time_calls(encoded, config, profile=True).kernels
+    total = sum(kernels.values()) or 1
+    rows = [['kernel', 'us a step', 'share']] + [
+      [name[:80], f'{seconds * 1e6:,.1f}', f'{seconds / total:.1%}']
+      for name, seconds in kernels.most_common(20)
+    ]
+    yield f'## One step of {size:,} windows, width {widths[0]}\n\n{markdown_table(rows)}'
+
+  if not late():
+    config = jw2v.TrainConfig(
+      dim=widths[0], objective='naive_softmax', batch_size=min(sizes[0], 4096), **base
+    )
+    timed = time_calls(encoded, config)
+    cost = scaling.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    rate = cost.flops / config.batch_size / timed.seconds
+    yield (
+      f'## Exact softmax over {len(encoded.vocabulary):,} words\n\n'
+      f'{timed.words_per_second:,.0f} words/s, '
+      f'{timed.seconds * 1e6:.1f} us a center, {rate / 1e12:.2f} TFLOP/s'
+      + (f', {rate / machine.flops:.1%} of the most' if machine else '')
+    )
+
+  yield from _trained(encoded, base, widths[0], sizes, late)
+
+
+def _trained(encoded, base, dim, sizes, late):
+  """Runs from the start, with their scores, and gensim on the cores of the machine."""
+  import os
+
+  import jw2v
+  from experiments import scores
+
+  rows: list[list[str]] = []
+  for size in sizes:
+    if late():
+      break
+    config = jw2v.TrainConfig(dim=dim, batch_size=size, **base)
+    result = jw2v.train(encoded, config, progress=False)
+    found = {'words/s': f'{result.words_per_second:,.0f}'}
+    if _EVALUATION.value:
+      scored = scores.evaluate(_EVALUATION.value, result.vectors, 30_000)
+      found |= {name: f'{score:.1f}' for name, (score, *_) in scored.items()}
+    rows = rows or [['windows a step', *found]]
+    rows.append([f'{size:,}', *found.values()])
+  if rows:
+    yield f'## Trained for {base["epochs"]} epochs, width {dim}\n\n{markdown_table(rows)}'
+  if late():
+    yield 'gensim was left out: there was no time left.'
+    return
+  command = [
+    sys.executable, '-m', 'experiments.benchmark', f'--text={_TEXT.value}', '--systems=gensim',
+    '--seeds=1', '--epochs=1', f'--dim={dim}', f'--min_count={base["min_count"]}',
+    f'--threads={os.cpu_count()}',
+  ]  # fmt: skip
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    told = done.stdout if done.returncode == 0 else done.stderr[-500:]
+  except subprocess.TimeoutExpired:
+    told = 'not done in five minutes'
+  yield f'## gensim on the {os.cpu_count()} cores of this machine, one epoch\n\n{told}'
+
+
+def main(argv: list[str]) -> None:
+  """Measures, and prints the page as it grows."""
+  if len(argv) > 1:
+    raise SystemExit(f'error: {argv[1]!r} is no flag')
+  began = time.monotonic()
+  with one_line_errors():
+    from jw2v.sharding import prepare_backend
+
+    prepare_backend()
+    import jax
+
+    from jw2v.corpus import encode_corpus
+
+    encoded = encode_corpus(_TEXT.value, min_count=_MIN_COUNT.value, max_vocab_size=_MOST_WORDS)
+    about = environment(
+      'experiments.accelerator', ('jw2v', 'jax', 'jaxlib', 'gensim'), jax.devices()[0].device_kind
+    )
+    words = f'- text: {len(encoded.ids):,} words, {len(encoded.vocabulary):,} different ones'
+    sections = itertools.chain(
+      [f'# Accelerator\n\n{about}\n{words}'], page(encoded, began + _SECONDS.value)
+    )
+    print_page(sections, _OUTPUT.value)
+
+
+if __name__ == '__main__':
+  app.run(main)
