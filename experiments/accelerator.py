@@ -13,8 +13,6 @@ on the device already; training has the host's sampling in it, which is the limi
 is fast. What the makers say that a device can do is in experiments/scaling.py.
 """
 
-import collections
-import dataclasses
 import itertools
 import subprocess
 import sys
@@ -26,6 +24,7 @@ from absl import app, flags
 
 from experiments.pages import environment, markdown_table, print_page
 from experiments.programs import one_line_errors
+from experiments.timing import time_calls
 
 _TEXT = flags.DEFINE_string('text', None, 'File of words separated by white space.')
 _EVALUATION = flags.DEFINE_string('evaluation', None, 'Folder of word sets, as for the benchmark.')
@@ -36,84 +35,7 @@ _SIZES = flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows
 _EPOCHS = flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
 _MIN_COUNT = flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
 _MOST_WORDS = 70_000
-_CALLS = 8
 flags.mark_flag_as_required('text')
-
-
-@dataclasses.dataclass
-class Timed:
-  """What compiled calls took, by center."""
-
-  seconds: float
-  kept: float  # centers for each word of the corpus
-  kernels: collections.Counter  # seconds by name, of one step
-
-  @property
-  def words_per_second(self) -> float:
-    """Corpus words, those dropped by `sample` included."""
-    return 1 / (self.seconds * self.kept)
-
-
-def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
-  """Times compiled calls of a config, with their blocks on the device already.
-
-  Raises:
-    ValueError: the text is too short for a call.
-  """
-  import jax
-  import numpy as np
-
-  from jw2v import training
-  from jw2v.objectives import prepare
-
-  prepared, num_words = prepare(config, encoded.vocabulary), len(encoded.ids)
-  text, _ = training._texts(encoded, num_words, config, prepared)
-  steps = min(training._steps_per_call(config, num_words), 16)
-  calls = text.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
-  calls = list(itertools.islice(calls, 3))
-  if len(calls) < 2:
-    raise ValueError(f'text: too short for two calls of {steps} steps of {config.batch_size}')
-  calls = calls[:-1] if len(calls) < 3 else calls[:2]
-  centers = [int(np.count_nonzero(call.blocks.left + call.blocks.right)) for call in calls]
-  kept = centers[0] / int(calls[0].words[-1])
-  state = training._init_state(config, encoded.vocabulary, None, prepared.bags)
-  lookups = jax.device_put(prepared.lookups)
-  inputs = [(call.blocks, (call.words / (5 * num_words)).astype(np.float32)) for call in calls]
-  run_steps = training.compile_steps(config, state, *inputs[0], lookups)
-  inputs = jax.device_put(inputs)
-  state, _ = jax.block_until_ready(run_steps(state, *inputs[0], lookups))
-  seconds = []
-  for i in range(_CALLS):
-    start = time.perf_counter()
-    state, _ = jax.block_until_ready(run_steps(state, *inputs[i % len(inputs)], lookups))
-    seconds.append((time.perf_counter() - start) / centers[i % len(inputs)])
-  kernels: collections.Counter = collections.Counter()
-  if profile:
-    kernels = _kernels(lambda: jax.block_until_ready(run_steps(state, *inputs[0], lookups)), steps)
-  return Timed(float(np.median(seconds)), kept, kernels)
-
-
-def _kernels(call, steps):
-  """Seconds of each kernel in a step, from the profiler's lines of the device."""
-  import pathlib
-  import tempfile
-
-  import jax
-
-  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
-    with jax.profiler.trace(folder):
-      call()
-    file = next(pathlib.Path(folder).rglob('*.xplane.pb'))
-    profile = jax.profiler.ProfileData.from_file(str(file))
-  found: collections.Counter = collections.Counter()
-  for plane in profile.planes:
-    on_device = plane.name.startswith('/device:')
-    for line in plane.lines:
-      of_stream = on_device and ('Stream' in line.name or line.name == 'XLA Ops')
-      if of_stream or 'XLAEigen' in line.name:  # a CPU's are threads of XLA
-        for event in line.events:
-          found[event.name] += event.duration_ns / 1e9 / steps
-  return found
 
 
 def machine_of(kind: str) -> str | None:

@@ -1,21 +1,29 @@
 r"""What a step costs by layout and number of devices, on paper.
 
-  python -m experiments.scaling --dim=300 --devices=1,2,8
+  python -m experiments.scaling --dims=300 --devices=1,2,8
 
 For each objective and layout the table has, for each center: the floating-point operations of
 its products and the bytes of table rows that are read and written, on each device, and the
 bytes that each device gets from the others. With --machine the three become the least time that
-a center may take, and which of them it is. docs/scaling.md tells how the numbers come about;
+a center may take, and which of them it is. With --text skip-gram steps are timed too, on the
+devices at hand (a CPU is made into as many as are asked for):
+
+  python -m experiments.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
+
+docs/scaling.md tells how the numbers come about;
 `tests/test_scaling.py` compares the exchange with what XLA compiles.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from absl import app, flags
 
+from experiments.pages import markdown_table, spread
 from experiments.programs import one_line_errors
 from jw2v.config import TrainConfig
+from jw2v.memory import state_bytes
 from jw2v.objectives import HOT_NODES, NODES_PER_WORD
 
 _NUMBER = 4  # bytes of one
@@ -116,10 +124,19 @@ def table(
   settings: Sequence[dict], devices: Sequence[int], num_words: int, machine: str | None
 ) -> str:
   """The table of some settings, in Markdown."""
-  head = ['objective', 'layout', 'devices', 'kFLOP', 'row bytes', 'exchanged bytes']
+  head = [
+    'objective',
+    'width',
+    'layout',
+    'devices',
+    'GB of tables',
+    'kFLOP',
+    'row bytes',
+    'exchanged bytes',
+  ]
   if machine is not None:
     head += ['ns', 'limit']
-  lines = [head, ['---'] * len(head)]
+  lines = [head]
   for chosen in settings:
     config = TrainConfig(**chosen)
     name = f'{config.objective}, {config.architecture}'
@@ -130,16 +147,57 @@ def table(
         cost = step_cost(config, layout, data, width, num_words)
         shape = f'{data} x {width}' if data * width > 1 else '1'
         each = [x / config.batch_size for x in cost]
-        row = [name, layout, shape, f'{each[0] / 1e3:,.1f}', f'{each[1]:,.0f}', f'{each[2]:,.0f}']
+        row = [
+          name,
+          f'{config.dim}',
+          layout,
+          shape,
+          f'{state_bytes(config, (num_words, num_words), width) / 1e9:.2f}',
+          f'{each[0] / 1e3:,.1f}',
+          f'{each[1]:,.0f}',
+          f'{each[2]:,.0f}',
+        ]
         if machine is not None:
           times = [1e9 * x / most for x, most in zip(each, MACHINES[machine], strict=True)]
           limit = max(range(3), key=lambda i: times[i])
           row += [f'{max(times):.2f}', ('products', 'rows', 'exchange')[limit]]
         lines.append(row)
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+  return markdown_table(lines)
 
 
-_DIM = flags.DEFINE_integer('dim', 100, 'Width of the vectors.')
+def measured(
+  text: str, dims: Sequence[int], devices: Sequence[int], batch_size: int | None, rounds: int
+) -> str:
+  """The times of skip-gram steps by width and layout on the devices at hand, as a table."""
+  from experiments.timing import time_calls
+  from jw2v.corpus import encode_corpus
+  from jw2v.sharding import prepare_backend
+
+  prepare_backend(max(devices))
+  encoded = encode_corpus(text, min_count=5)
+  found: dict[tuple[int, str, int, int], list[float]] = {}
+  for _ in range(rounds):
+    for dim, number in itertools.product(dims, devices):
+      for layout, data, width in layouts_of(number):
+        config = TrainConfig(
+          dim=dim, batch_size=batch_size, sample=1e-4, devices=number, layout=layout,
+          width_devices=width if layout == 'data_width' else None,
+        )  # fmt: skip
+        seconds = time_calls(encoded, config).seconds
+        found.setdefault((dim, layout, data, width), []).append(1e9 * seconds)
+  rows = [['width', 'layout', 'devices', 'ns a center', 'of one device']]
+  for (dim, layout, data, width), times in found.items():
+    first = next(times for (d, *_), times in found.items() if d == dim)
+    ratios = [one / alone for one, alone in zip(times, first, strict=True)]
+    rows.append(
+      [f'{dim}', layout, f'{data} x {width}', spread(times, ',.0f'), spread(ratios, '.2f')]
+    )
+  return markdown_table(rows)
+
+
+_DIMS = flags.DEFINE_list('dims', ['100'], 'Widths of the vectors.')
+_TEXT = flags.DEFINE_string('text', None, 'Text of words, for times of steps.')
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'How often each is timed, in turn.')
 _DEVICES = flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
 _WORDS = flags.DEFINE_integer('words', 70_000, 'Words of the vocabulary, for the exact softmax.')
 _MACHINE = flags.DEFINE_enum('machine', None, list(MACHINES), 'For times: what the devices are.')
@@ -151,13 +209,17 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   with one_line_errors():
-    common = {'dim': _DIM.value, 'batch_size': _BATCH.value}
+    dims, devices = list(map(int, _DIMS.value)), list(map(int, _DEVICES.value))
+    if _TEXT.value is not None:
+      print(measured(_TEXT.value, dims, devices, _BATCH.value, _ROUNDS.value))
+      return
     settings = [
-      {**common, 'objective': objective, 'architecture': architecture}
+      {'dim': dim, 'batch_size': _BATCH.value, 'objective': objective, 'architecture': architecture}
+      for dim in dims
       for objective in ('negative_sampling', 'hierarchical_softmax', 'naive_softmax')
       for architecture in ('skip_gram', 'cbow')
     ]
-    print(table(settings, list(map(int, _DEVICES.value)), _WORDS.value, _MACHINE.value))
+    print(table(settings, devices, _WORDS.value, _MACHINE.value))
 
 
 if __name__ == '__main__':

@@ -35,6 +35,22 @@ class TestNeeds:
     assert found['data_width (width_devices=2)'] == 2 * 10**7 * (150 + 1) * 4 + 8
 
 
+class TestCompiled:
+  """Ten million words of width 304, which exist nowhere: XLA's account of the compiled steps."""
+
+  @pytest.mark.parametrize(
+    ('layout', 'devices', 'width'),
+    [('replicated', 1, 1), ('data', 8, 1), ('data_width', 8, 2), ('width', 8, 8)],
+  )
+  def test_a_device_has_its_slice_and_no_more(self, layout, devices, width):
+    config = TrainConfig(dim=304, layout=layout, devices=devices, steps_per_call=4)
+    rows = (10**7, 10**7)
+    arguments, buffers = memory.compiled_bytes(config, rows, make_layout(config))
+    state = memory.state_bytes(config, rows, width)
+    assert state <= arguments < state + 2e6  # and the blocks
+    assert buffers < 60e6  # nothing of the size of the vocabulary
+
+
 class TestRefusal:
   def refused(self, monkeypatch, limit, **settings):
     monkeypatch.setattr(memory, 'device_memory', lambda layout: limit)
