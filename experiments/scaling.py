@@ -11,7 +11,7 @@ devices at hand (a CPU is made into as many as are asked for):
   python -m experiments.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
 
 docs/scaling.md tells how the numbers come about;
-`tests/test_scaling.py` compares the exchange with what XLA compiles.
+`tests/test_layouts.py` compares the exchange with what XLA compiles.
 """
 
 import itertools

@@ -152,7 +152,7 @@ MUTATIONS = {
     ('sampling.keep_probability(counts, config.sample)',
      'sampling.keep_probability(counts, 0.0)'),
     ('    end=num_words,', '    end=len(encoded.ids),'),
-    ('_replace(first=num_words', '_replace(first=0'),
+    ('first=num_words, end=len(encoded.ids)', 'first=0, end=len(encoded.ids)'),
     ('    known=known,\n', ''),
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
@@ -385,11 +385,11 @@ MUTATIONS = {
     ("'ntb,nb->nt', back, curvature", "'ntb,nb->nt', back * back, curvature"),
   ],
   'outside@objectives': [
-    ("'noi,no->ni', curvature, row_norms", "'noi,no->ni', curvature, 0 * row_norms"),
-    ('delta[..., None] * vectors, curvature * norms',
-     'delta[..., None] * vectors, 0 * curvature * norms'),
-    ('delta[..., None] * scored.rows, curvature * row_norms',
-     'delta[..., None] * scored.rows, 0 * curvature * row_norms'),
+    ("'noi,no->ni', curvature, scored.row_norms", "'noi,no->ni', curvature, 0 * scored.row_norms"),
+    ('delta[..., None] * vectors, curvature * scored.norms',
+     'delta[..., None] * vectors, 0 * curvature * scored.norms'),
+    ('delta[..., None] * scored.rows, curvature * scored.row_norms',
+     'delta[..., None] * scored.rows, 0 * curvature * scored.row_norms'),
   ],
   'binary@objectives': [
     ('windows.totals * (negatives / num_noise)', 'windows.totals / num_noise'),
@@ -430,10 +430,10 @@ MUTATIONS = {
     ('any_left = jnp.any(windows.totals > 0', 'any_left = jnp.any(windows.totals >= 0'),
   ],
   'tiled': [
-    ('jnp.where(is_new, vectors @ rows.T, -jnp.inf)', 'vectors @ rows.T'),
+    ('jnp.where(is_new, scores_of(vectors, rows), -jnp.inf)', 'scores_of(vectors, rows)'),
     ('total * jnp.exp(largest - higher)', 'total'),
     ('jnp.where(begin + jnp.arange(size) < num_rows, y, 0)', 'y'),
-    ('d_vectors @ rows.T + vectors @ d_rows.T', 'd_vectors @ rows.T'),
+    ('scores_of(d_vectors, rows) + scores_of(vectors, d_rows)', 'scores_of(d_vectors, rows)'),
     ('  @jax.checkpoint', '  @jax.jit'),
     ('1 <= tile <= num_rows', '1 <= tile'),
   ],
@@ -477,7 +477,7 @@ MUTATIONS = {
     ('    _check_same(about', '    0 and _check_same(about'),
     ('    _check_words(words', '    0 and _check_words(words'),
     ("shutil.rmtree(path, ignore_errors=True)", 'pass'),
-    ('if self.restart:', 'if False:'),
+    ('if self.restart and', 'if False and'),
     ('if free < needed:', 'if False:'),
   ],
   'training@checkpoints::not Killed': [
@@ -498,6 +498,40 @@ MUTATIONS = {
   'sharding': [
     ("f'{xla_flags} {flag}'", 'flag'),
     ('<= _SLOW_SCATTER_TO or not', '< _SLOW_SCATTER_TO or not'),
+  ],
+  'sharding@layouts::not Exchange': [
+    ('sums if self.data_axis is None else jax.lax.psum(sums, self.data_axis)', 'sums'),
+    ('sums if self.width_axis is None else jax.lax.psum(sums, self.width_axis)', 'sums'),
+    ('found[:, end - len(x) : end]', 'found[::-1, end - len(x) : end] * 1'),
+    ('.add(x, mode=', '.set(x, mode='),
+    ('sums = jax.lax.psum((whole', 'sums = jax.lax.pmean((whole'),
+    ('if config.dim % width:', 'if False:'),
+    ('if config.blocks_per_step % parts:', 'if False:'),
+    ("config.objective != 'naive_softmax'", 'True'),
+  ],
+  'outside@layouts::every_layout': [
+    ('jax.lax.psum(jnp.concatenate', 'jax.lax.pmean(jnp.concatenate'),
+  ],
+  'outside@layouts::Bfloat16': [
+    ('a, b = a.astype(self.dtype), b.astype(self.dtype)', ''),
+  ],
+  'stream@processes::Resume': [
+    ('end.place * len(ends) + i', 'end.place * len(ends)'),
+    ('-(-(chunk - own) // number)', '(chunk - own) // number'),
+    ('[self.order(epoch)[:place]]', '[]'),
+  ],
+  'processes': [
+    ("if ours.get(name) != theirs.get(name)", 'if False'),
+    ("all(each['over'] for each in told)", "any(each['over'] for each in told)"),
+    ("save=told[0]['save'] or stop", "save=save or stop"),
+    ('sorted(streams)]', 'sorted(streams)][:1]'),
+    ("_with_bags(call.blocks, max(", "_with_bags(call.blocks, min("),
+  ],
+  'memory': [
+    ('(width_devices if leaf.ndim == 2 else 1)', '1'),
+    ('if there is None or needed <= there:', 'if True:'),
+    ('_host_memory() // own', '_host_memory()'),
+    ('if need.bytes <= there]', ']'),
   ],
 }  # fmt: skip
 
