@@ -388,6 +388,8 @@ MUTATIONS = {
     ("'noi,no->ni', curvature, scored.row_norms", "'noi,no->ni', curvature, 0 * scored.row_norms"),
     ('delta[..., None] * vectors, curvature * scored.norms',
      'delta[..., None] * vectors, 0 * curvature * scored.norms'),
+  ],
+  'outside@blocks': [
     ('delta[..., None] * scored.rows, curvature * scored.row_norms',
      'delta[..., None] * scored.rows, 0 * curvature * scored.row_norms'),
   ],
@@ -502,7 +504,6 @@ MUTATIONS = {
   'sharding@layouts::not Exchange': [
     ('sums if self.data_axis is None else jax.lax.psum(sums, self.data_axis)', 'sums'),
     ('sums if self.width_axis is None else jax.lax.psum(sums, self.width_axis)', 'sums'),
-    ('found[:, end - len(x) : end]', 'found[::-1, end - len(x) : end] * 1'),
     ('.add(x, mode=', '.set(x, mode='),
     ('sums = jax.lax.psum((whole', 'sums = jax.lax.pmean((whole'),
     ('if config.dim % width:', 'if False:'),

@@ -73,6 +73,15 @@ class TestSameAsOneDevice:
     settings = {'optimizer': optimizer, 'learning_rate': 0.01}
     assert_same_run(fit(**settings, layout='data_width', devices=4), fit(**settings))
 
+  def test_gradient_norms_are_of_all_columns(self):
+    """Beside two devices that both do all, and measure the same windows."""
+    norms = [
+      [record['gradient_norm'] for record in fit(layout=layout, devices=2).history]
+      for layout in ('replicated', 'width')
+    ]
+    assert min(norms[0]) > 0
+    np.testing.assert_allclose(*norms, rtol=1e-3)
+
   def test_twice_the_same_bits(self):
     for layout in ('data', 'width'):
       one, other = (fit(layout=layout, devices=2) for _ in range(2))
