@@ -212,3 +212,46 @@ class TestResume:
     first, second = (blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2))
     assert first == Position(1, 2, 0, 2 * 65_536 + 1000 + 2 * 65_536)
     assert second == Position(1, 1, 0, 2 * 65_536 + 65_536)
+
+
+class TestProgram:
+  """`experiments.train` in two processes."""
+
+  def start(self, tmp_path, port, *more):
+    text = tmp_path / 'text'
+    if not text.exists():
+      rng = np.random.default_rng(0)
+      words = rng.zipf(1.3, (7000, 20)) % 50
+      text.write_text('\n'.join(' '.join(f'w{i}' for i in line) for line in words))
+    return [
+      subprocess.Popen(
+        [
+          sys.executable, '-m', 'experiments.train', '--config=configs/multihost.py',
+          f'--workdir={tmp_path / "run"}', f'--coordinator=localhost:{port}', '--processes=2',
+          f'--process={i}', f'--config.data.path={text}', '--config.epochs=1', '--config.dim=8',
+          '--config.sample=0', "--config.show=('w1',)", *more,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROGRAM.parents[1],
+      )
+      for i in range(2)
+    ]  # fmt: skip
+
+  def test_the_first_writes_and_tells(self, tmp_path):
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      port = free.getsockname()[1]
+    ends = [(*p.communicate(timeout=120), p.returncode) for p in self.start(tmp_path, port)]
+    assert [code for *_, code in ends] == [0, 0], ends
+    assert '140,000 words in 1 epoch' in ends[0][0] and 'w1: ' in ends[0][0]
+    assert '140,000' not in ends[1][0]
+    vectors = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert len(vectors) == 50 and len((tmp_path / 'run' / 'metrics.jsonl').read_text()) > 0
+
+  def test_a_number_without_a_coordinator(self, tmp_path):
+    command = [
+      sys.executable, '-m', 'experiments.train', '--config=configs/multihost.py',
+      f'--workdir={tmp_path / "run"}', '--processes=2',
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parents[1])
+    assert done.returncode == 1 and 'give --coordinator=HOST:PORT too' in done.stderr
+    assert not (tmp_path / 'run').exists()
