@@ -10,9 +10,10 @@ Whatever the time does not suffice for is left out, and said so.
 
 Words per second count those that `sample` drops, as everywhere. The calls are timed with the text
 on the device already; training has the host's sampling in it, which is the limit where the device
-is fast. What the makers say that a device can do is in experiments/scaling.py.
+is fast. What the makers say that a device can do is in experiments/costs.py.
 """
 
+import collections
 import itertools
 import subprocess
 import sys
@@ -35,11 +36,12 @@ _SIZES = flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows
 _EPOCHS = flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
 _MIN_COUNT = flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
 _MOST_WORDS = 70_000
+_FOR_GENSIM = 120  # seconds of the time that are kept for it
 flags.mark_flag_as_required('text')
 
 
 def machine_of(kind: str) -> str | None:
-  """The name of a device in `scaling.MACHINES`."""
+  """The name of a device in `costs.MACHINES`."""
   names = {'h200': 'h200', 'v5p': 'v5p', 'cpu': 'cpu'}
   return next((name for part, name in names.items() if part in kind.lower()), None)
 
@@ -49,11 +51,19 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
   import jax
 
   import jw2v
-  from experiments import scaling
+  from experiments import costs
 
   kind = jax.devices()[0].device_kind
-  machine = scaling.MACHINES.get(machine_of(kind))
+  machine = costs.MACHINES.get(machine_of(kind))
   late = lambda: time.monotonic() > deadline
+
+  def timed_or_none(config, **options):
+    try:
+      return time_calls(encoded, config, **options)
+    except ValueError as error:
+      print(f'left out: {error}', file=sys.stderr)
+      return None
+
   base = {'sample': 1e-4, 'min_count': _MIN_COUNT.value, 'epochs': _EPOCHS.value}
   base['max_vocab_size'] = _MOST_WORDS
   widths, sizes = list(map(int, _WIDTHS.value)), list(map(int, _SIZES.value))
@@ -65,12 +75,10 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     if late() or (dtype == 'bfloat16' and jax.default_backend() == 'cpu'):
       continue
     config = jw2v.TrainConfig(dim=dim, batch_size=size, product_dtype=dtype, **base)
-    try:
-      timed = time_calls(encoded, config)
-    except ValueError as error:
-      print(f'left out: {error}', file=sys.stderr)
+    timed = timed_or_none(config)
+    if timed is None:
       continue
-    cost = scaling.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    cost = costs.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
     rates = [x / size / timed.seconds for x in (cost.flops, cost.row_bytes)]
     most = [
       f'{x / y:.1%}' if machine else '-' for x, y in zip(rates, machine or rates, strict=False)
@@ -87,7 +95,8 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
   if not late():
     size = sizes[min(2, len(sizes) - 1)]
     config = jw2v.TrainConfig(dim=widths[0], batch_size=size, **base)
-    kernels = time_calls(encoded, config, profile=True).kernels
+    timed = timed_or_none(config, profile=True)
+    kernels = timed.kernels if timed else collections.Counter()
     total = sum(kernels.values()) or 1
     rows = [['kernel', 'us a step', 'share']] + [
       [name[:80], f'{seconds * 1e6:,.1f}', f'{seconds / total:.1%}']
@@ -99,8 +108,11 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     config = jw2v.TrainConfig(
       dim=widths[0], objective='naive_softmax', batch_size=min(sizes[0], 4096), **base
     )
-    timed = time_calls(encoded, config)
-    cost = scaling.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    timed = timed_or_none(config)
+  else:
+    timed = None
+  if timed is not None:
+    cost = costs.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
     rate = cost.flops / config.batch_size / timed.seconds
     yield (
       f'## Exact softmax over {len(encoded.vocabulary):,} words\n\n'
@@ -109,10 +121,10 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
       + (f', {rate / machine.flops:.1%} of the most' if machine else '')
     )
 
-  yield from _trained(encoded, base, widths[0], sizes, late)
+  yield from _trained(encoded, base, widths[0], sizes, deadline)
 
 
-def _trained(encoded, base, dim, sizes, late):
+def _trained(encoded, base, dim, sizes, deadline):
   """Runs from the start, with their scores, and gensim on the cores of the machine."""
   import os
 
@@ -120,8 +132,10 @@ def _trained(encoded, base, dim, sizes, late):
   from experiments import scores
 
   rows: list[list[str]] = []
+  longest = 0.0
   for size in sizes:
-    if late():
+    began = time.monotonic()
+    if began + longest > deadline - _FOR_GENSIM:
       break
     config = jw2v.TrainConfig(dim=dim, batch_size=size, **base)
     result = jw2v.train(encoded, config, progress=False)
@@ -129,11 +143,13 @@ def _trained(encoded, base, dim, sizes, late):
     if _EVALUATION.value:
       scored = scores.evaluate(_EVALUATION.value, result.vectors, 30_000)
       found |= {name: f'{score:.1f}' for name, (score, *_) in scored.items()}
+    longest = max(longest, time.monotonic() - began)
     rows = rows or [['windows a step', *found]]
     rows.append([f'{size:,}', *found.values()])
   if rows:
     yield f'## Trained for {base["epochs"]} epochs, width {dim}\n\n{markdown_table(rows)}'
-  if late():
+  left = deadline - time.monotonic()
+  if left < 5:
     yield 'gensim was left out: there was no time left.'
     return
   command = [
@@ -142,10 +158,10 @@ def _trained(encoded, base, dim, sizes, late):
     f'--threads={os.cpu_count()}',
   ]  # fmt: skip
   try:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=left)
     told = done.stdout if done.returncode == 0 else done.stderr[-500:]
   except subprocess.TimeoutExpired:
-    told = 'not done in five minutes'
+    told = f'not done in the {left:.0f} seconds that were left'
   yield f'## gensim on the {os.cpu_count()} cores of this machine, one epoch\n\n{told}'
 
 

@@ -61,7 +61,13 @@ from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.files import atomic_write
-from jw2v.processes import ending_without_the_others, first_alone, is_first, start_processes
+from jw2v.processes import (
+  ending_without_the_others,
+  first_alone,
+  first_goes_last,
+  is_first,
+  start_processes,
+)
 from jw2v.sharding import prepare_backend
 from jw2v.text import find_files
 from jw2v.training import Started
@@ -384,7 +390,8 @@ def main(argv: list[str]) -> None:
     elif flags.FLAGS['processes'].present or flags.FLAGS['process'].present:
       raise ValueError('processes: give --coordinator=HOST:PORT too, that of process 0')
     workdir = pathlib.Path(_WORKDIR.value)
-    run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
+    with first_goes_last(Stopped):
+      run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from jw2v.processes import is_first, num_processes, process_number
-from jw2v.sharding import to_host
+from jw2v.sharding import is_here, to_host
 from jw2v.vocabulary import Vocabulary
 
 _FORMAT = 2  # of what is written here; another one is refused
@@ -44,8 +44,8 @@ class Checkpoints:
   a run that goes on has the bits of one that was not interrupted, on the same machine.
 
   Of several processes the first one writes and all read, in a folder that all see. A run may
-  go on with other processes and devices than it had: by the same steps to rounding if the
-  processes are as many as before, and otherwise from about the same place of the text.
+  go on with other processes and devices than it had: by the same steps to rounding if the text
+  is in as many shares as before, and otherwise from about the same place of it.
 
   Attributes:
     folder: where they are: a folder for each, named by its step, and `vocabulary.txt`.
@@ -99,12 +99,13 @@ class Checkpoints:
     """The newest checkpoint.
 
     Args:
-      state: arrays in the structure and shapes of those that were saved.
+      state: arrays, or what has their shapes and dtypes, in the structure of those that were
+        saved.
       vocabulary: of the run; it is kept for the next one.
       settings: of the run, values that JSON has.
 
     Returns:
-      The state, and what else was saved with it; None if there is no checkpoint.
+      The state, of NumPy arrays, and what else was saved with it; None if there is none.
 
     Raises:
       ValueError: the checkpoint is damaged, or of a run with other settings or words, with
@@ -118,7 +119,8 @@ class Checkpoints:
         shutil.rmtree(path)
     manager = self._open()
     step = manager.latest_step()
-    self._check_room(state)
+    if is_first():
+      self._check_room(state)
     if step is None:
       if is_first():
         vocabulary.save(saved_words)
@@ -139,11 +141,8 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       raise _damaged(where, error) from error
     _check_words(words, vocabulary, where)
-    on_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    templates = {
-      _name(i): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=on_device)
-      for i, leaf in enumerate(leaves)
-    }
+    # Into the memory of the host: the devices may have room for a part of them each.
+    templates = {_name(i): np.empty(leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)}
     try:
       args = orbax.args.Composite(state=orbax.args.StandardRestore(templates))
       found = manager.restore(step, args=args).state
@@ -169,7 +168,12 @@ class Checkpoints:
     """
     orbax = _import_orbax()
     # On a CPU orbax would read the arrays while the next call writes into their memory.
-    leaves = [np.array(to_host(leaf)) for leaf in jax.tree.leaves(state)]
+    leaves = []
+    for leaf in jax.tree.leaves(state):
+      here = is_here(leaf)  # or all processes must bring it together
+      if is_first() or not here:
+        host = to_host(leaf)
+        leaves += [np.array(host) if here else host] if is_first() else []
     if not is_first():
       self._last = time.monotonic()
       return
@@ -231,7 +235,7 @@ class Checkpoints:
     return self._manager
 
   def _check_room(self, state):
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     # The oldest one is removed when the next one is there.
     needed = (self.keep + 1 - min(self.keep, len(self._steps()))) * size
     free = shutil.disk_usage(self.folder).free

@@ -64,14 +64,13 @@ def needs(config: TrainConfig, num_rows: tuple[int, int], devices: int) -> list[
     num_rows: of the center and of the outside table.
     devices: how many there are.
   """
-  splits = [n for n in range(1, devices + 1) if devices % n == 0 and config.dim % n == 0]
-  names = {1: 'replicated' if devices == 1 else 'data', devices: 'width'}
-  if devices == 1:
-    names = {1: 'replicated'}
-  return [
-    Need(names.get(n, f'data_width (width_devices={n})'), devices, state_bytes(config, num_rows, n))
-    for n in splits
-  ]
+  found = []
+  for n in range(1, devices + 1):
+    if devices % n == 0 and config.dim % n == 0:
+      name = "layout='width'" if n == devices else f"layout='data_width', width_devices={n}"
+      name = ("layout='replicated'" if devices == 1 else "layout='data'") if n == 1 else name
+      found.append(Need(name, devices, state_bytes(config, num_rows, n)))
+  return found
 
 
 def compiled_bytes(
@@ -121,22 +120,22 @@ def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -
   """
   width = 1 if layout.mesh is None else layout.mesh.shape['width']
   needed, there = state_bytes(config, num_rows, width), device_memory(layout)
+  if config.objective == 'naive_softmax':  # the gradient of a table, that of all devices besides
+    needed += 4 * num_rows[1] * config.dim // width * (2 if layout.data_axis else 1)
   if there is None or needed <= there:
     return
-  number = jax.device_count()
+  # Devices of a CPU share its memory: more of them would not help.
+  is_cpu = jax.local_devices()[0].platform == 'cpu'
+  number = layout.devices if is_cpu else jax.device_count()
   fitting = [need for need in needs(config, num_rows, number) if need.bytes <= there]
+  splits = [n for n in range(2, config.dim + 1) if config.dim % n == 0]
+  enough = [n for n in splits if state_bytes(config, num_rows, n) <= there]
   if fitting:
-    best = fitting[0]
-    hint = f'layout={best.layout!r} on the {number} devices needs {best.bytes / 1e9:.1f} GB of each'
+    hint = f'{fitting[0].layout} on {number} devices needs {fitting[0].bytes / 1e9:.1f} GB of each'
+  elif enough and not is_cpu:
+    hint = f"layout='width' on {enough[0]} devices would do"
   else:
-    tables = state_bytes(config, num_rows, 1)
-    splits = [n for n in range(2, config.dim + 1) if config.dim % n == 0]
-    enough = [n for n in splits if state_bytes(config, num_rows, n) <= there]
-    hint = (
-      f"layout='width' on {enough[0]} devices would do"
-      if enough
-      else f'the tables are {tables / 1e9:.1f} GB: a smaller max_vocab_size or dim would do'
-    )
+    hint = 'a smaller max_vocab_size or dim would do'
   raise MemoryError(
     f'layout={layout.name!r}: the tables and the optimizer need {needed / 1e9:.1f} GB of each of '
     f'{layout.devices} devices, which has {there / 1e9:.1f} GB; {hint}'

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-import zlib
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from jw2v.sampling import Blocks
 from jw2v.stream import Call, Position
 
 _STEP_SECONDS = 300  # to wait for what another process tells in each call
-_ENCODE_SECONDS = 7 * 24 * 3600  # to wait for the process that encodes the text
+_LONG_SECONDS = 7 * 24 * 3600  # to wait for process 0 where it works alone
 _HEARTBEAT_SECONDS = 30  # after which a silent process is taken for dead
 _LAST_SECONDS = 3  # that process 0 stays after an error, for the others to end first
 _runs = itertools.count()  # all processes count the same runs
@@ -59,7 +59,8 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
 
   All run the same program with the same settings. Process 0 listens at `coordinator`; it alone
   writes results. On CPUs arrays go over gloo. On clusters that JAX knows,
-  `jax.distributed.initialize()` does as well.
+  `jax.distributed.initialize()` does as well. Run what follows in
+  `ending_without_the_others()`: JAX would end a process that has an error when all have ended.
 
   Args:
     coordinator: 'host:port' of process 0.
@@ -71,10 +72,11 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
     ValueError: an argument is out of range, or is no 'host:port'.
     ProcessLost: the coordinator does not answer, or not all processes came in time.
     OSError: process 0 cannot listen at its address.
+    RuntimeError: JAX has been used already, or started processes.
   """
   host, _, port = coordinator.rpartition(':')
-  if not host or not port.isdigit():
-    raise ValueError(f"coordinator={coordinator!r}: must be 'host:port'")
+  if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    raise ValueError(f"coordinator={coordinator!r}: must be 'host:port', a port from 1 to 65535")
   if number < 1:
     raise ValueError(f'processes={number}: must be at least 1')
   if not 0 <= index < number:
@@ -88,13 +90,17 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
   else:
     _check_address(int(port), coordinator)
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  # It would take SIGTERM away from the program.
+  jax.config.update('jax_enable_preemption_service', False)
   left = max(1, int(timeout - (time.monotonic() - began)))
   try:
     jax.distributed.initialize(
       coordinator, number, index, initialization_timeout=left,
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
     )  # fmt: skip
-  except jax.errors.JaxRuntimeError as error:
+  except RuntimeError as error:
+    if not isinstance(error, jax.errors.JaxRuntimeError):  # JAX has started, or has processes
+      raise RuntimeError(f'processes start before any use of JAX, once: {error}') from error
     raise ProcessLost(
       f'process {index}: not all of {number} processes were at {coordinator} in {timeout:g} '
       f'seconds: {_first_line(error)}'
@@ -124,15 +130,51 @@ def ending_without_the_others() -> Iterator[None]:
   """
   try:
     yield
-  except SystemExit as error:
-    if num_processes() == 1 or error.code in (None, 0):
+  except BaseException as error:
+    code = error.code if isinstance(error, SystemExit) else 1
+    if num_processes() == 1 or code in (None, 0):
       raise
-    if isinstance(error.code, str):
-      print(error.code, file=sys.stderr)
+    if isinstance(code, str):
+      print(code, file=sys.stderr)
+    elif not isinstance(error, SystemExit):
+      traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     time.sleep(_LAST_SECONDS if is_first() else 0)
-    os._exit(error.code if isinstance(error.code, int) else 1)
+    os._exit(code if isinstance(code, int) else 1)
+
+
+@contextlib.contextmanager
+def first_goes_last(stops: type[Exception]) -> Iterator[None]:
+  """Keeps the others until process 0 has left: JAX ends all where some have gone for long.
+
+  Args:
+    stops: an exception that all processes raise together; after any other nobody waits.
+
+  Raises:
+    ProcessLost: process 0 is gone.
+  """
+  if num_processes() == 1:
+    yield
+    return
+  key = f'jw2v/left/{next(_runs)}'
+  try:
+    yield
+  except stops:
+    _leave(key)
+    raise
+  except BaseException:
+    if is_first():
+      _client().key_value_set(key, 'failed')
+    raise
+  _leave(key)
+
+
+def _leave(key: str) -> None:
+  if is_first():
+    _client().key_value_set(key, 'done')
+  else:
+    _wait_for(key, _LONG_SECONDS)
 
 
 def first_alone(work: Callable[[], Any], name: str) -> Any:
@@ -141,6 +183,9 @@ def first_alone(work: Callable[[], Any], name: str) -> Any:
   Args:
     work: what all of them call.
     name: for the others to wait for.
+
+  Raises:
+    ProcessLost: process 0 could not do it, or is gone.
   """
   if num_processes() == 1:
     return work()
@@ -153,26 +198,25 @@ def first_alone(work: Callable[[], Any], name: str) -> Any:
       raise
     _client().key_value_set(key, 'done')
     return result
-  if _wait_for(key, _ENCODE_SECONDS) != 'done':
+  if _wait_for(key, _LONG_SECONDS) != 'done':
     raise ProcessLost(f'process 0 could not do its part ({name}): its message says why')
   return work()
 
 
-def check_same(settings: dict[str, Any], words: Any) -> None:
-  """Refuses to train where processes have other settings or words, in all of them.
+def check_same(about: dict[str, Any]) -> None:
+  """Refuses to go on where processes differ, in all of them.
 
   Args:
-    settings: values that JSON has.
-    words: the vocabulary's words and counts, as text.
+    about: what must be the same, values that JSON has.
 
   Raises:
-    ValueError: with the first setting that differs.
+    ValueError: with the first name whose values differ.
+    ProcessLost: a process says nothing.
   """
   if num_processes() == 1:
     return
-  about = {**settings, 'vocabulary': zlib.crc32(words.encode())}
   ours = json.loads(json.dumps(about))
-  for index, theirs in enumerate(_tell_all(f'jw2v/settings/{next(_runs)}', ours)):
+  for index, theirs in enumerate(_tell_all(f'jw2v/same/{next(_runs)}', ours)):
     for name in sorted({*ours, *theirs}):
       if ours.get(name) != theirs.get(name):
         raise ValueError(
@@ -185,6 +229,8 @@ def together(
   calls: Iterator[Call],
   blank: Callable[[], Call],
   stream: int,
+  start: Position,
+  epochs: int,
   wants: Callable[[], tuple[bool, bool]],
   stopped: threading.Event,
 ) -> Iterator[JointCall]:
@@ -197,27 +243,31 @@ def together(
     calls: those of this process.
     blank: makes a call of padding.
     stream: the number of the stream that they are of; processes of one number have the same.
+    start: where they begin in it.
+    epochs: of the run; the stream ends where they do.
     wants: whether this process wants a checkpoint, and to stop. It counts in process 0, of a
       wish to stop in all.
     stopped: set where nobody waits for the calls.
 
   Yields:
     What each is to run.
+
+  Raises:
+    ProcessLost: a process says nothing.
   """
   if num_processes() == 1:
     for call in calls:
       yield JointCall(call.blocks, call.words, (call.end,))
     return
-  run, last = next(_runs), None
+  run, last = next(_runs), blank()
+  last = last._replace(words=last.words * 0 + start.words)
   for number in itertools.count():
     call = next(calls, None)
     over = call is None
     if over:
-      call = blank()
-      call = call._replace(
-        words=call.words * 0 + (0 if last is None else last.words[-1]),
-        end=call.end if last is None else last.end,
-      )
+      read = int(last.words[-1])
+      end = Position(epochs, 0, 0, read)
+      call = blank()._replace(words=last.words * 0 + read, end=end)
     last = call
     save, stop = wants()
     bags = 0 if call.blocks.bag_rows is None else call.blocks.bag_rows.shape[-1]

@@ -165,6 +165,14 @@ class Progress:
     if self._bar is not None:  # what was done before is not done now, nor as fast
       self._bar.n = self._bar.initial = self._bar.last_print_n = self.words
 
+  def go_back(self, words: int) -> None:
+    """Takes it that so many words are read, some of which will be read again."""
+    self.words = words
+    self._recorded_words = min(self._recorded_words, words)
+    self._scheduled_words = min(self._scheduled_words, words)
+    if self._bar is not None:
+      self._bar.n = self._bar.initial = self._bar.last_print_n = words
+
   def close(self) -> None:
     """Takes the bar away from the terminal's last line."""
     if self._bar is not None:

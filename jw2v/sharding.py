@@ -112,9 +112,17 @@ class Layout(NamedTuple):
   def put_state(self, state: Any) -> Any:
     """A state, the same in all processes, on its devices."""
     if self.mesh is None:
-      return state
+      return jax.tree.map(jnp.asarray, state)
     put = lambda x, spec: _put(np.asarray(x), NamedSharding(self.mesh, spec))
     return jax.tree.map(put, state, self.specs(state))
+
+  def initialize(self, function: Callable, *tables: jax.Array) -> Any:
+    """What a function makes of tables that are on their devices, on these devices too."""
+    if self.mesh is None:
+      return function(*tables)
+    specs = self.specs(jax.eval_shape(function, *tables))
+    shardings = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
+    return jax.jit(function, out_shardings=shardings)(*tables)
 
   def put(self, values: Any) -> Any:
     """Arrays, the same in all processes, as a whole on every device."""
@@ -231,9 +239,16 @@ def make_layout(config: TrainConfig) -> Layout:
   return Layout(name, Mesh(np.array(there[:number]).reshape(-1, width), (DATA, WIDTH)))
 
 
+def is_here(array: Any) -> bool:
+  """Whether this process has all of an array."""
+  return not isinstance(array, jax.Array) or (
+    array.is_fully_addressable or array.is_fully_replicated
+  )
+
+
 def to_host(array: jax.Array) -> np.ndarray:
   """An array in the memory of every process, wherever its parts are."""
-  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+  if is_here(array):
     return np.asarray(array)
   mesh = array.sharding.mesh
   size = max(1, int(_HOST_BYTES // (array.nbytes // len(array))))

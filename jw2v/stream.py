@@ -92,7 +92,8 @@ class TextBlocks(NamedTuple):
 
     Returns:
       Where its own ended, if there are as many streams now; or the first chunk of its share
-      that not all of them had read. At most one chunk of each is read twice then.
+      from the first one on that not all of them had read. What others had read after it, a few
+      chunks by which one stream was ahead of another, is read again then.
     """
     own, number = self.share
     if len(ends) == number:

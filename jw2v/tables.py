@@ -6,7 +6,6 @@ and which vector it has in the end.
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jw2v.bags import Bags
@@ -28,11 +27,11 @@ def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Wor
     dim: D.
 
   Returns:
-    Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32.
+    Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32, of NumPy.
   """
   shape = (num_words, dim)
   center = (generator.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
-  return Word2VecParams(jnp.asarray(center), jnp.asarray(np.zeros_like(center)))
+  return Word2VecParams(center, np.zeros_like(center))
 
 
 def start_params(
@@ -54,18 +53,18 @@ def start_params(
   params = init_params(generator, len(vocabulary), config.dim)
   if bags is not None:
     ngrams = init_params(generator, len(bags.buckets), config.dim).center
-    params = params._replace(center=jnp.concatenate([params.center, ngrams]))
+    params = params._replace(center=np.concatenate([params.center, ngrams]))
   if initial is None:
     return params
   if isinstance(initial, KeyedVectors):
     return resume_params(params, vocabulary, initial, None, bags)
   objectives = {config.objective, initial.config.objective}
-  outside = initial.params.outside
+  outside = to_host(initial.params.outside)
   if 'hierarchical_softmax' in objectives:  # its rows are nodes, of one tree
     trees = [huffman_tree(x.counts) for x in (vocabulary, initial.vocabulary)]
     same = len(objectives) == 1 and vocabulary.words == initial.vocabulary.words
     if same and all(map(np.array_equal, *trees)):
-      params = params._replace(outside=jnp.array(outside))
+      params = params._replace(outside=np.array(outside))
     outside = None
   return resume_params(params, vocabulary, initial.vectors, outside, bags)
 
@@ -131,8 +130,8 @@ def resume_params(
     rows, known = vectors.ngrams.find(bags.buckets)
     center[len(vocabulary) + np.flatnonzero(known)] = vectors.ngrams.vectors[rows[known]]
   if outside is not None:
-    params = params._replace(outside=jnp.asarray(replaced(params.outside, outside)))
-  return params._replace(center=jnp.asarray(center))
+    params = params._replace(outside=replaced(params.outside, outside))
+  return params._replace(center=center)
 
 
 def make_vectors(

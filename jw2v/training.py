@@ -25,9 +25,16 @@ from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
-from jw2v.memory import check_fits, predict_peak
+from jw2v.memory import abstract_state, check_fits, predict_peak
 from jw2v.objectives import Preparation, centers_predict, prepare
-from jw2v.processes import check_same, first_alone, is_first, together, told_of_the_others
+from jw2v.processes import (
+  check_same,
+  first_alone,
+  first_goes_last,
+  is_first,
+  together,
+  told_of_the_others,
+)
 from jw2v.progress import RECORDS_PER_EPOCH, Progress, import_tqdm
 from jw2v.sharding import Layout, make_layout, prepare_backend
 from jw2v.steps import TrainState, compile_steps, make_evaluate, make_optimizer, row_norms
@@ -115,6 +122,9 @@ def train(
 ) -> TrainResult:
   """Learns vectors of the words of a corpus.
 
+  Where several processes train (`processes.start_processes`), all call it with the same
+  arguments; the first one writes to `workdir` and `checkpoints`, in folders that all see.
+
   Args:
     corpus: a path to text, a list of paths, an iterable of lists of words, or a corpus
       that `encode_corpus` or `open_corpus` gave.
@@ -160,6 +170,17 @@ def train(
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
   prepare_backend(config.devices)
+  given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
+  check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
+  with first_goes_last(Stopped):
+    return _train(
+      corpus, config, workdir, progress, callbacks, initial, checkpoints, evaluate, started
+    )
+
+
+def _train(
+  corpus, config, workdir, progress, callbacks, initial, checkpoints, evaluate, started
+) -> TrainResult:
   config = config.on(jax.default_backend())
   # What would stop the run at its end is found before it starts.
   if progress:
@@ -228,21 +249,33 @@ def _run(
   """Trains from the first call, or the newest checkpoint, to the last."""
   prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
   about = {'config': dataclasses.asdict(config), 'num_words': num_words}
-  check_same(about['config'] | {'num_words': num_words}, _as_text(encoded.vocabulary))
+  check_same(about['config'] | {'num_words': num_words} | _checksums(encoded, initial))
   training, held_out = _texts(encoded, num_words, config, prepared, layout)
   shape = {'steps': _steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
   num_rows = prepared.bags.num_rows if prepared.bags else len(encoded.vocabulary)
   check_fits(config, (num_rows, len(encoded.vocabulary)), layout)
-  state = layout.put_state(_init_state(config, encoded.vocabulary, initial, prepared.bags))
-  place = _Place((Position(),) * training.share[1])
+  state, place = None, _Place((Position(),) * training.share[1])
   if hooks.checkpoints is not None:
     for name in ('layout', 'devices', 'width_devices'):  # it may go on with others
       del about['config'][name]
-    restore = functools.partial(hooks.checkpoints.restore, state, encoded.vocabulary, about)
+    shapes = abstract_state(config, (num_rows, len(encoded.vocabulary)))
+    restore = functools.partial(hooks.checkpoints.restore, shapes, encoded.vocabulary, about)
     found = first_alone(restore, 'restoring')
+    name = f'the place of the checkpoint in {hooks.checkpoints.folder}, which all must see'
+    check_same({name: None if found is None else found[1]['place']})
     if found is not None:
       state, place = layout.put_state(found[0]), _Place.load(found[1]['place'])
       monitor.load(found[1]['progress'])
+      del found
+  if state is None:
+    state = _init_state(config, encoded.vocabulary, initial, prepared.bags, layout)
+  starts = [
+    training._replace(share=(i, training.share[1])).resume(place.positions)
+    for i in range(training.share[1])
+  ]
+  if len(starts) != len(place.positions):
+    monitor.go_back(sum(start.words for start in starts))
+    place.positions = tuple(starts)
   start = Started(monitor.step, monitor.history.copy(), monitor.total_words - monitor.words)
   lookups = layout.put(prepared.lookups)
   vectors_of = functools.partial(make_vectors, encoded.vocabulary, config, prepared.bags)
@@ -258,10 +291,11 @@ def _run(
   saved_step, num_calls, words = monitor.step, 0, monitor.words
   waiting: collections.deque = collections.deque()  # results of calls, some of them not computed
   epochs = range(0) if place.is_over(config) else range(config.epochs)
-  shape['blocks_per_step'] //= training.share[1]
-  calls = training.calls(epochs, **shape, start=training.resume(place.positions))
-  blank, stopped = functools.partial(training.blank_call, **shape), threading.Event()
-  calls = together(calls, blank, training.share[0], wishes, stopped)
+  own = {**shape, 'blocks_per_step': config.blocks_per_step // training.share[1]}
+  start_of_own = starts[training.share[0]]
+  calls = training.calls(epochs, **own, start=start_of_own)
+  blank, stopped = functools.partial(training.blank_call, **own), threading.Event()
+  calls = together(calls, blank, training.share[0], start_of_own, config.epochs, wishes, stopped)
   calls = in_background(calls, _CALLS_AHEAD, stopped)
   for call in calls:
     shares = (call.words / monitor.total_words).astype(np.float32)
@@ -447,12 +481,25 @@ def _texts(
   return training._replace(attach=attach(devices // training.share[1])), held_out
 
 
-def _init_state(config, vocabulary, initial, bags=None) -> TrainState:
+def _init_state(config, vocabulary, initial, bags=None, layout=Layout()) -> TrainState:
   generator = sampling.chunk_generator(config.seed, _INIT_EPOCH, 0)
-  params = start_params(generator, config, vocabulary, bags, initial)
+  # On the host first: a device may have no room for all columns.
+  params = layout.put_state(start_params(generator, config, vocabulary, bags, initial))
   optimizer = make_optimizer(config)
-  return TrainState(params, optimizer.init(params.center), optimizer.init(params.outside))
+  return TrainState(params, *(layout.initialize(optimizer.init, table) for table in params))
 
 
-def _as_text(vocabulary: Vocabulary) -> str:
-  return ' '.join(vocabulary.words) + str(zlib.crc32(vocabulary.counts.tobytes()))
+def _checksums(encoded, initial) -> dict[str, int]:
+  """What tells other words, another text and other vectors to start from apart."""
+  words, ids = encoded.vocabulary, encoded.ids
+  parts = {
+    'vocabulary': [' '.join(words.words).encode(), np.ascontiguousarray(words.counts)],
+    'text': [np.array(ids[:: max(1, len(ids) // 100_000)]), np.array(encoded.line_ends[:100_000])],
+  }
+  if initial is not None:
+    vectors = initial if isinstance(initial, KeyedVectors) else initial.vectors
+    parts['initial'] = [' '.join(vectors.index_to_key).encode(), np.asarray(vectors.vectors)]
+  return {
+    name: zlib.crc32(b''.join(bytes(memoryview(x).cast('B')) for x in arrays))
+    for name, arrays in parts.items()
+  }

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from jw2v.sharding import prepare_backend
 
 
 def main(*, index, number, coordinator, store, out, settings, devices=1, folder=None, every=1e9,
-         timeout=30, kill_at=None):  # fmt: skip
+         timeout=30, kill_at=None, late=0.0, given=(),
+         shutdown=None):  # fmt: skip
   """Trains and saves the vectors; an error is a line, and the status is 3."""
   prepare_backend(devices)
+  if shutdown is not None:
+    processes._HEARTBEAT_SECONDS = shutdown
   try:
     if number > 1:
       processes.start_processes(coordinator, number, index, timeout)
@@ -29,8 +33,15 @@ def main(*, index, number, coordinator, store, out, settings, devices=1, folder=
     result = jw2v.train(
       jw2v.open_corpus(store), jw2v.TrainConfig(**settings), progress=False,
       checkpoints=checkpoints, callbacks=[record],
+      evaluate=(lambda kv: {'size': float(len(kv))}) if 'evaluate' in given else None,
     )  # fmt: skip
+    with processes.first_goes_last(ValueError):
+      time.sleep(late if index == 0 else 0)
     np.save(f'{out}{index}.npy', result.vectors.vectors)
+    again = jw2v.train(
+      jw2v.open_corpus(store), jw2v.TrainConfig(**settings), progress=False, initial=result
+    ) if 'initial' in given else None  # fmt: skip
+    assert again is None or np.isfinite(again.vectors.vectors).all()
     print(json.dumps({'words': result.history[-1]['words'], 'loss': result.history[-1]['loss']}))
   except (ValueError, OSError) as error:
     print(f'{type(error).__name__}: {error}', flush=True)

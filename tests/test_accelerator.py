@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import accelerator, scaling
+from experiments import accelerator, costs
 
 
 @pytest.fixture(scope='module')
@@ -52,4 +52,4 @@ def test_nothing_is_begun_too_late(text):
 )
 def test_machine_of_a_device(kind, machine):
   assert accelerator.machine_of(kind) == machine
-  assert machine is None or machine in scaling.MACHINES
+  assert machine is None or machine in costs.MACHINES

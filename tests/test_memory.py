@@ -30,9 +30,9 @@ class TestNeeds:
     """24 GB of tables, of which each of eight devices has three where they are split by width."""
     config = TrainConfig(dim=300)
     found = {need.layout: need.bytes for need in memory.needs(config, (10**7, 10**7), 4)}
-    assert found['data'] == 2 * 10**7 * (300 + 1) * 4 + 8
-    assert found['width'] == 2 * 10**7 * (75 + 1) * 4 + 8
-    assert found['data_width (width_devices=2)'] == 2 * 10**7 * (150 + 1) * 4 + 8
+    assert found["layout='data'"] == 2 * 10**7 * (300 + 1) * 4 + 8
+    assert found["layout='width'"] == 2 * 10**7 * (75 + 1) * 4 + 8
+    assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 8
 
 
 class TestCompiled:
@@ -52,19 +52,32 @@ class TestCompiled:
 
 
 class TestRefusal:
-  def refused(self, monkeypatch, limit, **settings):
+  def refused(self, monkeypatch, limit, is_cpu=False, **settings):
+    config = TrainConfig(min_count=1, dim=64, **settings)
+    layout = make_layout(config)
     monkeypatch.setattr(memory, 'device_memory', lambda layout: limit)
+    if not is_cpu:
+
+      class Device:
+        platform = 'gpu'
+
+      monkeypatch.setattr(memory.jax, 'local_devices', lambda: [Device])
+    with pytest.raises(MemoryError) as error:
+      memory.check_fits(config, (7, 7), layout)
+    return str(error.value)
+
+  def test_before_anything_is_made(self, monkeypatch):
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: 10)
     made = []
     monkeypatch.setattr(jw2v.training, '_init_state', lambda *args: made.append(args))
-    with pytest.raises(MemoryError) as error:
-      jw2v.train(LINES, TrainConfig(min_count=1, dim=64, **settings), progress=False)
+    with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would do'):
+      jw2v.train(LINES, TrainConfig(min_count=1, dim=64), progress=False)
     assert not made
-    return str(error.value)
 
   def test_names_a_layout_that_fits(self, monkeypatch):
     told = self.refused(monkeypatch, 800)
     assert told.startswith("layout='replicated': the tables and the optimizer need 0.0 GB")
-    assert "layout='width' on the 8 devices needs" in told
+    assert told.endswith("layout='width' on 8 devices needs 0.0 GB of each")
 
   def test_names_how_many_devices_it_takes(self, monkeypatch):
     assert "layout='width' on 16 devices would do" in self.refused(monkeypatch, 300)
@@ -72,10 +85,23 @@ class TestRefusal:
   def test_of_several_devices(self, monkeypatch):
     told = self.refused(monkeypatch, 2000, devices=4, layout='data')
     assert told.startswith("layout='data'") and 'of 4 devices' in told
-    assert "layout='data_width (width_devices=2)'" in told
+    assert "layout='data_width', width_devices=2 on 8 devices needs" in told
 
   def test_where_nothing_would_do(self, monkeypatch):
     assert 'a smaller max_vocab_size or dim would do' in self.refused(monkeypatch, 10)
+
+  def test_more_devices_of_a_cpu_are_no_help(self, monkeypatch):
+    told = self.refused(monkeypatch, 800, is_cpu=True)
+    assert told.endswith('a smaller max_vocab_size or dim would do')
+    told = self.refused(monkeypatch, 2000, is_cpu=True, devices=4, layout='data')
+    assert "layout='data_width', width_devices=2 on 4 devices needs" in told
+
+  def test_the_exact_softmax_has_a_gradient_of_the_table(self, monkeypatch):
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: 4500)
+    memory.check_fits(TrainConfig(dim=64), (7, 7), make_layout(TrainConfig(dim=64)))
+    exact = TrainConfig(dim=64, objective='naive_softmax')
+    with pytest.raises(MemoryError):
+      memory.check_fits(exact, (7, 7), make_layout(exact))
 
   def test_devices_of_a_cpu_share_its_memory(self, monkeypatch):
     monkeypatch.setattr(memory, '_host_memory', lambda: 1000)

@@ -69,7 +69,7 @@ class TestOneRun:
   def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
     """Split by width, both read the same text as one process: the same vectors, to rounding."""
     alone, told = fit(1, store, tmp_path / 'one', {})
-    both, told_of_both = fit(2, store, tmp_path / 'two', {'layout': 'width'})
+    both, told_of_both = fit(2, store, tmp_path / 'two', {'layout': 'width'}, given=['initial'])
     np.testing.assert_allclose(both, alone, rtol=2e-3, atol=2e-5)
     assert told_of_both['words'] == told['words'] == 280_000
 
@@ -87,6 +87,18 @@ class TestOneRun:
     settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'batch_size': 4096, 'layout': 'data'}
     vectors, told = fit(4, store, tmp_path / 'v', settings)
     assert told['words'] == 280_000 and np.isfinite(vectors).all()
+
+  def test_held_out_text_is_the_same_for_all(self, store, tmp_path):
+    """Six blocks in a step, of which each process has three; scores at the end of the epoch."""
+    settings = {'layout': 'data', 'held_out': 0.1, 'batch_size': 96}
+    vectors, told = fit(2, store, tmp_path / 'v', settings, given=['evaluate'])
+    assert np.abs(vectors).max() > 0.05 and told['words'] == 252_000
+
+  def test_process_0_may_take_its_time(self, store, tmp_path):
+    """The others wait for what it writes, longer than JAX would."""
+    settings = {'layout': 'data'}
+    _, told = fit(2, store, tmp_path / 'v', settings, late=8.0, shutdown=4)
+    assert told['words'] == 280_000
 
 
 class TestCheckpoints:
@@ -119,6 +131,25 @@ def copied(options):
   shutil.copytree(options['folder'], folder)
   return {**options, 'folder': folder}
 
+  def test_a_stream_that_had_ended(self, store, tmp_path):
+    """The second of two has two chunks of five: killed when it has read them."""
+    settings = {'layout': 'data', 'steps_per_call': 4}
+    wanted, told = fit(2, store, tmp_path / 'wanted', settings)
+    options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
+    each = {1: {'kill_at': 275}}
+    assert Run(2, store, tmp_path / 'v', settings, each=each, **options).ends()[1][0] == -9
+    found, told_again = fit(2, store, tmp_path / 'again', settings, **options)
+    assert told_again['words'] == told['words'] == 280_000
+    np.testing.assert_array_equal(found, wanted)
+
+  def test_folders_that_are_not_the_same(self, store, tmp_path):
+    settings = {'layout': 'data'}
+    fit(2, store, tmp_path / 'v', settings, folder=str(tmp_path / 'one'))
+    each = {i: {'folder': str(tmp_path / name)} for i, name in enumerate(('one', 'two'))}
+    ends = Run(2, store, tmp_path / 'v', settings, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3], ends
+    assert f'the place of the checkpoint in {tmp_path / "one"}, which all must see=' in ends[0][1]
+
 
 class TestBadInput:
   def test_settings_that_differ_are_told_to_all(self, store, tmp_path):
@@ -127,6 +158,32 @@ class TestBadInput:
     assert [status for status, *_ in ends] == [3, 3]
     assert ends[0][1] == 'ValueError: window=3: process 1 has 2, and process 0 must have the same'
     assert ends[1][1] == 'ValueError: window=2: process 0 has 3, and process 1 must have the same'
+
+  def test_what_is_given_to_one_alone(self, store, tmp_path):
+    each = {0: {'given': ['evaluate']}}
+    ends = Run(2, store, tmp_path / 'v', {'layout': 'width'}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1].startswith("ValueError: evaluate='given': process 1 has 'none'")
+
+  def test_another_text_of_the_same_words(self, store, tmp_path):
+    corpus = jw2v.open_corpus(store)
+    words = [corpus.vocabulary.words[i] for i in corpus.ids[::-1]]
+    lines = [words[i : i + 1000] for i in range(0, len(words), 1000)]
+    jw2v.encode_corpus(lines, tmp_path / 'other', min_count=1)
+    each = {1: {'store': str(tmp_path / 'other')}}
+    ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1].startswith('ValueError: text='), ends
+
+  def test_sigterm_ends_a_process(self, store, tmp_path):
+    run = Run(2, store, tmp_path / 'v', {'layout': 'data', 'epochs': 500})
+    while 'step' not in run.processes[0].stdout.readline():
+      pass
+    began = time.monotonic()
+    for process in run.processes:
+      process.terminate()
+    assert all(status != 0 for status, *_ in run.ends())
+    assert time.monotonic() - began < 30
 
   def test_a_coordinator_that_is_not_there(self, store, tmp_path):
     began = time.monotonic()
@@ -149,6 +206,7 @@ class TestBadInput:
     [
       (('localhost', 2, 0), "must be 'host:port'"),
       (('localhost:x', 2, 0), "must be 'host:port'"),
+      (('localhost:70000', 2, 0), 'a port from 1 to 65535'),
       (('localhost:7700', 0, 0), 'processes=0: must be at least 1'),
       (('localhost:7700', 2, 2), 'process=2: must be from 0 to 1'),
       (('localhost:7700', 2, -1), 'process=-1: must be from 0 to 1'),
@@ -174,7 +232,7 @@ class TestAlone:
   def test_calls_pass_through(self):
     blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
     calls = list(blocks.calls(range(1), steps=2, blocks_per_step=2))
-    joint = processes.together(iter(calls), None, 0, None, threading.Event())
+    joint = processes.together(iter(calls), None, 0, Position(), 1, None, threading.Event())
     for one, other in zip(calls, joint, strict=True):
       assert other.blocks is one.blocks and other.ends == (one.end,) and other.save is None
 
