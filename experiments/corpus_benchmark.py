@@ -110,7 +110,7 @@ def _start_training(job):
   """Trains until the steps are compiled: the seconds to where that starts and ends."""
   import jw2v
 
-  times, compile_steps = {}, jw2v.training.compile_steps
+  times, compile_steps = {}, jw2v.loop.compile_steps
 
   def compile_and_stop(*arguments):
     times['compiling'] = time.perf_counter() - start
@@ -118,7 +118,7 @@ def _start_training(job):
     times['compiled'] = time.perf_counter() - start
     raise InterruptedError('this is as far as is measured')
 
-  jw2v.training.compile_steps = compile_and_stop
+  jw2v.loop.compile_steps = compile_and_stop
   config, start = jw2v.TrainConfig(min_count=_MIN_COUNT), time.perf_counter()
   with contextlib.suppress(InterruptedError):
     jw2v.train(job['text'], config, workdir=job['workdir'], progress=False)

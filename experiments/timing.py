@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jw2v import training
+from jw2v import loop
 from jw2v.objectives import prepare
 from jw2v.sharding import make_layout
 
@@ -44,8 +44,8 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
   """
   prepared, num_words = prepare(config, encoded.vocabulary), len(encoded.ids)
   layout = make_layout(config)
-  text, _ = training._texts(encoded, num_words, config, prepared, layout)
-  steps = min(training._steps_per_call(config, num_words), 16)
+  text, _ = loop.texts(encoded, num_words, config, prepared, layout)
+  steps = min(loop.steps_per_call(config, num_words), 16)
   calls = text.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
   calls = list(itertools.islice(calls, 3))
   if len(calls) < 2:
@@ -53,14 +53,14 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
   calls = calls[:-1] if len(calls) < 3 else calls[:2]
   centers = [int(np.count_nonzero(call.blocks.left + call.blocks.right)) for call in calls]
   kept = centers[0] / int(calls[0].words[-1])
-  state = training._init_state(config, encoded.vocabulary, None, prepared.bags)
+  state = loop.init_state(config, encoded.vocabulary, None, prepared.bags)
   state, lookups = layout.put_state(state), layout.put(prepared.lookups)
   inputs = [
     (layout.put_blocks(jax.device_put(call.blocks) if layout.mesh is None else call.blocks),
      (call.words / (5 * num_words)).astype(np.float32))
     for call in calls
   ]  # fmt: skip
-  run_steps = training.compile_steps(config, state, *inputs[0], lookups, layout)
+  run_steps = loop.compile_steps(config, state, *inputs[0], lookups, layout)
   state, _ = jax.block_until_ready(run_steps(state, *inputs[0], lookups))
   seconds = []
   for i in range(_CALLS):

@@ -1,7 +1,7 @@
 """The settings of a training run.
 
 What belongs here: `TrainConfig`, the defaults of its settings, and the refusal of
-values out of range. What a name such as 'adagrad' stands for is told in `training.py`.
+values out of range. What a name such as 'adagrad' stands for is told in `steps.py`.
 """
 
 import dataclasses

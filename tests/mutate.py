@@ -148,12 +148,11 @@ MUTATIONS = {
     ("'learning_rate': learning_rate}", "'learning_rate': 0.1 * learning_rate + 1e-3}"),
     ('alpha=last / first', 'alpha=0'),
   ],
-  'training': [
+  'loop@training': [
     ('sampling.keep_probability(counts, config.sample)',
      'sampling.keep_probability(counts, 0.0)'),
     ('    end=num_words,', '    end=len(encoded.ids),'),
     ('first=num_words, end=len(encoded.ids)', 'first=0, end=len(encoded.ids)'),
-    ('    known=known,\n', ''),
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
     ('epochs_since >= config.patience', 'epochs_since > config.patience'),
@@ -482,9 +481,10 @@ MUTATIONS = {
     ('if self.restart and', 'if False and'),
     ('if free < needed:', 'if False:'),
   ],
-  'training@checkpoints::not Killed': [
+  'training': [('    known=known,\n', '')],
+  'loop@checkpoints::not Killed': [
     ("monitor.load(found[1]['progress'])", 'pass'),
-    ("_Place.load(found[1]['place'])", '_Place(Position())'),
+    ("_Place.load(found[1]['place'])", '_Place((Position(),))'),
   ],
   'rowwise': [
     ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),

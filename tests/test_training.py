@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jw2v
-from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, steps, train, training
+from jw2v import TrainConfig, Vocabulary, encode_corpus, loop, open_corpus, steps, train
 from jw2v.config import LEARNING_RATES, OPTIMIZERS, SCHEDULES
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
@@ -83,9 +83,9 @@ class TestLearns:
     assert records == result.history
 
   def test_one_compilation_for_a_run(self, monkeypatch):
-    made, compile_steps = [], training.compile_steps
+    made, compile_steps = [], loop.compile_steps
     monkeypatch.setattr(
-      training, 'compile_steps', lambda *args: made.append(compile_steps(*args)) or made[-1]
+      loop, 'compile_steps', lambda *args: made.append(compile_steps(*args)) or made[-1]
     )
     fit(epochs=7, sample=1e-2)
     assert len(made) == 1
@@ -382,7 +382,7 @@ class TestErrors:
 
   def test_divergence_in_the_last_step_is_found(self, monkeypatch):
     """Its loss is finite, its update is not."""
-    compile_steps = training.compile_steps
+    compile_steps = loop.compile_steps
 
     def last_step_overflows(*args):
       run = compile_steps(*args)
@@ -393,8 +393,8 @@ class TestErrors:
         state[1],
       )
 
-    monkeypatch.setattr(training, 'compile_steps', last_step_overflows)
-    monkeypatch.setattr(training, 'predict_peak', lambda *args: 0)
+    monkeypatch.setattr(loop, 'compile_steps', last_step_overflows)
+    monkeypatch.setattr(loop, 'predict_peak', lambda *args: 0)
     with pytest.raises(FloatingPointError, match='the vectors are not finite'):
       fit([['a', 'b']])
 
