@@ -21,6 +21,7 @@ from jw2v.steps import TrainState, compile_steps, make_optimizer
 from jw2v.stream import bytes_of
 from jw2v.windows import Word2VecParams
 
+_MOST_DEVICES = 8192  # that anybody is advised to have
 _CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three in orbax
 
 
@@ -128,7 +129,7 @@ def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -
   is_cpu = jax.local_devices()[0].platform == 'cpu'
   number = layout.devices if is_cpu else jax.device_count()
   fitting = [need for need in needs(config, num_rows, number) if need.bytes <= there]
-  splits = [n for n in range(2, config.dim + 1) if config.dim % n == 0]
+  splits = [n for n in range(2, min(config.dim, _MOST_DEVICES) + 1) if config.dim % n == 0]
   enough = [n for n in splits if state_bytes(config, num_rows, n) <= there]
   if fitting:
     hint = f'{fitting[0].layout} on {number} devices needs {fitting[0].bytes / 1e9:.1f} GB of each'
