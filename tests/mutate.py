@@ -464,7 +464,7 @@ MUTATIONS = {
     ('counts = np.maximum(counts, 1)', 'counts = 0 * counts'),
   ],
   'tables@training': [
-    ('  outside = initial.params.outside', '  outside = None'),
+    ('  outside = to_host(initial.params.outside)', '  outside = None'),
     ('len(objectives) == 1 and', 'True and'),
     ('if same and all(', 'if not all('),
   ],

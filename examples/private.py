@@ -1,0 +1,91 @@
+"""Gradients of each example, clipped and blurred: private word vectors with optax.
+
+  python -m examples.private
+
+For privacy no example may move a model by more than a bound (Abadi et al., `Deep learning with
+differential privacy <https://arxiv.org/abs/1607.00133>`_, 2016): the gradient of each is
+clipped, and noise is added to their sum. Autodiff gives the gradient of a mean; here `jax.vmap` of
+`jw2v.negative_sampling_value_and_grad` gives those of all examples in closed form, without
+a backward pass, and optax clips and blurs them. Printed are how long they were, and how
+the loss falls with more noise.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+import jw2v
+
+WORDS, DIM, BATCH, NEGATIVES = 60, 16, 64, 5
+
+
+def pairs(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """`[4000]` centers and their contexts: words of the same six."""
+  center_key, context_key = jax.random.split(key)
+  centers = jax.random.randint(center_key, (4_000,), 0, WORDS)
+  return centers, centers // 6 * 6 + jax.random.randint(context_key, (4_000,), 0, 6)
+
+
+def example_gradients(
+  params: jw2v.Word2VecParams, center: jax.Array, context: jax.Array, noise: jax.Array
+) -> tuple[jax.Array, jw2v.Word2VecParams]:
+  """`[B]` losses, and `[B, V, D]` gradients of both tables, one for each example."""
+
+  def one(center, context, noise):
+    loss, gradients = jw2v.negative_sampling_value_and_grad(
+      params.center[center], params.outside[context], params.outside[noise]
+    )
+    d_outside = jnp.zeros_like(params.outside).at[context].add(gradients.outside)
+    return loss, jw2v.Word2VecParams(
+      jnp.zeros_like(params.center).at[center].set(gradients.center),
+      d_outside.at[noise].add(gradients.negatives),
+    )
+
+  return jax.vmap(one)(center, context, noise)
+
+
+def train(noise_multiplier: float, steps: int) -> tuple[float, float]:
+  """The loss at the end, and the mean length of the gradients of the first batch."""
+  data_key, init_key, key = jax.random.split(jax.random.key(0), 3)
+  centers, contexts = pairs(data_key)
+  tables = 0.3 * jax.random.normal(init_key, (2, WORDS, DIM))
+  params = jw2v.Word2VecParams(*tables)
+  optimizer = optax.chain(
+    contrib.differentially_private_aggregate(
+      l2_norm_clip=0.5, noise_multiplier=noise_multiplier, key=jax.random.key(1)
+    ),
+    optax.sgd(2.0),
+  )
+  state = optimizer.init(params)
+
+  @jax.jit
+  def step(params, state, key):
+    which_key, noise_key = jax.random.split(key)
+    which = jax.random.randint(which_key, (BATCH,), 0, len(centers))
+    noise = jax.random.randint(noise_key, (BATCH, NEGATIVES), 0, WORDS)
+    losses, gradients = example_gradients(params, centers[which], contexts[which], noise)
+    lengths = jnp.sqrt(sum(jnp.sum(table**2, axis=(1, 2)) for table in gradients))
+    updates, state = optimizer.update(gradients, state, params)
+    return optax.apply_updates(params, updates), state, losses.mean(), lengths.mean()
+
+  losses, first = [], 0.0
+  for i in range(steps):
+    params, state, loss, length = step(params, state, jax.random.fold_in(key, i))
+    first = float(length) if i == 0 else first
+    losses.append(float(loss))
+  return sum(losses[-20:]) / 20, first
+
+
+def main(steps: int = 200) -> list[float]:
+  """Trains with more and more noise; returns the losses."""
+  losses = []
+  for multiplier in (0.0, 1.0, 3.0):
+    loss, length = train(multiplier, steps)
+    losses.append(loss)
+    print(f'noise {multiplier:g}: loss {loss:.3f} (gradients had a mean length of {length:.2f})')
+  return losses
+
+
+if __name__ == '__main__':
+  main()

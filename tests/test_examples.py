@@ -1,0 +1,35 @@
+"""The examples run, and show what they say."""
+
+import ast
+import pathlib
+
+import pytest
+
+from examples import language_model, private, two_tower
+
+FOLDER = pathlib.Path(two_tower.__file__).parent
+
+
+def test_two_towers_learn_what_is_bought():
+  before, after = two_tower.main(steps=200)
+  assert before < 0.1 and after > 0.25
+
+
+def test_noise_costs_privacy_its_price():
+  losses = private.main(steps=150)
+  assert losses == sorted(losses) and losses[0] < 0.9 * losses[-1]
+
+
+def test_exact_softmax_without_its_matrix():
+  found = language_model.main(steps=25)
+  assert found['tiled'] == pytest.approx(found['usual'], rel=1e-5)
+  assert found['tiled MB'] < found['usual MB'] / 5
+  assert found['after'] < found['tiled'] - 1
+
+
+@pytest.mark.parametrize('path', sorted(FOLDER.glob('[a-z]*.py')), ids=lambda path: path.stem)
+def test_only_public_names_are_used(path):
+  tree = ast.parse(path.read_text())
+  modules = [x.module for x in ast.walk(tree) if isinstance(x, ast.ImportFrom)]
+  names = [x.name for y in ast.walk(tree) if isinstance(y, ast.Import) for x in y.names]
+  assert 'jw2v' in names and not [m for m in modules if (m or '').startswith('jw2v')]
