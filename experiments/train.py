@@ -66,9 +66,10 @@ from jw2v.processes import (
   first_alone,
   first_goes_last,
   is_first,
+  num_processes,
   start_processes,
 )
-from jw2v.sharding import prepare_backend
+from jw2v.sharding import make_layout, prepare_backend
 from jw2v.text import find_files
 from jw2v.training import Started
 from jw2v.vocabulary import Vocabulary
@@ -217,7 +218,7 @@ def describe(
   files = _plural(len(find_files(config.data.path)), 'file')
   device = jax.devices()[0]
   count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
-  seconds = started.seconds_left
+  seconds, layout = started.seconds_left, make_layout(settings)
   rows = {
     what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
     'vocabulary': f'{len(corpus.vocabulary):,} {words}, of {settings.min_count} occurrences or '
@@ -227,6 +228,9 @@ def describe(
     'training': f'{_plural(settings.epochs, "epoch")}, {settings.optimizer} from '
     f'{settings.learning_rate:g}, {settings.batch_size:,} windows a step, seed {settings.seed}',
     'device': f'{device.device_kind} ({count})',
+    'layout': f'{layout.name}, {layout.devices} devices of {_plural(num_processes(), "process")}'
+    if layout.devices > 1
+    else '',
     'memory': f'{started.predicted_bytes / 1e6:,.0f} MB at most, predicted'
     if started.predicted_bytes
     else '',
@@ -368,7 +372,7 @@ def _duration(seconds: float) -> str:
 
 
 def _plural(count: int, noun: str) -> str:
-  return f'{count} {noun}' + 's' * (count != 1)
+  return f'{count} {noun}' + ('' if count == 1 else 'es' if noun.endswith('s') else 's')
 
 
 def _one_line(error: object) -> str:

@@ -301,6 +301,7 @@ class TestProgram:
     ends = [(*p.communicate(timeout=120), p.returncode) for p in self.start(tmp_path, port)]
     assert [code for *_, code in ends] == [0, 0], ends
     assert '140,000 words in 1 epoch' in ends[0][0] and 'w1: ' in ends[0][0]
+    assert 'data, 2 devices of 2 processes' in ends[0][0]
     assert '140,000' not in ends[1][0]
     vectors = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
     assert len(vectors) == 50 and len((tmp_path / 'run' / 'metrics.jsonl').read_text()) > 0
