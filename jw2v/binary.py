@@ -119,8 +119,8 @@ def negative_sampling(
     ids = jnp.concatenate([windows.word_ids, noise_ids], axis=1)
     is_word = (np.arange(ids.shape[1]) < ids.shape[1] - num_noise)[None, :, None]
     weights = jnp.where(is_word, windows.weights, noise_weights)
-    positive = jnp.where(is_word, windows.weights, 0)
-    terms = [Term(ids, weights, positive, for_all(corrected(ids)))]
+    # Windows have no weight in the rows of noise words: nothing positive there.
+    terms = [Term(ids, weights, windows.weights, for_all(corrected(ids)))]
   of_term = lambda term: _of_term(term, windows.vectors, table, measured, products)
   return add_gradients(*map(of_term, terms))
 
@@ -151,7 +151,6 @@ def hierarchical_softmax(
     windows.
   """
   words = windows.word_ids  # [N, B]
-  present = windows.weights > 0 if windows.each_its_own else jnp.any(windows.weights > 0, axis=2)
 
   # Which words of a block have the hot nodes on their paths, and with code 0.
   num_hot = tree.hot_codes.shape[1]
@@ -160,7 +159,7 @@ def hierarchical_softmax(
   hot_paths = [x.astype(table.dtype) for x in (hot_codes != 0, hot_codes > 0)]
 
   # The other nodes: a place of the list is that of one word, or empty.
-  lengths = jnp.where(present, rows_of(tree.lengths, words), 0)
+  lengths = rows_of(tree.lengths, words)
   ends = jnp.cumsum(lengths, axis=1)  # [N, B]
   first = rows_of(tree.starts, words) + lengths - ends
   place = tree.places[None, :, None]

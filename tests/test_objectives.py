@@ -16,6 +16,7 @@ from jw2v import (
   naive_softmax_loss,
   nce_loss,
   negative_sampling_loss,
+  objectives,
   sampled_softmax_loss,
 )
 from jw2v.config import ARCHITECTURES, OBJECTIVES
@@ -29,6 +30,12 @@ VOCABULARY = Vocabulary(
 )
 
 pytestmark = pytest.mark.usefixtures('float64')
+
+
+@pytest.fixture(autouse=True)
+def few_hot_nodes(monkeypatch):
+  """So that the tree of nine words has nodes of both kinds, hot ones and listed ones."""
+  monkeypatch.setattr(objectives, 'HOT_NODES', 3)
 
 
 def config_of(architecture, objective, **settings):
