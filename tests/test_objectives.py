@@ -19,6 +19,7 @@ from jw2v import (
   objectives,
   sampled_softmax_loss,
 )
+from jw2v.binary import curvature_of
 from jw2v.config import ARCHITECTURES, OBJECTIVES
 from jw2v.huffman import huffman_tree
 from jw2v.objectives import make_objective, prepare
@@ -172,3 +173,30 @@ class TestEqualsThePureLoss:
       step = moved.to_dense(V) / jnp.maximum(curvature, 1e-300)[:, None]
       after = rows_of(config, params._replace(**{table: getattr(params, table) - step}), batch)
       assert after.loss < rows.loss
+
+
+@pytest.mark.parametrize('architecture', ARCHITECTURES)
+def test_curvature_of_the_tree(architecture):
+  """That of a vector: the sum of c(z) |u|^2 over the nodes on the paths of what it predicts."""
+  config = config_of(architecture, 'hierarchical_softmax')
+  params, batch = example(7)
+  rows = rows_of(config, params, batch)
+  centers, context, mask, _ = windows(batch)
+  tree = huffman_tree(COUNTS)
+  nodes_of = jnp.asarray(tree.node_ids)
+
+  def of_pair(vector, word):
+    nodes = nodes_of[word]
+    u = params.outside[jnp.minimum(nodes, V - 1)]
+    return jnp.sum(jnp.where(nodes < V - 1, curvature_of(u @ vector) * jnp.sum(u * u, axis=1), 0))
+
+  weights = mask.astype(params.center.dtype)  # [M, C]
+  if architecture == 'cbow':
+    share = weights / jnp.maximum(weights.sum(axis=1, keepdims=True), 1)
+    means = jnp.einsum('mc,mcd->md', share, params.center[context])
+    each = share * jax.vmap(of_pair)(means, centers)[:, None]
+  else:
+    each = weights * jax.vmap(lambda words, center: jax.vmap(of_pair, (0, None))(
+      params.center[words], center))(context, centers)  # fmt: skip
+  wanted = jnp.zeros(V).at[context].add(each)
+  assert_close(jnp.zeros(V).at[rows.center.ids].add(rows.center.curvature, mode='drop'), wanted)

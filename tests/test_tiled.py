@@ -57,6 +57,14 @@ class TestEqualsThePlainLoss:
     )
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
+  def test_all_scores_far_below_those_of_padding(self, tile):
+    """The last tile is filled up with rows whose scores are 0, where all others are -1e4."""
+    vectors, labels = jnp.ones((M, D)), jnp.arange(M)
+    table = -2e3 + 1e-3 * example(6)[2]
+    of = lambda f, **k: jax.grad(lambda v, u: jnp.sum(f(v, labels, u, **k)), (0, 1))(vectors, table)
+    for found, wanted in zip(of(tiled_softmax_loss, tile=tile), of(plain), strict=True):
+      np.testing.assert_allclose(found, wanted, atol=1e-8)  # of scores of 1e4, in float64
+
   def test_scores_far_out(self, tile):
     vectors, labels, table = example(6, scale=1e4)
     f = lambda v, u: jnp.sum(tiled_softmax_loss(v, labels, u, tile=tile))
