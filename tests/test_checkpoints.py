@@ -221,7 +221,7 @@ class TestRefused:
 
 
 class TestKilled:
-  KILLS = int(os.environ.get('JW2V_TEST_KILLS', '8'))
+  KILLS = int(os.environ.get('JW2V_TEST_KILLS', '5'))
 
   def test_many_times(self, tmp_path):
     """SIGKILL at random moments, every other time while a checkpoint is being written."""

@@ -14,8 +14,14 @@ from jw2v.sharding import make_layout
 
 SMALL = {'dim': 16, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 64, 'block_size': 4,
          'steps_per_call': 4, 'epochs': 2, 'product_dtype': 'float32'}  # fmt: skip
-LAYOUTS = [('replicated', 2), ('data', 2), ('data', 4), ('data', 8), ('width', 2), ('width', 4),
-           ('width', 8), ('data_width', 4), ('data_width', 8)]  # fmt: skip
+LAYOUTS = [
+  ('replicated', 2),
+  ('data', 2),
+  ('data', 8),
+  ('width', 2),
+  ('width', 8),
+  ('data_width', 8),
+]
 OBJECTIVES = [
   {'objective': 'negative_sampling'},
   {'objective': 'negative_sampling', 'architecture': 'cbow'},
