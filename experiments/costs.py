@@ -22,7 +22,7 @@ class Cost(NamedTuple):
 
 
 class Machine(NamedTuple):
-  """What a device can do in a second at most, by its makers; the CPU's as measured here."""
+  """What a device can do in a second at most, by its makers; of the CPU, a rough estimate."""
 
   flops: float
   row_bytes: float
@@ -30,7 +30,8 @@ class Machine(NamedTuple):
 
 
 MACHINES = {
-  # Products and rows of the sizes that a step has; docs/scaling.md has the commands.
+  # Products of a step's sizes ran alone at 100 to 150 GFLOP/s on one core of an AMD EPYC; the
+  # other two are guesses, from what larger and smaller exchanges cost there.
   'cpu': Machine(120e9, 25e9, 2e9),
   # NVIDIA H200 SXM: TF32 on tensor cores without sparsity, HBM3e, NVLink in one direction.
   'h200': Machine(495e12, 4.8e12, 450e9),

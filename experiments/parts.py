@@ -10,7 +10,7 @@ import pathlib
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,8 +107,8 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   }
 
 
-def _profile(call):
-  """Runs a function under the profiler: the events of XLA's threads, and its result."""
+def profiled(call: Callable[[], Any]) -> tuple[Any, Any]:
+  """Runs a function under JAX's profiler: the `ProfileData`, and the function's result."""
   import jax
 
   options = jax.profiler.ProfileOptions()
@@ -117,7 +117,12 @@ def _profile(call):
     with jax.profiler.trace(folder, profiler_options=options):
       result = call()
     file = next(pathlib.Path(folder).rglob('*.xplane.pb'))
-    profile = jax.profiler.ProfileData.from_file(str(file))
+    return jax.profiler.ProfileData.from_file(str(file)), result
+
+
+def _profile(call):
+  """Runs a function under the profiler: the events of XLA's threads, and its result."""
+  profile, result = profiled(call)
   lines = [line for plane in profile.planes for line in plane.lines if 'XLA' in line.name]
   return [(event.name, event.duration_ns) for line in lines for event in line.events], result
 

@@ -7,14 +7,13 @@ What belongs here: what a call takes, and its kernels, with its blocks on the de
 import collections
 import dataclasses
 import itertools
-import pathlib
-import tempfile
 import time
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.parts import profiled
 from jw2v import loop
 from jw2v.objectives import prepare
 from jw2v.sharding import make_layout
@@ -53,11 +52,11 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
   calls = calls[:-1] if len(calls) < 3 else calls[:2]
   centers = [int(np.count_nonzero(call.blocks.left + call.blocks.right)) for call in calls]
   kept = centers[0] / int(calls[0].words[-1])
-  state = loop.init_state(config, encoded.vocabulary, None, prepared.bags)
-  state, lookups = layout.put_state(state), layout.put(prepared.lookups)
+  state = loop.init_state(config, encoded.vocabulary, None, prepared.bags, layout)
+  lookups = layout.put(prepared.lookups)
   inputs = [
     (layout.put_blocks(jax.device_put(call.blocks) if layout.mesh is None else call.blocks),
-     (call.words / (5 * num_words)).astype(np.float32))
+     (call.words / (config.epochs * num_words)).astype(np.float32))
     for call in calls
   ]  # fmt: skip
   run_steps = loop.compile_steps(config, state, *inputs[0], lookups, layout)
@@ -75,11 +74,7 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
 
 def _kernels(call, steps):
   """Seconds of each kernel in a step, from the profiler's lines of the device."""
-  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
-    with jax.profiler.trace(folder):
-      call()
-    file = next(pathlib.Path(folder).rglob('*.xplane.pb'))
-    profile = jax.profiler.ProfileData.from_file(str(file))
+  profile, _ = profiled(call)
   found: collections.Counter = collections.Counter()
   for plane in profile.planes:
     on_device = plane.name.startswith('/device:')

@@ -28,8 +28,7 @@ _CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three
 class Need(NamedTuple):
   """What a layout needs on each device."""
 
-  layout: str
-  devices: int
+  layout: str  # as it is written in a config
   bytes: int
 
 
@@ -70,8 +69,16 @@ def needs(config: TrainConfig, num_rows: tuple[int, int], devices: int) -> list[
     if devices % n == 0 and config.dim % n == 0:
       name = "layout='width'" if n == devices else f"layout='data_width', width_devices={n}"
       name = ("layout='replicated'" if devices == 1 else "layout='data'") if n == 1 else name
-      found.append(Need(name, devices, state_bytes(config, num_rows, n)))
+      size = state_bytes(config, num_rows, n) + _gradient_bytes(config, num_rows, n, n < devices)
+      found.append(Need(name, size))
   return found
+
+
+def _gradient_bytes(config, num_rows, width, is_split):
+  """The exact softmax has a gradient of the whole table, and where windows are split its sum."""
+  if config.objective != 'naive_softmax':
+    return 0
+  return 4 * num_rows[1] * config.dim // width * (2 if is_split else 1)
 
 
 def compiled_bytes(
@@ -121,8 +128,7 @@ def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -
   """
   width = 1 if layout.mesh is None else layout.mesh.shape['width']
   needed, there = state_bytes(config, num_rows, width), device_memory(layout)
-  if config.objective == 'naive_softmax':  # the gradient of a table, that of all devices besides
-    needed += 4 * num_rows[1] * config.dim // width * (2 if layout.data_axis else 1)
+  needed += _gradient_bytes(config, num_rows, width, layout.data_axis is not None)
   if there is None or needed <= there:
     return
   # Devices of a CPU share its memory: more of them would not help.
@@ -130,7 +136,10 @@ def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -
   number = layout.devices if is_cpu else jax.device_count()
   fitting = [need for need in needs(config, num_rows, number) if need.bytes <= there]
   splits = [n for n in range(2, min(config.dim, _MOST_DEVICES) + 1) if config.dim % n == 0]
-  enough = [n for n in splits if state_bytes(config, num_rows, n) <= there]
+  of_width = lambda n: (
+    state_bytes(config, num_rows, n) + _gradient_bytes(config, num_rows, n, False)
+  )
+  enough = [n for n in splits if of_width(n) <= there]
   if fitting:
     hint = f'{fitting[0].layout} on {number} devices needs {fitting[0].bytes / 1e9:.1f} GB of each'
   elif enough and not is_cpu:

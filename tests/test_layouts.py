@@ -108,7 +108,7 @@ def compiled(config):
   prepared, layout = prepare(config, corpus.vocabulary), make_layout(config)
   text, _ = loop.texts(corpus, len(corpus.ids), config, prepared, layout)
   call = next(text.calls(range(1), steps=2, blocks_per_step=config.blocks_per_step))
-  state = layout.put_state(loop.init_state(config, corpus.vocabulary, None, prepared.bags))
+  state = loop.init_state(config, corpus.vocabulary, None, prepared.bags, layout)
   blocks, lookups = layout.put_blocks(call.blocks), layout.put(prepared.lookups)
   return steps.compile_steps(
     config, state, blocks, np.zeros(2, np.float32), lookups, layout
