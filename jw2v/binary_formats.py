@@ -124,7 +124,7 @@ def write_word2vec_binary(
     file.write(b''.join([word.encode() + b' ' + row.tobytes() + end for word, row in block]))
 
 
-def read_safetensors(path: str | os.PathLike, limit: int | None = None) -> Table:
+def read_safetensors(path: str | os.PathLike[str], limit: int | None = None) -> Table:
   """Maps the table of a safetensors file: rows are read when they are used.
 
   Args:
@@ -164,7 +164,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[Any, int]:
 
 
 def read_tensors(
-  path: str | os.PathLike, kinds: dict[str, tuple[str, int]]
+  path: str | os.PathLike[str], kinds: dict[str, tuple[str, int]]
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
   """Maps those of some tensors that a safetensors file has.
 
@@ -255,7 +255,7 @@ def _split_words(text: bytes, count: int) -> list[str]:
   return words
 
 
-def read_npz(path: str | os.PathLike, limit: int | None = None) -> Table:
+def read_npz(path: str | os.PathLike[str], limit: int | None = None) -> Table:
   """Reads a `.npz` file with the arrays `vectors` and `words`.
 
   Args:

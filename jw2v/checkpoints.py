@@ -57,7 +57,7 @@ class Checkpoints:
 
   def __init__(
     self,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     *,
     every: float = 60.0,
     keep: int = 3,

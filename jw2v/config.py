@@ -144,7 +144,7 @@ class TrainConfig:
   patience: int | None = None
   seed: int = 0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     self._choose_defaults()
     choices = {
       'architecture': ARCHITECTURES,

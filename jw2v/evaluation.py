@@ -22,7 +22,7 @@ _ANSWERS = 5  # of a question, the first of which that is no variant of a word a
 Question = tuple[str, str, str, str]
 
 
-def _lines(path: str | os.PathLike, encoding: str) -> Iterator[tuple[int, str]]:
+def _lines(path: str | os.PathLike[str], encoding: str) -> Iterator[tuple[int, str]]:
   with open(path, encoding=encoding, newline='\n') as file:
     try:
       for number, line in enumerate(file, start=1):
@@ -34,7 +34,7 @@ def _lines(path: str | os.PathLike, encoding: str) -> Iterator[tuple[int, str]]:
 
 
 def read_pairs(
-  path: str | os.PathLike,
+  path: str | os.PathLike[str],
   delimiter: str | None = None,
   encoding: str = 'utf8',
   score_column: int = 3,
@@ -80,7 +80,7 @@ def read_pairs(
   return pairs
 
 
-def read_analogies(path: str | os.PathLike) -> dict[str, list[Question]]:
+def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
   """Reads questions of four words, one a line, in sections that `: name` begins.
 
   Args:

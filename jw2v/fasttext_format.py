@@ -53,7 +53,7 @@ class _Reader:
       raise ValueError(f'row {row} of the dictionary: {error}') from error
 
 
-def read_fasttext_bin(path: str | os.PathLike, limit: int | None = None) -> KeyedVectors:
+def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) -> KeyedVectors:
   """Reads the words of a fastText model and maps its n-grams.
 
   Args:

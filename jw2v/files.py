@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_UNFINISHED: set[str | os.PathLike] = set()
+_UNFINISHED: set[str | os.PathLike[str]] = set()
 _GZIP = b'\x1f\x8b'
 
 
-def check_output(path: str | os.PathLike) -> pathlib.Path:
+def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
   """Refuses the name of a file that could not be written; makes nothing.
 
   Returns:
@@ -42,7 +42,7 @@ def check_output(path: str | os.PathLike) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   """Opens a file that appears under its name when written whole, or not at all."""
   path = check_output(path)
   handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:40]}.')
@@ -59,7 +59,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def unfinished(path: str | os.PathLike) -> Iterator[None]:
+def unfinished(path: str | os.PathLike[str]) -> Iterator[None]:
   """Has `remove_unfinished` remove a file, or an empty folder, meanwhile."""
   _UNFINISHED.add(path)
   try:
@@ -82,7 +82,7 @@ class Input:
     size: the bytes of a plain file, or None: nobody knows those of a compressed one.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(self, path: str | os.PathLike[str]):
     """Opens the file; an `OSError` if that is not possible."""
     self._raw = open(path, 'rb')  # closed by __exit__
     status = os.fstat(self._raw.fileno())

@@ -47,7 +47,7 @@ _LOOKED_AT = 1 << 16  # bytes, to tell a format
 
 
 def load_vectors(
-  path: str | os.PathLike, format: str | None = None, *, limit: int | None = None
+  path: str | os.PathLike[str], format: str | None = None, *, limit: int | None = None
 ) -> KeyedVectors:
   """Reads vectors from a file that this or another tool wrote.
 
@@ -104,7 +104,7 @@ def _read(path, format, limit) -> tuple[list[str], np.ndarray, int]:
 
 
 def save_vectors(
-  kv: KeyedVectors, path: str | os.PathLike, format: str | None = None, *, newline: bool = True
+  kv: KeyedVectors, path: str | os.PathLike[str], format: str | None = None, *, newline: bool = True
 ) -> None:
   r"""Writes vectors to a file that other tools read.
 
@@ -238,7 +238,7 @@ def _start(path) -> bytes:
     return file.read(_LOOKED_AT)
 
 
-def guess_format(path: str | os.PathLike) -> str:
+def guess_format(path: str | os.PathLike[str]) -> str:
   """The format of a file, by what is in it.
 
   Args:

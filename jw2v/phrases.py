@@ -56,7 +56,7 @@ class PhraseConfig:
   connector_words: tuple[str, ...] = ()
   delimiter: str = '_'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.scoring not in THRESHOLDS:
       raise ValueError(f'scoring={self.scoring!r}: allowed are {", ".join(map(repr, THRESHOLDS))}')
     for name in ('min_count', 'passes'):
@@ -105,7 +105,7 @@ class Phrases:
   connector_words: tuple[str, ...] = ()
   delimiter: str = '_'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     object.__setattr__(self, 'connector_words', _words_of(self.connector_words))
     _check_delimiter(self.delimiter)
     connectors = frozenset(self.connector_words)
@@ -158,7 +158,7 @@ class Phrases:
       'delimiter': self.delimiter,
     }
 
-  def save(self, path: str | os.PathLike) -> None:
+  def save(self, path: str | os.PathLike[str]) -> None:
     """Writes a line of settings, as JSON, and a line `pass score words` for each phrase.
 
     Args:
@@ -180,7 +180,7 @@ class Phrases:
             raise ValueError(f'{path}: cannot hold the phrase {words!r}: {error}') from error
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> 'Phrases':
+  def load(cls, path: str | os.PathLike[str]) -> 'Phrases':
     """Reads a file that `save` wrote.
 
     Args:

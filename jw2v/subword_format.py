@@ -44,7 +44,7 @@ def write_subwords(file: BinaryIO, kv: SubwordVectors) -> None:
 
 
 def read_subwords(
-  path: str | os.PathLike, words: list[str], vectors: np.ndarray
+  path: str | os.PathLike[str], words: list[str], vectors: np.ndarray
 ) -> SubwordVectors | None:
   """The n-grams of a file whose words and vectors have been read, or None if it has none.
 

@@ -19,7 +19,7 @@ STDIN = '-'
 WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
 ERRORS = ('ignore', 'replace', 'strict')
 
-Path = str | os.PathLike
+Path = str | os.PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()

@@ -54,7 +54,7 @@ class TextConfig:
   tokenizer_name: str | None = None
   errors: str = 'strict'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.errors not in ERRORS:
       raise ValueError(f'errors={self.errors!r}: allowed are {", ".join(map(repr, ERRORS))}')
     for name in ('word_pattern', 'tokenizer_name'):

@@ -297,7 +297,7 @@ class KeyedVectors(WordVectors):
 
   def evaluate_word_pairs(
     self,
-    pairs: str | os.PathLike,
+    pairs: str | os.PathLike[str],
     delimiter: str | None = None,
     encoding: str = 'utf8',
     restrict_vocab: int | None = 300_000,
@@ -310,7 +310,7 @@ class KeyedVectors(WordVectors):
 
   def evaluate_word_analogies(
     self,
-    analogies: str | os.PathLike,
+    analogies: str | os.PathLike[str],
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
@@ -367,13 +367,13 @@ class KeyedVectors(WordVectors):
     return KeyedVectors([word for words in new for word in words], np.concatenate(rows))
 
   @classmethod
-  def load(cls, fname: str | os.PathLike, mmap: str | None = None) -> 'KeyedVectors':
+  def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> 'KeyedVectors':
     """The name in gensim of `load_vectors`; `mmap` changes nothing, safetensors always are."""
     from jw2v.formats import load_vectors  # which imports this room
 
     return load_vectors(fname)
 
-  def save(self, fname: str | os.PathLike) -> None:
+  def save(self, fname: str | os.PathLike[str]) -> None:
     """The name in gensim of `save_vectors`; safetensors whatever the name ends in."""
     from jw2v.formats import save_vectors  # which imports this room
 
@@ -382,7 +382,7 @@ class KeyedVectors(WordVectors):
   @classmethod
   def load_word2vec_format(
     cls,
-    fname: str | os.PathLike,
+    fname: str | os.PathLike[str],
     *,
     binary: bool = False,
     limit: int | None = None,
@@ -407,7 +407,7 @@ class KeyedVectors(WordVectors):
     return load_vectors(fname, _format(binary, no_header), limit=limit)
 
   def save_word2vec_format(
-    self, fname: str | os.PathLike, *, binary: bool = False, write_header: bool = True
+    self, fname: str | os.PathLike[str], *, binary: bool = False, write_header: bool = True
   ) -> None:
     """The name in gensim of `save_vectors` in word2vec text or binary, or as GloVe."""
     from jw2v.formats import save_vectors  # which imports this room

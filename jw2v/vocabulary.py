@@ -31,7 +31,7 @@ class Vocabulary:
   words: tuple[str, ...]
   counts: np.ndarray
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     counts = np.asarray(self.counts)
     if counts.dtype.kind not in 'iu' or counts.shape != (len(self.words),):
       raise ValueError(f'{len(self.words)} words need as many whole numbers, got {counts!r}')
@@ -53,7 +53,7 @@ class Vocabulary:
     """The id of each word."""
     return {word: i for i, word in enumerate(self.words)}
 
-  def save(self, path: str | os.PathLike) -> None:
+  def save(self, path: str | os.PathLike[str]) -> None:
     """Writes a line `word count` for each word, as `-save-vocab` of the C tool does.
 
     Args:
@@ -74,7 +74,7 @@ class Vocabulary:
         file.write(line)
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> 'Vocabulary':
+  def load(cls, path: str | os.PathLike[str]) -> 'Vocabulary':
     """Reads a file of words and counts that this or another tool wrote.
 
     The order is that of the file. The count is what follows the last space or tab of a
