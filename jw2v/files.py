@@ -4,7 +4,9 @@ What belongs here: what every format shares, and nothing about what is in a file
 """
 
 import contextlib
+import glob
 import gzip
+import io
 import os
 import pathlib
 import stat
@@ -13,8 +15,14 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+try:
+  import fcntl
+except ImportError:  # Windows; what a killed process leaves behind stays there
+  fcntl = None
+
 _UNFINISHED: set[str | os.PathLike[str]] = set()
 _GZIP = b'\x1f\x8b'
+_PARTIAL = '.partial'
 
 
 def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -45,17 +53,79 @@ def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   """Opens a file that appears under its name when written whole, or not at all."""
   path = check_output(path)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:40]}.')
+  handle, temporary = _make_partial(path)
+  lock = os.dup(handle)  # until the file has its name, or another process would remove it
   try:
-    with os.fdopen(handle, 'wb') as file, unfinished(temporary):
+    with io.BufferedWriter(_Output(handle, path), 1 << 16) as file, unfinished(temporary):
       yield file
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 is not what open() would give
+    if os.name != 'posix':  # where a file that is open cannot be renamed
+      os.close(lock)
     os.replace(temporary, path)
   except BaseException:
-    os.unlink(temporary)
+    with contextlib.suppress(OSError):
+      os.unlink(temporary)
     raise
+  finally:
+    with contextlib.suppress(OSError):
+      os.close(lock)
+
+
+class _Output(io.FileIO):
+  """A file whose errors have the name that it will have."""
+
+  def __init__(self, handle, path):
+    super().__init__(handle, 'wb')
+    self._path = path
+
+  def write(self, data):
+    with naming(self._path):
+      return super().write(data)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+  """Adds the name of a file to an `OSError` that has none, as of a read or a full disk."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is None or error.filename is not None:
+      raise
+    raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+
+
+def try_lock(handle: int) -> bool:
+  """Whether no other process has locked a file, which this one then has while it is open."""
+  if fcntl is None:
+    return False
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:  # or the file system has no locks
+    return False
+  return True
+
+
+def _make_partial(path: pathlib.Path) -> tuple[int, str]:
+  """A new file beside `path`, locked; those that killed processes have left are removed."""
+  prefix = f'.{path.name[:40]}.'
+  with contextlib.suppress(OSError):
+    for other in path.parent.glob(f'{glob.escape(prefix)}*{_PARTIAL}'):
+      handle = os.open(other, os.O_RDWR)
+      try:
+        if try_lock(handle):
+          os.unlink(other)
+      finally:
+        os.close(handle)
+  while True:
+    handle, temporary = tempfile.mkstemp(_PARTIAL, prefix, path.parent)
+    if fcntl is not None:
+      with contextlib.suppress(OSError):  # not every file system has locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    if os.path.exists(temporary):  # or another process took it for abandoned before the lock
+      return handle, temporary
+    os.close(handle)
 
 
 @contextlib.contextmanager

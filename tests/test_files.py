@@ -1,6 +1,10 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -26,6 +30,34 @@ class TestAtomicWrite:
       file.write(b'x')
     (tmp_path / 'plain').write_bytes(b'x')
     assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+  def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(self, tmp_path):
+    program = 'import sys, jw2v.files as f\nwith f.atomic_write(sys.argv[1]) as file:\n'
+    program += '  file.write(b"half")\n  print("on its way", flush=True)\n  sys.stdin.read()'
+    command = [sys.executable, '-c', program, tmp_path / 'file']
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+      process.stdout.readline()
+      (tmp_path / '.file.mine').touch()
+      names = {path.name for path in tmp_path.iterdir()}
+      with atomic_write(tmp_path / 'file') as file:
+        file.write(b'whole')
+      assert {path.name for path in tmp_path.iterdir()} == {*names, 'file'}
+      process.send_signal(signal.SIGKILL)
+    with atomic_write(tmp_path / 'file') as file:
+      file.write(b'whole')
+    assert {path.name for path in tmp_path.iterdir()} == {'.file.mine', 'file'}
+
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
+  def test_a_full_disk_is_told_with_the_name_of_the_file(self, tmp_path):
+    def fill():
+      with atomic_write(tmp_path / 'file') as file:
+        os.dup2(os.open('/dev/full', os.O_WRONLY), file.fileno())
+        file.write(b'x')
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'") as raised:
+      fill()
+    assert raised.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
 
 
 class TestWhereToWrite:
