@@ -19,7 +19,7 @@ from jw2v.pairs import find_and_join, join
 from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.progress import progress_bar
 from jw2v.store import EncodedCorpus
-from jw2v.text import Path, TextReader, find_files, total_size
+from jw2v.text import IS_PATH, Path, TextReader, find_files, total_size
 from jw2v.tokens import NumberedText, TextConfig, number_text
 from jw2v.vocabulary import Vocabulary, select_words
 
@@ -217,7 +217,7 @@ def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
 
 def _check_apart(folder: pathlib.Path, corpus: Path | Sequence[Path]) -> None:
   """Refuses a store in a folder of text: the next run would read it as text."""
-  for path in [corpus] if isinstance(corpus, Path) else corpus:
+  for path in [corpus] if isinstance(corpus, IS_PATH) else corpus:
     source = pathlib.Path(path).resolve()
     if source.is_dir() and folder.is_relative_to(source):
       raise ValueError(f'{folder}: is in {path}, whose files are the text: name another folder')
@@ -225,8 +225,8 @@ def _check_apart(folder: pathlib.Path, corpus: Path | Sequence[Path]) -> None:
 
 def is_text(corpus: object) -> bool:
   """Whether a corpus is named by paths, and is not lists of words."""
-  paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, Path) for x in corpus)
-  return isinstance(corpus, Path) or bool(paths)
+  paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, IS_PATH) for x in corpus)
+  return isinstance(corpus, IS_PATH) or bool(paths)
 
 
 def _files_of(corpus: Corpus) -> tuple[list[str], str]:
@@ -235,7 +235,7 @@ def _files_of(corpus: Corpus) -> tuple[list[str], str]:
     if not isinstance(corpus, Iterable):
       raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
     return [], 'the corpus'
-  paths = [corpus] if isinstance(corpus, Path) else corpus
+  paths = [corpus] if isinstance(corpus, IS_PATH) else corpus
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
   return find_files(paths), f'{paths[0]}{more}'
 

@@ -20,6 +20,7 @@ WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing els
 ERRORS = ('ignore', 'replace', 'strict')
 
 Path = str | os.PathLike[str]
+IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()
@@ -47,7 +48,7 @@ def find_files(paths: Path | Sequence[Path]) -> list[str]:
     ValueError: there is no path, it is empty, or standard input is named twice.
   """
   files = []
-  for path in [paths] if isinstance(paths, Path) else paths:
+  for path in [paths] if isinstance(paths, IS_PATH) else paths:
     if not str(path):
       raise ValueError('the path of the text is empty: name a file or a folder')
     path = os.fspath(path)
