@@ -32,6 +32,9 @@ def one_line_errors() -> Iterator[None]:
     if stream is not None and hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
   signal.signal(signal.SIGTERM, _end)
+  interrupt = signal.getsignal(signal.SIGINT)
+  if interrupt == signal.SIG_DFL:  # as it was while the program was loaded, and will be again
+    signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
     yield
   except BrokenPipeError:
@@ -42,3 +45,5 @@ def one_line_errors() -> Iterator[None]:
   except (ValueError, OSError, ImportError, FloatingPointError, KeyError, MemoryError) as error:
     message = error.args[0] if isinstance(error, KeyError) else error  # its str() has quotes
     raise SystemExit(f'error: {" ".join(str(message).split())}') from error
+  finally:
+    signal.signal(signal.SIGINT, interrupt)

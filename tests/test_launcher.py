@@ -290,3 +290,19 @@ class TestLock:
         with jw2v.workdir.lock_workdir(tmp_path / 'a' / 'b'):
           pass
     assert not (tmp_path / 'a').exists()
+
+
+class TestInterrupt:
+  @pytest.mark.parametrize('module', ['absl.app', 'experiments.train'])
+  def test_while_the_program_is_loaded_there_is_no_traceback(self, tmp_path, module):
+    """Ctrl-C as some module is imported: the process is gone by the signal, as any other's."""
+    (tmp_path / 'sitecustomize.py').write_text(
+      'import os, signal, sys\n\n\nclass Finder:\n  def find_spec(self, name, *_):\n'
+      f'    if name == {module!r}:\n      os.kill(os.getpid(), signal.SIGINT)\n\n\n'
+      'sys.meta_path.insert(0, Finder())\n'
+    )
+    done = subprocess.run(
+      [sys.executable, '-m', 'experiments.train', '--help'], cwd=ROOT, capture_output=True,
+      text=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, '', '')
