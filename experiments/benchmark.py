@@ -21,6 +21,10 @@ line is two words and a number) and questions-words.txt (the Google analogies).
   # Words of n-grams, as fastText makes them (with gensim, its FastText):
   python -m experiments.benchmark --text=my_text.txt --minn=3 --maxn=6 --systems=jw2v,fasttext
 
+  # jw2v beside itself at other settings, each in turn, one table:
+  python -m experiments.benchmark --text=my_text.txt --systems=jw2v --brief \
+    --variant=learning_rate=0.1 --variant=batch_size=2048,shared_negatives=32
+
   # Where the time goes in jw2v, for another batch size:
   python -m experiments.benchmark --text=my_text.txt --parts_only --set=batch_size=2048
 
@@ -53,7 +57,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.pages import environment, markdown_table, spread
+from experiments.pages import environment, markdown_table, print_page, spread
 from experiments.parts import measure_parts, parts_page
 
 # jw2v and the peers are imported where they are used: no process pays for the libraries of
@@ -69,6 +73,7 @@ _SHARED = (
 _OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives of the peers too
 _LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
 _READ = 1 << 20  # bytes
+_COLUMNS = 3  # systems side by side in the table; more are below one another
 _RESTRICT = 30_000  # words among which the answers of analogies are looked for
 _NOTES = """\
 - words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
@@ -110,22 +115,39 @@ def cut_lines(path: str | os.PathLike, size: int) -> Iterator[list[bytes]]:
       line = line[whole:]
 
 
-def train_config(settings: Mapping[str, Any], assignments: Iterable[str] = ()) -> Any:
-  """The `jw2v.TrainConfig` of settings by name and others as 'batch_size=2048', jw2v's own."""
+def train_config(
+  settings: Mapping[str, Any], assignments: Iterable[str] = (), variant: str = ''
+) -> Any:
+  """The `jw2v.TrainConfig` of settings by name and of others as 'batch_size=2048', jw2v's own.
+
+  Args:
+    settings: those that all systems have.
+    assignments: those that jw2v alone has.
+    variant: what takes their place, settings of either kind: 'dim=50,learning_rate=0.1'.
+
+  Returns:
+    The config.
+
+  Raises:
+    ValueError: a setting or its value is not one of jw2v's.
+  """
   import jw2v
 
-  own = {field.name for field in dataclasses.fields(jw2v.TrainConfig)} - {*settings}
+  known = sorted({field.name for field in dataclasses.fields(jw2v.TrainConfig)} - {'seed'})
   values = dict(settings)
-  for assignment in assignments:
+  varied = [('variant', assignment) for assignment in variant.split(',') if variant]
+  for flag, assignment in [*(('set', assignment) for assignment in assignments), *varied]:
     name, equals, value = assignment.partition('=')
     if not equals:
-      raise ValueError(f'set={assignment!r}: must be NAME=VALUE')
-    if name in settings:
-      flag = 'seeds' if name == 'seed' else name
-      raise ValueError(f'set={assignment!r}: every system has this setting: it is --{flag}')
-    if name not in own:
-      near = difflib.get_close_matches(name, sorted(own), 1, cutoff=0)[0]
-      raise ValueError(f'set={assignment!r}: no such setting; did you mean {near!r}?')
+      raise ValueError(f'{flag}={assignment!r}: must be NAME=VALUE')
+    if flag == 'set' and name in settings:
+      other = 'seeds' if name == 'seed' else name
+      raise ValueError(f'set={assignment!r}: every system has this setting: it is --{other}')
+    if name not in known:
+      near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+      raise ValueError(f'{flag}={assignment!r}: no such setting; did you mean {near!r}?')
+    if name == 'objective':
+      values['negatives'] = None  # unless they are named: its own number
     try:
       values[name] = ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -142,7 +164,8 @@ def _check(job):
 
   if job['evaluation'] is not None:
     scores.read_evaluation(job['evaluation'])
-  train_config(job['settings'], job['set'])
+  for variant in ['', *job['variants']]:
+    train_config(job['settings'], job['set'], variant)
 
   prepare_backend()
   return {'device': jax.devices()[0].device_kind}
@@ -151,7 +174,7 @@ def _check(job):
 def _train_jw2v(job):
   import jw2v
 
-  config = train_config(job['settings'], job['set'])
+  config = train_config(job['settings'], job['set'], job['variant'])
   result = jw2v.train(job['text'], config, progress=False)
   jw2v.save_vectors(result.vectors, job['vectors'])
   words = result.history[-1]['words']
@@ -263,7 +286,7 @@ def _start(job, folder):
 
 
 def _quantities(runs):
-  """Title, format, kind of average, and values of each system: what the tables show."""
+  """Title, format, kind of average, and values of each system: what the table shows."""
   median, mean = statistics.median, statistics.fmean
   by_run = lambda value: {name: [value(run) for run in results] for name, results in runs.items()}
   speeds = {'training': by_run(lambda run: run['words'] / run['seconds'])}
@@ -279,25 +302,35 @@ def _quantities(runs):
       }
       yield f'{kind} / {peers[0]}', '.2f', median, ratios
   yield 'peak MB', ',.0f', median, by_run(lambda run: run['peak'] / 1e6)
-  if 'jw2v' in runs:
+  if {*runs} - {'gensim', 'fasttext'}:
     predicted = by_run(lambda run: run.get('predicted', math.nan) / 1e6)
     yield 'predicted MB', ',.0f', median, predicted
-  for name in next(iter(runs.values()))[0]['scores']:
+  scores = list(next(iter(runs.values()))[0]['scores'])
+  for name in scores:
     yield name, '.2f', mean, by_run(lambda run, name=name: run['scores'][name][0])
+  if len(scores) > 1:
+    of_all = by_run(lambda run: mean(score for score, *_ in run['scores'].values()))
+    yield 'mean of the scores', '.2f', mean, of_all
 
 
-def tables(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-  """Averages and spreads of what each system has measured, by seed, at least once."""
-  averages, spreads = [['system', *runs]], [['', *runs]]
+def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+  """What each system has measured, by seed, at least once: averages and spreads.
+
+  Args:
+    runs: the results of each system, by its name.
+
+  Returns:
+    A markdown table: a column for each of up to three systems, a row for each of more.
+  """
+  rows = [['', *runs]]
   for title, format, average, values in _quantities(runs):
-    numbers = [f'{average(x):{format}}'.replace('nan', '-') for x in values.values()]
-    averages.append([title, *numbers])
-    spreads.append([title, *(spread(x, format) for x in values.values())])
+    rows.append([title, *(spread(x, format, average) for x in values.values())])
+  if len(runs) > _COLUMNS:
+    rows = list(zip(*rows, strict=True))
   seeds = max(map(len, runs.values()))
   return (
-    f'Medians over {_plural(seeds, "seed")} (of a ratio: of the ratios by seed); of the scores, '
-    f'means:\n\n{markdown_table(list(zip(*averages, strict=True)))}\n\n'
-    f'Median (lowest..highest):\n\n{markdown_table(spreads)}'
+    f'{_plural(seeds, "seed")}; medians (of a ratio: of the ratios by seed), and of scores means, '
+    f'with the lowest and the highest:\n\n{markdown_table(rows)}'
   )
 
 
@@ -358,6 +391,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
   job = {
     'settings': _settings(values),
     'set': values.set,
+    'variants': values.variant,
     'threads': values.threads,
     'text': str(pathlib.Path(values.text).absolute()),
     'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
@@ -368,10 +402,13 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     named = environment('experiments.benchmark', _NAMED, device)
     yield f'# Benchmark\n\n{named}'
     if not values.parts_only:
-      runs, is_split = _run_in_turn(job, systems, values.seeds, folder, failures)
+      runs, is_split = _run_in_turn(
+        job, [*systems, *values.variant], values.seeds, folder, failures
+      )
     if runs:
-      yield f'{tables(runs)}\n\n{_notes(runs, values.threads, is_split).rstrip()}'
-    if values.parts_only or 'jw2v' in runs:
+      notes = '' if values.brief else f'\n\n{_notes(runs, values.threads, is_split).rstrip()}'
+      yield table(runs) + notes
+    if values.parts_only or ('jw2v' in runs and not values.brief):
       _tell('parts of jw2v ...\n')
       try:
         parts = _start({**job, 'task': 'parts'}, folder)
@@ -394,7 +431,8 @@ def _settings(values):
 def _run_in_turn(job, systems, seeds, folder, failures):
   """Each system once for each seed: what changes on the machine meanwhile meets them all."""
   job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
-  lines = cut_lines(job['text'], _LONGEST_LINE + 1) if systems != ['jw2v'] else ()
+  peers = {'gensim', 'fasttext'} & {*systems}
+  lines = cut_lines(job['text'], _LONGEST_LINE + 1) if peers else ()
   is_split = any(len(line) > _LONGEST_LINE for line in lines)
   if is_split:
     job['lines'] = str(pathlib.Path(folder) / 'lines.txt')
@@ -407,8 +445,10 @@ def _run_in_turn(job, systems, seeds, folder, failures):
         continue  # it failed before
       _tell(f'seed {seed}/{seeds} {name} ... ')
       settings = {**job['settings'], 'seed': seed}
+      is_variant = name not in _SYSTEMS
+      task = {'task': 'jw2v', 'variant': name} if is_variant else {'task': name, 'variant': ''}
       try:
-        result = _start({**job, 'task': name, 'settings': settings}, folder)
+        result = _start({**job, **task, 'settings': settings}, folder)
       except ValueError as error:
         _tell(f'failed: {error}\n')
         failures.append(f'{name}, seed {seed}: {error}')
@@ -439,16 +479,9 @@ def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
-  page, failures = [], []
+  failures: list[str] = []
   try:
-    for section in run(flags.FLAGS, failures):
-      page.append(section + '\n')
-      print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
-    if flags.FLAGS.output is not None:
-      from jw2v.files import atomic_write
-
-      with atomic_write(flags.FLAGS.output) as file:
-        file.write('\n'.join(page).encode())
+    print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
   except (ValueError, OSError, ImportError) as error:
     raise SystemExit(f'error: {_one_line(error)}') from error
   if failures:
@@ -473,6 +506,10 @@ if __name__ == '__main__':  # flags are global: whoever imports this must not ge
   flags.DEFINE_integer('seeds', 3, 'Runs of each system; the seeds are 1, 2, ...')
   flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
   flags.DEFINE_bool('parts_only', False, 'Only time the parts of jw2v.')
+  flags.DEFINE_bool('brief', False, 'The table alone: no notes, and no parts of jw2v.')
   flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
   flags.DEFINE_multi_string('set', [], 'Another setting of jw2v, as batch_size=2048; repeatable.')
+  flags.DEFINE_multi_string(
+    'variant', [], 'jw2v once more with settings in place of those, NAME=VALUE,...; repeatable.'
+  )
   app.run(main)

@@ -15,7 +15,7 @@ import re
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 def environment(module: str, packages: Iterable[str], device: str | None = None) -> str:
@@ -29,6 +29,21 @@ def environment(module: str, packages: Iterable[str], device: str | None = None)
   Returns:
     The lines.
   """
+  cores, versions, date = _machine(packages)
+  return (
+    f'- machine: {cores}{f"; JAX on {device}" if device else ""}\n'
+    f'- versions: {versions}\n'
+    f'- date: {date} at the start\n'
+    f'- command: `{shlex.join(["python", "-m", module, *sys.argv[1:]])}`'
+  )
+
+
+def machine(packages: Iterable[str]) -> str:
+  """The machine, the versions of packages, and the date, in one line."""
+  return '; '.join(_machine(packages))
+
+
+def _machine(packages):
   cpuinfo = pathlib.Path('/proc/cpuinfo')
   model = re.search(r'model name\s*:\s*(.+)', cpuinfo.read_text() if cpuinfo.exists() else '')
   processor = model[1] if model else platform.processor() or platform.machine()
@@ -39,11 +54,10 @@ def environment(module: str, packages: Iterable[str], device: str | None = None)
   ]
   cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
   return (
-    f'- machine: {processor}, cores: {cores}{f"; JAX on {device}" if device else ""}\n'
-    f'- versions: {", ".join(versions)}\n'
-    f'- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; '
-    f'load average {os.getloadavg()[0]:.2f} at the start\n'
-    f'- command: `{shlex.join(["python", "-m", module, *sys.argv[1:]])}`'
+    f'{processor}, cores: {cores}',
+    ', '.join(versions),
+    f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; '
+    f'load average {os.getloadavg()[0]:.2f}',
   )
 
 
@@ -79,8 +93,11 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [lines[0], rule, *lines[1:]])
 
 
-def spread(values: Sequence[float], format: str) -> str:
-  """The median with the lowest and the highest value; a dash if any is NaN."""
-  if any(map(math.isnan, values)):
+def spread(values: Sequence[float], format: str, average: Callable = statistics.median) -> str:
+  """The average with the lowest and the highest value; a dash if there is none or any is NaN."""
+  if not values or any(map(math.isnan, values)):
     return '-'
-  return f'{statistics.median(values):{format}} ({min(values):{format}}..{max(values):{format}})'
+  middle = f'{average(values):{format}}'
+  if len(values) == 1:
+    return middle
+  return f'{middle} ({min(values):{format}}..{max(values):{format}})'

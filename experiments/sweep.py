@@ -17,7 +17,6 @@ trained all the same; the exit status is then 1.
 
 import itertools
 import json
-import math
 import pathlib
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ from typing import Any
 from absl import app, flags
 
 from experiments.metrics import loss_of_last_epoch
-from experiments.pages import markdown_table
+from experiments.pages import markdown_table, spread
 from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
 
@@ -108,16 +107,9 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     cells.append(str(len(result['runs'])))
     for name, form in columns.items():
       values = [run[name] for run in result['runs'] if name in run]
-      cells.append(_spread(values, form))
+      cells.append(spread(values, form, statistics.fmean))
     rows.append(cells)
   return markdown_table(rows)
-
-
-def _spread(values, form):
-  if not values or any(map(math.isnan, values)):
-    return '-'
-  mean = f'{statistics.fmean(values):{form}}'
-  return mean if len(values) == 1 else f'{mean} ({min(values):{form}}..{max(values):{form}})'
 
 
 def run(values: Any) -> bool:

@@ -13,7 +13,7 @@ from test_scores import write_data_sets
 from test_training import two_topics
 
 import jw2v
-from experiments import benchmark
+from experiments import benchmark, scores
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ['--threads=1', '--dim=8', '--epochs=2', '--min_count=1', '--sample=0', '--seeds=2',
@@ -85,33 +85,47 @@ class TestTables:
 
   def test_medians_means_and_ratios_by_seed(self):
     """Ratios of training to gensim by seed: 2, 4, 1. That of the medians would be 2.25."""
-    averages, spreads = benchmark.tables(self.RUNS).split('Median (lowest..highest)')
-    by_system = rows(averages)
-    assert by_system['system'] == [
-      'training, words/s', 'end to end, words/s', 'training / gensim', 'end to end / gensim',
-      'peak MB', 'predicted MB', 'MEN',
-    ]  # fmt: skip
-    assert by_system['jw2v'] == [
-      '3,000,000', '2,000,000', '2.00', '2.00', '500', '600', '63.00'
-    ]  # fmt: skip
-    assert by_system['gensim'] == ['1,500,000', '1,000,000', '1.00', '1.00', '500', '-', '-']
-    by_quantity = rows(spreads)
-    assert by_quantity['training / gensim'][0] == '2.00 (1.00..4.00)'
-    assert by_quantity['MEN'][:2] == ['61.00 (60.00..68.00)', '50.00 (50.00..50.00)']
-    assert by_quantity['predicted MB'][1] == '-'
+    by_quantity = rows(benchmark.table(self.RUNS))
+    assert by_quantity == {
+      '': ['jw2v', 'fasttext', 'gensim'],
+      'training, words/s': ['3,000,000 (2,000,000..6,000,000)',
+                            '3,000,000 (1,000,000..3,000,000)', '1,500,000 (1,500,000..2,000,000)'],
+      'end to end, words/s': ['2,000,000 (1,500,000..3,000,000)',
+                              '3,000,000 (1,000,000..3,000,000)',
+                              '1,000,000 (1,000,000..1,000,000)'],
+      'training / gensim': ['2.00 (1.00..4.00)', '1.50 (0.67..2.00)', '1.00 (1.00..1.00)'],
+      'end to end / gensim': ['2.00 (1.50..3.00)', '3.00 (1.00..3.00)', '1.00 (1.00..1.00)'],
+      'peak MB': ['500 (500..500)'] * 3,
+      'predicted MB': ['600 (600..600)', '-', '-'],
+      'MEN': ['63.00 (60.00..68.00)', '50.00 (50.00..50.00)', '-'],
+    }  # fmt: skip
+
+  def test_many_systems_are_rows(self):
+    runs = {name: self.RUNS['jw2v'][:1] for name in ('jw2v', 'dim=8', 'dim=9', 'dim=10')}
+    by_system = rows(benchmark.table(runs))
+    assert by_system['dim=9'][:2] == ['3,000,000', '2,000,000']
+    assert by_system[''][-1] == 'MEN'
+
+  def test_mean_of_several_scores(self):
+    scores = [
+      {'MEN': (60.0, 1, 1), 'Google': (20.0, 1, 1)},
+      {'MEN': (62.0, 1, 1), 'Google': (40.0, 1, 1)},
+    ]
+    runs = {'gensim': [{**result(6, 2, 3, 0.0), 'scores': each} for each in scores]}
+    assert rows(benchmark.table(runs))['mean of the scores'] == ['45.50 (40.00..51.00)']
 
   def test_first_peer_without_gensim(self):
     runs = {name: self.RUNS[name] for name in ('jw2v', 'fasttext')}
-    assert rows(benchmark.tables(runs))['training / fasttext'][0] == '1.00 (0.67..6.00)'
+    assert rows(benchmark.table(runs))['training / fasttext'][0] == '1.00 (0.67..6.00)'
 
   def test_no_ratio_without_a_peer(self):
-    assert ' / ' not in benchmark.tables({'jw2v': self.RUNS['jw2v']})
+    assert ' / ' not in benchmark.table({'jw2v': self.RUNS['jw2v']})
 
   def test_fewer_seeds_of_one_that_failed(self):
     """The ratios are of the seeds that both have: 2 and 4."""
     runs = {**self.RUNS, 'gensim': self.RUNS['gensim'][:2]}
-    assert rows(benchmark.tables(runs))['training / gensim'][0] == '3.00 (2.00..4.00)'
-    assert rows(benchmark.tables(runs))['training, words/s'][0].startswith('3,000,000')
+    assert rows(benchmark.table(runs))['training / gensim'][0] == '3.00 (2.00..4.00)'
+    assert rows(benchmark.table(runs))['training, words/s'][0].startswith('3,000,000')
 
   def test_notes_tell_that_lines_were_cut(self):
     assert 'copy with lines of 1,000 words' in benchmark._notes(self.RUNS, 2, True)
@@ -120,7 +134,8 @@ class TestTables:
 
 def flags_of(**values):
   flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
-           'evaluation': None, 'set': [], 'parts_only': False}  # fmt: skip
+           'evaluation': None, 'set': [], 'variant': [], 'parts_only': False,
+           'brief': False}  # fmt: skip
   shared = dict.fromkeys(benchmark._SHARED)
   return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
 
@@ -169,6 +184,15 @@ class TestErrors:
   def test_bad_setting(self, assignment, message):
     with pytest.raises(ValueError, match=re.escape(message)):
       benchmark.train_config({'dim': 8, 'seed': 1}, [assignment])
+
+  def test_variants(self):
+    settings = {'dim': 8, 'negatives': 5, 'objective': 'negative_sampling', 'seed': 1}
+    config = benchmark.train_config(settings, ['batch_size=64'], 'dim=9,batch_size=32')
+    assert (config.dim, config.batch_size, config.seed) == (9, 32, 1)
+    config = benchmark.train_config(settings, (), 'objective=nce')
+    assert (config.objective, config.negatives) == ('nce', 24)
+    with pytest.raises(ValueError, match=re.escape("variant='seed=3': no such setting")):
+      benchmark.train_config(settings, (), 'seed=3')
 
   def test_settings(self):
     config = benchmark.train_config(
@@ -219,7 +243,7 @@ class TestFailures:
     assert [seed for task, seed in tasks if task == 'gensim'] == [1, 2]
     assert [seed for task, seed in tasks if task == 'jw2v'] == [1, 2, 3]
     assert '- gensim, seed 2: a reason' in page and '## Parts of jw2v' in page
-    assert {'gensim', 'jw2v'} < rows(page).keys()
+    assert rows(page)[''] == ['gensim', 'jw2v']
     assert 'seed 2/3 gensim ... failed: a reason\n' in capsys.readouterr().err
 
   def test_nothing_measured(self, monkeypatch, text):
@@ -231,7 +255,12 @@ class TestFailures:
 
   def test_parts(self, monkeypatch, text):
     page, failures, _ = self.page(monkeypatch, text, [('parts', 1)])
-    assert failures == ['parts of jw2v: a reason'] and 'jw2v' in rows(page)
+    assert failures == ['parts of jw2v: a reason'] and rows(page)[''] == ['jw2v']
+
+  def test_brief_is_the_table_alone(self, monkeypatch, text):
+    page, failures, tasks = self.page(monkeypatch, text, [], brief=True, variant=['dim=9'])
+    assert tasks == [('check', 1), ('jw2v', 1), ('jw2v', 1)] and not failures
+    assert rows(page)[''] == ['jw2v', 'dim=9'] and 'Scores:' not in page and 'Parts' not in page
 
   def test_of_the_program(self, tmp_path):
     """It prints and writes what there is, and ends with an error."""
@@ -257,15 +286,14 @@ class TestProgram:
     progress = r'seed 1/2 jw2v \.\.\. \d+\.\d\d M words/s, \d+ MB\n'
     assert re.match(progress + progress.replace('1/2', '2/2'), done.stderr), done.stderr
     page = rows(done.stdout)
-    training, end_to_end, peak, predicted, *scores = page['jw2v']
-    number = lambda cell: float(cell.replace(',', ''))
-    assert number(training) > number(end_to_end) > 0
-    assert 50 < number(peak) < 5000 and 50 < number(predicted) < 5000
-    assert len(scores) == 5 and all(-100 <= float(score) <= 100 for score in scores)
+    number = lambda name: float(page[name][0].split()[0].replace(',', ''))
+    assert number('training, words/s') > number('end to end, words/s') > 0
+    assert 50 < number('peak MB') < 5000 and 50 < number('predicted MB') < 5000
+    measured = [number(name) for name in (*scores.PAIRS, *scores.ANALOGIES, 'mean of the scores')]
+    assert len(measured) == 6 and all(-100 <= score <= 100 for score in measured)
     assert 'WordSim-353 3 of 4' in done.stdout and 'Google analogies 1 of 2' in done.stdout
     assert f'--text={text}' in done.stdout and 'Python 3.' in done.stdout
-    assert number(page['host sampling, one thread'][0].split()[0]) > 0
-    assert number(page['compiled step, wall time'][0].split()[0]) > 0
+    assert number('host sampling, one thread') > 0 and number('compiled step, wall time') > 0
 
   @pytest.mark.skipif(importlib.util.find_spec('gensim') is None, reason='gensim is not installed')
   def test_measures_gensim(self, text, evaluation):
@@ -277,7 +305,7 @@ class TestProgram:
         break
     assert done.returncode == 0, done.stderr
     assert 'seed 1/1 gensim ... ' in done.stderr
-    assert len(rows(done.stdout)['gensim']) == 3 + 5
+    assert rows(done.stdout)[''] == ['gensim'] and len(rows(done.stdout)) == 1 + 3 + 5 + 1
     assert 'WordSim-353 3 of 4' in done.stdout and 'Parts of jw2v' not in done.stdout
 
   def test_loads_no_library_of_the_systems(self):
