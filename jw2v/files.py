@@ -9,16 +9,19 @@ import gzip
 import io
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from jw2v.limits import VECTORS_EXPANSION, Expansion
+
 try:
   import fcntl
 except ImportError:  # Windows; what a killed process leaves behind stays there
-  fcntl = None
+  fcntl = None  # type: ignore[assignment]
 
 _UNFINISHED: set[str | os.PathLike[str]] = set()
 _GZIP = b'\x1f\x8b'
@@ -130,7 +133,7 @@ def _make_partial(path: pathlib.Path) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def unfinished(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Has `remove_unfinished` remove a file, or an empty folder, meanwhile."""
+  """Has `remove_unfinished` remove a file, an empty folder, or one named .partial, meanwhile."""
   _UNFINISHED.add(path)
   try:
     yield
@@ -142,7 +145,10 @@ def remove_unfinished() -> None:
   """Removes what is half written, for a process that is told to end."""
   for path in sorted(_UNFINISHED, key=os.fspath, reverse=True):  # files before their folder
     with contextlib.suppress(OSError):
-      (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+      if os.fspath(path).endswith(_PARTIAL) and os.path.isdir(path):
+        shutil.rmtree(path)
+      else:
+        (os.rmdir if os.path.isdir(path) else os.unlink)(path)
 
 
 class Input:
@@ -152,15 +158,30 @@ class Input:
     size: the bytes of a plain file, or None: nobody knows those of a compressed one.
   """
 
-  def __init__(self, path: str | os.PathLike[str]):
-    """Opens the file; an `OSError` if that is not possible."""
+  def __init__(self, path: str | os.PathLike[str], max_expansion: float | None = VECTORS_EXPANSION):
+    """Opens the file.
+
+    Args:
+      path: the file.
+      max_expansion: how many times as large as the file what comes out may be; None for any.
+
+    Raises:
+      OSError: it cannot be opened.
+    """
     self._raw = open(path, 'rb')  # closed by __exit__
     status = os.fstat(self._raw.fileno())
     is_file = stat.S_ISREG(status.st_mode)
     self._bytes = status.st_size if is_file else None
-    compressed = self._raw.peek(2)[:2] == _GZIP
+    try:
+      with naming(path):
+        compressed = self._raw.peek(2)[:2] == _GZIP
+    except OSError:
+      self._raw.close()
+      raise
     self._file = gzip.GzipFile(fileobj=self._raw) if compressed else self._raw
     self.size = None if compressed or not is_file else self._bytes
+    size = lambda: self._raw.tell() if self._bytes is None else self._bytes
+    self._expansion = Expansion(max_expansion if compressed else None, size)
 
   def __enter__(self) -> 'Input':
     return self
@@ -173,12 +194,15 @@ class Input:
     """The next `size` bytes, fewer only at the end.
 
     Raises:
-      ValueError: the compressed data are damaged or cut short.
+      ValueError: the compressed data are damaged or cut short, or become too many.
     """
     try:
-      return self._file.read(size)
+      with naming(self._raw.name):
+        data = self._file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
       raise ValueError(f'damaged gzip data: {error}') from error
+    self._expansion.add(len(data))
+    return data
 
   def share_read(self) -> float:
     """How much of the file has been read, above 0 and up to 1."""

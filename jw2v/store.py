@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from jw2v.files import naming, unfinished
 from jw2v.phrases import Phrases
 from jw2v.text import Path, Source
 from jw2v.vocabulary import Vocabulary
@@ -28,7 +29,7 @@ from jw2v.vocabulary import Vocabulary
 try:
   import fcntl
 except ImportError:  # Windows; what a killed run leaves behind stays there
-  fcntl = None
+  fcntl = None  # type: ignore[assignment]
 
 _FORMAT, _VERSION = 'jw2v corpus', 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -98,7 +99,10 @@ def map_corpus(
 
   It stays what it is when the folder is renamed or replaced.
   """
-  ids, line_ends = (np.load(folder / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends'))
+  with naming(folder):
+    ids, line_ends = (
+      np.load(folder / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends')
+    )
   return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
 
 
@@ -117,7 +121,8 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
   if not path.is_file():
     return None
   try:
-    manifest = json.loads(path.read_bytes())
+    with naming(path):
+      manifest = json.loads(path.read_bytes())
     ours = manifest.get('format') == _FORMAT
     checksum = manifest.pop('sha256', None)
   except (ValueError, AttributeError) as error:
@@ -206,7 +211,8 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
     work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
     lock = _lock(work)
   try:
-    yield work
+    with unfinished(work):
+      yield work
   except BaseException as error:
     shutil.rmtree(work, ignore_errors=True)
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -295,7 +301,7 @@ def discard(work: pathlib.Path, encoded: EncodedCorpus) -> None:
 
 
 def _describe(path: pathlib.Path) -> dict[str, Any]:
-  with open(path, 'rb') as file:
+  with naming(path), open(path, 'rb') as file:
     return {
       'size': path.stat().st_size,
       'sha256': hashlib.file_digest(file, 'sha256').hexdigest(),

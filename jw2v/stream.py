@@ -7,8 +7,8 @@ that keeps the next calls ready while one runs.
 import mmap
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -130,6 +130,8 @@ class TextBlocks(NamedTuple):
       the words of the chunk.
     """
     start = self.first + chunk * _CHUNK_TOKENS
+    for array in (self.ids, self.line_ends):
+      _check_whole(array)
     ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
     first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
     line_ends = _read(self.line_ends, first, last)
@@ -164,14 +166,14 @@ class TextBlocks(NamedTuple):
     """
     start = Position(epochs.start) if start is None else start
     size, read = steps * blocks_per_step, start.words
-    waiting: list[np.ndarray] | None = None  # the columns of blocks that fill no call yet
+    waiting: list[Any] | None = None  # the columns of blocks that fill no call yet
     ready: Call | None = None  # kept back, for the last one counts the words after it
     for epoch in range(start.epoch, epochs.stop):
       order = self.order(epoch).tolist()
       for place in range(start.place if epoch == start.epoch else 0, len(order)):
         blocks, words, num_words = self.chunk(epoch, order[place])
         here = np.broadcast_arrays(epoch, place, np.arange(len(words)), read)  # their positions
-        columns = [*blocks[:4], read + words, *here]
+        columns: list[Any] = [*blocks[:4], read + words, *here]
         if (epoch, place) == (start.epoch, start.place):
           columns = [column[start.block :] for column in columns]
         read += num_words
@@ -205,6 +207,15 @@ class TextBlocks(NamedTuple):
     return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
 
 
+def _check_whole(array: Any) -> None:
+  """Refuses a mapped file that has been cut: the system kills who reads beyond its end."""
+  if isinstance(array, np.memmap) and (size := array._mmap.size()) < len(array._mmap):
+    raise OSError(
+      f'{array.filename}: damaged, it has been cut to {size:,} bytes while it was read; '
+      f'remove {array.filename.parent} to encode the text again'
+    )
+
+
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
   """Some numbers of the text, in memory.
 
@@ -212,11 +223,11 @@ def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
   memory of the process until the whole text did.
   """
   piece = np.array(array[start:end])
-  mapped = isinstance(array, np.memmap) and array.mode == 'r'
-  if mapped and piece.nbytes and hasattr(mmap, 'MADV_DONTNEED'):
-    first = array.offset % mmap.ALLOCATIONGRANULARITY + int(start) * array.itemsize
+  mapped: Any = array if isinstance(array, np.memmap) and array.mode == 'r' else None
+  if mapped is not None and piece.nbytes and hasattr(mmap, 'MADV_DONTNEED'):
+    first = mapped.offset % mmap.ALLOCATIONGRANULARITY + int(start) * array.itemsize
     first -= first % mmap.PAGESIZE
-    array._mmap.madvise(mmap.MADV_DONTNEED, first, piece.nbytes)
+    mapped._mmap.madvise(mmap.MADV_DONTNEED, first, piece.nbytes)
   return piece
 
 
@@ -242,7 +253,7 @@ def held_out_start(line_ends: np.ndarray, share: float) -> int:
 
 def in_background(
   items: Iterator[Item], ahead: int = 2, stopped: threading.Event | None = None
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
   """Runs an iterator in a thread of its own.
 
   Args:

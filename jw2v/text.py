@@ -13,7 +13,9 @@ import lzma
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
+
+from jw2v.files import naming
 
 STDIN = '-'
 WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
@@ -116,14 +118,15 @@ class Source:
       return False
     if (os.path.abspath(path), status.st_mtime_ns) == (self.path, self.mtime_ns):
       return True
-    with open(path, 'rb') as file:
+    with naming(path), open(path, 'rb') as file:
       return hashlib.file_digest(file, 'sha256').hexdigest() == self.sha256
 
 
 def total_size(files: Sequence[str]) -> int | None:
   """The bytes of the files on disk; None if there is one that is no regular file."""
   found = [_regular(path) for path in files]
-  return None if None in found else sum(status.st_size for status in found)
+  sizes = [status.st_size for status in found if status is not None]
+  return sum(sizes) if len(sizes) == len(found) else None
 
 
 def _regular(path: str) -> os.stat_result | None:
@@ -266,15 +269,16 @@ class _Digest(io.RawIOBase):
   """A file that counts and hashes the bytes read from it."""
 
   def __init__(self, path: str, on_read: Callable[[int], object]):
-    self._file: BinaryIO = sys.stdin.buffer if path == STDIN else open(path, 'rb')
-    self._owned, self._on_read = path != STDIN, on_read
+    self._file: Any = sys.stdin.buffer if path == STDIN else open(path, 'rb')
+    self._owned, self._on_read, self._path = path != STDIN, on_read, path
     self.size, self.sha256 = 0, hashlib.sha256()
 
   def readable(self) -> bool:
     return True
 
   def readinto(self, buffer) -> int:
-    count = self._file.readinto(buffer)
+    with naming(self._path):
+      count = self._file.readinto(buffer)
     self.sha256.update(memoryview(buffer)[:count])
     self.size += count
     self._on_read(count)

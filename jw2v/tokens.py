@@ -9,6 +9,7 @@ import array
 import collections
 import concurrent.futures
 import dataclasses
+import errno
 import itertools
 import os
 import pathlib
@@ -218,6 +219,9 @@ class NumberedText:
         inside = np.searchsorted(waiting, stop, side='right')
         yield tokens, waiting[:inside] - start
         start, waiting = stop, waiting[inside:]
+      # NumPy takes an error of the disk for the end of the file.
+      if start != (os.fstat(ids.fileno()).st_size - _HEADER) // 4 or len(ends.read(1)):
+        raise OSError(errno.EIO, 'cannot be read to its end', str(self._paths[0]))
 
   def replace(self, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes other numbers in the place of these.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jw2v.files import atomic_write
+from jw2v.files import atomic_write, naming
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,8 +90,9 @@ class Vocabulary:
       FileNotFoundError: there is no such file.
       ValueError: the file is empty, or a line of it is no word and count.
     """
-    words, counts, lines = [], [], {}
-    with open(path, 'rb') as file:
+    words, counts = [], []
+    lines: dict[str, int] = {}
+    with naming(path), open(path, 'rb') as file:
       for number, line in enumerate(file, start=1):
         line = line.rstrip(b'\r\n')
         cut = max(line.rfind(b' '), line.rfind(b'\t'))

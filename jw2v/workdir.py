@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from jw2v.files import atomic_write
+from jw2v.files import atomic_write, unfinished
 from jw2v.formats import save_vectors
 from jw2v.subwords import SubwordVectors
 from jw2v.vectors import KeyedVectors
@@ -19,7 +19,7 @@ from jw2v.vectors import KeyedVectors
 try:
   import fcntl
 except ImportError:  # not on every system
-  fcntl = None
+  fcntl = None  # type: ignore[assignment]
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
@@ -48,7 +48,7 @@ def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
   made = [path for path in (workdir, *workdir.absolute().parents) if not path.exists()]
   workdir.mkdir(parents=True, exist_ok=True)
   path, handle = workdir / '.lock', None
-  if fcntl is not None:
+  while fcntl is not None and handle is None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,9 +58,13 @@ def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
         f'workdir={str(workdir)!r}: another run is at work there: name another folder, or wait'
       ) from None
     except OSError:  # not every file system has locks
-      pass
+      break
+    if not _is_at(handle, path):  # a run that ended meanwhile has removed it; others lock a new one
+      os.close(handle)
+      handle = None
   try:
-    yield
+    with unfinished(path):
+      yield
   finally:
     if handle is not None:
       with contextlib.suppress(OSError):
@@ -69,6 +73,14 @@ def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
     with contextlib.suppress(OSError):  # one of them is not empty
       for folder in made:
         folder.rmdir()
+
+
+def _is_at(handle: int, path: pathlib.Path) -> bool:
+  """Whether an open file is still the one of that name."""
+  try:
+    return os.path.samestat(os.fstat(handle), os.stat(path))
+  except FileNotFoundError:
+    return False
 
 
 def write_workdir(

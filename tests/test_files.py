@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from jw2v.files import atomic_write
+from jw2v import Vocabulary
+from jw2v.files import Input, atomic_write
+from jw2v.text import TextReader
 
 
 class TestAtomicWrite:
@@ -86,3 +88,12 @@ class TestWhereToWrite:
     with pytest.raises(error):
       with atomic_write(name):
         pass
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/mem'), reason='a file of Linux')
+@pytest.mark.parametrize('read', [
+  lambda path: list(TextReader([path]).blocks()), Vocabulary.load, lambda path: Input(path).read(1),
+])  # fmt: skip
+def test_a_read_error_is_told_with_the_name_of_the_file(read):
+  with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
+    read('/proc/self/mem')  # whose first bytes belong to nobody

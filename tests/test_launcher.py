@@ -1,5 +1,6 @@
 """The launcher on its way: what it writes, Ctrl-C, going on, and what it refuses to go on from."""
 
+import fcntl
 import json
 import os
 import re
@@ -290,6 +291,21 @@ class TestLock:
         with jw2v.workdir.lock_workdir(tmp_path / 'a' / 'b'):
           pass
     assert not (tmp_path / 'a').exists()
+
+  def test_a_lock_that_its_owner_removes_at_that_moment_is_no_lock(self, tmp_path, monkeypatch):
+    """Or two runs would have one each: this one the removed file, the next one a new file."""
+    flock, left = fcntl.flock, [1]
+
+    def late(handle, operation):
+      if left:
+        left.pop()
+        (tmp_path / '.lock').unlink()
+      flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, 'flock', late)
+    with jw2v.workdir.lock_workdir(tmp_path):
+      with pytest.raises(BlockingIOError), jw2v.workdir.lock_workdir(tmp_path):
+        pass
 
 
 class TestInterrupt:

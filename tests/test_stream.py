@@ -1,6 +1,7 @@
 """The stream of calls, and the thread that keeps it flowing."""
 
 import itertools
+import os
 import pathlib
 import re
 import threading
@@ -224,3 +225,16 @@ class TestInBackground:
     time.sleep(0.2)
     assert drawn == [0, 1, 2, 3]  # one taken, two waiting, one in the hand
     items.close()
+
+
+def test_a_mapped_text_that_is_cut_is_an_error_and_not_the_end_of_the_process(tmp_path):
+  for name, numbers in {'ids': np.arange(3000) % 7, 'line_ends': np.array([3000])}.items():
+    np.save(tmp_path / f'{name}.npy', numbers.astype(np.int32))
+  ids, line_ends = (
+    np.load(tmp_path / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends')
+  )
+  mapped = text(3000, ids=ids, line_ends=line_ends)
+  assert mapped.chunk(0, 0)[2] == 3000
+  os.truncate(tmp_path / 'ids.npy', 1000)
+  with pytest.raises(OSError, match=r'ids\.npy: damaged, it has been cut to 1,000 bytes.*remove'):
+    mapped.chunk(0, 0)

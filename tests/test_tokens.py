@@ -208,3 +208,14 @@ class TestNumberedText:
     numbered = NumberedText(tmp_path)
     numbered.add_lines(([str(i % 5000)] for i in range(12_000)), 'the corpus')
     assert numbered.counts.tolist() == [3] * 2000 + [2] * 3000
+
+
+def test_numbers_that_cannot_be_read_to_their_end(tmp_path, monkeypatch):
+  """NumPy gives what it has read before an error of the disk."""
+  numbered = NumberedText(tmp_path)
+  numbered.add_lines([['a', 'b', 'c']] * 5, 'lines')
+  assert sum(len(tokens) for tokens, _ in numbered.chunks()) == 15
+  fromfile = np.fromfile
+  monkeypatch.setattr(np, 'fromfile', lambda file, dtype, count: fromfile(file, dtype, count)[:-1])
+  with pytest.raises(OSError, match=r"cannot be read to its end: '.*ids\.npy'"):
+    list(numbered.chunks())
