@@ -177,8 +177,7 @@ class TestBadInput:
 
   def test_sigterm_ends_a_process(self, store, tmp_path):
     run = Run(2, store, tmp_path / 'v', {'layout': 'data', 'epochs': 500})
-    while 'step' not in run.processes[0].stdout.readline():
-      pass
+    assert any('step' in line for line in iter(run.processes[0].stdout.readline, '')), run.ends()
     began = time.monotonic()
     for process in run.processes:
       process.terminate()
