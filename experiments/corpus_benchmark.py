@@ -253,7 +253,7 @@ def run(values: Any) -> Iterator[str]:
       lines = _start('compare', text=text, files=counts)
       yield '\n'.join([f'## Counts\n\nOf words of {_MIN_COUNT} occurrences or more:\n', *lines])
     if values.memory:
-      yield f'## Memory\n\n{_memory(text, sizes, folder)}\n\n{_MEMORY_NOTES}'
+      yield f'## Memory\n\n{_memory(text, sizes, values.rounds, folder)}\n\n{_MEMORY_NOTES}'
 
 
 def _run_in_turn(values, text, folder):
@@ -288,18 +288,26 @@ def _two_runs(text, folder):
   return {**first, **times, 'opened': second['seconds']}
 
 
-def _memory(text, sizes, folder):
+def _memory(text, sizes, rounds, folder):
   """A table of what encoding takes for texts of these sizes, with the same words in each."""
   files, store = [(f'{folder}/{size}.txt', size) for size in sizes], f'{folder}/store'
   _start('texts', text=text, folder=f'{folder}/words', files=files)
   rows = [['text MB', 'peak MB', 'above imports', 'different words', 'words', 'words/s', 'seconds']]
   for path, size in files:
-    run = _start('encode', text=path, folder=store, min_count=1)
-    print(f'{size // _MB:,} MB of text: {run["seconds"]:.1f} s', file=sys.stderr)
-    numbers = [os.path.getsize(path) / _MB, run['peak'], run['peak'] - run['before']]
-    numbers += [run['different'], run['words'], run['words'] / run['seconds']]
-    rows.append([*(f'{number:,.0f}' for number in numbers), f'{run["seconds"]:,.1f}'])
-    shutil.rmtree(store)
+    runs = []
+    for i in range(rounds):
+      runs.append(_start('encode', text=path, folder=store, min_count=1))
+      shutil.rmtree(store)
+      told = f'{size // _MB:,} MB of text: {runs[-1]["seconds"]:.1f} s'
+      print(f'round {i + 1}/{rounds} {told}', file=sys.stderr)
+    peaks = [run['peak'] for run in runs]
+    above = [run['peak'] - run['before'] for run in runs]
+    speeds = [run['words'] / run['seconds'] for run in runs]
+    measured = [spread(values, ',.0f') for values in (peaks, above, speeds)]
+    told = [f'{runs[0][name]:,}' for name in ('different', 'words')]
+    size = f'{os.path.getsize(path) / _MB:,.0f}'
+    seconds = spread([run['seconds'] for run in runs], ',.1f')
+    rows.append([size, *measured[:2], *told, measured[2], seconds])
     os.remove(path)
   return markdown_table(rows)
 

@@ -5,8 +5,8 @@ r"""What a step costs by layout and number of devices, on paper.
 For each objective and layout the table has, for each center: the floating-point operations of
 its products and the bytes of table rows that are read and written, on each device, and the
 bytes that each device gets from the others. With --machine the three become the least time that
-a center may take, and which of them it is. With --text skip-gram steps are timed too, on the
-devices at hand (a CPU is made into as many as are asked for):
+a center may take on such devices, and which of them it is. With --text skip-gram steps are timed
+in place of that, on the devices at hand (a CPU is made into as many as are asked for):
 
   python -m experiments.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
 
@@ -27,22 +27,13 @@ from jw2v.memory import state_bytes
 
 
 def table(
-  settings: Sequence[dict], devices: Sequence[int], num_words: int, machine: str | None
+  settings: Sequence[dict], devices: Sequence[int], num_words: int, machines: Sequence[str] = ()
 ) -> str:
-  """The table of some settings, in Markdown."""
-  head = [
-    'objective',
-    'width',
-    'layout',
-    'devices',
-    'GB of tables',
-    'kFLOP',
-    'row bytes',
-    'exchanged bytes',
-  ]
-  if machine is not None:
-    head += ['ns', 'limit']
-  lines = [head]
+  """The table of some settings, in Markdown; one beside another for each of the machines."""
+  lines = [[
+    'objective', 'width', 'layout', 'devices', 'GB of tables', 'kFLOP', 'row bytes',
+    'exchanged bytes', *(title for machine in machines for title in (f'{machine}, ns', 'limit')),
+  ]]  # fmt: skip
   for chosen in settings:
     config = TrainConfig(**chosen)
     name = f'{config.objective}, {config.architecture}'
@@ -63,7 +54,7 @@ def table(
           f'{each[1]:,.0f}',
           f'{each[2]:,.0f}',
         ]
-        if machine is not None:
+        for machine in machines:
           times = [1e9 * x / most for x, most in zip(each, MACHINES[machine], strict=True)]
           limit = max(range(3), key=lambda i: times[i])
           row += [f'{max(times):.2f}', ('products', 'rows', 'exchange')[limit]]
@@ -106,7 +97,13 @@ _TEXT = flags.DEFINE_string('text', None, 'Text of words, for times of steps.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'How often each is timed, in turn.')
 _DEVICES = flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
 _WORDS = flags.DEFINE_integer('words', 70_000, 'Words of the vocabulary, for the exact softmax.')
-_MACHINE = flags.DEFINE_enum('machine', None, list(MACHINES), 'For times: what the devices are.')
+_MACHINES = flags.DEFINE_multi_enum(
+  'machine', [], list(MACHINES), 'For times: what the devices are; repeatable.'
+)
+_OBJECTIVES = flags.DEFINE_list(
+  'objectives', ['negative_sampling', 'hierarchical_softmax', 'naive_softmax'], 'What is trained.'
+)
+_ARCHITECTURES = flags.DEFINE_list('architectures', ['skip_gram', 'cbow'], 'And by which windows.')
 _BATCH = flags.DEFINE_integer('batch_size', None, 'Windows in a step; the default of each if none.')
 
 
@@ -124,10 +121,10 @@ def main(argv: list[str]) -> None:
     settings = [
       {'dim': dim, 'batch_size': _BATCH.value, 'objective': objective, 'architecture': architecture}
       for dim in dims
-      for objective in ('negative_sampling', 'hierarchical_softmax', 'naive_softmax')
-      for architecture in ('skip_gram', 'cbow')
+      for objective in _OBJECTIVES.value
+      for architecture in _ARCHITECTURES.value
     ]
-    print(table(settings, devices, _WORDS.value, _MACHINE.value))
+    print(table(settings, devices, _WORDS.value, _MACHINES.value))
 
 
 if __name__ == '__main__':

@@ -154,6 +154,27 @@ class TestTexts:
     (made,) = self.make(tmp_path, text, 100)
     assert made.split() == text.read_text().split()
 
+  def test_memory_is_measured_in_every_round(self, tmp_path, monkeypatch, capsys):
+    peaks = iter([300.0, 500.0, 400.0])
+
+    def start(task, **job):
+      if task == 'texts':
+        return [pathlib.Path(path).write_bytes(b' ' * size) for path, size in job['files']]
+      pathlib.Path(job['folder']).mkdir()
+      return {
+        'peak': next(peaks),
+        'before': 200.0,
+        'seconds': 2.0,
+        'words': 8000,
+        'different': 1234,
+      }
+
+    monkeypatch.setattr(corpus_benchmark, '_start', start)
+    table = rows(corpus_benchmark._memory('text', [10**6], 3, str(tmp_path)))
+    assert table['1'] == ['400 (300..500)', '200 (100..300)', '9', '8,000',
+                          '4,000 (4,000..4,000)', '2.0 (2.0..2.0)']  # fmt: skip
+    assert not any(tmp_path.iterdir()) and 'round 3/3 1 MB of text' in capsys.readouterr().err
+
   def test_of_a_text_shorter_than_a_line(self, tmp_path, text):
     text.write_text('a b c')
     (made,) = self.make(tmp_path, text, 1000)
