@@ -4,13 +4,14 @@ What belongs here: writing them in the background, whole or not at all, with orb
 newest one back; and the refusal of one that is damaged, or of another run.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import time
 import zlib
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import is_here, to_host
 from jw2v.vocabulary import Vocabulary
 
-_FORMAT = 2  # of what is written here; another one is refused
+_FORMAT = 3  # of what is written here; another one is refused
 
 
 class Stopped(Exception):
@@ -33,7 +34,8 @@ class Stopped(Exception):
   def __init__(self, step: int, share: float):
     """Takes where the run stands."""
     super().__init__(f'stopped after step {step}, {share:.1%} of the run')
-    self.step, self.share = step, share
+    self.step: int = step
+    self.share: float = share
 
 
 class Checkpoints:
@@ -75,9 +77,13 @@ class Checkpoints:
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
       raise ValueError(f'keep={keep!r}: must be an integer of at least 1')
     _import_orbax()
-    self.folder, self.every, self.keep = pathlib.Path(folder).absolute(), every, keep
-    self.about, self.restart = about or {}, restart
-    self._stop, self._last, self._saving = False, time.monotonic(), None
+    self.folder: pathlib.Path = pathlib.Path(folder).absolute()
+    self.every: float = every
+    self.keep: int = keep
+    self.about: dict[str, Any] = about or {}
+    self.restart: bool = restart
+    self._stop, self._last = False, time.monotonic()
+    self._saving: int | None = None
     self._manager: Any = None
 
   def request_stop(self) -> None:
@@ -124,7 +130,7 @@ class Checkpoints:
     if step is None:
       if is_first():
         vocabulary.save(saved_words)
-      self._settings = settings
+      self._settings, self._words = settings, _digest_of(vocabulary)
       return None
     where = self.folder / str(step)
     leaves, structure = jax.tree.flatten(state)
@@ -133,14 +139,17 @@ class Checkpoints:
       about = manager.restore(step, args=orbax.args.Composite(about=orbax.args.JsonRestore())).about
     except Exception as error:  # orbax and tensorstore have no common error
       raise _damaged(where, error) from error
-    if about.get('format') != _FORMAT:
-      raise ValueError(f'{where}: is of format {about.get("format")!r}, not {_FORMAT}')
+    checksum = about.pop('checksum', None)
+    if checksum not in (None, _digest(about)):
+      raise _damaged(where, 'its record is not what was written')
+    if checksum is None or about['format'] != _FORMAT:
+      raise ValueError(
+        f'{where}: is of format {about.get("format")!r}, not {_FORMAT}: name another folder, or '
+        'begin anew with restart'
+      )
     _check_same(about['settings'], settings, where)
-    try:
-      words = Vocabulary.load(saved_words)
-    except (OSError, ValueError) as error:
-      raise _damaged(where, error) from error
-    _check_words(words, vocabulary, where)
+    if about['vocabulary'] != _digest_of(vocabulary):
+      _refuse_words(saved_words, vocabulary, where)
     # Into the memory of the host: the devices may have room for a part of them each.
     templates = {_name(i): np.empty(leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)}
     try:
@@ -153,6 +162,7 @@ class Checkpoints:
       if _checksum(np.asarray(array)) != about['checksums'][i]:
         raise _damaged(where, f'array {i} is not what was written')
     self._settings, self._last = settings, time.monotonic()
+    self._words = about['vocabulary']
     return jax.tree.unflatten(structure, arrays), about['run']
 
   def save(self, step: int, state: Any, run: dict[str, Any]) -> None:
@@ -180,10 +190,13 @@ class Checkpoints:
     about = {
       'format': _FORMAT, 'settings': self._settings, 'run': run,
       'checksums': [_checksum(leaf) for leaf in leaves], 'jax': jax.__version__,
+      'vocabulary': self._words,
     }  # fmt: skip
+    about = _as_json(about)
+    about['checksum'] = _digest(about)
     args = orbax.args.Composite(
       state=orbax.args.StandardSave({_name(i): leaf for i, leaf in enumerate(leaves)}),
-      about=orbax.args.JsonSave(_as_json(about)),
+      about=orbax.args.JsonSave(about),
     )
     self.wait()
     self._saving = step
@@ -267,7 +280,15 @@ def _name(index: int) -> str:
 
 
 def _checksum(array: np.ndarray) -> int:
-  return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+  return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+
+
+def _digest(value: Any) -> str:
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of(vocabulary: Vocabulary) -> str:
+  return _digest([list(vocabulary.words), vocabulary.counts.tolist()])
 
 
 def _damaged(where, error):
@@ -295,18 +316,20 @@ def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') ->
     )
 
 
-def _check_words(saved: Vocabulary, wanted: Vocabulary, where: pathlib.Path) -> None:
+def _refuse_words(path: pathlib.Path, wanted: Vocabulary, where: pathlib.Path) -> NoReturn:
   """Refuses a vocabulary that is not that of the checkpoint, and names the first difference."""
-  pairs = lambda v: list(zip(v.words, v.counts.tolist(), strict=True))
-  if saved.words == wanted.words and np.array_equal(saved.counts, wanted.counts):
-    return
-  ours, theirs = pairs(wanted), pairs(saved)
-  for row, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
-    if one != other:
-      told = f'word {row} is {one[0]!r} ({one[1]} times), there {other[0]!r} ({other[1]} times)'
-      break
+  try:
+    saved = Vocabulary.load(path)
+  except (OSError, ValueError):
+    told = f'{path} would say where, and cannot be read'
   else:
+    pairs = lambda v: list(zip(v.words, v.counts.tolist(), strict=True))
+    ours, theirs = pairs(wanted), pairs(saved)
     told = f'there are {len(ours)} words, there {len(theirs)}'
+    for row, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+      if one != other:
+        told = f'word {row} is {one[0]!r} ({one[1]} times), there {other[0]!r} ({other[1]} times)'
+        break
   raise ValueError(
     f'the vocabulary is not that of the checkpoint {where}: {told}; the text or what is read of '
     'it has changed: name another folder, or begin anew with restart'

@@ -173,8 +173,20 @@ class TestRefused:
       Checkpoints(tmp_path, **given)
 
   def test_without_the_words_of_the_run(self, folder):
+    """They tell a difference; whether there is one, the checkpoint knows itself."""
     (folder / 'vocabulary.txt').unlink()
-    with pytest.raises(ValueError, match=r'a damaged checkpoint .*vocabulary\.txt'):
+    renamed = [['SEA1' if word == 'sea1' else word for word in line] for line in two_topics()]
+    with pytest.raises(ValueError, match=r'vocabulary is not .*vocabulary\.txt would say where'):
+      self.go_on(folder, lines=renamed)
+    assert self.go_on(folder).history
+
+  def test_a_record_that_changed(self, folder):
+    """It has no part that a wrong run could come from unnoticed."""
+    newest = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    record = newest / 'about' / 'metadata'
+    text = record.read_text()
+    record.write_text(text.replace('"words": ', '"words": 1', 1))
+    with pytest.raises(ValueError, match=r'a damaged checkpoint \(its record is not what was'):
       self.go_on(folder)
 
   def test_restart_removes_what_is_its_own_when_it_starts(self, folder):
