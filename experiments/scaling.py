@@ -80,8 +80,8 @@ def measured(
           dim=dim, batch_size=batch_size, sample=1e-4, devices=number, layout=layout,
           width_devices=width if layout == 'data_width' else None,
         )  # fmt: skip
-        seconds = time_calls(encoded, config).seconds
-        found.setdefault((dim, layout, data, width), []).append(1e9 * seconds)
+        timed = time_calls(encoded, config)
+        found.setdefault((dim, layout, data, width), []).append(1e9 * timed.seconds)
   rows = [['width', 'layout', 'devices', 'ns a center', 'times the first']]
   for (dim, layout, data, width), times in found.items():
     first = next(times for (d, *_), times in found.items() if d == dim)
@@ -89,7 +89,7 @@ def measured(
     rows.append(
       [f'{dim}', layout, f'{data} x {width}', spread(times, ',.0f'), spread(ratios, '.2f')]
     )
-  return markdown_table(rows)
+  return f'{markdown_table(rows)}\n\n{timed.kept:.2f} centers for each word of the text.'
 
 
 _DIMS = flags.DEFINE_list('dims', ['100'], 'Widths of the vectors.')
