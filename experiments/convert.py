@@ -20,6 +20,7 @@ written with / at its end (TensorBoard's projector), and else word2vec text; .gz
                      first D principal components, about zero and not about the mean
   --normalize        vectors of length 1; a zero vector stays as it is
 
+All but --limit leave n-grams out: a fastText model becomes a list of words with their vectors.
 Nothing is written where something is wrong.
 """
 
@@ -136,6 +137,8 @@ def run(values: Any) -> None:
     kv = jw2v.KeyedVectors(kv.index_to_key, reduced(kv.vectors, values.dim))
   if values.normalize:
     kv = jw2v.KeyedVectors(kv.index_to_key, kv.get_normed_vectors())
+  if isinstance(before, jw2v.SubwordVectors) and not isinstance(kv, jw2v.SubwordVectors):
+    print('the n-grams, which make vectors of unseen words, are left out')
   jw2v.save_vectors(kv, values.output, values.to)
   size = lambda kv: f'{len(kv):,} words, width {kv.vector_size}'
   print(f'{values.input}: {size(before)}\n{values.output}: {size(kv)}')

@@ -86,6 +86,16 @@ class TestWords:
     found = convert.chosen(kv, ['seaside', 'sea'])
     np.testing.assert_array_equal(found['seaside'], kv.get_vector('seaside'))
 
+  def test_n_grams_that_are_left_out_are_told(self, tmp_path, capsys):
+    ngrams = jw2v.subwords.Ngrams(np.ones((50, 3), np.float32), 3, 4, 50)
+    kv = jw2v.SubwordVectors(['sea', 'land'], np.eye(2, 3), ngrams)
+    jw2v.save_vectors(kv, tmp_path / 'v.safetensors')
+    how = {'input': tmp_path / 'v.safetensors', 'output': tmp_path / 'o.safetensors'}
+    assert isinstance(convert_with(**how, limit=1), jw2v.SubwordVectors)
+    assert 'n-grams' not in capsys.readouterr().out
+    assert not isinstance(convert_with(**how, normalize=True), jw2v.SubwordVectors)
+    assert 'the n-grams, which make vectors of unseen words, are left out' in capsys.readouterr().out
+
 
 class TestWidth:
   def test_inner_products_of_a_table_of_that_rank_are_kept(self):
