@@ -12,6 +12,8 @@ an item most often is milk and bread; what belongs with it is to be learned.
 """
 
 import collections
+import csv
+import io
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,7 +22,8 @@ import numpy as np
 from absl import app, flags
 
 from jw2v.files import atomic_write
-from jw2v.text import STDIN, Path, find_files, import_pyarrow
+from jw2v.limits import TEXT_EXPANSION, shown
+from jw2v.text import STDIN, Path, TextFile, find_files, import_pyarrow
 
 DISHES = {
   'barbecue': 'sausages burger_buns charcoal ketchup mustard coleslaw corn_cobs',
@@ -39,22 +42,30 @@ DISHES = {
 DISHES = {dish: tuple(ingredients.split()) for dish, ingredients in DISHES.items()}
 STAPLES = ('milk', 'bread', 'eggs', 'butter', 'bananas', 'coffee', 'toilet_paper', 'soap')
 _BLOCK_BYTES = 16 << 20  # read at once; a row is shorter
+_LONGEST_HEADER = 1 << 20  # bytes of the row of names
+_MOST_COLUMNS = 10_000
 _TWO_DISHES, _BOUGHT = 0.3, 0.6  # how probable a second dish is, and each item of a basket
 
 
 def read_sessions(
-  path: Path, *, session: str = 'session', item: str = 'item', delimiter: str = ','
+  path: Path,
+  *,
+  session: str = 'session',
+  item: str = 'item',
+  delimiter: str = ',',
+  max_expansion: float | None = TEXT_EXPANSION,
 ) -> Iterator[list[str]]:
   """Reads a log of items: CSV with a header, a row for each item of a session.
 
   The log is read now, and 8 bytes a row stay in memory, with each different name once.
 
   Args:
-    path: a file, or several (see `jw2v.text.find_files`), plain or as .gz, .bz2 or .zst.
+    path: a file, or several (see `jw2v.text.find_files`), plain or compressed.
     session: name of the column that says which session a row belongs to; its rows need
       not be adjacent.
     item: name of the column of the items.
     delimiter: what separates columns.
+    max_expansion: how many times as large as a compressed file its text may be; None for any.
 
   Returns:
     An iterator over the sessions in the order of their first rows, each the items of its
@@ -64,7 +75,8 @@ def read_sessions(
     FileNotFoundError: a path does not exist.
     ImportError: without the extra `text`.
     ValueError: a column is missing, a row has another number of columns or nothing in one
-      of the two, a file is not UTF-8, or there are no rows; with the file.
+      of the two, a file is not UTF-8, is damaged or becomes too large, or there are no rows;
+      with the file.
   """
   columns = {'session': session, 'item': item}
   for name, column in columns.items():
@@ -81,7 +93,7 @@ def read_sessions(
   numbers: tuple[list, list] = [], []
   for file in find_files(path):
     row = 2  # the header is the first
-    for batch in _batches(file, [session, item], delimiter):
+    for batch in _batches(file, [session, item], delimiter, max_expansion):
       for name, column, index, found in zip(columns.values(), batch, indices, numbers, strict=True):
         encoded = column.dictionary_encode()
         words = encoded.dictionary.to_pylist()
@@ -98,32 +110,51 @@ def read_sessions(
   return _sessions(*map(np.concatenate, numbers), list(indices[1]))
 
 
-def _batches(file: str, columns: Sequence[str], delimiter: str) -> Iterator[Any]:
+def _batches(
+  file: str, columns: Sequence[str], delimiter: str, max_expansion: float | None
+) -> Iterator[Any]:
   """The columns of a file as strings, in pieces that fit into memory."""
   pyarrow = import_pyarrow()
-  from pyarrow import csv
+  from pyarrow import csv as arrow_csv
 
   if file == STDIN:
     raise ValueError('-: a log is read from files, not from standard input')
 
-  def open_csv(**convert):
-    return csv.open_csv(
-      file,
-      csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),  # which counts rows in errors
-      csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-      csv.ConvertOptions(**convert),
+  def open_csv(text, **convert):
+    return arrow_csv.open_csv(
+      pyarrow.PythonFile(text, mode='r'),
+      arrow_csv.ReadOptions(
+        block_size=_BLOCK_BYTES, use_threads=False
+      ),  # which counts rows in errors
+      arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+      arrow_csv.ConvertOptions(**convert),
     )
 
   try:
-    names = open_csv().schema.names
+    names = _names_of_columns(file, delimiter, max_expansion)
     for column in columns:
       if names.count(column) != 1:
         which = 'two columns' if column in names else 'no column'
-        raise ValueError(f'{which} {column!r}; there are {", ".join(map(repr, names))}')
+        raise ValueError(f'{which} {column!r}; there are {shown(", ".join(map(repr, names)), 500)}')
     types = dict.fromkeys(columns, pyarrow.string())
-    yield from open_csv(include_columns=columns, column_types=types)
-  except ValueError as error:  # pyarrow's too
-    raise ValueError(f'{file}: {error}') from error
+    with TextFile(file, max_expansion) as text:
+      yield from open_csv(text, include_columns=columns, column_types=types)
+  except (ValueError, KeyError, NotImplementedError) as error:  # pyarrow's too
+    told = shown(error, 500)
+    raise ValueError(told if told.startswith(f'{file}:') else f'{file}: {told}') from error
+
+
+def _names_of_columns(file: str, delimiter: str, max_expansion: float | None) -> list[str]:
+  """The first row; pyarrow takes kilobytes for each column of it, before one can count them."""
+  with TextFile(file, max_expansion) as text:
+    start = io.BufferedReader(text).read(_LONGEST_HEADER).decode(errors='replace')
+  try:
+    names = next(csv.reader(io.StringIO(start, newline=''), delimiter=delimiter), [])
+  except csv.Error as error:
+    raise ValueError(f'the names of the columns: {error}') from error
+  if len(names) > _MOST_COLUMNS:
+    raise ValueError(f'there are {len(names):,} columns or more: at most {_MOST_COLUMNS:,}')
+  return names
 
 
 def _sessions(sessions: np.ndarray, items: np.ndarray, names: list[str]) -> Iterator[list[str]]:

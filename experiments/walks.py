@@ -21,8 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jw2v.limits import TEXT_EXPANSION, shown
 from jw2v.text import Path, TextReader, find_files
 
+_LONGEST_LINE = 16 << 20  # bytes, or a longer one would be moved for each block
 _NODES_AT_ONCE = 1 << 20  # of the walks that are made side by side
 _EDGES_AT_ONCE = 1 << 22  # of the nodes whose edges are all looked at
 _FEW_EDGES = 1 << 12  # so many are looked at faster than drawn
@@ -42,7 +44,9 @@ class Graph(NamedTuple):
   weights: np.ndarray  # [E] float64, above 0
 
 
-def read_edges(path: Path, *, directed: bool = False) -> Graph:
+def read_edges(
+  path: Path, *, directed: bool = False, max_expansion: float | None = TEXT_EXPANSION
+) -> Graph:
   """Reads an edge list.
 
   A line is `node node` or `node node weight`, split at ASCII white space; the weight is 1
@@ -52,6 +56,7 @@ def read_edges(path: Path, *, directed: bool = False) -> Graph:
   Args:
     path: a file, or several (see `jw2v.text.find_files`), plain or compressed.
     directed: an edge leads from its first node to its second only.
+    max_expansion: how many times as large as a compressed file its text may be; None for any.
 
   Returns:
     The graph.
@@ -59,12 +64,13 @@ def read_edges(path: Path, *, directed: bool = False) -> Graph:
   Raises:
     FileNotFoundError: a path does not exist.
     ValueError: a line has another number of fields, or a weight that is not positive and
-      finite, with file and line; a file is not UTF-8; or there is no edge.
+      finite, with file and line; the weights of an edge add up to infinity; a file is not
+      UTF-8 or becomes too large; or there is no edge.
   """
   index: dict[bytes, int] = collections.defaultdict(itertools.count().__next__)
   ends, weights = array.array('q'), array.array('d')
   for file in find_files(path):
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_lines(file, max_expansion), start=1):
       fields = line.split()
       if not fields or fields[0].startswith(b'#'):
         continue
@@ -78,14 +84,20 @@ def read_edges(path: Path, *, directed: bool = False) -> Graph:
     raise ValueError(f'{path}: there is no edge in it')
   names = [name.decode() for name in index]
   sources, targets = np.array(ends, np.int64).reshape(-1, 2).T
-  return make_graph(names, sources, targets, np.array(weights), directed=directed)
+  graph = make_graph(names, sources, targets, np.array(weights), directed=directed)
+  if not np.isfinite(graph.weights).all():
+    raise ValueError(f'{path}: the weights of an edge add up to infinity')
+  return graph
 
 
-def _lines(file: str) -> Iterator[bytes]:
-  rest = b''
-  for block, _ in TextReader([file]).blocks():
+def _lines(file: str, max_expansion: float | None) -> Iterator[bytes]:
+  rest, number = b'', 1
+  for block, _ in TextReader([file], max_expansion=max_expansion).blocks():
     *lines, rest = (rest + block).split(b'\n')
     yield from lines
+    number += len(lines)
+    if len(rest) > _LONGEST_LINE:
+      raise ValueError(f'{file}: line {number} is longer than {_LONGEST_LINE} bytes')
   yield rest
 
 
@@ -96,7 +108,7 @@ def _weight(field: bytes, file: str, number: int) -> float:
     weight = math.nan
   if not 0 < weight < math.inf:
     raise ValueError(
-      f'{file}: line {number} has the weight {field.decode()!r}: must be positive and finite'
+      f'{file}: line {number} has the weight {shown(repr(field.decode()))}: must be positive and finite'
     )
   return weight
 

@@ -14,27 +14,27 @@ NumPy (`.npz`)            the same two arrays
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from jw2v.files import Input
+from jw2v.limits import VECTORS_EXPANSION, Expansion, shown
 from jw2v.lookup import first_not_finite
 from jw2v.text_formats import GrowingTable, Table, read_header
 
 _BLOCK_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes
 _LONGEST_ROW = 1 << 26  # bytes, of word2vec
-_TENSORS = {'F32': np.dtype('<f4'), 'I64': np.dtype('<i8'), 'U8': np.dtype('u1')}
+_TENSORS: dict[str, np.dtype[Any]] = {
+  'F32': np.dtype('<f4'),
+  'I64': np.dtype('<i8'),
+  'U8': np.dtype('u1'),
+}
 _LONGEST_HEADER = 100 << 20  # bytes, of safetensors; its own limit
 _ROWS = 4096  # written at once
-_DEFLATE_RATIO = 1032  # zlib cannot compress better
 _FLOAT32 = np.dtype('<f4')
-# An OSError is an offset before the start, a RuntimeError an archive that is encrypted or
-# compressed in a way that Python does not know.
-_DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
 
 
 def looks_like_text(row: bytes) -> bool:
@@ -67,7 +67,8 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
   if 4 * width > _LONGEST_ROW:
     raise ValueError(f'row 1 says that vectors are {width} wide: {_LONGEST_ROW // 4} at most')
   wanted = min(count, limit or count)
-  words, table, buffer, size = [], GrowingTable(width, wanted), b'', 4 * width
+  words: list[str] = []
+  table, buffer, size = GrowingTable(width, wanted), b'', 4 * width
   while len(words) < wanted:
     more = file.read(_BLOCK_BYTES)
     buffer += more
@@ -92,7 +93,8 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> Table:
 
 def _split_rows(buffer, size, wanted, row) -> tuple[list[str], list[bytes], int]:
   """The words and numbers of the whole rows in a buffer, at most `wanted`, and their end."""
-  words, rows, place = [], [], 0
+  words: list[str] = []
+  rows, place = [], 0
   while len(words) < wanted:
     start = place + (buffer[place : place + 1] == b'\n')
     space = buffer.find(b' ', start, start + _LONGEST_WORD)
@@ -199,15 +201,19 @@ def _tensor(header, name, dtype, rank, size) -> tuple[int, int, list[int]]:
   found = header.get(name) if isinstance(header, dict) else None
   if not isinstance(found, dict):
     raise ValueError(f'there is no tensor {name!r}')
-  shape, offsets = found.get('shape'), found.get('data_offsets')
+  shape: Any = found.get('shape')
+  offsets: Any = found.get('data_offsets')
   whole = lambda x: isinstance(x, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in x)
   if found.get('dtype') != dtype or not whole(shape) or len(shape) != rank:
     raise ValueError(
-      f'the tensor {name!r} is {found.get("dtype")} of shape {shape}, not {dtype} of rank {rank}'
+      f'the tensor {name!r} is {shown(found.get("dtype"))} of shape {shown(shape)}, not {dtype} of '
+      f'rank {rank}'
     )
   bytes_needed = int(np.prod([_TENSORS[dtype].itemsize, *map(int, shape)], dtype=object))
   if not whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != bytes_needed:
-    raise ValueError(f'the tensor {name!r} of shape {shape} cannot be at the bytes {offsets}')
+    raise ValueError(
+      f'the tensor {name!r} of shape {shape} cannot be at the bytes {shown(offsets)}'
+    )
   if offsets[1] > size:
     raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {size}')
   return offsets[0], offsets[1], shape
@@ -255,44 +261,61 @@ def _split_words(text: bytes, count: int) -> list[str]:
   return words
 
 
-def read_npz(path: str | os.PathLike[str], limit: int | None = None) -> Table:
+def read_npz(
+  path: str | os.PathLike[str],
+  limit: int | None = None,
+  max_expansion: float | None = VECTORS_EXPANSION,
+) -> Table:
   """Reads a `.npz` file with the arrays `vectors` and `words`.
 
   Args:
     path: the file.
     limit: give only so many rows.
+    max_expansion: how many times as large as the file the arrays may be.
 
   Raises:
-    ValueError: no such two arrays are there, or they are not as they should be.
+    ValueError: no such two arrays are there, they are not as they should be, or they are too
+      large.
   """
   with open(path, 'rb'):  # an OSError of the file itself is not damage
     pass
+  size = os.path.getsize(path)
+  expansion = Expansion(max_expansion, lambda: size)
   try:
     with zipfile.ZipFile(path) as archive:
-      vectors = _array(archive, 'vectors', 2, np.dtype(np.float32), os.path.getsize(path))
-      text = _array(archive, 'words', 1, np.dtype(np.uint8), os.path.getsize(path))
-  except _DAMAGED_ARCHIVE as error:
-    raise ValueError(f'damaged archive: {error}') from error
+      vectors = _array(archive, 'vectors', 2, np.dtype(np.float32), expansion)
+      text = _array(archive, 'words', 1, np.dtype(np.uint8), expansion)
+  except (ValueError, MemoryError):
+    raise
+  except Exception as error:  # of zipfile and of four compressions, which have no common one
+    raise ValueError(f'damaged archive: {shown(error)}') from error
   words = _split_words(text.tobytes(), len(vectors))
   return words[:limit], vectors[:limit]
 
 
-def _array(archive, name, rank, dtype, size) -> np.ndarray:
+def _array(archive, name, rank, dtype, expansion) -> np.ndarray:
   """An array of the archive, read after its header has been checked against its size."""
   try:
     about = archive.getinfo(f'{name}.npy')
   except KeyError:
     raise ValueError(f'there is no array {name!r}') from None
+  expansion.add(about.file_size)  # and no more of it is decompressed
   with archive.open(about) as file:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
     if read is None:
       raise ValueError(f'the array {name!r} is in version {version} of the format, not (1, 0)')
-    shape, _, found = read(file)
-    if found.newbyteorder('=') != dtype or len(shape) != rank or min(shape) < 0:
-      raise ValueError(f'{name!r} is {found} of shape {shape}, not {dtype} of rank {rank}')
+    try:
+      shape, _, found = read(file)
+    except Exception as error:  # of the reader of Python's literals, too, and of dtypes
+      raise ValueError(f'the header of {name!r} cannot be read: {shown(error)}') from error
+    whole = all(type(size) is int and size >= 0 for size in shape)
+    if found.newbyteorder('=') != dtype or len(shape) != rank or not whole:
+      raise ValueError(
+        f'{name!r} is {shown(found)} of shape {shown(shape)}, not {dtype} of rank {rank}'
+      )
     needed = int(np.prod([dtype.itemsize, *shape], dtype=object))
-    if needed > about.file_size or about.file_size > _DEFLATE_RATIO * size:
+    if needed > about.file_size:
       raise ValueError(f'{name!r} of shape {shape} takes {needed} bytes: there are not so many')
   with archive.open(about) as file:
     return np.lib.format.read_array(file, allow_pickle=False)

@@ -10,6 +10,7 @@ import hashlib
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 from absl import logging
@@ -80,8 +81,8 @@ def encode_corpus(
     ImportError: text is read without the extra `text`.
   """
   for setting, value in (('min_count', min_count), ('max_vocab_size', max_vocab_size)):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (whole and value >= 1) and (setting, value) != ('max_vocab_size', None):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+    if not whole and (setting, value) != ('max_vocab_size', None):
       raise ValueError(f'{setting}={value!r}: must be an integer of at least 1')
   if isinstance(reserved, str) or not all(isinstance(word, str) for word in reserved):
     raise TypeError(f'reserved={reserved!r}: must be a list of words')
@@ -109,7 +110,7 @@ def encode_corpus(
   folder = pathlib.Path(folder).resolve() if folder is not None else None
   if folder is not None:
     store.check_place(folder)
-    _check_apart(folder, corpus if files else ())
+    _check_apart(folder, cast(Path | Sequence[Path], corpus) if files else ())
     comparable = text.tokenizer is None or text.tokenizer_name is not None
     if files and comparable and (found := store.find_store(folder, settings, files)):
       return found
@@ -184,7 +185,7 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
     if files and progress:
       bar = progress_bar(total_size(files), 'B', 'reading', _SHORT)
       on_read = stack.enter_context(bar).update
-    reader = TextReader(files, text.errors, on_read)
+    reader = TextReader(files, text.errors, on_read, text.max_expansion)
     if files:
       number_text(reader, text, numbered)
     else:
@@ -235,7 +236,7 @@ def _files_of(corpus: Corpus) -> tuple[list[str], str]:
     if not isinstance(corpus, Iterable):
       raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
     return [], 'the corpus'
-  paths = [corpus] if isinstance(corpus, IS_PATH) else corpus
+  paths = cast(Sequence[Path], [corpus] if isinstance(corpus, IS_PATH) else corpus)
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
   return find_files(paths), f'{paths[0]}{more}'
 

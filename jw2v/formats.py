@@ -11,13 +11,14 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from absl import logging
 
 from jw2v import binary_formats, fasttext_format, text_formats
 from jw2v.files import Input, atomic_write
+from jw2v.limits import VECTORS_EXPANSION, check_max_expansion, shown
 from jw2v.lookup import first_not_finite
 from jw2v.projector import read_projector, write_projector
 from jw2v.subword_format import read_subwords, write_subwords
@@ -47,7 +48,11 @@ _LOOKED_AT = 1 << 16  # bytes, to tell a format
 
 
 def load_vectors(
-  path: str | os.PathLike[str], format: str | None = None, *, limit: int | None = None
+  path: str | os.PathLike[str],
+  format: str | None = None,
+  *,
+  limit: int | None = None,
+  max_expansion: float | None = VECTORS_EXPANSION,
 ) -> KeyedVectors:
   """Reads vectors from a file that this or another tool wrote.
 
@@ -59,6 +64,8 @@ def load_vectors(
     format: one of `FORMATS`; told by what is in the file if not given. 'fasttext' is the
       text of a `.vec` file as well as the model of a `.bin` file.
     limit: read only the first so many words; None for all.
+    max_expansion: how many times as large as a compressed file, gzip or NumPy's, what is in it
+      may be; None for any. 64 MiB always may.
 
   Returns:
     The vectors; `SubwordVectors`, which have vectors for unseen words too, of a fastText
@@ -69,13 +76,14 @@ def load_vectors(
     ValueError: an unknown format, or a damaged file, with row and reason.
   """
   _check_format(format)
+  check_max_expansion(max_expansion)
   if limit is not None and (not isinstance(limit, numbers.Integral) or limit is True or limit < 1):
     raise ValueError(f'limit={limit!r}: must be a whole number from 1 on, or None')
   try:
     format = format or guess_format(path)
     if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext_format.MAGIC:
       return fasttext_format.read_fasttext_bin(path, limit)
-    words, vectors, first_row = _read(path, format, limit)
+    words, vectors, first_row = _read(path, format, limit, max_expansion)
     try:
       if format == 'safetensors' and (kv := read_subwords(path, words, vectors)) is not None:
         return kv
@@ -87,15 +95,15 @@ def load_vectors(
     raise ValueError(f'{os.fspath(path)}: {error}') from error
 
 
-def _read(path, format, limit) -> tuple[list[str], np.ndarray, int]:
+def _read(path, format, limit, max_expansion) -> tuple[list[str], np.ndarray, int]:
   """The words, the table, and the number of the first row."""
   if format == 'safetensors':
     return *binary_formats.read_safetensors(path, limit), 1
   if format == 'numpy':
-    return *binary_formats.read_npz(path, limit), 1
+    return *binary_formats.read_npz(path, limit, max_expansion), 1
   if format == 'projector':
-    return *read_projector(pathlib.Path(path), limit), 1
-  with Input(path) as file:
+    return *read_projector(pathlib.Path(path), limit, max_expansion), 1
+  with Input(path, max_expansion) as file:
     if format == 'word2vec_binary':
       return *binary_formats.read_word2vec_binary(file, limit), 1
     if format == 'glove':
@@ -159,8 +167,8 @@ def save_vectors(
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
   if not len(kv) and format in ('glove', 'projector'):
     raise ValueError(f'{name}: format={format!r} cannot say that there is no word')
-  has_ngrams = isinstance(kv, SubwordVectors)
-  if has_ngrams and not is_model and format != 'safetensors':
+  with_ngrams = kv if isinstance(kv, SubwordVectors) else None
+  if with_ngrams is not None and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
     check_words(kv.index_to_key, format)
@@ -168,17 +176,19 @@ def save_vectors(
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(kv.vectors)) is not None:
     raise ValueError(f'{name}: the vector of {kv.index_to_key[unsound]!r} is not finite')
-  if has_ngrams and (unsound := first_not_finite(kv.ngrams.vectors)) is not None:
+  ngrams = None if with_ngrams is None else with_ngrams.ngrams.vectors
+  if ngrams is not None and (unsound := first_not_finite(ngrams)) is not None:
     raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
   if format == 'projector':
     return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
   with atomic_write(path) as file:
-    if is_model:
-      return fasttext_format.write_fasttext_bin(file, kv)
-    if has_ngrams and format == 'safetensors':
-      return write_subwords(file, kv)
+    if with_ngrams is not None and is_model:
+      return fasttext_format.write_fasttext_bin(file, with_ngrams)
+    if with_ngrams is not None and format == 'safetensors':
+      return write_subwords(file, with_ngrams)
     if not compressed:
       return _write(file, kv, format, newline)
+    zipped: Any
     with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes whenever written
       _write(zipped, kv, format, newline)
 
@@ -224,7 +234,9 @@ def _check_once(words: list[str], first_row: int) -> None:
   rows: dict[str, int] = {}
   for row, word in enumerate(words, start=first_row):
     if word in rows:
-      raise ValueError(f'row {row}: the word {word!r} is there twice, first in row {rows[word]}')
+      raise ValueError(
+        f'row {row}: the word {shown(repr(word))} is there twice, first in row {rows[word]}'
+      )
     rows[word] = row
 
 

@@ -8,9 +8,9 @@ import math
 import numbers
 from collections.abc import Callable
 
-# How many times as large as the file what comes out may be. Vectors compress 2 to 3 times in text, and
-# come into memory whole. Prose compresses 3 to 6 times, logs 10 to 30, those that only count on 260;
-# text goes through memory. zlib reaches 1,032, the others more than 10,000.
+# How many times as large as the file what comes out may be. Vectors as text compress 2 to 3 times,
+# and come into memory whole. Prose compresses 3 to 6 times, logs 10 to 30, counters 260, and text
+# only goes through memory. zlib reaches 1,032, the others more than 10,000.
 VECTORS_EXPANSION = 100.0
 TEXT_EXPANSION = 1000.0
 _ALWAYS = 64 << 20  # bytes that may come out of any file: small ones are often repetitive

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from jw2v.limits import shown
+
 _SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
 _CHECKED = 1 << 16  # rows looked through at once
 
@@ -30,9 +32,9 @@ class WordVectors:
     Raises:
       ValueError: as many rows as words are needed, every word once, and finite numbers.
     """
-    self.index_to_key = list(words)
-    self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
-    self.vectors = np.asanyarray(vectors, np.float32)
+    self.index_to_key: list[str] = list(words)
+    self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
+    self.vectors: np.ndarray = np.asanyarray(vectors, np.float32)
     if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
       raise ValueError(
         f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
@@ -40,11 +42,11 @@ class WordVectors:
       )
     if len(self.key_to_index) != len(self.index_to_key):
       twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
-      raise ValueError(f'the word {twice!r} is there twice')
+      raise ValueError(f'the word {shown(repr(twice))} is there twice')
     if (unsound := first_not_finite(self.vectors)) is not None:
-      word = self.index_to_key[unsound]
-      raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word!r}')
-    self._norms = None
+      word = shown(repr(self.index_to_key[unsound]))
+      raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word}')
+    self._norms: np.ndarray | None = None
 
   @property
   def vector_size(self) -> int:

@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from jw2v.files import Input, atomic_write, unfinished
+from jw2v.limits import VECTORS_EXPANSION
 from jw2v.text_formats import GrowingTable, Table, parse_numbers, read_lines
 
 CONFIG = 'projector_config.pbtxt'
@@ -54,7 +55,9 @@ def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray)
     raise
 
 
-def read_projector(folder: pathlib.Path, limit: int | None = None) -> Table:
+def read_projector(
+  folder: pathlib.Path, limit: int | None = None, max_expansion: float | None = VECTORS_EXPANSION
+) -> Table:
   """Reads the first embedding that the config names.
 
   Metadata of several columns start with a line of their names; the words are the first.
@@ -62,6 +65,7 @@ def read_projector(folder: pathlib.Path, limit: int | None = None) -> Table:
   Args:
     folder: has the config, and the files that it names.
     limit: read only so many rows.
+    max_expansion: how many times as large as a file in gzip what is in it may be.
 
   Raises:
     OSError: a file is missing.
@@ -73,12 +77,16 @@ def read_projector(folder: pathlib.Path, limit: int | None = None) -> Table:
   with open(folder / CONFIG, 'rb') as file:
     config = file.read(_LONGEST_CONFIG).decode(errors='replace')
   paths = [_named(folder, config, name) for name in ('tensor_path', 'metadata_path')]
-  with Input(paths[0]) as table_file, Input(paths[1]) as words_file:
+  with (
+    Input(paths[0], max_expansion) as table_file,
+    Input(paths[1], max_expansion) as words_file,
+  ):
     rows, lines = read_lines(table_file), read_lines(words_file)
     first = next(lines, b'')
     if b'\t' not in first:  # no names of columns
       lines = itertools.chain([first], lines)
-    words, table = [], None
+    words: list[str] = []
+    table = None
     for row, (numbers, line) in enumerate(itertools.zip_longest(rows, lines), start=1):
       if numbers is None or not line:
         raise ValueError(f'row {row} has no {"vector" if numbers is None else "word"}')
@@ -93,6 +101,10 @@ def read_projector(folder: pathlib.Path, limit: int | None = None) -> Table:
       table.append(vector[None], table_file.share_read())
       if len(words) == limit:
         break
+  if table is None:
+    raise ValueError('there is no vector in it')
+  if table is None:
+    raise ValueError('there is no row')
   return words, table.finish(len(words))
 
 

@@ -13,11 +13,12 @@ and in the metadata `min_n`, `max_n` and `buckets`.
 """
 
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from jw2v.binary_formats import read_tensors, write_safetensors
+from jw2v.limits import shown
 from jw2v.lookup import first_not_finite
 from jw2v.subwords import Ngrams, SubwordVectors
 
@@ -26,12 +27,13 @@ _KINDS = {
   'counts': ('I64', 1),
 }  # fmt: skip
 _LONGEST_NGRAM = 100
+_MOST_BUCKETS = (1 << 31) - 1
 
 
 def write_subwords(file: BinaryIO, kv: SubwordVectors) -> None:
   """Writes words, n-grams and metadata."""
   ngrams = kv.ngrams
-  more = {'word_rows': kv.word_rows, 'ngram_vectors': ngrams.vectors,
+  more: dict[str, Any] = {'word_rows': kv.word_rows, 'ngram_vectors': ngrams.vectors,
           'ngram_buckets': ngrams.index, 'counts': kv.counts}  # fmt: skip
   dtypes = {'F32': np.float32, 'I64': np.int64}
   more = {
@@ -57,17 +59,19 @@ def read_subwords(
   rows, index = tensors['ngram_vectors'], tensors.get('ngram_buckets')
   try:
     min_n, max_n, buckets = (int(about[name]) for name in ('min_n', 'max_n', 'buckets'))
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'min_n, max_n and buckets are not in the metadata: {about}') from error
+  except (KeyError, OverflowError, TypeError, ValueError) as error:
+    raise ValueError(f'min_n, max_n and buckets are not in the metadata: {shown(about)}') from error
   if not 1 <= min_n <= max_n <= _LONGEST_NGRAM:
     raise ValueError(f'n-grams of {min_n} to {max_n} characters; at most {_LONGEST_NGRAM}')
+  if not 1 <= buckets <= _MOST_BUCKETS:
+    raise ValueError(f'{buckets} buckets of n-grams: must be from 1 to {_MOST_BUCKETS}')
   if rows.shape[1] != vectors.shape[1] or len(rows) != (buckets if index is None else len(index)):
     raise ValueError(
       f'{buckets} buckets of n-grams have rows {list(rows.shape)}, and words are '
       f'{vectors.shape[1]} wide'
     )
   if index is not None and len(index):
-    if index[0] < 0 or index[-1] >= buckets or np.any(np.diff(index) <= 0):
+    if index[0] < 0 or index[-1] >= buckets or np.any(index[1:] <= index[:-1]):
       raise ValueError(f'ngram_buckets do not increase from 0 to {buckets - 1}')
   if (unsound := first_not_finite(rows)) is not None:
     raise ValueError(f'row {unsound + 1} of ngram_vectors is not finite')
@@ -77,6 +81,8 @@ def read_subwords(
       len(found) < len(words) or found.shape[1:] != vectors.shape[1:][: found.ndim - 1]
     ):
       raise ValueError(f'{name} of shape {list(found.shape)} for {len(words)} words')
+  if word_rows is not None and (unsound := first_not_finite(word_rows)) is not None:
+    raise ValueError(f'row {unsound + 1} of word_rows is not finite')
   ngrams = Ngrams(rows, min_n, max_n, buckets, None if index is None else np.array(index))
   part = lambda found: None if found is None else found[: len(words)]
   return SubwordVectors(words, vectors, ngrams, part(word_rows), part(counts))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jw2v.files import naming
+from jw2v.limits import TEXT_EXPANSION, Expansion
 
 STDIN = '-'
 WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
@@ -25,9 +26,10 @@ Path = str | os.PathLike[str]
 IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
+_COMPRESSED = ('.xz', *_ARROW_CODECS)
 _BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()
 _BLOCK_BYTES = 8 << 20
-_LONGEST_WORD = 1 << 30  # bytes; a block stays below the 2 GiB of pyarrow's arrays
+_LONGEST_WORD = 64 << 20  # bytes
 
 
 def find_files(paths: Path | Sequence[Path]) -> list[str]:
@@ -147,6 +149,7 @@ class TextReader:
     files: Sequence[str],
     errors: str = 'strict',
     on_read: Callable[[int], object] = lambda size: None,
+    max_expansion: float | None = TEXT_EXPANSION,
   ):
     """Opens nothing yet.
 
@@ -155,8 +158,10 @@ class TextReader:
       errors: what happens to bytes that are not UTF-8: 'strict' refuses them, 'replace'
         puts U+FFFD in their place, 'ignore' leaves them out.
       on_read: called with the size of each piece that is read from a file.
+      max_expansion: how many times as large as a compressed file its text may be; None for any.
     """
     self._files, self._errors, self._on_read = files, errors, on_read
+    self._max_expansion = max_expansion
     self.sources: list[Source] = []
     self.not_utf8 = 0
 
@@ -177,7 +182,8 @@ class TextReader:
     Raises:
       OSError: a file cannot be read, or has changed or vanished in the meantime.
       ValueError: a file is not UTF-8 or its compression is damaged; the message has the
-        file, and the byte offset in the uncompressed text; or a word is longer than 1 GiB.
+        file, and the byte offset in the uncompressed text; it becomes too large; or a word is
+        longer than 64 MiB.
     """
     for path in self._files:
       offset = 0
@@ -192,7 +198,9 @@ class TextReader:
     before = _regular(path)
     with _Digest(path, self._on_read) as raw, _decompressed(path, raw) as file:
       pieces: list[bytes] = []  # of a word that is longer than a block
-      while piece := _read(path, file, block_bytes):
+      most = self._max_expansion if _ending(path) in _COMPRESSED else None
+      expansion = Expansion(most, lambda: raw.size if before is None else before.st_size)
+      while piece := _read(path, file, block_bytes, expansion):
         if whole_words:
           cut = _after_white_space(piece)
         else:
@@ -245,14 +253,21 @@ def _after_character(piece: bytes) -> int:
   return len(piece)
 
 
-def _read(path: str, file: Any, size: int) -> bytes:
+def _read(path: str, file: Any, size: int, expansion: Expansion) -> bytes:
   """Reads a piece; an error in the compression becomes a `ValueError`."""
   try:
-    return file.read(size)
+    piece = file.read(size)
   except (EOFError, lzma.LZMAError, OSError) as error:
     if isinstance(error, OSError) and error.errno:  # of the disk, not of what is on it
       raise
     raise ValueError(f'{path}: cannot be decompressed: {error}') from error
+  except MemoryError as error:  # xz and zstd say how much they need
+    raise ValueError(f'{path}: cannot be decompressed in the memory that is there') from error
+  try:
+    expansion.add(len(piece))
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from None
+  return piece
 
 
 def _check_unchanged(path: str, before: os.stat_result) -> None:
@@ -292,13 +307,42 @@ class _Digest(io.RawIOBase):
 
 def _decompressed(path: str, raw: _Digest) -> Any:
   """The file's text, by the ending of its name."""
-  ending = os.path.splitext(path)[1].lower()
+  ending = _ending(path)
   if ending == '.xz':
     return lzma.LZMAFile(io.BufferedReader(raw, 1 << 20))
   if ending in _ARROW_CODECS:
     pyarrow = import_pyarrow()
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode='r'), _ARROW_CODECS[ending])
   return io.BufferedReader(raw, 1 << 20)
+
+
+def _ending(path: str) -> str:
+  return os.path.splitext(path)[1].lower()
+
+
+class TextFile(io.RawIOBase):
+  """The text of one file as a file, for what reads files."""
+
+  def __init__(self, path: str, max_expansion: float | None = TEXT_EXPANSION):
+    """Takes what a `TextReader` takes; reading raises what it raises."""
+    reader = TextReader([path], max_expansion=max_expansion)
+    self._blocks, self._rest = reader.blocks(whole_words=False), b''
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer) -> int:
+    while not self._rest:
+      self._rest, last = next(self._blocks, (b'', True))
+      if last and not self._rest:
+        return 0
+    count = min(len(buffer), len(self._rest))
+    memoryview(buffer)[:count], self._rest = self._rest[:count], self._rest[count:]
+    return count
+
+  def close(self) -> None:
+    self._blocks.close()
+    super().close()
 
 
 def import_pyarrow():

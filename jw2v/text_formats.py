@@ -17,13 +17,17 @@ import numpy as np
 from absl import logging
 
 from jw2v.files import Input
+from jw2v.limits import shown
 
 _BLOCK_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
 _BOM = '\ufeff'.encode()  # a character of a word like others
+_WIDEST = 1 << 12  # pyarrow takes kilobytes for each column
+_MOST_GROWTH = 16  # times at once
 _ROWS = 1024  # written at once: numbers of Python take eight times the memory
-_NUMBER = re.compile(rb'[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
+# Each digit can be taken in one way only, or many of them would take quadratic time.
+_NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
 
 Table = tuple[list[str], np.ndarray]
 
@@ -128,7 +132,8 @@ def is_number(field: bytes) -> bool:
 
 def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> Table:
   """All rows, or the first `limit`; `start` is what has been read of them already."""
-  words, table = [], GrowingTable(width, expected if limit is None else limit)
+  words: list[str] = []
+  table = GrowingTable(width, expected if limit is None else limit)
   for block in _blocks(file, start, first_row):
     names, rows = _parse(block, first_row + len(words), width, glove)
     words += names
@@ -181,7 +186,7 @@ class GrowingTable:
     """Adds `[n, D]` rows, after which the share of the file has been read."""
     need = self._count + len(rows)
     if need > len(self._array):
-      room = int(1.05 * need / share)
+      room = min(int(1.05 * need / share), _MOST_GROWTH * need)
       if self._expected is not None and need <= self._expected:
         room = min(room, self._expected)
       if len(self._array):  # in place where the system can move pages
@@ -216,7 +221,9 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
   except ImportError:
     raise _NotTaken from None
   first = block[: block.find(b'\n') + 1]
-  if len(first) > _BLOCK_BYTES // 4 or block.startswith(_BOM):  # pyarrow would leave that out
+  if (
+    width > _WIDEST or len(first) > _BLOCK_BYTES // 4 or block.startswith(_BOM)
+  ):  # pyarrow would leave that out
     raise _NotTaken
   padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
   if first.count(b' ') != width + padded or b'\r' in block:
@@ -279,7 +286,7 @@ def parse_numbers(fields: Sequence[bytes], row: int) -> np.ndarray:
     with np.errstate(over='ignore'):  # to infinity, which is refused below
       vector = np.array([float(field) for field in fields]).astype(np.float32)
   except ValueError as error:
-    raise ValueError(f'row {row}: {error}') from error
+    raise ValueError(f'row {row}: {shown(error)}') from error
   if not np.isfinite(vector).all():
     raise ValueError(f'row {row} has a number that is not a finite float32')
   return vector

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jw2v.limits import TEXT_EXPANSION, check_max_expansion
 from jw2v.text import ERRORS, WHITE_SPACE, TextReader, import_pyarrow
 
 _WORKERS = 2  # threads that split; what is left for Python keeps about two busy
@@ -47,6 +48,8 @@ class TextConfig:
       compared with another; without one the text is encoded anew each time.
     errors: what happens to bytes that are not UTF-8: 'strict' refuses them with file and
       offset, 'replace' puts U+FFFD in their place, 'ignore' leaves them out.
+    max_expansion: how many times as large as a compressed file its text may be, against files
+      that fill a disk; None for any. 64 MiB always may.
   """
 
   lowercase: bool = False
@@ -54,8 +57,10 @@ class TextConfig:
   tokenizer: Callable[[str], Sequence[str]] | None = None
   tokenizer_name: str | None = None
   errors: str = 'strict'
+  max_expansion: float | None = TEXT_EXPANSION
 
   def __post_init__(self) -> None:
+    check_max_expansion(self.max_expansion)
     if self.errors not in ERRORS:
       raise ValueError(f'errors={self.errors!r}: allowed are {", ".join(map(repr, ERRORS))}')
     for name in ('word_pattern', 'tokenizer_name'):
@@ -64,7 +69,7 @@ class TextConfig:
     if self.word_pattern is not None:
       try:
         pattern = re.compile(self.word_pattern)
-      except re.error as error:
+      except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f'word_pattern={self.word_pattern!r}: {error}') from error
       if pattern.match(''):
         raise ValueError(f'word_pattern={self.word_pattern!r}: matches the empty word')
