@@ -13,7 +13,7 @@ import jax.numpy as jnp
 _KIND_NAMES = {float: 'floating', int: 'integer', bool: 'bool'}
 
 
-def check(**arguments: tuple[Any, ...]) -> list[jax.Array | None]:
+def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
   """Converts and checks the arguments of one call.
 
   Args:
@@ -25,14 +25,15 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array | None]:
       any real value is converted.
 
   Returns:
-    The values as arrays (or `None`), in order.
+    The values as arrays, in order; `None` for an option that is not taken, which a
+    type by position cannot say.
 
   Raises:
     AssertionError: from chex, naming the argument, for a wrong rank, shape or dtype.
     TypeError: naming the argument, for a value that is no array at all.
   """
   lengths: dict[str, tuple[int, str]] = {}
-  checked: dict[str, jax.Array | None] = {}
+  checked: dict[str, Any] = {}
   for name, (value, axes_text, *kinds) in arguments.items():
     if value is None and axes_text.startswith('?'):
       checked[name] = None

@@ -71,7 +71,7 @@ class Term(NamedTuple):
     correction: subtracted from the scores, of a shape that broadcasts to it; None for none.
   """
 
-  ids: jax.Array
+  ids: np.ndarray | jax.Array
   weights: jax.Array
   positive: jax.Array
   correction: jax.Array | None = None

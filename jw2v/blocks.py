@@ -47,9 +47,9 @@ class Windows(NamedTuple):
   """
 
   vectors: jax.Array
-  word_ids: jax.Array
+  word_ids: np.ndarray | jax.Array
   weights: jax.Array
-  totals: jax.Array
+  totals: np.ndarray | jax.Array
 
   @property
   def each_its_own(self) -> bool:
@@ -214,18 +214,18 @@ def window_weights(
   return jnp.where(inside, jnp.asarray(weights, dtype), 0)
 
 
-def center_ids_of(blocks: Blocks) -> jax.Array:
+def center_ids_of(blocks: Blocks) -> np.ndarray | jax.Array:
   """`[N, B]`: all but the m tokens at either end."""
   margin = (blocks.token_ids.shape[1] - blocks.left.shape[1]) // 2
   return blocks.token_ids[:, margin : margin + blocks.left.shape[1]]
 
 
-def context_size(blocks: Blocks) -> jax.Array:
+def context_size(blocks: Blocks) -> np.ndarray | jax.Array:
   """`[N, B]`: how many context words each center has."""
   return blocks.left.astype(jnp.int32) + blocks.right.astype(jnp.int32)
 
 
-def rows_of(table: jax.Array, ids: jax.Array) -> jax.Array:
+def rows_of(table: jax.Array, ids: np.ndarray | jax.Array) -> jax.Array:
   """The rows of ids, of which those of padding are any."""
   return table.at[ids].get(mode='clip', wrap_negative_indices=False)
 
@@ -238,7 +238,7 @@ def transposed(matrices: jax.Array) -> jax.Array:
   return jax.lax.optimization_barrier(jnp.swapaxes(matrices, 1, 2))
 
 
-def padded_ids(ids: jax.Array, touched: jax.Array, num_rows: int) -> jax.Array:
+def padded_ids(ids: np.ndarray | jax.Array, touched: jax.Array, num_rows: int) -> jax.Array:
   """Flat ids, the number of no row where a row is not touched."""
   return jnp.where(touched, ids, num_rows).reshape(-1)
 

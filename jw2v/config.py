@@ -5,9 +5,11 @@ values out of range. What a name such as 'adagrad' stands for is told in `steps.
 """
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 
+OrDefault = Any  # the type of a None that the config replaces by what it stands for
 ARCHITECTURES = ('cbow', 'skip_gram')
 OBJECTIVES = (
   'hierarchical_softmax',
@@ -113,7 +115,7 @@ class TrainConfig:
   objective: str = 'negative_sampling'
   dim: int = 100
   window: int = 5
-  dynamic_window: bool | None = None
+  dynamic_window: bool | OrDefault = None
   distance_weights: str = 'equal'
   negatives: int | None = None
   noise: str = 'unigram'
@@ -122,12 +124,12 @@ class TrainConfig:
   min_count: int = 5
   max_vocab_size: int | None = None
   epochs: int = 5
-  learning_rate: float | None = None
+  learning_rate: float | OrDefault = None
   min_learning_rate: float = 1e-4
   schedule: str = 'linear'
   optimizer: str = 'curvature_damped_sgd'
-  batch_size: int | None = None
-  block_size: int | None = None
+  batch_size: int | OrDefault = None
+  block_size: int | OrDefault = None
   shared_negatives: int | None = None
   softmax_tile: int | None = None
   cbow_gradient: str = 'exact'
@@ -143,6 +145,7 @@ class TrainConfig:
   held_out: float = 0.0
   patience: int | None = None
   seed: int = 0
+  _default_batch: ClassVar[bool] = True  # of each config whether it was given none
 
   def __post_init__(self) -> None:
     self._choose_defaults()

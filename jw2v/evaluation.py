@@ -191,7 +191,9 @@ def evaluate_analogies(
   asked = [(name, tuple(map(fold, q))) for name, questions in sections.items() for q in questions]
   known = [question for _, question in asked if all(word in index for word in question)]
   right = set(_answered(kv, words, known, index, fold, similarity_function))
-  results = {name: {'section': name, 'correct': [], 'incorrect': []} for name in sections}
+  results: dict[str, dict[str, Any]] = {
+    name: {'section': name, 'correct': [], 'incorrect': []} for name in sections
+  }
   total: dict[str, Any] = {'section': 'Total accuracy', 'correct': [], 'incorrect': []}
   may_ask = set(known)
   for name, question in asked:

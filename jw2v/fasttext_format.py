@@ -124,6 +124,8 @@ def write_fasttext_bin(file: BinaryIO, kv: SubwordVectors) -> None:
 
   Buckets without a row, and the output matrix, are zeros: the model cannot be trained further.
   """
+  if kv.word_rows is None:
+    raise ValueError('word_rows=None: a model has the rows of the words themselves')
   ngrams, (num_words, width) = kv.ngrams, kv.vectors.shape
   settings = {
     'dim': width, 'ws': 5, 'epoch': 1, 'minCount': 1, 'neg': 5, 'wordNgrams': 1,

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v import sampling
+from jw2v.bags import Bags
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.memory import abstract_state, check_fits, predict_peak
@@ -33,6 +34,7 @@ from jw2v.store import EncodedCorpus
 from jw2v.stream import Position, TextBlocks, in_background
 from jw2v.tables import make_vectors, start_params
 from jw2v.vectors import KeyedVectors
+from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams
 
 _HELD_OUT_EPOCH, _INIT_EPOCH = 2**31, 2**31 + 1  # no epoch of training draws their numbers
@@ -89,7 +91,7 @@ def run(
     The vectors, both tables, and the memory predicted.
   """
   prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
-  about = {'config': dataclasses.asdict(config), 'num_words': num_words}
+  about: dict[str, Any] = {'config': dataclasses.asdict(config), 'num_words': num_words}
   check_same(about['config'] | {'num_words': num_words} | _checksums(encoded, initial))
   training, held_out = texts(encoded, num_words, config, prepared, layout)
   shape = {'steps': steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
@@ -101,14 +103,17 @@ def run(
   measure = _make_measure(held_out, config, layout, shape, hooks.evaluate, vectors_of, lookups)
   wishes = _Wishes(hooks.checkpoints)
 
-  def save():
+  def save() -> None:
     run = {'place': place.saved(), 'progress': monitor.saved()}
+    assert hooks.checkpoints is not None
     hooks.checkpoints.save(monitor.step, state, run)
     wishes.told = False
 
   compiled: dict[Any, Any] = {}  # by the shape of a call: one, but of words with n-grams
   saved_step, num_calls, words = monitor.step, 0, monitor.words
-  waiting: collections.deque = collections.deque()  # results of calls, some of them not computed
+  waiting: collections.deque[Any] = (
+    collections.deque()
+  )  # results of calls, some of them not computed
   epochs = range(0) if place.is_over(config) else range(config.epochs)
   own = {**shape, 'blocks_per_step': config.blocks_per_step // training.share[1]}
   start_of_own = place.positions[training.share[0]]
@@ -139,7 +144,7 @@ def run(
         jax.block_until_ready(results)
       with monitor.paused() if full else contextlib.nullcontext():
         measured = measure(state.params, full)
-    if full and config.held_out:
+    if full and config.held_out and measured is not None:
       place.add(measured['held_out_loss'])
     num_calls += 1
     done_at = None
@@ -332,7 +337,13 @@ def texts(
   return training._replace(attach=attach(devices // training.share[1])), held_out
 
 
-def init_state(config, vocabulary, initial, bags=None, layout=Layout()) -> TrainState:
+def init_state(
+  config: TrainConfig,
+  vocabulary: Vocabulary,
+  initial: Any,
+  bags: Bags | None = None,
+  layout: Layout = Layout(),
+) -> TrainState:
   """The state before the first step, on its devices."""
   generator = sampling.chunk_generator(config.seed, _INIT_EPOCH, 0)
   # On the host first: a device may have no room for all columns.
@@ -347,7 +358,7 @@ def _checksums(encoded, initial) -> dict[str, int]:
     return {}
   words, size = encoded.vocabulary, len(encoded.ids)
   pieces = [encoded.ids[i : i + 1024] for i in range(0, size, max(1024, size // 64))]
-  parts = {
+  parts: dict[str, list[Any]] = {
     'vocabulary': [' '.join(words.words).encode(), np.ascontiguousarray(words.counts)],
     'text': [*map(np.array, pieces), np.array(encoded.line_ends[:100_000])],
   }

@@ -251,8 +251,8 @@ def nce_loss(
     <https://arxiv.org/abs/1206.6426>`_, 2012.
   """
   expected = log_expected_outside, log_expected_negatives
-  _, weights, *scores = _sampled_scores(center, outside, negatives, weights, expected)
-  return _binary_loss(*scores, weights)
+  _, weights, positive, negative = _sampled_scores(center, outside, negatives, weights, expected)
+  return _binary_loss(positive, negative, weights)
 
 
 def nce_value_and_grad(
@@ -283,7 +283,9 @@ def nce_value_and_grad(
   """
   expected = log_expected_outside, log_expected_negatives
   vectors, weights, *scores = _sampled_scores(center, outside, negatives, weights, expected)
-  return _binary_loss(*scores, weights), NceGrads(*_binary_grads(vectors, *scores, weights))
+  positive, negative = scores
+  grads = _binary_grads(vectors, positive, negative, weights)
+  return _binary_loss(positive, negative, weights), NceGrads(*grads)
 
 
 # --- Sampled softmax ---

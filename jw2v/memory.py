@@ -98,8 +98,8 @@ def compiled_bytes(
   """
   steps, blocks = config.steps_per_call, config.blocks_per_step
   tokens, size = config.block_size + 2 * config.window, config.block_size
-  shape = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
-  batches = Blocks(
+  shape: Any = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
+  batches: Any = Blocks(
     shape(tokens, jnp.int32), shape(size, jnp.int16), shape(size, jnp.int16),
     shape(config.shared_negatives or 0, jnp.int32),
   )  # fmt: skip
@@ -110,8 +110,8 @@ def compiled_bytes(
     )
     state = jax.tree.map(placed, state, layout.specs(state))
     batches = jax.tree.map(lambda x: placed(x, layout.blocks_spec), batches)
-  shares = jax.ShapeDtypeStruct((steps,), jnp.float32)
-  analysis = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
+  shares: Any = jax.ShapeDtypeStruct((steps,), jnp.float32)
+  analysis: Any = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
   return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 

@@ -69,12 +69,13 @@ def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
     )
   if config.objective == 'hierarchical_softmax':
     tree = tree_lookups(huffman_tree(counts), config.block_size)
-    lookups['tree'], costs = tree, sampling.Costs(tree.lengths, len(tree.places))
+    lookups['tree'] = tree
+    costs = sampling.Costs(np.asarray(tree.lengths), len(tree.places))
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
     # NCE takes the model as normalised: here by V, as it is where all vectors are zero.
     normalizer = len(counts) if config.objective == 'nce' else 1
-    lookups['log_expected'] = log_expected(noise * normalizer, config.negatives)
+    lookups['log_expected'] = log_expected(noise * normalizer, config.negatives or 1)
   if config.has_subwords:
     bags = make_bags(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
     lookups['bag_sizes'] = bags.sizes
@@ -92,16 +93,16 @@ def tree_lookups(tree: HuffmanTree, block_size: int) -> binary.TreeLookups:
   num_hot = min(HOT_NODES, num_words - 1)
   word, place = np.nonzero(tree.node_ids < num_words - 1)
   node, code = tree.node_ids[word, place], tree.codes[word, place]
-  hot_codes = np.zeros((num_words, num_hot), np.int8)
+  hot_codes: Any = np.zeros((num_words, num_hot), np.int8)
   is_hot = node < num_hot
   hot_codes[word[is_hot], node[is_hot]] = 1 - 2 * code[is_hot]
   word, node, code = (x[~is_hot] for x in (word, node, code))
-  lengths = np.bincount(word, minlength=num_words).astype(np.int32)
-  starts = (np.cumsum(lengths) - lengths).astype(np.int32)
+  lengths: Any = np.bincount(word, minlength=num_words).astype(np.int32)
+  starts: Any = (np.cumsum(lengths) - lengths).astype(np.int32)
   # A word of the longest path has room, alone if need be.
-  places = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
-  nodes = (2 * node + code).astype(np.int32)
-  return binary.TreeLookups(hot_codes, np.append(nodes, np.int32(0)), starts, lengths, places)
+  places: Any = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
+  nodes: Any = np.append((2 * node + code).astype(np.int32), np.int32(0))
+  return binary.TreeLookups(hot_codes, nodes, starts, lengths, places)
 
 
 def centers_predict(config: TrainConfig) -> bool:

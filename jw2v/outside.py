@@ -71,7 +71,7 @@ class Scored(NamedTuple):
     norms: `[N, I]`, those of the vectors, squared.
   """
 
-  ids: jax.Array
+  ids: np.ndarray | jax.Array
   rows: jax.Array
   scores: jax.Array
   row_norms: jax.Array
@@ -79,7 +79,7 @@ class Scored(NamedTuple):
 
 
 def score(
-  ids: jax.Array,
+  ids: np.ndarray | jax.Array,
   table: jax.Array,
   vectors: jax.Array,
   *,

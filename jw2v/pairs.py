@@ -164,8 +164,9 @@ def _count(text: NumberedText, pairs: _Pairs, min_count: int) -> tuple[np.ndarra
   """
   parts = 1
   while True:
-    counted = [_count_part(text, pairs, part, parts) for part in range(parts)]
-    if None not in counted:
+    tried = [_count_part(text, pairs, part, parts) for part in range(parts)]
+    counted = [part for part in tried if part is not None]
+    if len(counted) == parts:
       break
     parts *= 4
   frequent = [(keys[n >= min_count], n[n >= min_count]) for keys, n in counted]

@@ -67,10 +67,11 @@ class PhraseConfig:
       object.__setattr__(self, name, int(value))
     if self.threshold is None:
       object.__setattr__(self, 'threshold', THRESHOLDS[self.scoring])
-    number = isinstance(self.threshold, (int, float, np.integer, np.floating))
-    if not number or not math.isfinite(self.threshold):
-      raise ValueError(f'threshold={self.threshold!r}: must be a finite number')
-    object.__setattr__(self, 'threshold', float(self.threshold))
+    threshold: Any = self.threshold
+    number = isinstance(threshold, (int, float, np.integer, np.floating))
+    if not number or not math.isfinite(threshold):
+      raise ValueError(f'threshold={threshold!r}: must be a finite number')
+    object.__setattr__(self, 'threshold', float(threshold))
     object.__setattr__(self, 'connector_words', _words_of(self.connector_words))
     _check_delimiter(self.delimiter)
 

@@ -262,13 +262,13 @@ def together(
   run, last = next(_runs), blank()
   last = last._replace(words=last.words * 0 + start.words)
   for number in itertools.count():
-    call = next(calls, None)
-    over = call is None
-    if over:
+    own = next(calls, None)
+    over = own is None
+    if own is None:
       read = int(last.words[-1])
       end = Position(epochs, 0, 0, read)
-      call = blank()._replace(words=last.words * 0 + read, end=end)
-    last = call
+      own = blank()._replace(words=last.words * 0 + read, end=end)
+    last = call = own
     save, stop = wants()
     bags = 0 if call.blocks.bag_rows is None else call.blocks.bag_rows.shape[-1]
     facts = {

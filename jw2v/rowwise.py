@@ -161,7 +161,7 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
   ) -> tuple[jax.Array, CurvatureDampedState]:
     if gradients.curvature is None:
       raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
-    ids, values, curvature = gradients
+    ids, values, curvature = gradients.ids, gradients.values, gradients.curvature
     rate = state.hyperparams['learning_rate'].astype(values.dtype)
     total = state.total.at[ids].add(curvature.astype(table.dtype), mode='drop')
     of_rows = total.at[ids].get(mode='clip')  # [N]

@@ -5,7 +5,7 @@ counter-based generator. Draws come from (seed, epoch, chunk) alone, so that chu
 epoch e is the same whoever asks for it and in whatever order.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -153,9 +153,9 @@ class Blocks(NamedTuple):
   right: np.ndarray | jax.Array  # [..., B]
   negative_ids: np.ndarray | jax.Array  # [..., K] int32, the block's noise words
   # Where words have n-grams, and else None, what `Bags.attach` adds.
-  bag_places: np.ndarray | jax.Array | None = None
-  bag_rows: np.ndarray | jax.Array | None = None
-  bag_owners: np.ndarray | jax.Array | None = None
+  bag_places: Any = None
+  bag_rows: Any = None
+  bag_owners: Any = None
 
 
 class Costs(NamedTuple):

@@ -63,13 +63,13 @@ class Layout(NamedTuple):
   @property
   def data_devices(self) -> int:
     """How many parts the windows of a step are in."""
-    return self.mesh.shape[DATA] if self.data_axis else 1
+    return self.mesh.shape[DATA] if self.mesh is not None and self.data_axis else 1
 
   @property
   def data_axis(self) -> str | None:
     """The axis of the mesh that the windows are split over."""
     split = self.name in ('data', 'data_width') and self.mesh is not None
-    return DATA if split and self.mesh.shape[DATA] > 1 else None
+    return DATA if split and self.mesh is not None and self.mesh.shape[DATA] > 1 else None
 
   @property
   def width_axis(self) -> str | None:
@@ -79,7 +79,7 @@ class Layout(NamedTuple):
   @property
   def stream(self) -> tuple[int, int]:
     """(i, n): this process reads the i-th of n streams, that of the windows of its devices."""
-    if self.data_axis is None or jax.process_count() == 1:
+    if self.mesh is None or self.data_axis is None or jax.process_count() == 1:
       return 0, 1
     owners = [tuple(sorted({d.process_index for d in row})) for row in self.mesh.devices]
     groups = list(dict.fromkeys(owners))
@@ -111,26 +111,27 @@ class Layout(NamedTuple):
 
   def put_state(self, state: Any) -> Any:
     """A state, the same in all processes, on its devices."""
-    if self.mesh is None:
+    mesh = self.mesh
+    if mesh is None:
       return jax.tree.map(jnp.asarray, state)
-    put = lambda x, spec: _put(np.asarray(x), NamedSharding(self.mesh, spec))
+    put = lambda x, spec: _put(np.asarray(x), NamedSharding(mesh, spec))
     return jax.tree.map(put, state, self.specs(state))
 
   def initialize(self, function: Callable, *tables: jax.Array) -> Any:
     """What a function makes of tables that are on their devices, on these devices too."""
-    if self.mesh is None:
+    mesh = self.mesh
+    if mesh is None:
       return function(*tables)
     specs = self.specs(jax.eval_shape(function, *tables))
-    shardings = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
     return jax.jit(function, out_shardings=shardings)(*tables)
 
   def put(self, values: Any) -> Any:
     """Arrays, the same in all processes, as a whole on every device."""
     if self.mesh is None:
       return jax.device_put(values)
-    return jax.tree.map(
-      lambda x: _put(np.asarray(x), NamedSharding(self.mesh, PartitionSpec())), values
-    )
+    whole = NamedSharding(self.mesh, PartitionSpec())
+    return jax.tree.map(lambda x: _put(np.asarray(x), whole), values)
 
   def put_blocks(self, blocks: Any) -> Any:
     """The blocks of a call, of which each process has those of its devices."""
@@ -250,11 +251,11 @@ def to_host(array: jax.Array) -> np.ndarray:
   """An array in the memory of every process, wherever its parts are."""
   if is_here(array):
     return np.asarray(array)
-  mesh = array.sharding.mesh
+  sharding: Any = array.sharding  # a NamedSharding: the array is of a layout
   size = max(1, int(_HOST_BYTES // (array.nbytes // len(array))))
   piece = jax.jit(
     lambda x, first, size: jax.lax.dynamic_slice_in_dim(x, first, size),
-    static_argnums=2, out_shardings=NamedSharding(mesh, PartitionSpec()),
+    static_argnums=2, out_shardings=NamedSharding(sharding.mesh, PartitionSpec()),
   )  # fmt: skip
   return np.concatenate(
     [
@@ -291,7 +292,7 @@ def prepare_backend(devices: int | None = None) -> None:
     https://github.com/openxla/xla/issues/46225, https://github.com/jax-ml/jax/issues/38806
   """
   if devices is not None and not backends_are_initialized():
-    there = jax.config.jax_num_cpu_devices
+    there: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if there < devices:
       jax.config.update('jax_num_cpu_devices', devices)
   if not _SLOW_SCATTER_FROM <= _jaxlib_version() <= _SLOW_SCATTER_TO or not _has_cuda():

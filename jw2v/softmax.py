@@ -35,6 +35,7 @@ Axes: those of `blocks`; M = N I vectors in all.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jw2v.binary import curvature_of
 from jw2v.blocks import Windows, flat, rows_of, squared_norms
@@ -147,7 +148,11 @@ def _logit(log_y: jax.Array) -> jax.Array:
 
 
 def _denominator(
-  v: jax.Array, weights: jax.Array, table: jax.Array, tile: int, products: Products
+  v: jax.Array,
+  weights: np.ndarray | jax.Array,
+  table: jax.Array,
+  tile: int,
+  products: Products,
 ) -> tuple[jax.Array, jax.Array, jax.Array, RowGradients]:
   """`[M]` log normalizers; of n times these the gradient by v, its curvature, and the rows of U."""
   log_normalizer = log_normalizers(v, table, tile, products.scores)

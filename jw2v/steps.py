@@ -56,7 +56,7 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
   return optax.constant_schedule(first)
 
 
-def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> Callable:
+def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages.Wrapped:
   """The compiled call: `run_steps(state, blocks, shares, lookups)`.
 
   Args:

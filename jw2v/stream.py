@@ -207,12 +207,13 @@ class TextBlocks(NamedTuple):
     return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
 
 
-def _check_whole(array: Any) -> None:
+def _check_whole(array: np.ndarray) -> None:
   """Refuses a mapped file that has been cut: the system kills who reads beyond its end."""
-  if isinstance(array, np.memmap) and (size := array._mmap.size()) < len(array._mmap):
+  mapped: Any = array
+  if isinstance(array, np.memmap) and (size := mapped._mmap.size()) < len(mapped._mmap):
     raise OSError(
-      f'{array.filename}: damaged, it has been cut to {size:,} bytes while it was read; '
-      f'remove {array.filename.parent} to encode the text again'
+      f'{mapped.filename}: damaged, it has been cut to {size:,} bytes while it was read; '
+      f'remove {mapped.filename.parent} to encode the text again'
     )
 
 

@@ -86,7 +86,7 @@ class Ngrams(NamedTuple):
   min_n: int
   max_n: int
   buckets: int
-  index: np.ndarray | None = None
+  index: np.ndarray | None = None  # type: ignore[assignment]  # a tuple's method, hidden
 
   def find(self, buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The row of each bucket, and whether it has one."""
@@ -171,12 +171,20 @@ class SubwordVectors(KeyedVectors):
     word_rows: np.ndarray | None = None,
     counts: np.ndarray | None = None,
   ):
-    """Takes V words with their vectors or their rows, and the rows of n-grams."""
+    """Takes V words with their vectors or their rows, and the rows of n-grams.
+
+    Raises:
+      ValueError: as for `KeyedVectors`, or neither vectors nor rows are given.
+    """
     words = list(words)
     if vectors is None:
+      if word_rows is None:
+        raise ValueError('vectors=None: needs word_rows, to make them of')
       vectors = word_vectors(words, word_rows, ngrams)
     super().__init__(words, vectors)
-    self.ngrams, self.word_rows, self.counts = ngrams, word_rows, counts
+    self.ngrams: Ngrams = ngrams
+    self.word_rows: np.ndarray | None = word_rows
+    self.counts: np.ndarray | None = counts
 
   def __contains__(self, word: str) -> bool:
     return word in self.key_to_index or self._has_ngrams(word)

@@ -30,8 +30,9 @@ def init_params(generator: np.random.Generator, num_words: int, dim: int) -> Wor
     Input vectors uniform in [-1/2D, 1/2D), output vectors zero; float32, of NumPy.
   """
   shape = (num_words, dim)
-  center = (generator.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
-  return Word2VecParams(center, np.zeros_like(center))
+  center: Any = (generator.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
+  outside: Any = np.zeros_like(center)
+  return Word2VecParams(center, outside)
 
 
 def start_params(
@@ -53,7 +54,8 @@ def start_params(
   params = init_params(generator, len(vocabulary), config.dim)
   if bags is not None:
     ngrams = init_params(generator, len(bags.buckets), config.dim).center
-    params = params._replace(center=np.concatenate([params.center, ngrams]))
+    center: Any = np.concatenate([params.center, ngrams])
+    params = params._replace(center=center)
   if initial is None:
     return params
   if isinstance(initial, KeyedVectors):
@@ -64,7 +66,8 @@ def start_params(
     trees = [huffman_tree(x.counts) for x in (vocabulary, initial.vocabulary)]
     same = len(objectives) == 1 and vocabulary.words == initial.vocabulary.words
     if same and all(map(np.array_equal, *trees)):
-      params = params._replace(outside=np.array(outside))
+      copied: Any = np.array(outside)
+      params = params._replace(outside=copied)
     outside = None
   return resume_params(params, vocabulary, initial.vectors, outside, bags)
 
@@ -82,9 +85,10 @@ def check_initial(vectors: KeyedVectors, config: TrainConfig) -> None:
     )
   if config.has_subwords:
     chosen = config.minn, config.maxn, config.bucket
-    ngrams = getattr(vectors, 'ngrams', None)
-    theirs = ngrams and (ngrams.min_n, ngrams.max_n, ngrams.buckets)
-    if theirs != chosen or vectors.word_rows is None:
+    theirs = None
+    if isinstance(vectors, SubwordVectors):
+      theirs = vectors.ngrams.min_n, vectors.ngrams.max_n, vectors.ngrams.buckets
+    if theirs != chosen or getattr(vectors, 'word_rows', None) is None:
       found = 'none' if theirs is None else 'minn={}, maxn={}, bucket={}'.format(*theirs)
       raise ValueError(
         f'maxn={config.maxn}: the vectors to start from need the same n-grams, '
@@ -95,7 +99,7 @@ def check_initial(vectors: KeyedVectors, config: TrainConfig) -> None:
 def resume_params(
   params: Word2VecParams,
   vocabulary: Vocabulary,
-  vectors: KeyedVectors,
+  vectors: Any,
   outside: np.ndarray | None = None,
   bags: Bags | None = None,
 ) -> Word2VecParams:
@@ -104,7 +108,7 @@ def resume_params(
   Args:
     params: tables for the words of `vocabulary`, kept for words that are new.
     vocabulary: the words of this run.
-    vectors: the words and input vectors of the earlier one.
+    vectors: the words and input vectors of the earlier one; `SubwordVectors` with `bags`.
     outside: its output vectors, if there are any, a row for each of its words.
     bags: the rows of the words, if they have n-grams.
 

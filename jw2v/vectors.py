@@ -7,7 +7,7 @@ arguments and results are gensim's, so that code carries over.
 import numbers
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import logging
@@ -16,7 +16,8 @@ from jw2v import evaluation
 from jw2v.lookup import WordVectors, unit
 from jw2v.neighbors import ApproximateIndex, nearest
 
-Term = str | np.ndarray | tuple[str | np.ndarray, float]
+_Weighted = tuple[str | np.ndarray, float]
+Term = str | np.ndarray | _Weighted
 Terms = Term | Sequence[Term]
 
 
@@ -109,12 +110,13 @@ class KeyedVectors(WordVectors):
       return [pair for pair in found if pair[0] not in asked][:topn]
     return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
 
-  def _target(self, positive: list[Term], negative: list[Term]):
+  def _target(self, positive: list[Term], negative: list[Term]) -> tuple[list[Any], np.ndarray]:
     """The words and vectors of a question, and their weighted mean."""
-    keys, weights = [], []
+    keys: list[Any] = []
+    weights: list[float] = []
     for terms, sign in ((positive, 1.0), (negative, -1.0)):
       for term in terms:
-        key, weight = term if _is_weighted(term) else (term, sign)
+        key, weight = cast(_Weighted, term) if _is_weighted(term) else (term, sign)
         keys.append(key)
         weights.append(weight)
     return keys, self.get_mean_vector(keys, weights, ignore_missing=False)
@@ -436,5 +438,5 @@ def _as_list(terms: Terms | None) -> list[Term]:
   if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):
     return [terms]
   if _is_weighted(terms):
-    return [terms]
+    return [cast(_Weighted, terms)]
   return list(terms)
