@@ -20,7 +20,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from jw2v.formats import atomic_write
+from jw2v.files import atomic_write
 
 ENDINGS = ('.png', '.svg')
 LONGEST = 40  # characters of a label; of longer words the middle is left out

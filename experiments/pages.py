@@ -101,3 +101,13 @@ def spread(values: Sequence[float], format: str, average: Callable = statistics.
   if len(values) == 1:
     return middle
   return f'{middle} ({min(values):{format}}..{max(values):{format}})'
+
+
+def plural(count: int, noun: str) -> str:
+  """A number of things in words: 1 epoch, 2 epochs, 2 processes."""
+  return f'{count} {noun}' + ('' if count == 1 else 'es' if noun.endswith('s') else 's')
+
+
+def one_line(error: object) -> str:
+  """A message without line breaks."""
+  return ' '.join(str(error).split())

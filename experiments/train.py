@@ -37,8 +37,6 @@ as they were. The exit status is 0, 1 after an error, 130 after Ctrl-C.
 """
 
 import contextlib
-import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -48,31 +46,29 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 import jw2v
 from experiments import evaluate
 from experiments.metrics import Metrics, draw_loss, loss_of_last_epoch
+from experiments.overview import describe
+from experiments.pages import one_line, plural
 from experiments.plot import draw_words
 from experiments.programs import one_line_errors
-from experiments.sessions import read_sessions
-from experiments.walks import random_walks, read_edges
+from experiments.settings import read_corpus, train_config
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.files import atomic_write
+from jw2v.loop import Started
 from jw2v.processes import (
   ending_without_the_others,
   first_alone,
   first_goes_last,
   is_first,
-  num_processes,
   start_processes,
 )
-from jw2v.sharding import make_layout, prepare_backend
+from jw2v.sharding import prepare_backend
 from jw2v.text import find_files
-from jw2v.training import Started
-from jw2v.vocabulary import Vocabulary
 from jw2v.workdir import check_workdir, lock_workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -84,91 +80,7 @@ _COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0,
 _PROCESSES = flags.DEFINE_integer('processes', 1, 'How many processes train together.')
 _PROCESS = flags.DEFINE_integer('process', 0, 'The number of this one, from 0.')
 _RESTART = flags.DEFINE_bool('restart', False, 'Begin anew, whatever checkpoints there are.')
-_DATA = {  # the settings of each kind of data; those of text are in config.data itself
-  'sessions': {'delimiter', 'item', 'session'},
-  'text': {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'},
-  'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
-}
-_OWN = {
-  'data',
-  'initial',
-  'show',
-  'show_neighbors',
-  'checkpoints',
-  'evaluation',
-}  # settings of no TrainConfig
-_PARTS = {'checkpoints': {'every', 'keep'}}  # those of them that have settings
-_NAMES = {  # of the data, their words and their lines
-  'sessions': ('log', 'items', 'sessions'),
-  'text': ('text', 'words', 'lines'),
-  'walks': ('graph', 'nodes', 'walks'),
-}
 flags.mark_flags_as_required(['config', 'workdir'])
-
-
-def read_corpus(
-  config: config_dict.ConfigDict,
-  settings: jw2v.TrainConfig,
-  workdir: pathlib.Path,
-  initial: jw2v.KeyedVectors | None,
-) -> jw2v.EncodedCorpus:
-  """The corpus of an experiment, encoded; text is kept in the workdir or in `data.store`."""
-  data, phrases = config.data, config.data.get('phrases', {})
-  chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
-  if initial is not None:
-    chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
-  if data.get('vocabulary') is not None:
-    chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
-  if 'walks' in data:
-    options = data.walks.to_dict()
-    graph = read_edges(data.path, directed=options.pop('directed', False))
-    walks = random_walks(graph, seed=settings.seed, **options)
-    return jw2v.encode_corpus(walks, **chosen)
-  if 'sessions' in data:
-    return jw2v.encode_corpus(read_sessions(data.path, **data.sessions), **chosen)
-  return jw2v.encode_corpus(
-    data.path,
-    data.get('store') or workdir / 'corpus',
-    text=jw2v.TextConfig(
-      lowercase=data.get('lowercase', False),
-      word_pattern=data.get('word_pattern') or None,
-      errors=data.get('errors', 'strict'),
-    ),
-    phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
-    progress=True,
-    **chosen,
-  )
-
-
-def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
-  """The settings of the library among those of the experiment."""
-  names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
-  kind = _kind_of(config.data)
-  checked = [('', config, names | _OWN)]
-  for name, allowed in _PARTS.items():
-    if name in config:
-      checked.append((f'{name}.', config[name], allowed))
-  if kind == 'text':
-    checked += [('data.', config.data, _DATA['text'])]
-  else:
-    checked += [
-      ('data.', config.data, {'path', 'vocabulary', kind}),
-      (f'data.{kind}.', config.data[kind], _DATA[kind]),
-    ]
-  for prefix, settings, allowed in checked:
-    if not isinstance(settings, config_dict.ConfigDict):
-      raise ValueError(f'config.{prefix[:-1]}={settings!r}: must be a ConfigDict')
-    for name in settings:
-      if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, 1)
-        hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
-        raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
-  return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
-
-
-def _kind_of(data: config_dict.ConfigDict) -> str:
-  """What an experiment is trained on, one of `_DATA`."""
-  return next((kind for kind in _DATA if kind in data), 'text')
 
 
 def print_neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> None:
@@ -197,51 +109,6 @@ def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[
     return {name: value for name, value in values.items() if value == value}
 
   return scores if questions else None
-
-
-def _noise_and_ngrams(settings):
-  """What the model has besides, for the table."""
-  text = '' if settings.negatives is None else f', {settings.negatives} negatives'
-  if settings.has_subwords:
-    text += f', n-grams of {settings.minn} to {settings.maxn} characters'
-  return text
-
-
-def describe(
-  config: config_dict.ConfigDict,
-  settings: jw2v.TrainConfig,
-  corpus: jw2v.EncodedCorpus,
-  started: Started,
-) -> str:
-  """The table that a run begins with."""
-  what, words, lines = _NAMES[_kind_of(config.data)]
-  files = _plural(len(find_files(config.data.path)), 'file')
-  device = jax.devices()[0]
-  count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
-  seconds, layout = started.seconds_left, make_layout(settings)
-  rows = {
-    what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
-    'vocabulary': f'{len(corpus.vocabulary):,} {words}, of {settings.min_count} occurrences or '
-    f'more; {len(corpus.ids):,} in {len(corpus.line_ends):,} {lines} stay',
-    'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
-    f'{settings.window}' + _noise_and_ngrams(settings),
-    'training': f'{_plural(settings.epochs, "epoch")}, {settings.optimizer} from '
-    f'{settings.learning_rate:g}, {settings.batch_size:,} windows a step, seed {settings.seed}',
-    'device': f'{device.device_kind} ({count})',
-    'layout': f'{layout.name}, {layout.devices} devices of {_plural(num_processes(), "process")}'
-    if layout.devices > 1
-    else '',
-    'memory': f'{started.predicted_bytes / 1e6:,.0f} MB at most, predicted'
-    if started.predicted_bytes
-    else '',
-    'time': f'{_duration(seconds)}, predicted' if seconds is not None else '',
-    'goes on': f'from step {started.step:,}, epoch {started.history[-1]["epoch"]:.2f}'
-    if started.history and started.words_left
-    else '',
-    'finished': 'before: these are its results' if not started.words_left else '',
-  }
-  width = max(map(len, rows))
-  return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
 
 
 def run(
@@ -288,15 +155,16 @@ def run(
       file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
     last = result.history[-1]
     print(
-      f'{last["words"]:,} words in {_plural(settings.epochs, "epoch")} at '
+      f'{last["words"]:,} words in {plural(settings.epochs, "epoch")} at '
       f'{result.words_per_second:,.0f} words/s; loss {loss_of_last_epoch(result.history):.3f}; '
       f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
     )
     draw_loss(result.history, workdir / 'loss.png')
-    print_neighbors(result.vectors, config.show)
-    if any(word in result.vectors for word in config.show):
+    show = list(config.get('show', ()))
+    print_neighbors(result.vectors, show)
+    if any(word in result.vectors for word in show):
       picture, neighbors = workdir / 'words.png', config.get('show_neighbors', 5)
-      draw_words(result.vectors, list(config.show), picture, neighbors)
+      draw_words(result.vectors, show, picture, neighbors)
 
 
 def _checkpoints(
@@ -358,25 +226,9 @@ def parse_flags(argv: list[str]) -> list[str]:
       message = f'the config has no setting {error.args[0].args[0]}'
     else:
       message = f'the config file cannot be used: {error}'
-    raise SystemExit(f'error: {_one_line(message)}') from error
+    raise SystemExit(f'error: {one_line(message)}') from error
   except (SyntaxError, ImportError, NameError, TypeError) as error:
-    raise SystemExit(f'error: the config file cannot be used: {_one_line(error)}') from error
-
-
-def _duration(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours} h {minutes} min'
-  return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
-
-
-def _plural(count: int, noun: str) -> str:
-  return f'{count} {noun}' + ('' if count == 1 else 'es' if noun.endswith('s') else 's')
-
-
-def _one_line(error: object) -> str:
-  return ' '.join(str(error).split())
+    raise SystemExit(f'error: the config file cannot be used: {one_line(error)}') from error
 
 
 def main(argv: list[str]) -> None:

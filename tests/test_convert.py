@@ -94,7 +94,7 @@ class TestWords:
     assert isinstance(convert_with(**how, limit=1), jw2v.SubwordVectors)
     assert 'n-grams' not in capsys.readouterr().out
     assert not isinstance(convert_with(**how, normalize=True), jw2v.SubwordVectors)
-    assert 'the n-grams, which make vectors of unseen words, are left out' in capsys.readouterr().out
+    assert 'n-grams, which make vectors of unseen words, are left out' in capsys.readouterr().out
 
 
 class TestWidth:

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from ml_collections import config_dict
 from test_training import two_topics
 
 import jw2v
+from experiments import train as program
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ['--config.epochs=2', '--config.dim=8', '--config.min_count=1', '--config.sample=0']
@@ -131,6 +133,18 @@ class TestTrain:
                  '--config.data.word_pattern=(sea|land)(\\d)')  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert 'sea1' in jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+
+  def test_config_with_the_data_alone(self, tmp_path, text, capsys):
+    """And one without data, which is refused before anything is written."""
+    small = {'dim': 8, 'min_count': 1, 'epochs': 1, 'sample': 0.0, 'checkpoints': {'keep': 0}}
+    config = config_dict.ConfigDict({'data': {'path': str(text)}, **small})
+    program.run(config, tmp_path / 'run', quiet=True)
+    assert '14 vectors of width 8' in capsys.readouterr().out
+    assert not (tmp_path / 'run' / 'words.png').exists()
+    for data in ({}, {'data': {'walks': {}}}, {'data': str(text)}):
+      with pytest.raises(ValueError, match=r'config.data.path: is missing; name the text'):
+        program.run(config_dict.ConfigDict({**data, **small}), tmp_path / 'other')
+    assert not (tmp_path / 'other').exists()
 
   def test_width_of_one(self, tmp_path, text):
     done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, '--config.dim=1',

@@ -1,0 +1,99 @@
+"""The config of an experiment: what it may hold, and the corpus and settings that it stands for.
+
+What belongs here: checking the names in a config, and reading the text, graph or log that it
+names. What the settings of the trainer may be is checked by `jw2v.TrainConfig`.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+
+import numpy as np
+from ml_collections import config_dict
+
+import jw2v
+from experiments.sessions import read_sessions
+from experiments.walks import random_walks, read_edges
+from jw2v.vocabulary import Vocabulary
+
+_DATA = {  # the settings of each kind of data; those of text are in config.data itself
+  'sessions': {'delimiter', 'item', 'session'},
+  'text': {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'},
+  'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
+}
+_OWN = {
+  'data',
+  'initial',
+  'show',
+  'show_neighbors',
+  'checkpoints',
+  'evaluation',
+}  # settings of no TrainConfig
+_PARTS = {'checkpoints': {'every', 'keep'}}  # those of them that have settings
+
+
+def read_corpus(
+  config: config_dict.ConfigDict,
+  settings: jw2v.TrainConfig,
+  workdir: pathlib.Path,
+  initial: jw2v.KeyedVectors | None,
+) -> jw2v.EncodedCorpus:
+  """The corpus of an experiment, encoded; text is kept in the workdir or in `data.store`."""
+  data, phrases = config.data, config.data.get('phrases', {})
+  chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
+  if initial is not None:
+    chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
+  if data.get('vocabulary') is not None:
+    chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
+  if 'walks' in data:
+    options = data.walks.to_dict()
+    graph = read_edges(data.path, directed=options.pop('directed', False))
+    walks = random_walks(graph, seed=settings.seed, **options)
+    return jw2v.encode_corpus(walks, **chosen)
+  if 'sessions' in data:
+    return jw2v.encode_corpus(read_sessions(data.path, **data.sessions), **chosen)
+  return jw2v.encode_corpus(
+    data.path,
+    data.get('store') or workdir / 'corpus',
+    text=jw2v.TextConfig(
+      lowercase=data.get('lowercase', False),
+      word_pattern=data.get('word_pattern') or None,
+      errors=data.get('errors', 'strict'),
+    ),
+    phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
+    progress=True,
+    **chosen,
+  )
+
+
+def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
+  """The settings of the library among those of the experiment."""
+  if not isinstance(config.get('data'), config_dict.ConfigDict) or 'path' not in config.data:
+    raise ValueError('config.data.path: is missing; name the text')
+  names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
+  kind = kind_of(config.data)
+  checked = [('', config, names | _OWN)]
+  for name, allowed in _PARTS.items():
+    if name in config:
+      checked.append((f'{name}.', config[name], allowed))
+  if kind == 'text':
+    checked += [('data.', config.data, _DATA['text'])]
+  else:
+    checked += [
+      ('data.', config.data, {'path', 'vocabulary', kind}),
+      (f'data.{kind}.', config.data[kind], _DATA[kind]),
+    ]
+  for prefix, settings, allowed in checked:
+    if not isinstance(settings, config_dict.ConfigDict):
+      raise ValueError(f'config.{prefix[:-1]}={settings!r}: must be a ConfigDict')
+    for name in settings:
+      if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, 1)
+        hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
+        raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
+  return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
+
+
+def kind_of(data: config_dict.ConfigDict) -> str:
+  """What an experiment is trained on, one of `_DATA`."""
+  return next((kind for kind in _DATA if kind in data), 'text')
