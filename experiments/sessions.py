@@ -152,6 +152,8 @@ def _names_of_columns(file: str, delimiter: str, max_expansion: float | None) ->
     names = next(csv.reader(io.StringIO(start, newline=''), delimiter=delimiter), [])
   except csv.Error as error:
     raise ValueError(f'the names of the columns: {error}') from error
+  if not names:
+    raise ValueError('there are no names of columns in its first row')
   if len(names) > _MOST_COLUMNS:
     raise ValueError(f'there are {len(names):,} columns or more: at most {_MOST_COLUMNS:,}')
   return names

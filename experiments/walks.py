@@ -108,7 +108,8 @@ def _weight(field: bytes, file: str, number: int) -> float:
     weight = math.nan
   if not 0 < weight < math.inf:
     raise ValueError(
-      f'{file}: line {number} has the weight {shown(repr(field.decode()))}: must be positive and finite'
+      f'{file}: line {number} has the weight {shown(repr(field.decode()))}: must be positive and '
+      'finite'
     )
   return weight
 

@@ -329,9 +329,11 @@ class TextFile(io.RawIOBase):
     self._blocks, self._rest = reader.blocks(whole_words=False), b''
 
   def readable(self) -> bool:
+    """It is."""
     return True
 
   def readinto(self, buffer) -> int:
+    """Reads up to the size of the buffer; 0 at the end."""
     while not self._rest:
       self._rest, last = next(self._blocks, (b'', True))
       if last and not self._rest:
@@ -341,6 +343,7 @@ class TextFile(io.RawIOBase):
     return count
 
   def close(self) -> None:
+    """Closes the file."""
     self._blocks.close()
     super().close()
 

@@ -81,9 +81,9 @@ class TestReadSessions:
       ('session,item\n1,a\n,b\n', {}, "row 3 has nothing in the column 'session'"),
       ('session,item\n1,a\n1,b\n1,\n1,c\n', {}, "row 4 has nothing in the column 'item'"),
       ('session,item\n1,"a\n1,b\n', {}, "row 2 has 'a\\n1,b\\n', with a line end in it in the"),
-      (b'session,item\n1,\xe9\n', {}, 'invalid UTF8'),
+      (b'session,item\n1,\xe9\n', {}, 'not UTF-8 at byte 15'),
       ('session,item\n', {}, 'there are no rows in it'),
-      ('', {}, 'Empty CSV file'),
+      ('', {}, 'no names of columns in its first row'),
     ],
   )
   def test_malformed(self, tmp_path, text, settings, message):
