@@ -4,6 +4,7 @@ What belongs here: writing them in the background, whole or not at all, with orb
 newest one back; and the refusal of one that is damaged, or of another run.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,9 @@ from typing import Any, NoReturn
 
 import jax
 import numpy as np
+from absl import logging
 
+from jw2v._contracts import check_number
 from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import is_here, to_host
 from jw2v.vocabulary import Vocabulary
@@ -74,8 +77,7 @@ class Checkpoints:
     """
     if not every >= 0:
       raise ValueError(f'every={every!r}: must be seconds, 0 or more')
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-      raise ValueError(f'keep={keep!r}: must be an integer of at least 1')
+    keep = check_number('keep', keep, int, 1)
     _import_orbax()
     self.folder: pathlib.Path = pathlib.Path(folder).absolute()
     self.every: float = every
@@ -123,8 +125,13 @@ class Checkpoints:
     if self.restart and is_first():
       for path in self._steps():
         shutil.rmtree(path)
-    manager = self._open()
-    step = manager.latest_step()
+    try:
+      manager = self._open()
+      step = manager.latest_step()
+    except OSError:
+      raise
+    except Exception as error:  # orbax reads what it has written of all of them
+      raise _damaged(self.folder, error) from error
     if is_first():
       self._check_room(state)
     if step is None:
@@ -139,6 +146,8 @@ class Checkpoints:
       about = manager.restore(step, args=orbax.args.Composite(about=orbax.args.JsonRestore())).about
     except Exception as error:  # orbax and tensorstore have no common error
       raise _damaged(where, error) from error
+    if not isinstance(about, dict):
+      raise _damaged(where, 'its record is no dict')
     checksum = about.pop('checksum', None)
     if checksum not in (None, _digest(about)):
       raise _damaged(where, 'its record is not what was written')
@@ -225,13 +234,13 @@ class Checkpoints:
       if self._manager is not None:
         manager, self._manager = self._manager, None
         manager.close()
+        logging.get_absl_logger().removeFilter(_not_of_orbax)
 
   def _open(self):
     if self._manager is None:
       try:
         if is_first():
-          for path in self.folder.glob('*.orbax-checkpoint-tmp*'):  # of a run that was killed
-            shutil.rmtree(path, ignore_errors=True)
+          self._remove_partial()  # of a run that was killed
           self.folder.mkdir(parents=True, exist_ok=True)
         orbax, own = _import_orbax(), process_number()
         # Of several processes each has a manager for itself, and the first one writes.
@@ -243,6 +252,8 @@ class Checkpoints:
           **({'multiprocessing_options': alone} if num_processes() > 1 else {}),
         )  # fmt: skip
         self._manager = orbax.CheckpointManager(self.folder, options=options)
+        # Its errors are raised here; it logs each with the tracebacks of all its threads too.
+        logging.get_absl_logger().addFilter(_not_of_orbax)
       except OSError as error:
         raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
     return self._manager
@@ -261,10 +272,24 @@ class Checkpoints:
   def _steps(self) -> list[pathlib.Path]:
     return [path for path in self.folder.glob('*') if path.name.isdigit() and path.is_dir()]
 
+  def _remove_partial(self) -> None:
+    for path in self.folder.glob('*.orbax-checkpoint-tmp*'):
+      shutil.rmtree(path, ignore_errors=True)
+
   def _not_written(self, error):
+    self._remove_partial()
+    reason = ' '.join(str(error).split())
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # in much else
+      if os.strerror(code) in reason:
+        reason = os.strerror(code)
     return OSError(
-      f'{self.folder}: the checkpoint of step {self._saving} could not be written: {error}'
+      f'{self.folder}: the checkpoint of step {self._saving} could not be written: {reason}; the '
+      'one before is whole, if there is one'
     )
+
+
+def _not_of_orbax(record) -> bool:
+  return f'{os.sep}orbax{os.sep}' not in record.pathname
 
 
 def _import_orbax():

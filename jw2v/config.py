@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from jw2v._contracts import check_number
+
 OrDefault = Any  # the type of a None that the config replaces by what it stands for
 ARCHITECTURES = ('cbow', 'skip_gram')
 OBJECTIVES = (
@@ -52,6 +54,9 @@ SCHEDULES = ('constant', 'cosine', 'linear')
 class TrainConfig:
   """The settings of a training run; a value out of range raises a `ValueError`.
 
+  A None that stands for a value is replaced by it when the object is made.
+  `config.replace(dim=200)` chooses such values again, `dataclasses.replace` keeps them.
+
   Attributes:
     architecture: 'skip_gram' or 'cbow' (with the mean of the context).
     objective: 'negative_sampling', 'hierarchical_softmax', 'naive_softmax' (exact, over the
@@ -73,15 +78,14 @@ class TrainConfig:
     max_vocab_size: at most so many words, the most frequent; None for all.
     epochs: passes over the corpus.
     learning_rate: at the start; None takes the default of optimizer and architecture (and,
-      with the damped step, of n-grams and of the CBOW gradient), and is replaced by it.
+      with the damped step, of n-grams and of the CBOW gradient).
     min_learning_rate: at the end.
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
-    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024, or 256 with
-      n-grams, or a little less with 'hierarchical_softmax', and on other devices than CPUs
-      eight times as many. The gradients of a step are
-      summed, not averaged.
+    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
+      'hierarchical_softmax' as many blocks as 256 windows hold; and eight times as many on other
+      devices than CPUs, but with 'naive_softmax'. The gradients of a step are summed, not averaged.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
       context, and divide `batch_size`. Its blocks have fewer where the paths are long.
@@ -145,9 +149,15 @@ class TrainConfig:
   held_out: float = 0.0
   patience: int | None = None
   seed: int = 0
-  _default_batch: ClassVar[bool] = True  # of each config whether it was given none
+  _chosen: ClassVar[frozenset[str]] = frozenset()  # of each config those that were None
 
   def __post_init__(self) -> None:
+    given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    for name, value in given.items():  # NumPy's numbers are welcome, but not in a JSON file
+      if isinstance(value, np.generic):
+        object.__setattr__(self, name, value.item())
+    chosen = frozenset(name for name, value in given.items() if value is None)
+    object.__setattr__(self, '_chosen', chosen)
     self._choose_defaults()
     choices = {
       'architecture': ARCHITECTURES,
@@ -164,7 +174,7 @@ class TrainConfig:
     }
     for name, allowed in choices.items():
       value = getattr(self, name)
-      if value not in allowed or isinstance(value, (bool, np.bool_)) != (True in allowed):
+      if value not in allowed or isinstance(value, bool) != (True in allowed):
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name}={value!r}: allowed are {options}')
     for name in (
@@ -176,8 +186,8 @@ class TrainConfig:
       'batch_size',
       'bucket',
     ):
-      _check_number(name, getattr(self, name), int, 1)
-    _check_number('window', self.window, int, 1, 2**15 - 1)  # blocks hold it as int16
+      check_number(name, getattr(self, name), int, 1)
+    check_number('window', self.window, int, 1, 2**15 - 1)  # blocks hold it as int16
     for name in (
       'max_vocab_size',
       'patience',
@@ -188,24 +198,20 @@ class TrainConfig:
       'width_devices',
     ):
       if getattr(self, name) is not None:
-        _check_number(name, getattr(self, name), int, 1)
-    _check_number('seed', self.seed, int, 0, 2**63 - 1)
-    _check_number('noise_exponent', self.noise_exponent, float, -10, 10)
-    _check_number('sample', self.sample, float, 0, 1)
-    _check_number('held_out', self.held_out, float, 0, 0.5)
-    _check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
-    _check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
-    _check_number('maxn', self.maxn, int, 0, 100)
-    _check_number('minn', self.minn, int, 0, 100)
+        check_number(name, getattr(self, name), int, 1)
+    check_number('seed', self.seed, int, 0, 2**63 - 1)
+    check_number('noise_exponent', self.noise_exponent, float, -10, 10)
+    check_number('sample', self.sample, float, 0, 1)
+    check_number('held_out', self.held_out, float, 0, 0.5)
+    check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
+    check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
+    check_number('maxn', self.maxn, int, 0, 100)
+    check_number('minn', self.minn, int, 0, 100)
     if not (self.minn == self.maxn == 0 or 1 <= self.minn <= self.maxn):
       raise ValueError(
         f'minn={self.minn}: must be from 1 to maxn={self.maxn}, or both 0 for no n-grams'
       )
     self._check_together()
-    for field in dataclasses.fields(self):  # NumPy's numbers are welcome, but not in a JSON file
-      value = getattr(self, field.name)
-      if isinstance(value, np.generic):
-        object.__setattr__(self, field.name, value.item())
 
   def _choose_defaults(self):
     """Replaces None by what it stands for, where that depends on other settings."""
@@ -226,7 +232,6 @@ class TrainConfig:
         if isinstance(self.batch_size, int) and self.batch_size > 0:
           size = next(n for n in range(size, 0, -1) if self.batch_size % n == 0)
       choose('block_size', size)
-    choose('_default_batch', self.batch_size is None)
     if self.batch_size is None and isinstance(self.block_size, int) and self.block_size > 0:
       # Rows that many predictions share, nodes and n-grams, do better in smaller steps.
       shared = self.objective == 'hierarchical_softmax' or self.maxn != 0
@@ -234,7 +239,7 @@ class TrainConfig:
       choose('batch_size', max(blocks, 1) * self.block_size)
     if self.dynamic_window is None:
       choose('dynamic_window', self.distance_weights == 'equal')
-    if self.objective in NEGATIVES:
+    if self.objective in tuple(NEGATIVES):  # it may be anything yet, even a list
       negatives, shared = NEGATIVES[self.objective]
       if self.shared_negatives is None:
         is_exact = self.objective != 'negative_sampling' and self.negatives is not None
@@ -290,9 +295,22 @@ class TrainConfig:
     There a step of 1,024 windows takes longer to launch than to compute. The exact softmax is
     large enough as it is.
     """
-    if platform == 'cpu' or not self._default_batch or self.objective == 'naive_softmax':
+    if platform == 'cpu' or 'batch_size' not in self._chosen or self.objective == 'naive_softmax':
       return self
-    return dataclasses.replace(self, batch_size=ACCELERATOR_STEPS * self.batch_size)
+    return self.replace(batch_size=ACCELERATOR_STEPS * self.batch_size)
+
+  def replace(self, **changes: Any) -> 'TrainConfig':
+    """The settings with some of them changed; defaults that were chosen are chosen again.
+
+    Args:
+      **changes: new values by name.
+
+    Raises:
+      TypeError: there is no such setting.
+      ValueError: a value is out of range.
+    """
+    names = {field.name for field in dataclasses.fields(self)} - self._chosen
+    return TrainConfig(**{name: getattr(self, name) for name in names} | changes)
 
   @property
   def has_subwords(self) -> bool:
@@ -303,12 +321,3 @@ class TrainConfig:
   def blocks_per_step(self) -> int:
     """Blocks in a step."""
     return self.batch_size // self.block_size
-
-
-def _check_number(name, value, kind, low, high=None):
-  kinds = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-  right = isinstance(value, kinds) and not isinstance(value, bool)
-  if not right or not low <= value <= (np.inf if high is None else high):
-    noun = 'an integer' if kind is int else 'a number'
-    limits = f'of at least {low}' if high is None else f'from {low} to {high}'
-    raise ValueError(f'{name}={value!r}: must be {noun} {limits}')

@@ -16,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from jw2v import store
+from jw2v._contracts import check_number
 from jw2v.pairs import find_and_join, join
 from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.progress import progress_bar
@@ -80,10 +81,9 @@ def encode_corpus(
       `min_count`; no line has two words that do; or the store is damaged.
     ImportError: text is read without the extra `text`.
   """
-  for setting, value in (('min_count', min_count), ('max_vocab_size', max_vocab_size)):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
-    if not whole and (setting, value) != ('max_vocab_size', None):
-      raise ValueError(f'{setting}={value!r}: must be an integer of at least 1')
+  min_count = check_number('min_count', min_count, int, 1)
+  if max_vocab_size is not None:
+    max_vocab_size = check_number('max_vocab_size', max_vocab_size, int, 1)
   if isinstance(reserved, str) or not all(isinstance(word, str) for word in reserved):
     raise TypeError(f'reserved={reserved!r}: must be a list of words')
   for setting, value in (('vocabulary', vocabulary), ('known', known)):
@@ -99,8 +99,8 @@ def encode_corpus(
   counted = vocabulary is None
   settings = {
     **(text.settings() if files else {}),
-    'min_count': int(min_count) if counted else None,
-    'max_vocab_size': int(max_vocab_size) if counted and max_vocab_size is not None else None,
+    'min_count': min_count if counted else None,
+    'max_vocab_size': max_vocab_size if counted else None,
     'reserved': list(map(str, reserved)),
     'vocabulary': _digest_of(vocabulary),
     'known': _digest_of(known),

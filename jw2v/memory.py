@@ -5,7 +5,7 @@ peak of the process.
 """
 
 import os
-import resource
+import pathlib
 import sys
 from typing import Any, NamedTuple
 
@@ -21,6 +21,12 @@ from jw2v.steps import TrainState, compile_steps, make_optimizer
 from jw2v.stream import bytes_of
 from jw2v.windows import Word2VecParams
 
+try:
+  import resource
+except ImportError:  # Windows, where nobody tells what the process holds
+  resource = None  # type: ignore[assignment]
+
+_CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
 _MOST_DEVICES = 8192  # that anybody is advised to have
 _CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three in orbax
 
@@ -166,7 +172,12 @@ def device_memory(layout: Layout) -> int | None:
 
 
 def _host_memory() -> int:
-  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  """What the machine has, or the container if that is less."""
+  there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  try:
+    return min(there, int(_CONTAINER_LIMIT.read_text()))
+  except (OSError, ValueError):  # no container, or no limit
+    return there
 
 
 def predict_peak(
@@ -187,11 +198,8 @@ def predict_peak(
   """
   analysis = compiled.memory_analysis()
   buffers = analysis.temp_size_in_bytes if analysis is not None else 0
-  # macOS counts in bytes, Linux in KiB; the peak so far is the least that it can be.
-  unit = 1 if sys.platform == 'darwin' else 1024
-  held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-  predicted = held + calls * bytes_of(call) + buffers
+  predicted = _peak() + calls * bytes_of(call) + buffers
   # With n-grams, their rows are put in another order, and the words' means are made of them.
   copies = 1 if call.blocks.bag_rows is None else 3
   checkpoint = _CHECKPOINT_COPIES * tables if saves else 0
@@ -201,3 +209,12 @@ def predict_peak(
     tables / 1e6, predicted / 1e6,
   )  # fmt: skip
   return predicted
+
+
+def _peak() -> int:
+  """What the process has held at most until now, in bytes; 0 where nobody tells."""
+  if resource is None:
+    return 0
+  # macOS counts in bytes, Linux in KiB.
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,4 +1,4 @@
-r"""The softmax over a large table, in tiles of its rows: for the trainer, and for other models.
+"""The softmax over a large table, in tiles of its rows: for the trainer, and for other models.
 
 What belongs here: sums over a table whose scores are never all there at once, and their
 derivatives.
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jw2v._contracts import check
+from jw2v._contracts import check, check_number
 
 
 def tile_size(tile: int | None, num_rows: int) -> int:
@@ -27,9 +27,7 @@ def tile_size(tile: int | None, num_rows: int) -> int:
   if tile is None:
     # What fits into the cache; elsewhere, what makes a product large enough.
     return min(1024 if jax.default_backend() == 'cpu' else 8192, num_rows)
-  if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= num_rows:
-    raise ValueError(f'tile={tile!r}: must be an integer from 1 to {num_rows}, the rows there are')
-  return tile
+  return check_number('tile', tile, int, 1, num_rows)
 
 
 def tile_at(

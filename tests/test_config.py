@@ -60,6 +60,13 @@ def test_numpy_numbers_as_settings():
   ]  # fmt: skip
 
 
+def test_numpy_numbers_count_in_defaults():
+  tree = lambda **settings: TrainConfig(objective='hierarchical_softmax', **settings)
+  assert TrainConfig(block_size=np.int64(16)) == TrainConfig(block_size=16)
+  assert tree(window=np.int64(5)) == tree(window=5)
+  assert tree(batch_size=np.int64(100)) == tree(batch_size=100)
+
+
 @pytest.mark.parametrize('optimizer', OPTIMIZERS)
 @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
 def test_default_rate_of_each_optimizer_and_architecture(optimizer, architecture):
@@ -99,6 +106,20 @@ class TestOn:
     assert TrainConfig().on('cpu') == TrainConfig()
     assert TrainConfig(batch_size=512).on('gpu').batch_size == 512
     assert TrainConfig(objective='naive_softmax').on('gpu').batch_size == 1024
+
+
+class TestReplace:
+  def test_what_was_chosen_is_chosen_again(self):
+    assert TrainConfig().replace(architecture='cbow') == TrainConfig(architecture='cbow')
+    assert TrainConfig().replace(objective='nce') == TrainConfig(objective='nce')
+    assert TrainConfig().replace(dim=200).on('gpu').batch_size == 8192
+    assert TrainConfig().on('gpu').replace(dim=200).batch_size == 8192
+
+  def test_what_was_given_stays(self):
+    given = {'learning_rate': 0.3, 'batch_size': 512, 'dim': 7}
+    assert TrainConfig(**given).replace(window=2) == TrainConfig(**given, window=2)
+    with pytest.raises(ValueError, match='window=0'):
+      TrainConfig().replace(window=0)
 
 
 class TestDefaults:

@@ -103,6 +103,16 @@ class TestRefusal:
     with pytest.raises(MemoryError):
       memory.check_fits(exact, (7, 7), make_layout(exact))
 
+  @pytest.mark.parametrize(
+    ('limit', 'is_less'), [('1000\n', True), ('max\n', False), (None, False)]
+  )
+  def test_a_container_may_have_less(self, tmp_path, monkeypatch, limit, is_less):
+    if limit is not None:
+      (tmp_path / 'memory.max').write_text(limit)
+    monkeypatch.setattr(memory, '_CONTAINER_LIMIT', tmp_path / 'memory.max')
+    there = memory.device_memory(make_layout(TrainConfig()))
+    assert there == 1000 if is_less else there > 10**8
+
   def test_devices_of_a_cpu_share_its_memory(self, monkeypatch):
     monkeypatch.setattr(memory, '_host_memory', lambda: 1000)
     assert memory.device_memory(make_layout(TrainConfig())) == 1000

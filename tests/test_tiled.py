@@ -7,6 +7,7 @@ import pytest
 from proof import assert_close
 
 from jw2v import naive_softmax_loss, tiled_softmax_loss
+from jw2v.tiled import tile_size
 
 M, V, D = 7, 23, 5
 TILES = [None, 4, V - 1]
@@ -106,6 +107,9 @@ class TestRefused:
   def test_tile(self, tile):
     with pytest.raises(ValueError, match=f'must be an integer from 1 to {V}'):
       tiled_softmax_loss(*example(), tile=tile)
+
+  def test_an_integer_of_numpy_is_none_of_them(self):
+    assert tile_size(np.int64(4), V) == 4
 
   def test_shapes(self):
     vectors, labels, table = example()
