@@ -36,6 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     # ("don't"). An empty pattern splits at white space and keeps the punctuation.
     word_pattern=r"[^\W_]+(?:['\u2019][^\W_]+)*",
     errors='strict',  # What is not UTF-8 is refused; or 'replace', 'ignore'.
+    max_expansion=1000.0,  # The text of a compressed file may be so many times as large.
     # Where the encoded text is kept for the next run; None: in the workdir.
     store=config_dict.placeholder(str),
     # A file of words and counts to use instead of counting; None: count.

@@ -14,13 +14,17 @@ from ml_collections import config_dict
 import jw2v
 from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
+from jw2v.limits import TEXT_EXPANSION
 from jw2v.vocabulary import Vocabulary
 
 _DATA = {  # the settings of each kind of data; those of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},
-  'text': {'errors', 'lowercase', 'path', 'phrases', 'store', 'vocabulary', 'word_pattern'},
+  'text': {
+    'errors', 'lowercase', 'max_expansion', 'path', 'phrases', 'store', 'vocabulary',
+    'word_pattern',
+  },
   'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
-}
+}  # fmt: skip
 _OWN = {
   'data',
   'initial',
@@ -40,6 +44,7 @@ def read_corpus(
 ) -> jw2v.EncodedCorpus:
   """The corpus of an experiment, encoded; text is kept in the workdir or in `data.store`."""
   data, phrases = config.data, config.data.get('phrases', {})
+  expansion = data.get('max_expansion', TEXT_EXPANSION)
   chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
   if initial is not None:
     chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
@@ -47,11 +52,13 @@ def read_corpus(
     chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
   if 'walks' in data:
     options = data.walks.to_dict()
-    graph = read_edges(data.path, directed=options.pop('directed', False))
+    directed = options.pop('directed', False)
+    graph = read_edges(data.path, directed=directed, max_expansion=expansion)
     walks = random_walks(graph, seed=settings.seed, **options)
     return jw2v.encode_corpus(walks, **chosen)
   if 'sessions' in data:
-    return jw2v.encode_corpus(read_sessions(data.path, **data.sessions), **chosen)
+    log = read_sessions(data.path, max_expansion=expansion, **data.sessions)
+    return jw2v.encode_corpus(log, **chosen)
   return jw2v.encode_corpus(
     data.path,
     data.get('store') or workdir / 'corpus',
@@ -59,6 +66,7 @@ def read_corpus(
       lowercase=data.get('lowercase', False),
       word_pattern=data.get('word_pattern') or None,
       errors=data.get('errors', 'strict'),
+      max_expansion=expansion,
     ),
     phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
     progress=True,
@@ -80,7 +88,7 @@ def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
     checked += [('data.', config.data, _DATA['text'])]
   else:
     checked += [
-      ('data.', config.data, {'path', 'vocabulary', kind}),
+      ('data.', config.data, {'max_expansion', 'path', 'vocabulary', kind}),
       (f'data.{kind}.', config.data[kind], _DATA[kind]),
     ]
   for prefix, settings, allowed in checked:

@@ -181,7 +181,8 @@ def _checkpoints(
       )
     return None
   about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
-  about['data'].pop('store', None)  # the same text, wherever it is kept
+  for name in ('max_expansion', 'store'):  # the same text, wherever it is kept
+    about['data'].pop(name, None)
   every, keep = chosen.get('every', 60.0), chosen.get('keep', 3)
   return Checkpoints(folder, every=every, keep=keep, about=about, restart=restart)
 

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from jw2v.files import atomic_write
+from jw2v.limits import shown
 
+_MOST_PASSES = 1000  # of a file
 THRESHOLDS = {'gensim': 10.0, 'npmi': 0.5, 'word2phrase': 100.0}
 
 
@@ -198,13 +200,18 @@ class Phrases:
     with open(path, 'rb') as file:
       try:
         header = json.loads(file.readline())
-        passes: list[dict] = [{} for _ in range(header['passes'])]
+        count = header['passes']
+        if type(count) is not int or not 0 <= count <= _MOST_PASSES:
+          raise ValueError(f'{shown(count)} passes: must be from 0 to {_MOST_PASSES}')
+        passes: list[dict] = [{} for _ in range(count)]
         for line in file:
           row += 1
           number, score, *words = line.decode().rstrip('\n').split(' ')
           if len(words) < 2 or not 1 <= int(number) <= len(passes):
             raise ValueError('must be "pass score word word ..."')
+          if not math.isfinite(float(score)):
+            raise ValueError(f'the score {score} is not finite')
           passes[int(number) - 1][tuple(words)] = float(score)
         return cls(tuple(passes), tuple(header['connector_words']), header['delimiter'])
-      except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: row {row} is damaged: {error}') from error
+      except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f'{path}: row {row} is damaged: {shown(error, 500)}') from error

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from jw2v.files import naming, unfinished
+from jw2v.limits import shown
 from jw2v.phrases import Phrases
 from jw2v.text import Path, Source
 from jw2v.vocabulary import Vocabulary
@@ -32,6 +33,8 @@ except ImportError:  # Windows; what a killed run leaves behind stays there
   fcntl = None  # type: ignore[assignment]
 
 _FORMAT, _VERSION = 'jw2v corpus', 1
+_FILES = {'vocabulary.txt', 'ids.npy', 'line_ends.npy'}
+_CHECKED = 1 << 22  # ids that are looked at at once
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -84,12 +87,44 @@ def _open(folder: pathlib.Path) -> EncodedCorpus:
     raise FileNotFoundError(f'{folder}: there is no encoded corpus in it')
   if manifest['version'] != _VERSION:
     raise ValueError(f'{folder}: version {manifest["version"]} of the format, not {_VERSION}')
+  _check_manifest(manifest, folder)
   for name, expected in manifest['files'].items():
     if not (folder / name).is_file() or _describe(folder / name) != expected:
       raise damaged(folder / name, 'it is not what was written')
   phrases = Phrases.load(folder / 'phrases.txt') if 'phrases.txt' in manifest['files'] else None
   vocabulary = Vocabulary.load(folder / 'vocabulary.txt')
-  return map_corpus(folder, vocabulary, phrases, manifest['about'])
+  corpus = map_corpus(folder, vocabulary, phrases, manifest['about'])
+  _check_arrays(corpus, folder)
+  return corpus
+
+
+def _check_manifest(manifest: dict[str, Any], folder: pathlib.Path) -> None:
+  """Refuses one with another structure: a checksum is right whoever wrote it."""
+  about, files = manifest.get('about'), manifest['files']
+  known = files.keys() - {'phrases.txt'} == _FILES
+  kinds = {'words_read': int, 'not_utf8': int, 'settings': dict}
+  whole = isinstance(about, dict) and {k: type(v) for k, v in about.items()} == kinds
+  names = {field.name for field in dataclasses.fields(Source)}
+  sources = manifest.get('sources')
+  listed = isinstance(sources, list) and all(
+    isinstance(source, dict) and source.keys() == names for source in sources
+  )
+  if not (known and whole and listed):
+    raise damaged(folder / 'manifest.json', 'it does not describe an encoded corpus')
+
+
+def _check_arrays(corpus: EncodedCorpus, folder: pathlib.Path) -> None:
+  """Refuses ids of no word, and lines that end before they begin or after the text."""
+  for start in range(0, len(corpus.ids), _CHECKED):
+    ids = corpus.ids[start : start + _CHECKED]
+    if ids.min() < 0 or ids.max() >= len(corpus.vocabulary):
+      raise damaged(folder / 'ids.npy', f'an id after token {start} is that of no word')
+  last = 0
+  for start in range(0, len(corpus.line_ends), _CHECKED):
+    ends = corpus.line_ends[start : start + _CHECKED]
+    if ends[0] <= last or (ends[1:] <= ends[:-1]).any() or ends[-1] > len(corpus.ids):
+      raise damaged(folder / 'line_ends.npy', f'a line after line {start} ends where none can')
+    last = ends[-1]
 
 
 def map_corpus(
@@ -99,11 +134,22 @@ def map_corpus(
 
   It stays what it is when the folder is renamed or replaced.
   """
-  with naming(folder):
-    ids, line_ends = (
-      np.load(folder / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends')
-    )
+  ids, line_ends = _map(folder / 'ids.npy', np.int32), _map(folder / 'line_ends.npy', np.int64)
   return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
+
+
+def _map(path: pathlib.Path, dtype: type) -> np.ndarray:
+  """An array of one axis, mapped; `numpy.load` would open archives too, whatever the name."""
+  try:
+    with naming(path):
+      array = np.lib.format.open_memmap(path, mode='r')
+  except OSError:
+    raise
+  except Exception as error:  # of the reader of Python's literals, too, and of dtypes
+    raise damaged(path, f'it is no array: {shown(error)}') from error
+  if array.dtype != dtype or array.ndim != 1:
+    raise damaged(path, f'it is {shown(array.dtype)} of {array.ndim} axes')
+  return array
 
 
 def damaged(path: pathlib.Path, reason: str) -> ValueError:
@@ -125,7 +171,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
       manifest = json.loads(path.read_bytes())
     ours = manifest.get('format') == _FORMAT
     checksum = manifest.pop('sha256', None)
-  except (ValueError, AttributeError) as error:
+  except (ValueError, AttributeError, RecursionError) as error:
     if not (folder / 'ids.npy').is_file():  # somebody else's
       return None
     raise damaged(path, 'it is no manifest') from error
@@ -133,6 +179,8 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
     return None
   if checksum != _digest(manifest):
     raise damaged(path, 'it is not what was written')
+  if not isinstance(manifest.get('files'), dict) or type(manifest.get('version')) is not int:
+    raise damaged(path, 'it does not say what is in the folder')
   return manifest
 
 
@@ -144,6 +192,7 @@ def find_store(
     manifest = read_manifest(folder)
     if manifest is None or manifest['version'] != _VERSION:
       return None
+    _check_manifest(manifest, folder)
     sources = [Source(**source) for source in manifest['sources']]
     if manifest['about']['settings'] != json.loads(json.dumps(settings)):
       return None
