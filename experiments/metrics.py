@@ -5,12 +5,15 @@ What belongs here: writing records as they are made, and drawing them when the r
 
 import json
 import pathlib
+import time
 from typing import Any
 
 from matplotlib.figure import Figure
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
-from jw2v.files import atomic_write
+from jw2v.files import atomic_write, naming
 
 _TAGS = {  # of TensorBoard; what else a record has is a score
   'loss': 'loss/training',
@@ -21,6 +24,7 @@ _TAGS = {  # of TensorBoard; what else a record has is a score
   'center_norm': 'norms/center',
   'outside_norm': 'norms/outside',
 }
+_FLUSH_EVERY = 10  # seconds
 _NO_MEASURE = ('step', 'epoch', 'words')
 
 
@@ -35,25 +39,40 @@ class Metrics:
     path = workdir / 'metrics.jsonl'
     with atomic_write(path) as file:
       file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
-    self._file = open(path, 'a', encoding='utf-8')  # closed by close()
+    self._file = open(path, 'ab', buffering=0)  # closed by close()
     last = history[-1]['step'] if history else 0
     if not history:  # what is there is of another run
       for events in (workdir / 'tensorboard').glob('events.out.tfevents.*'):
         events.unlink()
-    self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=last + 1)
+    self._folder, self._flushed = workdir / 'tensorboard', time.monotonic()
+    self._folder.mkdir(exist_ok=True)
+    # Not tensorboardX.SummaryWriter, whose thread dies of a full disk, and all wait for it.
+    with naming(self._folder):
+      self._events = EventsWriter(str(self._folder / 'events'))
+      self._write(last + 1, file_version='brain.Event:2')
+      self._write(last + 1, session_log=SessionLog(status=SessionLog.START))
 
   def __call__(self, record: dict[str, Any]) -> None:
     """Writes a record."""
-    self._file.write(json.dumps(record) + '\n')
-    self._file.flush()
-    for name, value in record.items():
-      if name not in _NO_MEASURE:
-        self._events.add_scalar(_TAGS.get(name, f'scores/{name}'), value, record['step'])
+    with naming(self._file.name):
+      self._file.write((json.dumps(record) + '\n').encode())
+    with naming(self._folder):
+      for name, value in record.items():
+        if name not in _NO_MEASURE:
+          scalar = Summary.Value(tag=_TAGS.get(name, f'scores/{name}'), simple_value=value)
+          self._write(record['step'], summary=Summary(value=[scalar]))
+      if time.monotonic() - self._flushed > _FLUSH_EVERY:
+        self._events.flush()
+        self._flushed = time.monotonic()
+
+  def _write(self, step, **what):
+    self._events.write_event(Event(step=step, wall_time=time.time(), **what))
 
   def close(self) -> None:
     """Writes what is waiting."""
     self._file.close()
-    self._events.close()
+    with naming(self._folder):
+      self._events.close()
 
 
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:

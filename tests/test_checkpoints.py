@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -230,6 +231,24 @@ class TestRefused:
     monkeypatch.setattr(orbax.checkpoint.CheckpointManager, 'save', save)
     whole = train(two_topics(), TrainConfig(**TINY), progress=False)
     assert bits(run(tmp_path, TrainConfig(**TINY))) == bits(whole)
+
+  def test_a_limit_that_a_thread_of_orbax_meets(self, tmp_path, capfd):
+    """One error and not the tracebacks of all threads; nothing half-written, nothing lost."""
+    config = TrainConfig(**{**TINY, 'dim': 4096})
+    with pytest.raises(Stopped):
+      run(tmp_path, config, stop_after=2)
+    names = {path.name for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+      with pytest.raises(
+        OSError, match=r'checkpoint of step \d+ could not be written: File too la'
+      ):
+        run(tmp_path, config, every=0)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert 'Traceback' not in capfd.readouterr().err
 
 
 class TestKilled:

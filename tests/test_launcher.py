@@ -283,6 +283,20 @@ class TestLossOfTheLastEpoch:
     assert metrics.loss_of_last_epoch(history) == pytest.approx((30 * 2 + 70 * 1) / 100)
 
 
+class TestFullDisk:
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
+  def test_of_the_events_is_an_error_and_no_endless_wait(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, '_FLUSH_EVERY', 0)
+    written = metrics.Metrics(tmp_path, [])
+    full = os.open('/dev/full', os.O_WRONLY)
+    os.dup2(full, written._events._py_recordio_writer._writer.fileno())
+    with pytest.raises(OSError, match="No space left on device: '.*tensorboard'"):
+      written({'step': 1, 'loss': 2.0})
+    with pytest.raises(OSError, match="No space left on device: '.*tensorboard'"):
+      written.close()
+    os.close(full)
+
+
 class TestLock:
   def test_an_empty_workdir_is_removed_again(self, tmp_path):
     with jw2v.workdir.lock_workdir(tmp_path / 'a' / 'b'):
