@@ -3,6 +3,7 @@
 What belongs here: writing records as they are made, and drawing them when the run has ended.
 """
 
+import contextlib
 import json
 import pathlib
 import time
@@ -71,8 +72,13 @@ class Metrics:
   def close(self) -> None:
     """Writes what is waiting."""
     self._file.close()
-    with naming(self._folder):
-      self._events.close()
+    try:
+      with naming(self._folder):
+        self._events.close()
+    except OSError:
+      with contextlib.suppress(OSError):
+        self._events._py_recordio_writer.close()  # which a full disk has kept it from
+      raise
 
 
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:

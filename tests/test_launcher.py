@@ -290,9 +290,9 @@ class TestFullDisk:
     written = metrics.Metrics(tmp_path, [])
     full = os.open('/dev/full', os.O_WRONLY)
     os.dup2(full, written._events._py_recordio_writer._writer.fileno())
-    with pytest.raises(OSError, match="No space left on device: '.*tensorboard'"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
       written({'step': 1, 'loss': 2.0})
-    with pytest.raises(OSError, match="No space left on device: '.*tensorboard'"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
       written.close()
     os.close(full)
 
