@@ -32,37 +32,28 @@ The other settings of jw2v (see jw2v.TrainConfig) are given with --set=NAME=VALU
 else should run on the machine meanwhile. A system that fails is named and not run again;
 the others go on, and the program ends with an error.
 
-What belongs here: the flags, the processes that train, and the tables of what they
-measured. Scoring vectors is in scores.py, timing the parts of jw2v in parts.py.
+What belongs here: the flags, and the tables of what was measured. What the processes do that
+train is in systems.py, scoring vectors in scores.py, timing the parts of jw2v in parts.py.
 """
 
-import ast
-import dataclasses
-import difflib
-import functools
 import importlib.metadata
 import importlib.util
-import json
 import math
 import os
 import pathlib
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
 
-from experiments.pages import environment, markdown_table, print_page, spread
-from experiments.parts import measure_parts, parts_page
-
-# jw2v and the peers are imported where they are used: no process pays for the libraries of
-# another. That holds for this one too, since Linux starts the peak memory of a process at
-# what the process that started it had.
+from experiments.pages import environment, markdown_table, plural, print_page, spread
+from experiments.parts import parts_page
+from experiments.programs import one_line_errors
+from experiments.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
+from experiments.workers import check_output, start
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
 _NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions
@@ -71,10 +62,7 @@ _SHARED = (
   'minn', 'maxn', 'bucket',
 )  # fmt: skip
 _OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives of the peers too
-_LONGEST_LINE, _LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
-_READ = 1 << 20  # bytes
 _COLUMNS = 3  # systems side by side in the table; more are below one another
-_RESTRICT = 30_000  # words among which the answers of analogies are looked for
 _NOTES = """\
 - words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
   drops are counted.
@@ -84,205 +72,6 @@ _NOTES = """\
 - peak: of the whole process; predicted: by jw2v, before its first step.
 - The learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
 """
-
-# What a worker runs. The cores are limited first, for libraries count them when imported.
-_WORKER = """
-import json, os, sys
-job = json.loads(sys.argv[1])
-if hasattr(os, 'sched_setaffinity'):
-  os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:job['threads']])
-from experiments import benchmark
-benchmark.work(job)
-"""
-
-
-# The workers: each trains one system once, in a process of its own.
-
-
-def cut_lines(path: str | os.PathLike, size: int) -> Iterator[list[bytes]]:
-  """The lines of a text as words, cut after every `size`; empty ones are left out."""
-  line, rest, part = [], b'', b' '
-  with open(path, 'rb') as file:
-    while part:  # memory does not grow with the text
-      part = file.readline(_READ)
-      words = (rest + part).split()
-      # A word that is cut goes on in the next part.
-      rest = words.pop() if words and part and not part[-1:].isspace() else b''
-      line += words
-      ends = not part or part.endswith(b'\n')
-      whole = len(line) if ends else len(line) - len(line) % size
-      yield from (line[i : min(i + size, whole)] for i in range(0, whole, size))
-      line = line[whole:]
-
-
-def train_config(
-  settings: Mapping[str, Any], assignments: Iterable[str] = (), variant: str = ''
-) -> Any:
-  """The `jw2v.TrainConfig` of settings by name and of others as 'batch_size=2048', jw2v's own.
-
-  Args:
-    settings: those that all systems have.
-    assignments: those that jw2v alone has.
-    variant: what takes their place, settings of either kind: 'dim=50,learning_rate=0.1'.
-
-  Returns:
-    The config.
-
-  Raises:
-    ValueError: a setting or its value is not one of jw2v's.
-  """
-  import jw2v
-
-  known = sorted({field.name for field in dataclasses.fields(jw2v.TrainConfig)} - {'seed'})
-  values = dict(settings)
-  varied = [('variant', assignment) for assignment in variant.split(',') if variant]
-  for flag, assignment in [*(('set', assignment) for assignment in assignments), *varied]:
-    name, equals, value = assignment.partition('=')
-    if not equals:
-      raise ValueError(f'{flag}={assignment!r}: must be NAME=VALUE')
-    if flag == 'set' and name in settings:
-      other = 'seeds' if name == 'seed' else name
-      raise ValueError(f'set={assignment!r}: every system has this setting: it is --{other}')
-    if name not in known:
-      near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
-      raise ValueError(f'{flag}={assignment!r}: no such setting; did you mean {near!r}?')
-    if name == 'objective':
-      values['negatives'] = None  # unless they are named: its own number
-    try:
-      values[name] = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-      values[name] = value  # a word
-  return jw2v.TrainConfig(**values)
-
-
-def _check(job):
-  """The settings are allowed and the data sets are sound; and what jw2v would run on."""
-  import jax
-
-  from experiments import scores
-  from jw2v.sharding import prepare_backend
-
-  if job['evaluation'] is not None:
-    scores.read_evaluation(job['evaluation'])
-  for variant in ['', *job['variants']]:
-    train_config(job['settings'], job['set'], variant)
-
-  prepare_backend()
-  return {'device': jax.devices()[0].device_kind}
-
-
-def _train_jw2v(job):
-  import jw2v
-
-  config = train_config(job['settings'], job['set'], job['variant'])
-  result = jw2v.train(job['text'], config, progress=False)
-  jw2v.save_vectors(result.vectors, job['vectors'])
-  words = result.history[-1]['words']
-  seconds = words / result.words_per_second
-  return {'words': words, 'seconds': seconds, 'predicted': result.predicted_bytes}
-
-
-def _train_gensim(job):
-  from gensim.models import FastText, Word2Vec
-
-  settings, epochs = job['settings'], job['settings']['epochs']
-  ngrams = {'min_n': settings['minn'], 'max_n': settings['maxn'], 'bucket': settings['bucket']}
-  make = functools.partial(FastText, **ngrams) if settings['maxn'] else Word2Vec
-  model = make(
-    sg=int(settings['architecture'] == 'skip_gram'), vector_size=settings['dim'],
-    window=settings['window'], negative=settings['negatives'] or 0, sample=settings['sample'],
-    hs=int(settings['objective'] == 'hierarchical_softmax'),
-    min_count=settings['min_count'], epochs=epochs, workers=job['threads'], seed=settings['seed'],
-  )  # fmt: skip
-  model.build_vocab(corpus_file=job['lines'])
-  totals = {'total_examples': model.corpus_count, 'total_words': model.corpus_total_words}
-  start = time.perf_counter()
-  model.train(corpus_file=job['lines'], **totals, epochs=epochs)
-  seconds = time.perf_counter() - start
-  model.wv.save_word2vec_format(job['vectors'])
-  counts = sum(model.wv.get_vecattr(word, 'count') for word in model.wv.index_to_key)
-  return {'words': int(counts) * epochs, 'seconds': seconds}
-
-
-def _train_fasttext(job):
-  import fasttext
-
-  settings, dim, epochs = job['settings'], job['settings']['dim'], job['settings']['epochs']
-  # train_unsupervised takes no seed, but reads its default here.
-  fasttext.FastText.unsupervised_default['seed'] = settings['seed']
-  start = time.perf_counter()
-  model = fasttext.train_unsupervised(
-    job['lines'], model=settings['architecture'].replace('_', ''), dim=dim, ws=settings['window'],
-    neg=settings['negatives'] or 5, minCount=settings['min_count'], epoch=epochs, verbose=0,
-    loss='hs' if settings['objective'] == 'hierarchical_softmax' else 'ns',
-    minn=settings['minn'], maxn=settings['maxn'],
-    bucket=settings['bucket'] if settings['maxn'] else 0,
-    t=settings['sample'] or 1.0,  # to fastText, 0 drops every word
-    thread=job['threads'],
-  )  # fmt: skip
-  seconds = time.perf_counter() - start
-  counts = dict(zip(*model.get_words(include_freq=True), strict=True))
-  counts.pop('</s>', None)  # it stands for the end of a line
-  with open(job['vectors'], 'w', encoding='utf-8', newline='\n') as file:
-    file.write(f'{len(counts)} {dim}\n')
-    row = '%s' + ' %.9g' * dim + '\n'
-    file.writelines(row % (word, *model.get_word_vector(word)) for word in counts)
-  return {'words': int(sum(counts.values())) * epochs, 'seconds': seconds}
-
-
-_TRAIN = {'jw2v': _train_jw2v, 'gensim': _train_gensim, 'fasttext': _train_fasttext}
-
-
-def _train(job):
-  """Trains and saves, then takes the measures, then scores what was saved."""
-  result = _TRAIN[job['task']](job)
-  # The monotonic clock is the same in every process.
-  result['total_seconds'] = time.monotonic() - job['started']
-  unit = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes, Linux in KiB
-  result['peak'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-  result['scores'] = {}
-  if job['evaluation']:
-    import jw2v
-    from experiments import scores
-
-    kv = jw2v.load_vectors(job['vectors'])
-    result['scores'] = scores.evaluate(job['evaluation'], kv, _RESTRICT)
-  return result
-
-
-def work(job: dict[str, Any]) -> None:
-  """Does what a job says and writes the result, or an error that the user can mend."""
-  parts = lambda job: measure_parts(job['text'], train_config(job['settings'], job['set']))
-  try:
-    result = {'check': _check, 'parts': parts}.get(job['task'], _train)(job)
-  except (ValueError, OSError, FloatingPointError, ImportError) as error:
-    result = {'error': _one_line(error)}
-  pathlib.Path(job['result']).write_text(json.dumps(result))
-
-
-def _start(job, folder):
-  """Runs a job in a process of its own; its result, or a `ValueError` with what was wrong."""
-  result = pathlib.Path(folder) / 'result.json'
-  result.unlink(missing_ok=True)
-  job = {**job, 'result': str(result), 'started': time.monotonic()}
-  # With T < 10 threads, fastText 0.9.3 fills T tenths of its vectors and trains the others
-  # from what the memory holds. Memory that is mapped holds zeros; other memory, NaN at times.
-  mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if job['task'] == 'fasttext' else {}
-  done = subprocess.run(
-    [sys.executable, '-c', _WORKER, json.dumps(job)], cwd=pathlib.Path(__file__).parents[1],
-    env={**os.environ, **mapped}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    text=True, errors='replace',
-  )  # fmt: skip
-  if done.returncode or not result.exists():
-    said = done.stderr.strip().splitlines() if done.returncode > 0 else []
-    raise ValueError(said[-1] if said else f'its process ended with {done.returncode}')
-  outcome = json.loads(result.read_text())
-  if 'error' in outcome:
-    raise ValueError(outcome['error'])
-  return outcome
-
-
-# The tables.
 
 
 def _quantities(runs):
@@ -329,7 +118,7 @@ def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = list(zip(*rows, strict=True))
   seeds = max(map(len, runs.values()))
   return (
-    f'{_plural(seeds, "seed")}; medians (of a ratio: of the ratios by seed), and of scores means, '
+    f'{plural(seeds, "seed")}; medians (of a ratio: of the ratios by seed), and of scores means, '
     f'with the lowest and the highest:\n\n{markdown_table(rows)}'
   )
 
@@ -341,17 +130,17 @@ def _notes(runs, threads, is_split):
     notes += f'- fastText with fewer than 10 threads starts {threads}/10 of its vectors at random\n'
     notes += '  and the others at zero.\n'
   if hasattr(os, 'sched_setaffinity'):
-    notes += f'- Every process was kept to {_plural(threads, "core")}.\n'
+    notes += f'- Every process was kept to {plural(threads, "core")}.\n'
   else:
-    notes += f'- The peers have {_plural(threads, "thread")}; jw2v takes all cores here.\n'
+    notes += f'- The peers have {plural(threads, "thread")}; jw2v takes all cores here.\n'
   if is_split:
-    notes += f'- The text has a line of more than {_LONGEST_LINE:,} words: the peers read a\n'
-    notes += f'  copy with lines of {_LINE:,} words, jw2v the original.\n'
+    notes += f'- The text has a line of more than {LONGEST_LINE:,} words: the peers read a\n'
+    notes += f'  copy with lines of {LINE:,} words, jw2v the original.\n'
   run = next(iter(runs.values()))[0]
   if run['scores']:
     known = (f'{name} {n:,} of {total:,}' for name, (_, n, total) in run['scores'].items())
     notes += '- Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the\n'
-    notes += f'  {_RESTRICT:,} most frequent words. Scored, since all their words are known:\n'
+    notes += f'  {RESTRICT:,} most frequent words. Scored, since all their words are known:\n'
     notes += f'  {", ".join(known)}.\n'
   return notes
 
@@ -361,7 +150,7 @@ def _notes(runs, threads, is_split):
 
 def _checked_systems(values):
   """The systems asked for; refuses, before anything runs, what could not run to its end."""
-  text, output = pathlib.Path(values.text), pathlib.Path(values.output or 'page.md')
+  text = pathlib.Path(values.text)
   for name in values.systems or [[]]:  # none at all is refused as an unknown one is
     if name not in _SYSTEMS:
       raise ValueError(f'systems={name!r}: allowed are {", ".join(map(repr, _SYSTEMS))}')
@@ -379,9 +168,7 @@ def _checked_systems(values):
     raise ValueError(f'threads={values.threads}: must be from 1 to {_num_cores()}, the cores here')
   if text.is_dir() or not text.exists():
     raise ValueError(f'text={values.text!r}: {"a folder" if text.is_dir() else "no such file"}')
-  if output.is_dir() or not output.parent.is_dir():
-    reason = 'a folder' if output.is_dir() else f'there is no folder {output.parent}'
-    raise ValueError(f'output={values.output!r}: {reason}')
+  check_output(values.output)
   return list(dict.fromkeys(values.systems))
 
 
@@ -398,7 +185,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
   }
   runs: dict[str, list[dict]] = {}
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
-    device = _start({**job, 'task': 'check'}, folder)['device']
+    device = _start('check', **job)['device']
     named = environment('experiments.benchmark', _NAMED, device)
     yield f'# Benchmark\n\n{named}'
     if not values.parts_only:
@@ -411,13 +198,21 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     if values.parts_only or ('jw2v' in runs and not values.brief):
       _tell('parts of jw2v ...\n')
       try:
-        parts = _start({**job, 'task': 'parts'}, folder)
+        parts = _start('parts', **job)
       except ValueError as error:
         failures.append(f'parts of jw2v: {error}')
       else:
         yield f'## Parts of jw2v\n\n{parts_page(parts)}'
   if failures:
     yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
+
+
+def _start(task, **job):
+  """Runs a task of systems.py in a process of its own, on as many cores as there are threads."""
+  # With T < 10 threads, fastText 0.9.3 fills T tenths of its vectors and trains the others
+  # from what the memory holds. Memory that is mapped holds zeros; other memory, NaN at times.
+  mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if task == 'fasttext' else {}
+  return start('experiments.systems', task, cores=job['threads'], environment=mapped, **job)
 
 
 def _settings(values):
@@ -432,12 +227,12 @@ def _run_in_turn(job, systems, seeds, folder, failures):
   """Each system once for each seed: what changes on the machine meanwhile meets them all."""
   job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
   peers = {'gensim', 'fasttext'} & {*systems}
-  lines = cut_lines(job['text'], _LONGEST_LINE + 1) if peers else ()
-  is_split = any(len(line) > _LONGEST_LINE for line in lines)
+  lines = cut_lines(job['text'], LONGEST_LINE + 1) if peers else ()
+  is_split = any(len(line) > LONGEST_LINE for line in lines)
   if is_split:
     job['lines'] = str(pathlib.Path(folder) / 'lines.txt')
     with open(job['lines'], 'wb') as file:
-      file.writelines(b' '.join(line) + b'\n' for line in cut_lines(job['text'], _LINE))
+      file.writelines(b' '.join(line) + b'\n' for line in cut_lines(job['text'], LINE))
   runs: dict[str, list[dict]] = {name: [] for name in systems}
   for seed in range(1, seeds + 1):
     for name in systems:
@@ -446,9 +241,9 @@ def _run_in_turn(job, systems, seeds, folder, failures):
       _tell(f'seed {seed}/{seeds} {name} ... ')
       settings = {**job['settings'], 'seed': seed}
       is_variant = name not in _SYSTEMS
-      task = {'task': 'jw2v', 'variant': name} if is_variant else {'task': name, 'variant': ''}
+      task, variant = ('jw2v', name) if is_variant else (name, '')
       try:
-        result = _start({**job, **task, 'settings': settings}, folder)
+        result = _start(task, **{**job, 'variant': variant, 'settings': settings})
       except ValueError as error:
         _tell(f'failed: {error}\n')
         failures.append(f'{name}, seed {seed}: {error}')
@@ -467,23 +262,13 @@ def _tell(text):
   print(text, end='', file=sys.stderr, flush=True)
 
 
-def _plural(count, noun):
-  return f'{count} {noun}' + 's' * (count != 1)
-
-
-def _one_line(error):
-  return ' '.join(str(error).split())
-
-
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
   failures: list[str] = []
-  try:
+  with one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
-  except (ValueError, OSError, ImportError) as error:
-    raise SystemExit(f'error: {_one_line(error)}') from error
   if failures:
     raise SystemExit(f'error: {"; ".join(failures)}')
 

@@ -20,14 +20,13 @@ fast training is, and how good the vectors, is measured by benchmark.py.
 """
 
 import contextlib
-import json
+import functools
+import itertools
 import os
 import pathlib
 import resource
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,14 +37,12 @@ import numpy as np
 from absl import app, flags
 
 from experiments.pages import environment, markdown_table, print_page, spread
-
-# jw2v and gensim are imported where they are used, and not by the process that starts the
-# others: Linux starts the peak memory of a process at what that one had.
+from experiments.programs import one_line_errors
+from experiments.workers import check_output, in_turn, peak_bytes, refuse, start
 
 _MIN_COUNT = 5
 _MB, _READ = 10**6, 1 << 20  # bytes
 _LINE, _LINES = 20, 50_000  # words of a line in a text that is made; lines written at once
-_MEMORY_UNIT = (1 if sys.platform == 'darwin' else 1024) / _MB  # bytes on macOS, KiB on Linux
 _NOTES = """\
 - jw2v counts and writes the text as ids to a store on disk, new in each round; gensim's
   build_vocab() counts, and draws the first vectors; the C tool counts.
@@ -57,14 +54,12 @@ _NOTES = """\
 _MEMORY_NOTES = f"""\
 A text has every word of the given one once, and then {_LINE} words at a time from any place of
 it. jw2v encodes it with min_count=1: no word is left out. MB are 1,000,000 bytes."""
-_ROOT = pathlib.Path(__file__).parents[1]
-_WORKER = 'import sys; from experiments import corpus_benchmark as me; me.work(sys.argv[1])'
 
 
 def _measure(job, call):
   """Runs a function: its seconds, the CPU time, and the memory before and at most."""
   imports = time.monotonic() - job['started']  # this clock is the same in every process
-  peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
+  peak = lambda: peak_bytes() / _MB
   before, cpu, wall = peak(), time.process_time(), time.perf_counter()
   result = call()
   wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -102,8 +97,8 @@ def _count_c_tool(job):
   seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
   if done.returncode or not os.path.exists(job['counts']):
     raise ValueError(f'c_tool={job["tool"]!r}: ended with {done.returncode} and wrote no counts')
-  cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MEMORY_UNIT
-  return {'seconds': seconds, 'cpu': cpu, 'peak': peak}
+  peak = peak_bytes(resource.RUSAGE_CHILDREN) / _MB
+  return {'seconds': seconds, 'cpu': usage.ru_utime + usage.ru_stime, 'peak': peak}
 
 
 def _start_training(job):
@@ -169,28 +164,11 @@ def _compare(job):
     yield f'- jw2v and {peer}: {count}.'
 
 
-_TASKS = {'encode': _encode, 'gensim': _count_gensim, 'the C tool': _count_c_tool,
+TASKS = {'encode': _encode, 'gensim': _count_gensim, 'the C tool': _count_c_tool,
           'train': _start_training, 'texts': _make_texts, 'compare': _compare}  # fmt: skip
 
 
-def work(job: str) -> None:
-  """Does what a job says and prints the result; ends with an error that the user can mend."""
-  job = json.loads(job)
-  try:
-    print(json.dumps(_TASKS[job['task']](job), default=list))  # of what a generator yields
-  except (ValueError, OSError, ImportError) as error:
-    raise SystemExit(' '.join(str(error).split())) from error
-
-
-def _start(task, **job):
-  """Runs a task in a process of its own; its result, or a `ValueError` with what was wrong."""
-  job = json.dumps({**job, 'task': task, 'started': time.monotonic()})
-  command = [sys.executable, '-c', _WORKER, job]
-  done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, errors='replace')
-  if done.returncode:
-    said = done.stderr.strip().splitlines() if done.returncode > 0 else []
-    raise ValueError(said[-1] if said else f'{task}: its process ended with {done.returncode}')
-  return json.loads(done.stdout.splitlines()[-1])
+_start = functools.partial(start, 'experiments.corpus_benchmark')
 
 
 def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
@@ -217,25 +195,21 @@ def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 def _check(values):
   """Refuses, before anything runs, what could not run to its end; gives the sizes in bytes."""
-  output = pathlib.Path(values.output or 'page.md').absolute()
+  check_output(values.output)
   sizes = sorted({int(x) * _MB if x.isdecimal() else 0 for x in values.sizes}) or [0]
   is_file, temporary = os.path.isfile(values.text), tempfile.gettempdir()
   needed = 4 * os.path.getsize(values.text) if is_file else 0  # two stores, 4 bytes for 'a '
   needed += (sum(sizes) + 2 * max(sizes)) * values.memory
   free = shutil.disk_usage(temporary).free
   told = f'{needed / _MB:,.0f} MB may be needed, {free / _MB:,.0f} MB are free'
-  for is_wrong, message in (
+  refuse([
     (not is_file, f'text={values.text!r}: there is no such file'),
-    (not output.parent.is_dir(), f'output={values.output!r}: there is no folder {output.parent}'),
-    (output.is_dir(), f'output={values.output!r}: it is a folder'),
     (values.rounds < 1, f'rounds={values.rounds}: must be an integer of at least 1'),
     (not shutil.which(values.c_tool or 'sh'), f'c_tool={values.c_tool!r}: no such program'),
     (not all(sizes), f'sizes={",".join(values.sizes)!r}: must be megabytes, as 200,2000'),
     (values.gensim and not find_spec('gensim'), "gensim is missing: pip install 'jw2v[benchmark]'"),
     (free < needed, f'{temporary}: {told}: set TMPDIR to a folder on another disk'),
-  ):
-    if is_wrong:
-      raise ValueError(message)
+  ])  # fmt: skip
   return sizes
 
 
@@ -265,13 +239,12 @@ def _run_in_turn(values, text, folder):
   counts |= {'the C tool': f'{folder}/c_tool.txt'} if values.c_tool else {}
   tool = os.path.abspath(shutil.which(values.c_tool)) if values.c_tool else None
   job = {'text': text, 'is_one_line': line_feeds <= 1, 'tool': tool}
-  runs: dict[str, list] = {name: [] for name in counts}
-  for i in range(values.rounds):
-    for name, path in counts.items():
-      run = _two_runs(text, folder) if name == 'jw2v' else _start(name, counts=path, **job)
-      runs[name].append(run)
-      run['speed'] = runs['jw2v'][0]['words'] / run['seconds'] / 1e6
-      print(f'round {i + 1}/{values.rounds} {name} {run["seconds"]:.2f} s', file=sys.stderr)
+  systems = {
+    name: functools.partial(_start, name, counts=path, **job) for name, path in counts.items()
+  }
+  runs = in_turn(values.rounds, {**systems, 'jw2v': functools.partial(_two_runs, text, folder)})
+  for run in itertools.chain(*runs.values()):
+    run['speed'] = runs['jw2v'][0]['words'] / run['seconds'] / 1e6
   return runs, counts
 
 
@@ -288,18 +261,20 @@ def _two_runs(text, folder):
   return {**first, **times, 'opened': second['seconds']}
 
 
+def _encode_anew(text, folder):
+  measured = _start('encode', text=text, folder=folder, min_count=1)
+  shutil.rmtree(folder)
+  return measured
+
+
 def _memory(text, sizes, rounds, folder):
   """A table of what encoding takes for texts of these sizes, with the same words in each."""
   files, store = [(f'{folder}/{size}.txt', size) for size in sizes], f'{folder}/store'
   _start('texts', text=text, folder=f'{folder}/words', files=files)
   rows = [['text MB', 'peak MB', 'above imports', 'different words', 'words', 'words/s', 'seconds']]
   for path, size in files:
-    runs = []
-    for i in range(rounds):
-      runs.append(_start('encode', text=path, folder=store, min_count=1))
-      shutil.rmtree(store)
-      told = f'{size // _MB:,} MB of text: {runs[-1]["seconds"]:.1f} s'
-      print(f'round {i + 1}/{rounds} {told}', file=sys.stderr)
+    told = f'{size // _MB:,} MB of text'
+    (runs,) = in_turn(rounds, {told: functools.partial(_encode_anew, path, store)}).values()
     peaks = [run['peak'] for run in runs]
     above = [run['peak'] - run['before'] for run in runs]
     speeds = [run['words'] / run['seconds'] for run in runs]
@@ -316,11 +291,8 @@ def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the temporary files are removed
-  try:
+  with one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
-  except (ValueError, OSError, ImportError) as error:
-    raise SystemExit(' '.join(f'error: {error}'.split())) from error
 
 
 if __name__ == '__main__':  # flags are global: whoever imports this must not get these

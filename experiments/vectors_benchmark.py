@@ -14,14 +14,9 @@ else should run on the machine meanwhile.
 What belongs here: the processes that load and answer, and the table of what they measured.
 """
 
-import json
+import functools
 import os
-import pathlib
-import resource
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,15 +26,11 @@ from typing import Any
 from absl import app, flags
 
 from experiments.pages import environment, markdown_table, print_page, spread
-
-# jw2v and gensim are imported where they are used, and not by the process that starts the
-# others: Linux starts the peak memory of a process at what that one had.
+from experiments.programs import one_line_errors
+from experiments.workers import check_output, in_turn, peak_bytes, refuse, start
 
 _SYSTEMS = ('jw2v', 'gensim')
 _MB = 10**6
-_MEMORY_UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes on macOS, KiB on Linux
-_ROOT = pathlib.Path(__file__).parents[1]
-_WORKER = 'import sys; from experiments import vectors_benchmark as me; me.work(sys.argv[1])'
 _NOTES = """\
 - Medians over the rounds, with lowest and highest; seconds after the imports. The files are
   in memory that the system keeps. Ratios are by round; above 1, jw2v is faster.
@@ -69,10 +60,9 @@ def _write(job):
 
 def _measured(call):
   """A result; and the seconds, and the bytes above those of before, that it took."""
-  peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
-  before, start = peak(), time.perf_counter()
+  before, began = peak_bytes(), time.perf_counter()
   result = call()
-  return result, {'seconds': time.perf_counter() - start, 'memory': peak() - before}
+  return result, {'seconds': time.perf_counter() - began, 'memory': peak_bytes() - before}
 
 
 def _load(job):
@@ -105,26 +95,10 @@ def _answer(job):
   return {**measured, 'score': score, 'count': count, 'correct': correct}
 
 
-_TASKS = {'write': _write, 'load': _load, 'answer': _answer}
+TASKS = {'write': _write, 'load': _load, 'answer': _answer}
 
 
-def work(job: str) -> None:
-  """Does what a job says and prints the result; ends with an error that the user can mend."""
-  job = json.loads(job)
-  try:
-    print(json.dumps(_TASKS[job['task']](job)))
-  except (ValueError, OSError, ImportError) as error:
-    raise SystemExit(' '.join(str(error).split())) from error
-
-
-def _start(task, **job):
-  """Runs a task in a process of its own; its result, or a `ValueError` with what was wrong."""
-  command = [sys.executable, '-c', _WORKER, json.dumps({**job, 'task': task})]
-  done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, errors='replace')
-  if done.returncode:
-    said = done.stderr.strip().splitlines() if done.returncode > 0 else []
-    raise ValueError(said[-1] if said else f'{task}: its process ended with {done.returncode}')
-  return json.loads(done.stdout.splitlines()[-1])
+_start = functools.partial(start, 'experiments.vectors_benchmark')
 
 
 def _rows(title, runs):
@@ -171,43 +145,32 @@ def run(values: Any) -> Iterator[str]:
 
 def _run_in_turn(values, systems, title, task, job):
   """Each system once in each round: what changes on the machine meanwhile meets them all."""
-  runs: dict[str, list] = {name: [] for name in systems}
-  for i in range(values.rounds):
-    for name, results in runs.items():
-      results.append(_start(task, system=name, **job))
-      took = f'{title} {name} {results[-1]["seconds"]:.2f} s'
-      print(f'round {i + 1}/{values.rounds} {took}', file=sys.stderr)
-  return runs
+  tasks = {name: functools.partial(_start, task, system=name, **job) for name in systems}
+  return in_turn(values.rounds, tasks, title)
 
 
 def _check(values):
   """Refuses, before anything runs, what could not run to its end."""
-  output, temporary = pathlib.Path(values.output or 'page.md').absolute(), tempfile.gettempdir()
+  check_output(values.output)
+  temporary = tempfile.gettempdir()
   free, needed = shutil.disk_usage(temporary).free, 1.5 * values.megabytes * _MB
   for name in ('vectors', 'analogies'):
     path = getattr(values, name)
     if path and not os.path.exists(path):
       raise ValueError(f'{name}={path!r}: there is no such file')
-  for is_wrong, message in (
-    (not output.parent.is_dir(), f'output={values.output!r}: there is no folder {output.parent}'),
-    (output.is_dir(), f'output={values.output!r}: it is a folder'),
+  refuse([
     (values.rounds < 1, f'rounds={values.rounds}: must be an integer of at least 1'),
     (values.gensim and not find_spec('gensim'), "gensim is missing: pip install 'jw2v[benchmark]'"),
     (free < needed, f'{temporary} has {free / _MB:,.0f} MB, {needed / _MB:,.0f} are needed'),
-  ):
-    if is_wrong:
-      raise ValueError(message)
+  ])  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the temporary files are removed
-  try:
+  with one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
-  except (ValueError, OSError, ImportError) as error:
-    raise SystemExit(' '.join(f'error: {error}'.split())) from error
 
 
 if __name__ == '__main__':  # flags are global: whoever imports this must not get these

@@ -13,7 +13,7 @@ from test_scores import write_data_sets
 from test_training import two_topics
 
 import jw2v
-from experiments import benchmark, scores
+from experiments import benchmark, scores, systems
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ['--threads=1', '--dim=8', '--epochs=2', '--min_count=1', '--sample=0', '--seeds=2',
@@ -61,9 +61,9 @@ class TestLines:
   @pytest.mark.parametrize('read', [1, 2, 3, 1000])
   def test_long_lines_are_cut(self, tmp_path, monkeypatch, given, cut, read):
     """Also where what is read at once ends in the middle of a word."""
-    monkeypatch.setattr(benchmark, '_READ', read)
+    monkeypatch.setattr(systems, '_READ', read)
     (tmp_path / 'text').write_bytes(given.encode())
-    lines = benchmark.cut_lines(tmp_path / 'text', size=2)
+    lines = systems.cut_lines(tmp_path / 'text', size=2)
     assert b'|'.join(b' '.join(line) for line in lines).decode() == cut
 
 
@@ -153,7 +153,7 @@ class TestErrors:
       (['--threads=100000'], 'threads=100000: must be from 1 to '),
       (['--evaluation=FOLDER'], 'there is no file EN-WS-353-ALL.txt in it'),
       (['--output=FOLDER/no/page.md'], 'there is no folder '),
-      (['--output=FOLDER'], ': a folder'),
+      (['--output=FOLDER'], ': it is a folder'),
     ],
   )
   def test_bad_flag_is_refused_before_anything_runs(self, text, tmp_path, arguments, message):
@@ -183,19 +183,19 @@ class TestErrors:
   )
   def test_bad_setting(self, assignment, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-      benchmark.train_config({'dim': 8, 'seed': 1}, [assignment])
+      systems.train_config({'dim': 8, 'seed': 1}, [assignment])
 
   def test_variants(self):
     settings = {'dim': 8, 'negatives': 5, 'objective': 'negative_sampling', 'seed': 1}
-    config = benchmark.train_config(settings, ['batch_size=64'], 'dim=9,batch_size=32')
+    config = systems.train_config(settings, ['batch_size=64'], 'dim=9,batch_size=32')
     assert (config.dim, config.batch_size, config.seed) == (9, 32, 1)
-    config = benchmark.train_config(settings, (), 'objective=nce')
+    config = systems.train_config(settings, (), 'objective=nce')
     assert (config.objective, config.negatives) == ('nce', 24)
     with pytest.raises(ValueError, match=re.escape("variant='seed=3': no such setting")):
-      benchmark.train_config(settings, (), 'seed=3')
+      systems.train_config(settings, (), 'seed=3')
 
   def test_settings(self):
-    config = benchmark.train_config(
+    config = systems.train_config(
       {'dim': 8, 'seed': 1}, ['optimizer=adagrad', 'learning_rate=0.5', 'max_vocab_size=None']
     )
     expected = jw2v.TrainConfig(dim=8, seed=1, optimizer='adagrad', learning_rate=0.5)
@@ -219,8 +219,8 @@ class TestFailures:
     """The page, the failures and the tasks, where workers are replaced."""
     tasks, failures = [], []
 
-    def start(job, folder):
-      task = job['task'], job['settings']['seed']
+    def start(task, **job):
+      task = task, job['settings']['seed']
       tasks.append(task)
       if task in failing:
         raise ValueError('a reason')
