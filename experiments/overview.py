@@ -13,7 +13,6 @@ from experiments.pages import plural
 from experiments.settings import kind_of
 from jw2v.loop import Started
 from jw2v.processes import num_processes
-from jw2v.sharding import make_layout
 from jw2v.text import find_files
 
 _NAMES = {  # of the data, their words and their lines
@@ -23,18 +22,13 @@ _NAMES = {  # of the data, their words and their lines
 }
 
 
-def describe(
-  config: config_dict.ConfigDict,
-  settings: jw2v.TrainConfig,
-  corpus: jw2v.EncodedCorpus,
-  started: Started,
-) -> str:
+def describe(config: config_dict.ConfigDict, corpus: jw2v.EncodedCorpus, started: Started) -> str:
   """The table that a run begins with."""
   what, words, lines = _NAMES[kind_of(config.data)]
   files = plural(len(find_files(config.data.path)), 'file')
   device = jax.devices()[0]
   count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
-  seconds, layout = started.seconds_left, make_layout(settings)
+  seconds, settings, layout = started.seconds_left, started.config, started.layout
   rows = {
     what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
     'vocabulary': f'{len(corpus.vocabulary):,} {words}, of {settings.min_count} occurrences or '

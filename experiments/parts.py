@@ -43,17 +43,19 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   """
   import jax
 
-  from jw2v import loop
   from jw2v.corpus import encode_corpus
   from jw2v.objectives import prepare
   from jw2v.sharding import prepare_backend
+  from jw2v.start import init_state, steps_per_call, texts
+  from jw2v.steps import compile_steps
   from jw2v.stream import held_out_start
 
   prepare_backend()
+  config = config.on(jax.default_backend())  # as in a run
   encoded = encode_corpus(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
   num_words = held_out_start(encoded.line_ends, config.held_out)
   prepared = prepare(config, encoded.vocabulary)
-  blocks_of_text, _ = loop.texts(encoded, num_words, config, prepared)
+  blocks_of_text, _ = texts(encoded, num_words, config, prepared)
   centers = lambda blocks: int(np.count_nonzero(blocks.left + blocks.right))
 
   sampling, start = [], time.perf_counter()
@@ -62,7 +64,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     sampling.append((time.perf_counter() - start) * 1e9 / max(1, centers(blocks)))
     start = time.perf_counter()
 
-  steps = loop.steps_per_call(config, num_words)
+  steps = steps_per_call(config, num_words)
   calls = blocks_of_text.calls(
     range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step
   )
@@ -73,9 +75,9 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
   total_words = config.epochs * num_words
   inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
-  state = loop.init_state(config, encoded.vocabulary, None, prepared.bags)
+  state = init_state(config, encoded.vocabulary, None, prepared.bags)
   lookups = jax.device_put(prepared.lookups)
-  compiled = loop.compile_steps(config, state, *inputs[0], lookups)
+  compiled = compile_steps(config, state, *inputs[0], lookups)
   inputs = jax.device_put(inputs)
 
   def run(i):

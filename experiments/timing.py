@@ -14,9 +14,10 @@ import jax
 import numpy as np
 
 from experiments.parts import profiled
-from jw2v import loop
 from jw2v.objectives import prepare
 from jw2v.sharding import make_layout
+from jw2v.start import init_state, steps_per_call, texts
+from jw2v.steps import compile_steps
 
 _CALLS = 8
 
@@ -41,25 +42,26 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
   Raises:
     ValueError: the text is too short for a call.
   """
+  config = config.on(jax.default_backend())  # as in a run
   prepared, num_words = prepare(config, encoded.vocabulary), len(encoded.ids)
   layout = make_layout(config)
-  text, _ = loop.texts(encoded, num_words, config, prepared, layout)
-  steps = min(loop.steps_per_call(config, num_words), 16)
+  text, _ = texts(encoded, num_words, config, prepared, layout)
+  steps = min(steps_per_call(config, num_words), 16)
   calls = text.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
   calls = list(itertools.islice(calls, 3))
   if len(calls) < 2:
     raise ValueError(f'text: too short for two calls of {steps} steps of {config.batch_size}')
-  calls = calls[:-1] if len(calls) < 3 else calls[:2]
+  calls = calls[:-1]  # the last may have padding
   centers = [int(np.count_nonzero(call.blocks.left + call.blocks.right)) for call in calls]
   kept = centers[0] / int(calls[0].words[-1])
-  state = loop.init_state(config, encoded.vocabulary, None, prepared.bags, layout)
+  state = init_state(config, encoded.vocabulary, None, prepared.bags, layout)
   lookups = layout.put(prepared.lookups)
   inputs = [
     (layout.put_blocks(jax.device_put(call.blocks) if layout.mesh is None else call.blocks),
      (call.words / (config.epochs * num_words)).astype(np.float32))
     for call in calls
   ]  # fmt: skip
-  run_steps = loop.compile_steps(config, state, *inputs[0], lookups, layout)
+  run_steps = compile_steps(config, state, *inputs[0], lookups, layout)
   state, _ = jax.block_until_ready(run_steps(state, *inputs[0], lookups))
   seconds = []
   for i in range(_CALLS):

@@ -137,7 +137,7 @@ def run(
         return
       metrics = Metrics(workdir, info.history)
       if not quiet:
-        print(describe(config, settings, corpus, info), flush=True)
+        print(describe(config, corpus, info), flush=True)
 
     with _stopping_at_signals(checkpoints):
       try:

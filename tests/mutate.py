@@ -148,7 +148,7 @@ MUTATIONS = {
     ("'learning_rate': learning_rate}", "'learning_rate': 0.1 * learning_rate + 1e-3}"),
     ('alpha=last / first', 'alpha=0'),
   ],
-  'loop@training': [
+  'start@training': [
     ('sampling.keep_probability(counts, config.sample)',
      'sampling.keep_probability(counts, 0.0)'),
     ('    end=num_words,', '    end=len(encoded.ids),'),
@@ -480,9 +480,9 @@ MUTATIONS = {
     ('if free < needed:', 'if False:'),
   ],
   'training': [('    known=known,\n', '')],
-  'loop@checkpoints::not Killed': [
+  'start@checkpoints::not Killed': [
     ("monitor.load(found[1]['progress'])", 'pass'),
-    ("_Place.load(found[1]['place'])", '_Place((Position(),))'),
+    ("Standing.load(found[1]['place'])", 'Standing((Position(),))'),
   ],
   'rowwise': [
     ('.at[elected].add(gradients.values)', '.at[elected].set(gradients.values)'),

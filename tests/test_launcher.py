@@ -12,11 +12,13 @@ import time
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from test_experiments import QUICK, ROOT, train
 from test_training import two_topics
 
 import jw2v
 from experiments import metrics, sweep
+from experiments.overview import describe
 
 WHOLE = [*QUICK, '--config.held_out=0.1', '--config.batch_size=64']
 PAIRS = 'sea1\tsea2\t9\nsea1\tland1\t1\nsea3\tland2\t2\n'
@@ -56,6 +58,15 @@ def records_of(folder):
 
 
 class TestWhatIsTold:
+  def test_the_table_is_of_the_settings_that_train(self, text, monkeypatch):
+    """Those of the device: an accelerator takes larger steps."""
+    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
+    seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
+    config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, devices=4, layout='data')
+    jw2v.train(corpus, config, progress=False, started=seen.append)
+    table = describe(ConfigDict({'data': {'path': str(text)}}), corpus, seen[0])
+    assert ' 64 windows a step' in table and 'data, 4 devices' in table
+
   def test_table(self, finished):
     _, done = finished
     rows = dict(line.split('  ', 1) for line in done.stdout.splitlines()[:7])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import costs
-from jw2v import TrainConfig, encode_corpus, loop, steps, train
+from jw2v import TrainConfig, encode_corpus, start, steps, train
 from jw2v.objectives import prepare
 from jw2v.sharding import make_layout
 
@@ -106,9 +106,9 @@ def compiled(config):
   """The steps of a config, for a vocabulary of 90 words, and its layout."""
   corpus = encode_corpus(lines(), min_count=1)
   prepared, layout = prepare(config, corpus.vocabulary), make_layout(config)
-  text, _ = loop.texts(corpus, len(corpus.ids), config, prepared, layout)
+  text, _ = start.texts(corpus, len(corpus.ids), config, prepared, layout)
   call = next(text.calls(range(1), steps=2, blocks_per_step=config.blocks_per_step))
-  state = loop.init_state(config, corpus.vocabulary, None, prepared.bags, layout)
+  state = start.init_state(config, corpus.vocabulary, None, prepared.bags, layout)
   blocks, lookups = layout.put_blocks(call.blocks), layout.put(prepared.lookups)
   return steps.compile_steps(
     config, state, blocks, np.zeros(2, np.float32), lookups, layout

@@ -69,7 +69,7 @@ class TestRefusal:
   def test_before_anything_is_made(self, monkeypatch):
     monkeypatch.setattr(memory, 'device_memory', lambda layout: 10)
     made = []
-    monkeypatch.setattr(jw2v.loop, 'init_state', lambda *args: made.append(args))
+    monkeypatch.setattr(jw2v.start, 'init_state', lambda *args: made.append(args))
     with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would do'):
       jw2v.train(LINES, TrainConfig(min_count=1, dim=64), progress=False)
     assert not made

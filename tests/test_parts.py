@@ -2,7 +2,10 @@
 
 import re
 
-from experiments import parts
+import pytest
+
+import jw2v
+from experiments import parts, timing
 
 HLO = """\
 HloModule jit_run_steps
@@ -49,6 +52,22 @@ ENTRY %main {
   ROOT %while.1 = (f32[50,8]{1,0}, /*index=1*/f32[]) while(%x), condition=%c, body=%body
 }
 """
+
+
+class TestMeasuring:
+  @pytest.mark.parametrize('measure', [parts.measure_parts, timing.time_calls])
+  def test_steps_are_those_of_a_run_on_the_device(self, measure, monkeypatch):
+    def compile_steps(config, *_):
+      raise InterruptedError(config.batch_size)
+
+    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
+    monkeypatch.setattr('jw2v.steps.compile_steps', compile_steps)
+    monkeypatch.setattr(timing, 'compile_steps', compile_steps)
+    text = [[f'w{i % 9}' for i in range(50)]] * 40
+    if measure is timing.time_calls:
+      text = jw2v.encode_corpus(text, min_count=1)
+    with pytest.raises(InterruptedError, match='64'):
+      measure(text, jw2v.TrainConfig(dim=4, sample=0.0, min_count=1))
 
 
 class TestGrouping:

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+import threading
 
 import jax
 import numpy as np
@@ -397,6 +398,12 @@ class TestErrors:
     monkeypatch.setattr(loop, 'predict_peak', lambda *args: 0)
     with pytest.raises(FloatingPointError, match='the vectors are not finite'):
       fit([['a', 'b']])
+
+  def test_no_thread_is_left_by_an_error(self):
+    fail = lambda _: 1 / 0
+    with pytest.raises(ZeroDivisionError) as kept:  # with the frames that it came through
+      train(two_topics(), TrainConfig(**TINY), progress=False, callbacks=[fail])
+    assert 'jw2v sampler' not in {thread.name for thread in threading.enumerate()} and kept
 
   def test_no_pair_is_left_by_subsampling(self):
     with pytest.raises(ValueError, match='sample=1e-09 leaves no two words'):
