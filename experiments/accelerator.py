@@ -23,6 +23,7 @@ from typing import Any
 
 from absl import app, flags
 
+from experiments.costs import MACHINES, step_cost
 from experiments.pages import environment, markdown_table, print_page
 from experiments.programs import one_line_errors
 from experiments.timing import time_calls
@@ -42,8 +43,7 @@ flags.mark_flag_as_required('text')
 
 def machine_of(kind: str) -> str | None:
   """The name of a device in `costs.MACHINES`."""
-  names = {'h200': 'h200', 'v5p': 'v5p', 'cpu': 'cpu'}
-  return next((name for part, name in names.items() if part in kind.lower()), None)
+  return next((name for name in MACHINES if name in kind.lower()), None)
 
 
 def page(encoded: Any, deadline: float) -> Iterator[str]:
@@ -51,10 +51,9 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
   import jax
 
   import jw2v
-  from experiments import costs
 
   kind = jax.devices()[0].device_kind
-  machine = costs.MACHINES.get(machine_of(kind))
+  machine = MACHINES.get(machine_of(kind))
   late = lambda: time.monotonic() > deadline
 
   def timed_or_none(config, **options):
@@ -78,7 +77,7 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     timed = timed_or_none(config)
     if timed is None:
       continue
-    cost = costs.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    cost = step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
     rates = [x / size / timed.seconds for x in (cost.flops, cost.row_bytes)]
     most = [
       f'{x / y:.1%}' if machine else '-' for x, y in zip(rates, machine or rates, strict=False)
@@ -112,7 +111,7 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
   else:
     timed = None
   if timed is not None:
-    cost = costs.step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
+    cost = step_cost(config, 'replicated', 1, 1, len(encoded.vocabulary))
     rate = cost.flops / config.batch_size / timed.seconds
     yield (
       f'## Exact softmax over {len(encoded.vocabulary):,} words\n\n'

@@ -28,6 +28,7 @@ from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
 import jw2v
 from experiments import maps
+from experiments.programs import one_line_errors
 
 METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
@@ -254,13 +255,10 @@ def run(values: flags.FlagValues) -> None:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  try:
+  with one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; words are written --words=a,b,c')
     run(flags.FLAGS)
-  except (ValueError, OSError, ImportError, KeyError) as error:
-    message = error.args[0] if isinstance(error, KeyError) else error  # its str() has quotes
-    raise SystemExit(f'error: {message}') from error
 
 
 def define_flags(values: flags.FlagValues) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 from experiments.pages import one_line
@@ -20,10 +21,22 @@ def _end_at_sigterm(*_):
   os._exit(143)
 
 
-def _print_error(kind, error, trace):
+def _print_ignored(ignored):
   # Of a thread that writes a checkpoint, after another one has failed: that one is told.
-  if kind is not RuntimeError or str(error) != 'Event loop is closed':
-    sys.__excepthook__(kind, error, trace)
+  if str(ignored.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(ignored)
+
+
+def _end_where_orbax_waits(line):
+  # Python would wait for its threads, and they for minutes: for a folder that was not made.
+  if any(type(thread).__module__.startswith('orbax.') for thread in threading.enumerate()):
+    print(line, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _drop_output():
+  # What is left to be printed when Python exits would fail again.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit_at_sigterm(*_):
@@ -46,7 +59,7 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   for stream in (sys.stdout, sys.stderr):
     if stream is not None and hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
-  sys.excepthook = _print_error
+  sys.unraisablehook = _print_ignored
   signal.signal(signal.SIGTERM, _exit_at_sigterm if has_workers else _end_at_sigterm)
   interrupt = signal.getsignal(signal.SIGINT)
   if interrupt == signal.SIG_DFL:  # as it was while the program was loaded, and will be again
@@ -54,12 +67,18 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   try:
     yield
   except BrokenPipeError:
-    # What is left to be printed when Python exits would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
   except KeyboardInterrupt:
     raise SystemExit(130) from None
   except (ValueError, OSError, ImportError, FloatingPointError, KeyError, MemoryError) as error:
+    try:
+      if sys.stdout is not None:
+        sys.stdout.flush()
+    except OSError:
+      _drop_output()
     message = error.args[0] if isinstance(error, KeyError) else error  # its str() has quotes
-    raise SystemExit(f'error: {one_line(message)}') from error
+    line = f'error: {one_line(message)}'
+    _end_where_orbax_waits(line)
+    raise SystemExit(line) from error
   finally:
     signal.signal(signal.SIGINT, interrupt)

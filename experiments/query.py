@@ -33,7 +33,6 @@ import contextlib
 import dataclasses
 import importlib
 import json
-import os
 import re
 import sys
 import unicodedata
@@ -43,6 +42,7 @@ from typing import NamedTuple, TextIO
 from absl import app, flags
 
 import jw2v
+from experiments.programs import one_line_errors
 
 _OPERATORS = ('+', '-', '*', '~')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?!\S)|\S+', re.DOTALL)
@@ -334,22 +334,14 @@ def main(argv: list[str]) -> int:
     raise SystemExit(f"error: {argv[1]!r} is no flag; a question is written --query='king'")
   if sys.stdout is None or (sys.stdin is None and not values.query):
     raise SystemExit('error: there is no standard input or output')
-  sys.stdout.reconfigure(errors='backslashreplace')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
-  try:
+  with one_line_errors():
     kv = jw2v.load_vectors(values.vectors)
     if values.query:
       return 0 if converse(kv, values.query, settings, errors=sys.stderr) else 1
     sys.stdin.reconfigure(errors='replace')
     greeting = f'{len(kv):,} words, width {kv.vector_size}; :help for help, Ctrl-D to end'
     converse(kv, typed(greeting) if sys.stdin.isatty() else sys.stdin, settings)
-  except KeyboardInterrupt:
-    return 130  # as the shell says it
-  except (ValueError, OSError) as error:
-    # What is left to be printed when Python exits would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError):  # the reader has read enough, as head
-      raise SystemExit(f'error: {" ".join(str(error).split())}') from error
   return 0
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
 from jw2v.limits import TEXT_EXPANSION, shown
 from jw2v.text import STDIN, Path, TextFile, find_files, import_pyarrow
@@ -193,15 +194,13 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   rows = 0
-  try:
+  with one_line_errors():
     with atomic_write(values.output) as file:
       file.write(b'basket,item\n')
       for number, basket in enumerate(make_baskets(values.baskets, values.seed), start=1):
         rows += len(basket)
         file.write(''.join(f'{number},{item}\n' for item in basket).encode())
-  except OSError as error:
-    raise SystemExit(f'error: {error}') from error
-  print(f'{values.output}: {values.baskets:,} made-up baskets, {rows:,} rows')
+    print(f'{values.output}: {values.baskets:,} made-up baskets, {rows:,} rows')
 
 
 if __name__ == '__main__':  # flags are global: whoever imports the reader must not get these
