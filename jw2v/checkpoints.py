@@ -19,6 +19,7 @@ import numpy as np
 from absl import logging
 
 from jw2v._contracts import check_number
+from jw2v.limits import shown
 from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import is_here, to_host
 from jw2v.vocabulary import Vocabulary
@@ -156,6 +157,10 @@ class Checkpoints:
         f'{where}: is of format {about.get("format")!r}, not {_FORMAT}: name another folder, or '
         'begin anew with restart'
       )
+    kinds = {'settings': dict, 'run': dict, 'checksums': list, 'vocabulary': str}
+    whole = all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    if not whole:
+      raise _damaged(where, 'its record lacks what a run needs')
     _check_same(about['settings'], settings, where)
     if about['vocabulary'] != _digest_of(vocabulary):
       _refuse_words(saved_words, vocabulary, where)
@@ -167,7 +172,11 @@ class Checkpoints:
     except Exception as error:
       raise _damaged(where, error) from error
     arrays = [found[_name(i)] for i in range(len(leaves))]
+    if len(about['checksums']) != len(arrays):
+      raise _damaged(where, f'{len(about["checksums"])} checksums of {len(arrays)} arrays')
     for i, array in enumerate(arrays):
+      if array.shape != leaves[i].shape or array.dtype != leaves[i].dtype:
+        raise _damaged(where, f'array {i} is {array.dtype} of shape {array.shape}')
       if _checksum(np.asarray(array)) != about['checksums'][i]:
         raise _damaged(where, f'array {i} is not what was written')
     self._settings, self._last = settings, time.monotonic()
@@ -234,7 +243,6 @@ class Checkpoints:
       if self._manager is not None:
         manager, self._manager = self._manager, None
         manager.close()
-        logging.get_absl_logger().removeFilter(_not_of_orbax)
 
   def _open(self):
     if self._manager is None:
@@ -252,7 +260,8 @@ class Checkpoints:
           **({'multiprocessing_options': alone} if num_processes() > 1 else {}),
         )  # fmt: skip
         self._manager = orbax.CheckpointManager(self.folder, options=options)
-        # Its errors are raised here; it logs each with the tracebacks of all its threads too.
+        # Its errors are raised here; it logs each with the tracebacks of all its threads too,
+        # some of them later.
         logging.get_absl_logger().addFilter(_not_of_orbax)
       except OSError as error:
         raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
@@ -336,8 +345,8 @@ def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') ->
       _check_same(saved.get(key), wanted.get(key), where, f'{name}.{key}' if name else key)
   elif saved != wanted:
     raise ValueError(
-      f'{name}={wanted!r}: the checkpoint {where} is of a run with {saved!r}; go on with that, '
-      'name another folder, or begin anew with restart'
+      f'{name}={wanted!r}: the checkpoint {where} is of a run with {shown(repr(saved))}; go on '
+      'with that, name another folder, or begin anew with restart'
     )
 
 

@@ -347,3 +347,19 @@ class TestInterrupt:
       text=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)}, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, '', '')
+
+
+def test_an_error_does_not_wait_for_threads_that_wait_for_minutes():
+  program = (
+    'import threading\n'
+    'from experiments.programs import one_line_errors\n'
+    "waits = type('Waits', (threading.Thread,), {'__module__': 'orbax.checkpoint'})\n"
+    'with one_line_errors():\n'
+    '  waits(target=threading.Event().wait).start()\n'
+    "  raise OSError('the disk is full')\n"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False,
+    timeout=60,
+  )  # fmt: skip
+  assert (done.returncode, done.stderr) == (1, 'error: the disk is full\n')
