@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v.blocks import Pull, flat, rows_of
+from jw2v.ngrams import END_OF_LINE, ngram_buckets
 from jw2v.rowwise import RowGradients
 from jw2v.sampling import Blocks
-from jw2v.subwords import END_OF_LINE, ngram_buckets
 
 _LISTS = 2  # of a step on one device, if it has an even number of blocks
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jw2v._contracts import check_number
+from jw2v.ngrams import LONGEST
 
 OrDefault = Any  # the type of a None that the config replaces by what it stands for
 ARCHITECTURES = ('cbow', 'skip_gram')
@@ -205,8 +206,8 @@ class TrainConfig:
     check_number('held_out', self.held_out, float, 0, 0.5)
     check_number('learning_rate', self.learning_rate, float, 1e-12, 1e6)
     check_number('min_learning_rate', self.min_learning_rate, float, 0, self.learning_rate)
-    check_number('maxn', self.maxn, int, 0, 100)
-    check_number('minn', self.minn, int, 0, 100)
+    check_number('maxn', self.maxn, int, 0, LONGEST)
+    check_number('minn', self.minn, int, 0, LONGEST)
     if not (self.minn == self.maxn == 0 or 1 <= self.minn <= self.maxn):
       raise ValueError(
         f'minn={self.minn}: must be from 1 to maxn={self.maxn}, or both 0 for no n-grams'

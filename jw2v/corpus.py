@@ -17,9 +17,9 @@ from absl import logging
 
 from jw2v import store
 from jw2v._contracts import check_number
+from jw2v.bars import progress_bar
 from jw2v.pairs import find_and_join, join
 from jw2v.phrases import PhraseConfig, Phrases
-from jw2v.progress import progress_bar
 from jw2v.store import EncodedCorpus
 from jw2v.text import IS_PATH, Path, TextReader, find_files, total_size
 from jw2v.tokens import NumberedText, TextConfig, number_text

@@ -15,7 +15,8 @@ from typing import BinaryIO
 import numpy as np
 
 from jw2v.lookup import first_not_finite
-from jw2v.subwords import Ngrams, SubwordVectors
+from jw2v.ngrams import LONGEST, Ngrams
+from jw2v.subwords import SubwordVectors
 from jw2v.vectors import KeyedVectors
 
 MAGIC = (793712314).to_bytes(4, 'little')
@@ -27,7 +28,6 @@ _SKIP_GRAM, _SUPERVISED = 2, 3  # values of `model`
 _NEGATIVE_SAMPLING = 2  # a value of `loss`
 _ROWS = 1 << 14  # written at once
 _LONGEST_WORD = 1 << 16
-_LONGEST_NGRAM = 100
 
 
 class _Reader:
@@ -93,10 +93,10 @@ def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) ->
   min_n, max_n = max(args['minn'], 1), args['maxn']
   if (version == 11 and args['model'] == _SUPERVISED) or max_n <= 0 or not len(ngrams):
     return KeyedVectors(words, np.array(matrix[: len(words)], np.float32))
-  if len(ngrams) != args['bucket'] or not min_n <= max_n <= _LONGEST_NGRAM:
+  if len(ngrams) != args['bucket'] or not min_n <= max_n <= LONGEST:
     raise ValueError(
       f'{len(ngrams)} rows for n-grams of {min_n} to {max_n} characters; the settings say '
-      f'{args["bucket"]}, of at most {_LONGEST_NGRAM}'
+      f'{args["bucket"]}, of at most {LONGEST}'
     )
   ngrams = Ngrams(ngrams, min_n, max_n, len(ngrams))
   return SubwordVectors(words, None, ngrams, matrix[: len(words)], counts[: len(words)])

@@ -16,7 +16,6 @@ from jax.sharding import PartitionSpec
 from jw2v import sampling
 from jw2v.config import TrainConfig
 from jw2v.objectives import ObjectiveRows, make_objective
-from jw2v.progress import Results
 from jw2v.rowwise import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.sharding import Layout
 from jw2v.windows import Word2VecParams
@@ -36,6 +35,15 @@ class TrainState(NamedTuple):
   params: Word2VecParams
   center_optimizer: optax.OptState
   outside_optimizer: optax.OptState
+
+
+class Results(NamedTuple):
+  """What a compiled call tells of its S steps."""
+
+  losses: np.ndarray  # [S] sums over the measured predictions
+  predictions: np.ndarray  # [S] how many they are, by weight
+  learning_rates: np.ndarray  # [S]
+  squared_gradients: np.ndarray  # [S] mean squared lengths of the gradients of centers
 
 
 def make_optimizer(config: TrainConfig) -> RowwiseTransformation:

@@ -20,13 +20,13 @@ import numpy as np
 from jw2v.binary_formats import read_tensors, write_safetensors
 from jw2v.limits import shown
 from jw2v.lookup import first_not_finite
-from jw2v.subwords import Ngrams, SubwordVectors
+from jw2v.ngrams import LONGEST, Ngrams
+from jw2v.subwords import SubwordVectors
 
 _KINDS = {
   'word_rows': ('F32', 2), 'ngram_vectors': ('F32', 2), 'ngram_buckets': ('I64', 1),
   'counts': ('I64', 1),
 }  # fmt: skip
-_LONGEST_NGRAM = 100
 _MOST_BUCKETS = (1 << 31) - 1
 
 
@@ -61,8 +61,8 @@ def read_subwords(
     min_n, max_n, buckets = (int(about[name]) for name in ('min_n', 'max_n', 'buckets'))
   except (KeyError, OverflowError, TypeError, ValueError) as error:
     raise ValueError(f'min_n, max_n and buckets are not in the metadata: {shown(about)}') from error
-  if not 1 <= min_n <= max_n <= _LONGEST_NGRAM:
-    raise ValueError(f'n-grams of {min_n} to {max_n} characters; at most {_LONGEST_NGRAM}')
+  if not 1 <= min_n <= max_n <= LONGEST:
+    raise ValueError(f'n-grams of {min_n} to {max_n} characters; at most {LONGEST}')
   if not 1 <= buckets <= _MOST_BUCKETS:
     raise ValueError(f'{buckets} buckets of n-grams: must be from 1 to {_MOST_BUCKETS}')
   if rows.shape[1] != vectors.shape[1] or len(rows) != (buckets if index is None else len(index)):

@@ -11,8 +11,9 @@ import numpy as np
 from jw2v.bags import Bags
 from jw2v.config import TrainConfig
 from jw2v.huffman import huffman_tree
+from jw2v.ngrams import Ngrams
 from jw2v.sharding import to_host
-from jw2v.subwords import Ngrams, SubwordVectors
+from jw2v.subwords import SubwordVectors
 from jw2v.vectors import KeyedVectors
 from jw2v.vocabulary import Vocabulary
 from jw2v.windows import Word2VecParams

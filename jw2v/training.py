@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jw2v.bars import import_tqdm
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
@@ -25,7 +26,7 @@ from jw2v.processes import (
   is_first,
   told_of_the_others,
 )
-from jw2v.progress import Progress, import_tqdm
+from jw2v.progress import Progress
 from jw2v.sharding import prepare_backend
 from jw2v.store import EncodedCorpus
 from jw2v.stream import held_out_start

@@ -343,12 +343,14 @@ MUTATIONS = {
     ("len(ngrams) != args['bucket'] or", ''),
     ('if (unsound := first_not_finite(matrix)) is not None:', 'if False:'),
   ],
-  'subwords@fasttext_format': [
+  'ngrams@fasttext_format': [
     ('text.view(np.int8).astype(np.uint32)', 'text.astype(np.uint32)'),
     ('inside &= ~ends', 'pass'),
-    ('counts = counts + 1', 'counts = counts + 0'),
     ('word != END_OF_LINE for word in words', 'True for word in words'),
     ('first = last - n + 1', 'first = last'),
+  ],
+  'subwords@fasttext_format': [
+    ('counts = counts + 1', 'counts = counts + 0'),
   ],
   'projector@formats': [
     ("if b'\\t' not in first:", 'if True:'),

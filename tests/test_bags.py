@@ -12,8 +12,8 @@ from test_objectives import COUNTS, VOCABULARY, config_of, total_loss
 
 from jw2v import SubwordVectors, TrainConfig, train
 from jw2v.bags import make_bags
+from jw2v.ngrams import ngram_buckets
 from jw2v.objectives import centers_predict, make_objective, prepare
-from jw2v.subwords import ngram_buckets
 
 WORDS = VOCABULARY.words
 

@@ -81,13 +81,13 @@ class TestWords:
   def test_words_that_a_subword_model_has_not_seen(self):
     ngrams = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     kv = jw2v.subwords.SubwordVectors(
-      ['sea'], np.ones((1, 3)), jw2v.subwords.Ngrams(ngrams, 3, 4, 50)
+      ['sea'], np.ones((1, 3)), jw2v.ngrams.Ngrams(ngrams, 3, 4, 50)
     )
     found = convert.chosen(kv, ['seaside', 'sea'])
     np.testing.assert_array_equal(found['seaside'], kv.get_vector('seaside'))
 
   def test_n_grams_that_are_left_out_are_told(self, tmp_path, capsys):
-    ngrams = jw2v.subwords.Ngrams(np.ones((50, 3), np.float32), 3, 4, 50)
+    ngrams = jw2v.ngrams.Ngrams(np.ones((50, 3), np.float32), 3, 4, 50)
     kv = jw2v.SubwordVectors(['sea', 'land'], np.eye(2, 3), ngrams)
     jw2v.save_vectors(kv, tmp_path / 'v.safetensors')
     how = {'input': tmp_path / 'v.safetensors', 'output': tmp_path / 'o.safetensors'}

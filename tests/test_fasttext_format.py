@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_training import two_topics
 
 from jw2v import KeyedVectors, load_vectors, subwords
-from jw2v.subwords import Ngrams, SubwordVectors, ngram_buckets
+from jw2v.ngrams import Ngrams, ngram_buckets
+from jw2v.subwords import SubwordVectors
 
 
 def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=False, pruned=-1):

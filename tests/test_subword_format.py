@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
-from jw2v.subwords import Ngrams
+from jw2v.ngrams import Ngrams
 
 WORDS = ['seas', 'café', 'a', '語']
 UNSEEN = ['seaside', 'cafés', 'seal']

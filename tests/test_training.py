@@ -309,7 +309,7 @@ class TestCorpora:
 
   def test_progress_bars(self, path, capsys, monkeypatch):
     monkeypatch.setattr('jw2v.corpus._SHORT', 0)
-    monkeypatch.setattr('jw2v.progress.is_terminal', lambda: True)
+    monkeypatch.setattr('jw2v.bars.is_terminal', lambda: True)
     train(path, TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'reading: 100%' in shown and 'training: 100%' in shown
@@ -419,7 +419,7 @@ class TestErrors:
       train(two_topics(), TrainConfig(**TINY))
 
   def test_progress_bar_shows_speed_and_loss(self, capsys, monkeypatch):
-    monkeypatch.setattr('jw2v.progress.is_terminal', lambda: True)
+    monkeypatch.setattr('jw2v.bars.is_terminal', lambda: True)
     train(two_topics(), TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'training: 100%' in shown and 'words/s' in shown and 'loss' in shown
@@ -428,7 +428,7 @@ class TestErrors:
   def test_lines_where_there_is_no_terminal(self, capsys, monkeypatch):
     train(two_topics(), TrainConfig(**TINY))
     assert not capsys.readouterr().err  # less than a minute
-    monkeypatch.setattr('jw2v.progress._LINE_EVERY', 0)
+    monkeypatch.setattr('jw2v.bars._LINE_EVERY', 0)
     train(two_topics(), TrainConfig(**TINY))
     lines = capsys.readouterr().err.splitlines()
     form = r'training: [\d.]+%, [\d,]+ words/s, epoch \S+, loss \S+, rate \S+, [\d,]+ s left'

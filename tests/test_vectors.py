@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors
-from jw2v.subwords import Ngrams, SubwordVectors
+from jw2v.ngrams import Ngrams
+from jw2v.subwords import SubwordVectors
 
 WORDS = ['a', 'b', 'c', 'd', 'zero']
 
