@@ -35,6 +35,7 @@ from absl import app, flags
 import jw2v
 from experiments.programs import one_line_errors
 from jw2v.files import check_output
+from jw2v.limits import VECTORS_EXPANSION
 from jw2v.vocabulary import Vocabulary
 
 _BLOCK = 1 << 16  # rows
@@ -129,7 +130,12 @@ def run(values: Any) -> None:
     check_output(values.output)
   words = None if values.words is None else read_words(values.words)
   vocabulary = None if values.vocabulary is None else Vocabulary.load(values.vocabulary)
-  kv = jw2v.load_vectors(values.input, values['from'].value, limit=values.limit)
+  kv = jw2v.load_vectors(
+    values.input,
+    values['from'].value,
+    limit=values.limit,
+    max_expansion=values.max_expansion or None,
+  )
   before = kv
   if words is not None or vocabulary is not None:
     kv = chosen(kv, words, vocabulary, values.min_count or 0)
@@ -163,6 +169,11 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_enum('from', None, formats, 'Format of the input.', **define)
   flags.DEFINE_enum('to', None, formats, 'Format of the output.', **define)
   flags.DEFINE_integer('limit', None, 'Read only the first so many words.', 1, **define)
+  flags.DEFINE_float(
+    'max_expansion', VECTORS_EXPANSION,
+    'A compressed file of vectors may become so many times as large; 0 for any.',
+    lower_bound=0, **define
+  )  # fmt: skip
   flags.DEFINE_string('words', None, 'File of the words to keep, one a line.', **define)
   flags.DEFINE_string('vocabulary', None, 'File of words and counts, for --min_count.', **define)
   flags.DEFINE_integer('min_count', None, 'Leave out words counted less often.', 1, **define)

@@ -35,6 +35,7 @@ from experiments.programs import one_line_errors
 from experiments.scores import score_analogies, score_pairs
 from jw2v import evaluation
 from jw2v.files import atomic_write, check_output
+from jw2v.limits import VECTORS_EXPANSION
 from jw2v.text_formats import is_number
 
 
@@ -149,7 +150,7 @@ def run(values: Any, files: Sequence[str]) -> None:
   questions = [(path, *read_questions(path, values.score_column)) for path in files]
   results = []
   for path in values.vectors:
-    kv = jw2v.load_vectors(path)
+    kv = jw2v.load_vectors(path, max_expansion=values.max_expansion or None)
     some = 0 < values.restrict < len(kv)
     shown = f'the first {values.restrict:,} of ' if some else ''
     found = score(kv, questions, values.restrict or None, values.case_insensitive)
@@ -188,6 +189,11 @@ def define_flags(values: flags.FlagValues) -> None:
   )  # fmt: skip
   flags.DEFINE_integer(
     'restrict', 300_000, 'Only so many of the first words are known, and answers; 0 for all.',
+    lower_bound=0, **define
+  )  # fmt: skip
+  flags.DEFINE_float(
+    'max_expansion', VECTORS_EXPANSION,
+    'A compressed file of vectors may become so many times as large; 0 for any.',
     lower_bound=0, **define
   )  # fmt: skip
   flags.DEFINE_boolean('case_insensitive', True, 'Whether case does not matter.', **define)

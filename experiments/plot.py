@@ -29,6 +29,7 @@ from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 import jw2v
 from experiments import maps
 from experiments.programs import one_line_errors
+from jw2v.limits import VECTORS_EXPANSION
 
 METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
@@ -243,7 +244,7 @@ def run(values: flags.FlagValues) -> None:
     raise ValueError('--method is for --words: a neighborhood is drawn without it')
   maps.check_path(values.output)
   _check_method(values.method)
-  kv = jw2v.load_vectors(values.vectors)
+  kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
   if values.words:
     neighbors = 5 if values.neighbors is None else values.neighbors
     draw_words(kv, values.words, values.output, neighbors, method=values.method)
@@ -285,6 +286,11 @@ def define_flags(values: flags.FlagValues) -> None:
     'How the vectors of --words become points in the plane: by principal components or t-SNE.',
     **define,
   )
+  flags.DEFINE_float(
+    'max_expansion', VECTORS_EXPANSION,
+    'A compressed file of vectors may become so many times as large; 0 for any.',
+    lower_bound=0, **define
+  )  # fmt: skip
   flags.DEFINE_string('output', 'words.png', 'Picture to write: .png or .svg.', **define)
 
 

@@ -43,6 +43,7 @@ from absl import app, flags
 
 import jw2v
 from experiments.programs import one_line_errors
+from jw2v.limits import VECTORS_EXPANSION
 
 _OPERATORS = ('+', '-', '*', '~')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?!\S)|\S+', re.DOTALL)
@@ -336,7 +337,7 @@ def main(argv: list[str]) -> int:
     raise SystemExit('error: there is no standard input or output')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
   with one_line_errors():
-    kv = jw2v.load_vectors(values.vectors)
+    kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
     if values.query:
       return 0 if converse(kv, values.query, settings, errors=sys.stderr) else 1
     sys.stdin.reconfigure(errors='replace')
@@ -351,5 +352,10 @@ if __name__ == '__main__':  # flags are global: whoever imports the parser must 
   flags.DEFINE_integer(
     'restrict', 0, 'Only so many of the first words are answers; 0 for all.', lower_bound=0
   )
+  flags.DEFINE_float(
+    'max_expansion', VECTORS_EXPANSION,
+    'A compressed file of vectors may become so many times as large; 0 for any.',
+    lower_bound=0
+  )  # fmt: skip
   flags.DEFINE_multi_string('query', None, 'A question to answer before exiting.')
   app.run(main)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jw2v.files import atomic_write, naming
+from jw2v.limits import shown
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Vocabulary:
     wrong = np.flatnonzero((counts < 0) | (counts > 2**53))
     if len(wrong):
       word, count = self.words[wrong[0]], counts[wrong[0]]
-      raise ValueError(f'the count of {word!r} is {count}: must be from 0 to 2^53')
+      raise ValueError(f'the count of {shown(repr(word))} is {count}: must be from 0 to 2^53')
     if len(set(self.words)) < len(self.words):
       twice = next(word for word, n in collections.Counter(self.words).items() if n > 1)
       raise ValueError(f'the word {twice!r} is there twice')
@@ -103,7 +104,7 @@ class Vocabulary:
         except UnicodeDecodeError as error:
           raise ValueError(f'{path}: row {number}: {error}') from error
         if word in lines:
-          raise ValueError(f'{path}: row {number} repeats {word!r} of row {lines[word]}')
+          raise ValueError(f'{path}: row {number} repeats {shown(repr(word))} of row {lines[word]}')
         lines[word] = number
         words.append(word)
         counts.append(int(line[cut + 1 :]))
