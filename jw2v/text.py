@@ -291,7 +291,7 @@ class _Digest(io.RawIOBase):
   def readable(self) -> bool:
     return True
 
-  def readinto(self, buffer) -> int:
+  def readinto(self, buffer: Any) -> int:
     with naming(self._path):
       count = self._file.readinto(buffer)
     self.sha256.update(memoryview(buffer)[:count])
@@ -326,13 +326,14 @@ class TextFile(io.RawIOBase):
   def __init__(self, path: str, max_expansion: float | None = TEXT_EXPANSION):
     """Takes what a `TextReader` takes; reading raises what it raises."""
     reader = TextReader([path], max_expansion=max_expansion)
-    self._blocks, self._rest = reader.blocks(whole_words=False), b''
+    self._blocks: Any = reader.blocks(whole_words=False)
+    self._rest = b''
 
   def readable(self) -> bool:
     """It is."""
     return True
 
-  def readinto(self, buffer) -> int:
+  def readinto(self, buffer: Any) -> int:
     """Reads up to the size of the buffer; 0 at the end."""
     while not self._rest:
       self._rest, last = next(self._blocks, (b'', True))
@@ -348,7 +349,7 @@ class TextFile(io.RawIOBase):
     super().close()
 
 
-def import_pyarrow():
+def import_pyarrow() -> Any:
   """The package that splits and decompresses; an `ImportError` that says how to get it."""
   try:
     import pyarrow
