@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import jw2v
+from experiments import figures
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -87,6 +88,22 @@ class TestReadme:
     assert f"    {setup}'.[test]' && .venv/bin/pytest\n" in README
     train = '.venv/bin/python -m experiments.train --config=configs/quickstart.py'
     assert f"    {setup}'.[experiments]' && {train} --workdir=runs/quickstart\n" in README
+
+  @pytest.mark.parametrize('folder', ['jw2v', 'experiments'])
+  def test_names_every_room(self, folder):
+    (row,) = re.findall(rf'^\| `{folder}/` \|(.*)\|$', README, re.M)
+    rooms = {path.stem for path in (ROOT / folder).glob('*.py')} - {'__init__'}
+    assert set(re.findall(r'`(\w+)`', row)) == rooms
+
+  def test_its_speed_is_that_of_the_table(self):
+    """The number is from the page on performance, whose first table has jw2v beside gensim."""
+    page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
+    tables = ''.join(block.figures for block in list(figures.blocks(page))[:1])
+    ratio = re.search(r'^\| training / gensim +\| ([\d.]+) ', tables, re.M)
+    if ratio is None:
+      pytest.skip('the table is not made yet')
+    told = re.search(r'skip-gram at ([\d.]+) times the speed of gensim', README.replace('\n', ' '))
+    assert told and told[1] == f'{float(ratio[1]):.1f}'
 
   def test_files_it_names_exist(self):
     for target in re.findall(r'\]\((?!http|#)([^)#]+)', README) + re.findall(
