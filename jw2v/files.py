@@ -61,6 +61,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   try:
     with io.BufferedWriter(_Output(handle, path), 1 << 16) as file, unfinished(temporary):
       yield file
+      with naming(path):
+        file.flush()
+        os.fsync(handle)  # or after a loss of power the name may be there and the bytes not
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 is not what open() would give
