@@ -52,7 +52,9 @@ def test_the_wheel_is_the_library_its_licence_and_nothing_else(built):
 def test_the_sdist_has_what_builds_tests_and_documents_it(built):
   names = {path.relative_to(built[0]).as_posix() for path in built[0].rglob('*') if path.is_file()}
   assert not [name for name in names if '__pycache__' in name or name.endswith('.pyc')]
-  expected = {'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'pyproject.toml'}
+  expected = {
+    'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'mkdocs.yml', 'pyproject.toml'
+  }  # fmt: skip
   for folder in ('configs', 'docs', 'examples', 'experiments', 'jw2v', 'tests'):
     for path in (ROOT / folder).rglob('*'):
       if path.is_file() and '__pycache__' not in path.parts:

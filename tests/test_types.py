@@ -1,0 +1,45 @@
+"""Types: what is public says its own, and mypy finds no contradiction in the library."""
+
+import importlib
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+MODULES = sorted(path.stem for path in (ROOT / 'jw2v').glob('[!_]*.py'))
+
+
+def public_functions(module):
+  """The functions of a module and of its classes, by name, but those that Python generates."""
+  own = [(n, v) for n, v in vars(module).items() if getattr(v, '__module__', '') == module.__name__]
+  for name, value in own:
+    parts = vars(value).items() if inspect.isclass(value) else [('', value)]
+    for part, found in parts:
+      function = getattr(found, 'fget', None) or getattr(found, '__func__', found)
+      hidden = name[0] == '_' or (part[:1] == '_' and part != '__init__')
+      if not hidden and getattr(function, '__module__', '') == module.__name__:
+        if inspect.isfunction(function) and function.__code__.co_filename == module.__file__:
+          yield f'{name}.{part}' if part else name, function
+
+
+@pytest.mark.parametrize('stem', MODULES)
+def test_public_functions_are_annotated(stem):
+  module = importlib.import_module(f'jw2v.{stem}')
+  for name, function in public_functions(module):
+    signature = inspect.signature(function)
+    for argument in signature.parameters.values():
+      given = argument.annotation is not inspect.Parameter.empty
+      assert given or argument.name in ('self', 'cls'), f'{name}({argument.name})'
+    returns = signature.return_annotation is not inspect.Signature.empty
+    assert returns or name.endswith('.__init__'), name
+
+
+def test_mypy_finds_nothing(tmp_path):
+  done = subprocess.run(
+    [sys.executable, '-m', 'mypy', '--cache-dir', str(tmp_path)],
+    cwd=ROOT, capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stdout + done.stderr
