@@ -46,7 +46,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_dict, config_flags
 
 import jw2v
@@ -57,13 +57,12 @@ from experiments.pages import one_line, plural
 from experiments.plot import draw_words
 from experiments.programs import one_line_errors
 from experiments.settings import read_corpus, train_config
+from jw2v.agreement import first_alone, first_leaves_last
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.files import atomic_write
 from jw2v.loop import Started
 from jw2v.processes import (
   ending_without_the_others,
-  first_alone,
-  first_goes_last,
   is_first,
   start_processes,
 )
@@ -234,8 +233,6 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --config.dim=200')
   with ending_without_the_others(), one_line_errors():
@@ -247,7 +244,7 @@ def main(argv: list[str]) -> None:
     elif flags.FLAGS['processes'].present or flags.FLAGS['process'].present:
       raise ValueError('processes: give --coordinator=HOST:PORT too, that of process 0')
     workdir = pathlib.Path(_WORKDIR.value)
-    with first_goes_last(Stopped):
+    with first_leaves_last(Stopped):
       run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 
 

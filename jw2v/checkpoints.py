@@ -19,7 +19,7 @@ import numpy as np
 from absl import logging
 
 from jw2v._contracts import check_number
-from jw2v.limits import shown
+from jw2v.limits import one_line, shown
 from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import is_here, to_host
 from jw2v.vocabulary import Vocabulary
@@ -326,10 +326,9 @@ def _digest_of(vocabulary: Vocabulary) -> str:
 
 
 def _damaged(where, error):
-  reason = ' '.join(str(error).split())[:200]
   return ValueError(
-    f'{where}: a damaged checkpoint ({reason}); without that folder the run goes on from the one '
-    'before, if there is one, and with restart it begins anew'
+    f'{where}: a damaged checkpoint ({one_line(error)}); without that folder the run goes on from '
+    'the one before, if there is one, and with restart it begins anew'
   )
 
 

@@ -52,3 +52,8 @@ def shown(text: object, most: int = _SHOWN) -> str:
   """The start of what a file says, for an error."""
   text = str(text)
   return text if len(text) <= most else f'{text[:most]}...'
+
+
+def one_line(error: BaseException) -> str:
+  """The start of an error, for a line of another one."""
+  return shown(' '.join(str(error).split()), 200)

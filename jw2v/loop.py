@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jw2v.agreement import together
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.memory import predict_peak
 from jw2v.objectives import prepare
-from jw2v.processes import together
 from jw2v.progress import Progress
 from jw2v.sharding import Layout, make_layout
 from jw2v.start import HELD_OUT_EPOCH, begin, steps_per_call, texts

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from jw2v import sampling
+from jw2v.agreement import check_same, first_alone
 from jw2v.bags import Bags
 from jw2v.checkpoints import Checkpoints
 from jw2v.config import TrainConfig
 from jw2v.memory import abstract_state, check_fits
 from jw2v.objectives import Preparation, centers_predict
-from jw2v.processes import check_same, first_alone, num_processes
+from jw2v.processes import num_processes
 from jw2v.progress import RECORDS_PER_EPOCH, Progress
 from jw2v.sharding import Layout
 from jw2v.steps import TrainState, make_optimizer

@@ -13,19 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from jw2v.agreement import check_same, first_alone, first_leaves_last
 from jw2v.bars import import_tqdm
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import TrainConfig
 from jw2v.corpus import Corpus, encode_corpus, is_text
 from jw2v.formats import check_words
 from jw2v.loop import Hooks, Started, run
-from jw2v.processes import (
-  check_same,
-  first_alone,
-  first_goes_last,
-  is_first,
-  told_of_the_others,
-)
+from jw2v.processes import is_first, naming_lost_processes
 from jw2v.progress import Progress
 from jw2v.sharding import prepare_backend
 from jw2v.store import EncodedCorpus
@@ -131,7 +126,7 @@ def train(
   prepare_backend(config.devices)
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
-  with first_goes_last(Stopped):
+  with first_leaves_last(Stopped):
     return _train(
       corpus, config, workdir, progress, callbacks, initial, checkpoints, evaluate, started
     )
@@ -155,7 +150,7 @@ def _train(
   monitor = Progress(num_words, config.epochs, show=progress and is_first(), callbacks=callbacks)
   try:
     hooks = Hooks(checkpoints, evaluate, started or (lambda _: None))
-    with told_of_the_others():
+    with naming_lost_processes():
       vectors, params, predicted_bytes = run(encoded, num_words, config, monitor, initial, hooks)
   finally:
     monitor.close()

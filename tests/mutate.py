@@ -521,7 +521,7 @@ MUTATIONS = {
     ('-(-(chunk - own) // number)', '(chunk - own) // number'),
     ('[self.order(epoch)[:place]]', '[]'),
   ],
-  'processes': [
+  'agreement@processes': [
     ("if ours.get(name) != theirs.get(name)", 'if False'),
     ("all(each['over'] for each in told)", "any(each['over'] for each in told)"),
     ("save=told[0]['save'] or stop", "save=save or stop"),

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 import jw2v
-from jw2v import processes
+from jw2v import agreement, processes
 from jw2v.checkpoints import Checkpoints
 from jw2v.sharding import prepare_backend
 
@@ -35,7 +35,7 @@ def main(*, index, number, coordinator, store, out, settings, devices=1, folder=
       checkpoints=checkpoints, callbacks=[record],
       evaluate=(lambda kv: {'size': float(len(kv))}) if 'evaluate' in given else None,
     )  # fmt: skip
-    with processes.first_goes_last(ValueError):
+    with agreement.first_leaves_last(ValueError):
       time.sleep(late if index == 0 else 0)
     np.save(f'{out}{index}.npy', result.vectors.vectors)
     again = jw2v.train(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jw2v
-from jw2v import processes
+from jw2v import agreement, processes
 from jw2v.stream import Position, TextBlocks
 
 SMALL = {'dim': 8, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 1024, 'epochs': 1}
@@ -231,13 +231,13 @@ class TestAlone:
   def test_calls_pass_through(self):
     blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
     calls = list(blocks.calls(range(1), steps=2, blocks_per_step=2))
-    joint = processes.together(iter(calls), None, 0, Position(), 1, None, threading.Event())
+    joint = agreement.together(iter(calls), None, 0, Position(), 1, None, threading.Event())
     for one, other in zip(calls, joint, strict=True):
       assert other.blocks is one.blocks and other.ends == (one.end,) and other.save is None
 
   def test_work_is_done_once(self):
     made = []
-    assert processes.first_alone(lambda: made.append(1) or 'done', 'test') == 'done'
+    assert agreement.first_alone(lambda: made.append(1) or 'done', 'test') == 'done'
     assert made == [1]
 
 
