@@ -182,14 +182,14 @@ class Input:
       self._raw.close()
       raise
     self._file = gzip.GzipFile(fileobj=self._raw) if compressed else self._raw
-    self.size = None if compressed or not is_file else self._bytes
+    self.size: int | None = None if compressed or not is_file else self._bytes
     size = lambda: self._raw.tell() if self._bytes is None else self._bytes
     self._expansion = Expansion(max_expansion if compressed else None, size)
 
   def __enter__(self) -> 'Input':
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: object) -> None:
     self._file.close()
     self._raw.close()
 

@@ -8,6 +8,7 @@ out: nothing here knows words.
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -203,8 +204,8 @@ class ApproximateIndex:
       import faiss
     except ImportError as error:
       raise ImportError("an index needs faiss: pip install 'jw2v[index]'") from error
-    self.words = list(words)
-    self.index = faiss.IndexHNSWFlat(unit_vectors.shape[1], links, faiss.METRIC_INNER_PRODUCT)
+    self.words: list[str] = list(words)
+    self.index: Any = faiss.IndexHNSWFlat(unit_vectors.shape[1], links, faiss.METRIC_INNER_PRODUCT)
     self.index.add(np.ascontiguousarray(unit_vectors, np.float32))
 
   def most_similar(self, vector: np.ndarray, num_neighbors: int) -> list[tuple[str, float]]:

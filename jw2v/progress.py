@@ -53,9 +53,12 @@ class Progress:
       ImportError: the bar is asked for and tqdm is not there.
     """
     self.history: list[dict[str, Any]] = []
-    self.words, self.total_words, self.seconds = 0, epochs * num_words, 0.0
+    self.words: int = 0
+    self.total_words: int = epochs * num_words
+    self.seconds: float = 0.0
     self._num_words, self._callbacks = num_words, callbacks
-    self.step, self._loss, self._predictions = 0, 0.0, 0.0
+    self.step: int = 0
+    self._loss, self._predictions = 0.0, 0.0
     self._squares, self._steps = 0.0, 0
     self._bar = progress_bar(self.total_words, ' words', 'training', 0.5) if show else None
     self._start = time.perf_counter()

@@ -179,7 +179,8 @@ class GrowingTable:
 
   def __init__(self, width: int, expected: int | None):
     """Takes the width of the rows, and how many there should be if something says so."""
-    self.width, self._expected = width, expected
+    self.width: int = width
+    self._expected = expected
     self._array, self._count = np.empty((0, width), np.float32), 0
 
   def append(self, rows: np.ndarray, share: float) -> None:
