@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import import_graph
 import pytest
 
 import jw2v
@@ -58,15 +59,28 @@ assert not any(m.split('.')[0] in ('experiments', 'configs') for m in sys.module
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
-  def test_mathematics_imports_none_of_the_trainer(self):
-    """The rooms of the mathematics import jax, chex and one another."""
-    allowed = {'jax', 'chex', 'math', 'numbers', 'typing', 'jw2v._contracts', 'jw2v.derivatives',
-               'jw2v.losses', 'jw2v'}  # fmt: skip
-    for room in ('_contracts', 'derivatives', 'losses', 'windows', 'network'):
-      text = (ROOT / 'jw2v' / f'{room}.py').read_text()
-      imported = set(re.findall(r'^(?:from|import) ([\w.]+)', text, re.M))
-      assert {n for n in imported if not n.startswith('jax.')} <= allowed
-      assert set(re.findall(r'^from jw2v import (\w+)', text, re.M)) <= {'losses'}
+  @pytest.fixture(scope='class')
+  def edges(self):
+    return import_graph.graph()
+
+  def test_rooms_import_what_their_group_may(self, edges):
+    assert import_graph.faults(edges) == []
+
+  @pytest.mark.parametrize(
+    ('room', 'target', 'fault'),
+    [
+      ('steps', 'jw2v.vectors', 'training imports none of results'),
+      ('corpus', 'jw2v.steps', 'data imports none of training'),
+      ('losses', 'numpy', 'the mathematics imports jax and chex alone'),
+      ('losses', 'jw2v.files', 'mathematics imports none of common'),
+      ('loop', 'experiments.pages', 'a room imports rooms alone'),
+      ('lookup', 'jw2v.vectors', 'a cycle'),
+    ],
+  )
+  def test_an_import_that_breaks_the_rule_is_told(self, edges, room, target, fault):
+    name = f'jw2v.{room}'
+    broken = {**edges, name: edges[name] | {(target, False)}}
+    assert any(name in told and fault in told for told in import_graph.faults(broken))
 
 
 class TestReadme:
