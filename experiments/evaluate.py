@@ -27,7 +27,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
 import jw2v
 from experiments.pages import markdown_table
@@ -174,8 +174,6 @@ def _plain(value: Any) -> Any:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   with one_line_errors():
     run(flags.FLAGS, argv[1:])
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -81,6 +82,11 @@ class Metrics:
       raise
 
 
+def scores_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
+  """The names of the scores in records: of all that is no measure of the training itself."""
+  return sorted({name for record in records for name in record} - {*_TAGS, *_NO_MEASURE})
+
+
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:
   """The mean of the losses of the last epoch, by the words that they are of.
 
@@ -100,7 +106,7 @@ def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
     history: records of a run.
     path: the picture, .png or .svg.
   """
-  scores = sorted({name for record in history for name in record} - {*_TAGS, *_NO_MEASURE})
+  scores = scores_of(history)
   figure = Figure(figsize=(8 if scores else 7, 6 if scores else 4), layout='constrained')
   axes = figure.subplots(2 if scores else 1, sharex=True, squeeze=False)[:, 0]
   _draw(axes[0], history, {'loss': 'training', 'held_out_loss': 'held out'})

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from absl import flags, logging
+
 from experiments.pages import one_line
 
 
@@ -56,6 +58,8 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   Raises:
     SystemExit: with the line and the status 1, or 143 for SIGTERM, 130 for Ctrl-C.
   """
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   for stream in (sys.stdout, sys.stderr):
     if stream is not None and hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')

@@ -26,14 +26,12 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.metrics import loss_of_last_epoch
+from experiments.metrics import loss_of_last_epoch, scores_of
 from experiments.pages import markdown_table, spread
 from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
-_NO_SCORES = {'seed', 'step', 'epoch', 'words', 'learning_rate', 'gradient_norm', 'center_norm',
-              'outside_norm', *_MEASURES}  # fmt: skip
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -98,7 +96,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
   """The results in markdown: a line for each combination, its seeds as a mean and a range."""
   names = list(results[0]['settings'])
   measured = [run for result in results for run in result['runs']]
-  scores = sorted({name for run in measured for name in run} - _NO_SCORES)
+  scores = [name for name in scores_of(measured) if name != 'seed']
   columns = {name: form for name, form in _MEASURES.items() if any(name in r for r in measured)}
   columns |= dict.fromkeys(scores, '.3f')
   rows = [[*names, 'seeds', *columns]]

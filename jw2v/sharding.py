@@ -8,7 +8,7 @@ a `Mesh` with the axes 'data' and 'width', `jax.shard_map`, and collectives.
 |---|---|---|---|
 | 'replicated' | all, on each device | all, on each | nothing |
 | 'data' | all, on each | an n-th on each | the rows of all, to all |
-| 'width' | all words, an n-th of the columns | all, on each | sums of partial scores |
+| 'width' | all words, an n-th of the columns | all, on each | sums of partial scores and norms |
 | 'data_width' | an m-th of the columns | an n-th | both, each along its axis |
 
 Every layout takes the steps that one device would take on the same windows, to rounding. Where a

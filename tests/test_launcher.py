@@ -84,6 +84,7 @@ class TestWhatIsTold:
     for record in records:
       assert {'loss', 'learning_rate', 'words_per_second', 'gradient_norm', 'center_norm',
               'outside_norm'} <= {*record}  # fmt: skip
+    assert metrics.scores_of(records) == ['pairs']
     ends = [record for record in records if 'held_out_loss' in record]
     assert len(ends) == 2 and all(-1 <= record['pairs'] <= 1 for record in ends)
 
