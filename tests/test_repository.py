@@ -42,6 +42,11 @@ class TestPublicNames:
         assert re.search(rf'^  {argument}: ', text, re.M), argument
 
 
+@pytest.fixture(scope='module')
+def edges():
+  return import_graph.graph()
+
+
 class TestImport:
   def test_starts_no_backend_and_needs_no_extra(self):
     """In an interpreter where nothing but the runtime packages can be imported."""
@@ -58,10 +63,6 @@ assert not any(m.split('.')[0] in ('experiments', 'configs') for m in sys.module
 """
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-  @pytest.fixture(scope='class')
-  def edges(self):
-    return import_graph.graph()
 
   def test_rooms_import_what_their_group_may(self, edges):
     assert import_graph.faults(edges) == []
