@@ -19,7 +19,9 @@ def test_it_builds_and_has_every_module_with_its_formulas(tmp_path):
   pages = {p.parent.name: p.read_text('utf-8') for p in tmp_path.glob('reference/*/index.html')}
   text = ''.join(pages.values())
   for module in (ROOT / 'jw2v').glob('[!_]*.py'):
-    assert text.count(f'id="jw2v.{module.stem}"') == 1, module.stem
+    assert text.count(f'id="jw2v.{module.stem}"') == 1, (
+      f'{module.stem}: give it a place in docs/reference/'
+    )
   assert not re.search(r':math:|math::|>`_', text)
   assert r'\(\partial' in (tmp_path / 'derivations' / 'index.html').read_text('utf-8')
   assert pages['mathematics'].count('class="arithmatex"') > 60
