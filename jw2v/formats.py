@@ -246,7 +246,7 @@ def _check_format(format: str | None) -> None:
 
 
 def _start(path) -> bytes:
-  with Input(path) as file:
+  with Input(path, max_expansion=None) as file:
     return file.read(_LOOKED_AT)
 
 
