@@ -110,6 +110,11 @@ class TestReadme:
     rooms = {path.stem for path in (ROOT / folder).glob('*.py')} - {'__init__'}
     assert set(re.findall(r'`(\w+)`', row)) == rooms
 
+  def test_the_picture_of_the_architecture_has_every_room(self):
+    picture = (ROOT / 'docs' / 'architecture.md').read_text('utf-8').split('```')[1]
+    rooms = {path.stem for path in (ROOT / 'jw2v').glob('*.py')} - {'__init__'}
+    assert not rooms - set(re.findall(r'\w+', picture))
+
   def test_its_speed_is_that_of_the_table(self):
     """The number is from the page on performance, whose first table has jw2v beside gensim."""
     page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
