@@ -40,7 +40,7 @@ if __name__ == '__main__':
 
 SEEDS = ROOT / 'tests' / 'seeds'
 SECONDS = 5  # of computing, that a call may take
-MEMORY = 256 << 20  # bytes that a call may take, of files of at most a megabyte each
+MEMORY = 400 << 20  # bytes that a call may take, of files of at most a megabyte each
 _ADDRESSES = 4 << 30  # bytes that a header that lies cannot have
 _HANGS = 120  # seconds until a process is ended that cannot be interrupted
 _LONGEST = 2000  # characters of a message

@@ -165,7 +165,8 @@ def _of_text(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
     pieces[at] = pieces[at][:cut] + draw.choice(_ODD) + pieces[at][cut:]
   elif choice == 3:  # something very long, or very deep
     unit = draw.choice((pieces[at], b'1', b'9.', b'a', b' ', b'\n', b'1 ', b'[', b'(', b'{"a":'))
-    pieces[at] = (unit * draw.choice((300, 10_000, _LONG)))[:_LONG] + draw.choice((b'', b'x', b'"'))
+    size = draw.choice((300, 10_000, _LONG))
+    pieces[at] = (unit * (size // max(len(unit), 1) + 1))[:size] + draw.choice((b'', b'x', b'"'))
   elif choice in (4, 6):
     del pieces[at]
   elif choice == 5:
