@@ -259,10 +259,10 @@ class Checkpoints:
           max_to_keep=self.keep, create=False,
           **({'multiprocessing_options': alone} if num_processes() > 1 else {}),
         )  # fmt: skip
-        self._manager = orbax.CheckpointManager(self.folder, options=options)
         # Its errors are raised here; it logs each with the tracebacks of all its threads too,
         # some of them later.
         logging.get_absl_logger().addFilter(_not_of_orbax)
+        self._manager = orbax.CheckpointManager(self.folder, options=options)
       except OSError as error:
         raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
     return self._manager

@@ -146,6 +146,8 @@ def encode_corpus(
     store.write_manifest(work, about, reader.sources)
     encoded = store.map_corpus(work, vocabulary, phrases, about)  # another may replace it at once
     store.put_in_place(work, folder)
+    for array in (encoded.ids, encoded.line_ends):  # for errors: they were mapped in `work`
+      array.filename = folder / array.filename.name
   return dataclasses.replace(encoded, folder=folder)
 
 

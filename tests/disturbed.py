@@ -4,13 +4,11 @@ What belongs here: the undisturbed runs that all is compared with, starting and 
 the moments to disturb them at, disks that are too small, and the checks.
 """
 
-import ctypes
 import json
 import os
 import pathlib
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +16,7 @@ import sys
 import time
 
 import numpy as np
+from disturbances import catches_interrupt
 
 import jw2v
 
@@ -47,51 +46,6 @@ _PROGRAMS = {
 }  # fmt: skip
 _LIMIT = 90  # seconds, for any program
 _SLEEP = 0.0002
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_CLOCK = r"""
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-static double since_start(void) {
-  static double start;
-  struct timespec now;
-  syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-  double seconds = now.tv_sec + 1e-9 * now.tv_nsec;
-  if (start == 0) start = seconds;
-  return seconds - start;
-}
-
-__attribute__((constructor)) static void begin(void) { since_start(); }
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-  int result = syscall(SYS_clock_gettime, clock, now);
-  const char *jump = getenv("JUMP"), *after = getenv("AFTER");
-  if (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE) return result;
-  if (jump && after && since_start() >= atof(after)) now->tv_sec += atol(jump);
-  return result;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-  struct timespec precise;
-  int result = clock_gettime(CLOCK_REALTIME, &precise);
-  now->tv_sec = precise.tv_sec, now->tv_usec = precise.tv_nsec / 1000;
-  return result;
-}
-
-time_t time(time_t *seconds) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (seconds) *seconds = now.tv_sec;
-  return now.tv_sec;
-}
-"""
-
-
-class NotTried(Exception):
-  """This system has no means for a fault."""
 
 
 class Missed(Exception):
@@ -142,22 +96,6 @@ class World:
     case.run.rename(folder / 'stopped')
     (folder / 'finished').symlink_to(folder / 'train')
     self.needs = {name: _size(folder / name) for name in ('train', 'encode')}
-
-  def clock_shim(self) -> str:
-    """A library that has the clock jump by JUMP seconds, AFTER seconds from the start."""
-    library = self.folder / 'clock.so'
-    if not library.exists():
-      compiler = shutil.which('cc') or shutil.which('gcc')
-      if compiler is None:
-        raise NotTried('no C compiler')
-      source, made = (
-        self.folder / f'clock{os.urandom(4).hex()}.c',
-        f'{library}.{os.urandom(4).hex()}',
-      )
-      source.write_text(_CLOCK)
-      subprocess.run([compiler, '-shared', '-fPIC', '-O1', '-o', made, source], check=True)
-      os.replace(made, library)
-    return str(library)
 
 
 class Case:
@@ -224,7 +162,7 @@ class Case:
 
     def started():  # and Python itself, whose traceback no program can prevent
       nonlocal python_began
-      catches = number == signal.SIGINT and _catches_interrupt(process.pid)
+      catches = number == signal.SIGINT and catches_interrupt(process.pid)
       python_began |= catches
       return number != signal.SIGINT or (python_began and not catches)
 
@@ -302,17 +240,22 @@ class Case:
     path = self.run / 'vectors.txt'
     self.require(path.exists() and path.read_bytes() == self.world.vectors, 'the vectors differ')
 
+  def newest(self) -> int:
+    """The step of the newest checkpoint; 0 if there is none."""
+    folders = (self.run / 'checkpoints').glob('*')
+    return max((int(path.name) for path in folders if path.name.isdigit()), default=0)
+
   def check_again(self, program: str, **how) -> Done:
     """The same command works, goes on from what there was, and leaves nothing but its results."""
-    steps = [int(p.name) for p in (self.run / 'checkpoints').glob('*') if p.name.isdigit()]
+    step = self.newest()
     done = self.ended(self.start(program, **how))
     self.check_fine(done)
     if program == 'train' and not done.code:
       self.check_finished()
-      if steps:
+      if step:
         found = re.search(r'^goes on +from step ([\d,]+)', done.out, re.M)
-        went_on = found is not None and int(found[1].replace(',', '')) >= max(steps)
-        self.require(went_on or 'finished    before' in done.out, f'lost step {max(steps)}')
+        went_on = found is not None and int(found[1].replace(',', '')) >= step
+        self.require(went_on or 'finished    before' in done.out, f'lost step {step}')
     self.check_files(tidy=True)
     return done
 
@@ -325,57 +268,6 @@ class Case:
     if os.path.ismount(self.run):
       subprocess.run(['umount', '-l', self.run], check=True)
     shutil.rmtree(self.folder)
-
-
-def make_small_disk(folder: pathlib.Path, size: int = 64 << 20, inodes: int = 0) -> None:
-  """Gives a folder a file system of so many bytes and files, or makes the one there larger.
-
-  Raises:
-    NotTried: this process may not mount one.
-  """
-  folder.mkdir(exist_ok=True)
-  again = 'remount,' if os.path.ismount(folder) else ''
-  pages = max(1, -(-size // resource.getpagesize()))
-  options = f'{again}nr_blocks={pages},nr_inodes={inodes}'
-  done = subprocess.run(
-    ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', folder], capture_output=True, check=False
-  )
-  if done.returncode:
-    raise NotTried('no permission to mount')
-
-
-def in_own_mounts() -> None:
-  """Starts this program again where it may mount file systems, if the system allows that."""
-  command = ['unshare', '--map-root-user', '--mount']
-  if os.environ.get('_FAULTS_MOUNTS') or shutil.which('unshare') is None:
-    return
-  trial = [*command, 'mount', '-t', 'tmpfs', 'tmpfs', '/tmp']
-  if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
-    os.environ['_FAULTS_MOUNTS'] = 'own'
-    sys.stdout.flush()
-    os.execvp('unshare', [*command, sys.executable, *sys.argv])
-
-
-def limit_files(size: int) -> None:
-  """In a new process: no file may be larger."""
-  resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def no_privileges() -> None:
-  """In a new process of root: permissions hold for it too."""
-  if os.geteuid() == 0:
-    for capability in (1, 2):  # to write and to read whatever its permissions
-      _LIBC.prctl(24, capability, 0, 0, 0)
-
-
-def _catches_interrupt(pid: int) -> bool:
-  """Whether a process catches Ctrl-C, as Python does from its start, with a traceback."""
-  try:
-    status = pathlib.Path(f'/proc/{pid}/status').read_text()
-  except OSError:
-    return False
-  caught = re.search(r'^SigCgt:\t(\w+)', status, re.M)
-  return bool(caught and int(caught[1], 16) >> (signal.SIGINT - 1) & 1)
 
 
 def _size(folder: pathlib.Path) -> int:

@@ -53,6 +53,7 @@ class TestFound:
     same(stored, encode_corpus(path))
     same(stored, open_corpus(place))
     assert stored.folder == place and isinstance(stored.ids, np.memmap)
+    assert stored.ids.filename == place.resolve() / 'ids.npy'
     assert {p.name for p in place.iterdir()} == {
       'ids.npy', 'line_ends.npy', 'manifest.json', 'vocabulary.txt'
     }  # fmt: skip
