@@ -5,8 +5,9 @@ r"""Trains word vectors from a config file.
     --config.data.path=my_text.txt --config.dim=200
 
 The config file says what is trained on and how; each of its settings is a flag, as in the
-second command, and what they mean is in the file. Besides text that can be walks over a
-graph (configs/karate.py) or sessions of items (configs/baskets.py).
+second command, and what they mean is in the file. It is Python and is run: use only configs that
+you trust. Besides text, data can be walks over a graph (configs/karate.py) or sessions of items
+(configs/baskets.py).
 
 While it runs, a table says what was found and what it will take, and a bar how it goes; where
 there is no terminal, a line a minute, and with --quiet nothing. Ctrl-C ends the run with a
