@@ -254,6 +254,11 @@ def small_bombs(assign: Callable = setattr) -> None:
 
 def _work(options: argparse.Namespace) -> None:
   """One target, in this process, which tells in its folder how far it is."""
+  if options.engine == 'atheris':
+    import atheris
+
+    with atheris.instrument_imports(include=['jw2v', 'experiments']):
+      import fuzz_targets  # noqa: F401
   small_bombs()
   tempfile.tempdir = options.folder
   target, folder = options.targets[0], pathlib.Path(options.folder)
