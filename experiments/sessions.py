@@ -24,7 +24,7 @@ from absl import app, flags
 from experiments.programs import one_line_errors
 from jw2v.files import atomic_write
 from jw2v.limits import TEXT_EXPANSION, shown
-from jw2v.text import STDIN, Path, TextFile, find_files, import_pyarrow
+from jw2v.text import STDIN, PathLike, TextFile, find_files, import_pyarrow
 
 DISHES = {
   'barbecue': 'sausages burger_buns charcoal ketchup mustard coleslaw corn_cobs',
@@ -49,7 +49,7 @@ _TWO_DISHES, _BOUGHT = 0.3, 0.6  # how probable a second dish is, and each item 
 
 
 def read_sessions(
-  path: Path,
+  path: PathLike,
   *,
   session: str = 'session',
   item: str = 'item',

@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import pathlib
 
-import numpy as np
 from ml_collections import config_dict
 
 import jw2v
@@ -47,7 +46,7 @@ def read_corpus(
   expansion = data.get('max_expansion', TEXT_EXPANSION)
   chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
   if initial is not None:
-    chosen['known'] = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
+    chosen['known'] = Vocabulary.of_words(initial.index_to_key)
   if data.get('vocabulary') is not None:
     chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
   if 'walks' in data:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jw2v.limits import TEXT_EXPANSION, shown
-from jw2v.text import Path, TextReader, find_files
+from jw2v.text import PathLike, TextReader, find_files
 
 _LONGEST_LINE = 16 << 20  # bytes, or a longer one would be moved for each block
 _NODES_AT_ONCE = 1 << 20  # of the walks that are made side by side
@@ -45,7 +45,7 @@ class Graph(NamedTuple):
 
 
 def read_edges(
-  path: Path, *, directed: bool = False, max_expansion: float | None = TEXT_EXPANSION
+  path: PathLike, *, directed: bool = False, max_expansion: float | None = TEXT_EXPANSION
 ) -> Graph:
   """Reads an edge list.
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jw2v.files import as_json
 from jw2v.limits import one_line
 from jw2v.processes import ProcessLost, client, is_first, num_processes, process_number
 from jw2v.sampling import Blocks
@@ -115,7 +116,7 @@ def check_same(about: dict[str, Any]) -> None:
   """
   if num_processes() == 1:
     return
-  ours = json.loads(json.dumps(about))
+  ours = as_json(about)
   for index, theirs in enumerate(_tell_all(f'jw2v/same/{next(_runs)}', ours)):
     for name in sorted({*ours, *theirs}):
       if ours.get(name) != theirs.get(name):

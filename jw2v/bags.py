@@ -14,9 +14,7 @@ import numpy as np
 from jw2v.blocks import Pull, flat, rows_of
 from jw2v.ngrams import END_OF_LINE, ngram_buckets
 from jw2v.rowwise import RowGradients
-from jw2v.sampling import Blocks
-
-_LISTS = 2  # of a step on one device, if it has an even number of blocks
+from jw2v.sampling import CHAINS, Blocks
 
 
 class Bags(NamedTuple):
@@ -59,10 +57,10 @@ class Bags(NamedTuple):
       `[S, C, E]`, the rows of these, and which of them each is of. E is the same for most calls.
     """
     steps, num_blocks, num_tokens = blocks.token_ids.shape
-    margin = (num_tokens - blocks.left.shape[2]) // 2 if of_centers else 0
+    margin = blocks.margin if of_centers else 0
     ids = blocks.token_ids[..., margin : num_tokens - margin]
-    if lists == 1 and num_blocks % _LISTS == 0:
-      lists = _LISTS
+    if lists == 1 and num_blocks % CHAINS == 0:
+      lists = CHAINS
     number = np.arange(steps * lists)[:, None]
     keys = number * len(self.starts) + ids.reshape(len(number), -1)
     keys, places = np.unique(keys, return_inverse=True)  # a word that repeats is looked up once

@@ -141,7 +141,7 @@ def hierarchical_softmax(
   Args:
     windows: what predicts what.
     tree: the paths of all words. Those of a block's words, without the hot nodes, must not
-      be longer together than it has places: `sampling.Costs` makes such blocks.
+      be longer together than it has places: `sampling.Capacity` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
     measured: of how many blocks, the first, to sum the loss; None for all.
     products: how they are made.
@@ -212,7 +212,8 @@ def logistic(
   scores: jax.Array, weights: jax.Array, positive: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   """The derivative of the terms of the loss by their scores, and their curvature (D21 to D26)."""
-  small = jnp.exp(-jnp.abs(scores))  # all from one exponential, which cannot overflow
+  # It cannot overflow; XLA makes that of `curvature_of` once with it.
+  small = jnp.exp(-jnp.abs(scores))
   larger = 1 / (1 + small)
   probability = jnp.where(scores >= 0, larger, small * larger)
   return weights * probability - positive, weights * curvature_of(scores)

@@ -104,11 +104,9 @@ def skip_gram_of_context(
 ) -> tuple[Windows, Pull]:
   """Skip-gram with the roles changed: each center is predicted by the words around it.
 
-  Without noise words.
-
-  The pairs are those of windows whose sizes belong to the word predicted, as the C tool
-  makes them. Where every predicted word has many outside rows, those of a Huffman path, a
-  block is to have few of them.
+  For the hierarchical softmax, which has no noise words and many outside rows for each
+  predicted word: so a block predicts its B centers and not its T tokens. The windows are those
+  of the predicted words, as in the C tool.
 
   Args:
     table: the center table.
@@ -201,8 +199,7 @@ def window_weights(
 ) -> jax.Array:
   """`[N, T + K, B]`: how much token t counts in the context of center b; a noise word does not."""
   num_tokens, num_centers = blocks.token_ids.shape[1], blocks.left.shape[1]
-  margin = (num_tokens - num_centers) // 2
-  offset = np.arange(num_tokens)[:, None] - np.arange(num_centers) - margin  # [T, B]
+  offset = np.arange(num_tokens)[:, None] - np.arange(num_centers) - blocks.margin  # [T, B]
   # 0, as the center itself: no pair. Appended here and not to the result, which XLA can fuse.
   offset = np.pad(offset, ((0, num_noise), (0, 0)))
   distance = np.where(offset == 0, 2 * num_tokens, abs(offset)).astype(np.int32)[None]
@@ -210,14 +207,13 @@ def window_weights(
   inside = jnp.where(offset[None] < 0, left, right) >= distance
   if weighting == 'equal':
     return inside.astype(dtype)
-  weights = distance_weights(weighting, margin)[np.clip(distance, 1, margin) - 1]
+  weights = distance_weights(weighting, blocks.margin)[np.clip(distance, 1, blocks.margin) - 1]
   return jnp.where(inside, jnp.asarray(weights, dtype), 0)
 
 
 def center_ids_of(blocks: Blocks) -> np.ndarray | jax.Array:
   """`[N, B]`: all but the m tokens at either end."""
-  margin = (blocks.token_ids.shape[1] - blocks.left.shape[1]) // 2
-  return blocks.token_ids[:, margin : margin + blocks.left.shape[1]]
+  return blocks.token_ids[:, blocks.margin : blocks.margin + blocks.left.shape[1]]
 
 
 def context_size(blocks: Blocks) -> np.ndarray | jax.Array:

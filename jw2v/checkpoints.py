@@ -19,6 +19,7 @@ import numpy as np
 from absl import logging
 
 from jw2v._contracts import check_number
+from jw2v.files import as_json
 from jw2v.limits import one_line, shown
 from jw2v.processes import is_first, num_processes, process_number
 from jw2v.sharding import is_here, to_host
@@ -121,7 +122,7 @@ class Checkpoints:
         the first difference.
       OSError: the folder cannot be read or written, or the disk has no room.
     """
-    settings = _as_json({**settings, **self.about})
+    settings = as_json({**settings, **self.about})
     saved_words = self.folder / 'vocabulary.txt'
     if self.restart and is_first():
       for path in self._steps():
@@ -210,7 +211,7 @@ class Checkpoints:
       'checksums': [_checksum(leaf) for leaf in leaves], 'jax': jax.__version__,
       'vocabulary': self._words,
     }  # fmt: skip
-    about = _as_json(about)
+    about = as_json(about)
     about['checksum'] = _digest(about)
     args = orbax.args.Composite(
       state=orbax.args.StandardSave({_name(i): leaf for i, leaf in enumerate(leaves)}),
@@ -330,11 +331,6 @@ def _damaged(where, error):
     f'{where}: a damaged checkpoint ({one_line(error)}); without that folder the run goes on from '
     'the one before, if there is one, and with restart it begins anew'
   )
-
-
-def _as_json(value: Any) -> Any:
-  """What JSON makes of a value: lists of tuples, plain dicts."""
-  return json.loads(json.dumps(value))
 
 
 def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') -> None:

@@ -21,18 +21,18 @@ from jw2v.bars import progress_bar
 from jw2v.pairs import find_and_join, join
 from jw2v.phrases import PhraseConfig, Phrases
 from jw2v.store import EncodedCorpus
-from jw2v.text import IS_PATH, Path, TextReader, find_files, total_size
+from jw2v.text import IS_PATH, PathLike, TextReader, find_files, total_size
 from jw2v.tokens import NumberedText, TextConfig, number_text
 from jw2v.vocabulary import Vocabulary, select_words
 
 _SHORT = 1.0  # seconds; no bar for what takes less
 
-Corpus = Path | Sequence[Path] | Iterable[Sequence[str]]
+Corpus = PathLike | Sequence[PathLike] | Iterable[Sequence[str]]
 
 
 def encode_corpus(
   corpus: Corpus,
-  folder: Path | None = None,
+  folder: PathLike | None = None,
   *,
   text: TextConfig = TextConfig(),
   min_count: int = 5,
@@ -110,7 +110,7 @@ def encode_corpus(
   folder = pathlib.Path(folder).resolve() if folder is not None else None
   if folder is not None:
     store.check_place(folder)
-    _check_apart(folder, cast(Path | Sequence[Path], corpus) if files else ())
+    _check_apart(folder, cast(PathLike | Sequence[PathLike], corpus) if files else ())
     comparable = text.tokenizer is None or text.tokenizer_name is not None
     if files and comparable and (found := store.find_store(folder, settings, files)):
       return found
@@ -218,7 +218,7 @@ def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
   return int(longest)
 
 
-def _check_apart(folder: pathlib.Path, corpus: Path | Sequence[Path]) -> None:
+def _check_apart(folder: pathlib.Path, corpus: PathLike | Sequence[PathLike]) -> None:
   """Refuses a store in a folder of text: the next run would read it as text."""
   for path in [corpus] if isinstance(corpus, IS_PATH) else corpus:
     source = pathlib.Path(path).resolve()
@@ -238,7 +238,7 @@ def _files_of(corpus: Corpus) -> tuple[list[str], str]:
     if not isinstance(corpus, Iterable):
       raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
     return [], 'the corpus'
-  paths = cast(Sequence[Path], [corpus] if isinstance(corpus, IS_PATH) else corpus)
+  paths = cast(Sequence[PathLike], [corpus] if isinstance(corpus, IS_PATH) else corpus)
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
   return find_files(paths), f'{paths[0]}{more}'
 

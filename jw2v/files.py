@@ -7,6 +7,7 @@ import contextlib
 import glob
 import gzip
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from jw2v.limits import VECTORS_EXPANSION, Expansion
 
@@ -64,9 +65,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
       with naming(path):
         file.flush()
         os.fsync(handle)  # or after a loss of power the name may be there and the bytes not
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 is not what open() would give
+    os.chmod(temporary, default_mode(0o666))  # mkstemp's 0600 is not what open() would give
     if os.name != 'posix':  # where a file that is open cannot be renamed
       os.close(lock)
     os.replace(temporary, path)
@@ -100,6 +99,18 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     if error.errno is None or error.filename is not None:
       raise
     raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+
+
+def default_mode(mode: int) -> int:
+  """The permissions that a new file or folder gets of those asked for."""
+  mask = os.umask(0)
+  os.umask(mask)
+  return mode & ~mask
+
+
+def as_json(value: Any) -> Any:
+  """What JSON makes of a value: lists of tuples, plain dicts."""
+  return json.loads(json.dumps(value))
 
 
 def try_lock(handle: int) -> bool:
@@ -136,7 +147,7 @@ def _make_partial(path: pathlib.Path) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def unfinished(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Has `remove_unfinished` remove a file, an empty folder, or one named .partial, meanwhile."""
+  """While open, `remove_unfinished` removes this file, empty folder, or folder named .partial."""
   _UNFINISHED.add(path)
   try:
     yield

@@ -1,4 +1,4 @@
-r"""The Huffman tree of a vocabulary: a short path from the root for each frequent word.
+"""The Huffman tree of a vocabulary: a short path from the root for each frequent word.
 
 What belongs here: the tree of the hierarchical softmax, built from the counts of the words,
 and the paths to its leaves.

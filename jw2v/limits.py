@@ -54,6 +54,6 @@ def shown(text: object, most: int = _SHOWN) -> str:
   return text if len(text) <= most else f'{text[:most]}...'
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: object) -> str:
   """The start of an error, for a line of another one."""
   return shown(' '.join(str(error).split()), 200)

@@ -138,7 +138,7 @@ def run(
       epoch_ends = words // num_words > before // num_words
       full = epoch_ends and bool(config.held_out or hooks.evaluate)
       measured = None
-      if monitor.schedule(words, now=full):
+      if monitor.begins_record(words, now=full):
         if full:
           while num_calls > 1 and waiting:
             monitor.add(*waiting.popleft())

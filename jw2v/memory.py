@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from absl import logging
-from jax.sharding import NamedSharding
 
 from jw2v.config import TrainConfig
-from jw2v.sampling import Blocks
 from jw2v.sharding import Layout
-from jw2v.steps import TrainState, compile_steps, make_optimizer
+from jw2v.steps import TrainState, make_optimizer
 from jw2v.stream import bytes_of
 from jw2v.windows import Word2VecParams
 
@@ -85,40 +83,6 @@ def _gradient_bytes(config, num_rows, width, is_split):
   if config.objective != 'naive_softmax':
     return 0
   return 4 * num_rows[1] * config.dim // width * (2 if is_split else 1)
-
-
-def compiled_bytes(
-  config: TrainConfig, num_rows: tuple[int, int], layout: Layout
-) -> tuple[int, int]:
-  """What the compiled steps have on each device, by XLA's own account; nothing is made.
-
-  Args:
-    config: the run's settings, of an objective that looks nothing up: negative sampling or the
-      exact softmax, without n-grams.
-    num_rows: of the center and of the outside table.
-    layout: the devices.
-
-  Returns:
-    The bytes of the arguments, which are the state and the blocks of a call, and those of the
-    buffers besides.
-  """
-  steps, blocks = config.steps_per_call, config.blocks_per_step
-  tokens, size = config.block_size + 2 * config.window, config.block_size
-  shape: Any = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
-  batches: Any = Blocks(
-    shape(tokens, jnp.int32), shape(size, jnp.int16), shape(size, jnp.int16),
-    shape(config.shared_negatives or 0, jnp.int32),
-  )  # fmt: skip
-  state = abstract_state(config, num_rows)
-  if layout.mesh is not None:
-    placed = lambda x, spec: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec)
-    )
-    state = jax.tree.map(placed, state, layout.specs(state))
-    batches = jax.tree.map(lambda x: placed(x, layout.blocks_spec), batches)
-  shares: Any = jax.ShapeDtypeStruct((steps,), jnp.float32)
-  analysis: Any = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
-  return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 
 def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -> None:

@@ -1,8 +1,8 @@
 """Nearest rows for many queries at once, on the device.
 
 What belongs here: exact search as matrix products with top-k, in tiles that bound memory,
-and the hand-over to faiss for approximate search among millions of rows. Arrays in, arrays
-out: nothing here knows words.
+and the hand-over to faiss for approximate search among millions of rows, whose
+answers are words.
 """
 
 import functools

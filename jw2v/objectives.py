@@ -41,12 +41,12 @@ class Preparation(NamedTuple):
   Attributes:
     lookups: arrays by name, of words or nodes; arguments of the compiled step, since constants
       in it would be slow.
-    costs: what limits the words of a block, the nodes of the tree that it has room for.
+    capacity: what limits the words of a block, the nodes of the tree that it has room for.
     bags: the rows of words with n-grams.
   """
 
   lookups: dict[str, Any]
-  costs: sampling.Costs | None = None
+  capacity: sampling.Capacity | None = None
   bags: Bags | None = None
 
 
@@ -62,7 +62,7 @@ def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
   """
   counts = vocabulary.counts
   lookups: dict[str, Any] = {}
-  costs = bags = None
+  capacity = bags = None
   if config.softmax_tile is not None and config.softmax_tile > len(counts):
     raise ValueError(
       f'softmax_tile={config.softmax_tile}: must be from 1 to {len(counts)}, the words there are'
@@ -70,7 +70,7 @@ def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
   if config.objective == 'hierarchical_softmax':
     tree = tree_lookups(huffman_tree(counts), config.block_size)
     lookups['tree'] = tree
-    costs = sampling.Costs(np.asarray(tree.lengths), len(tree.places))
+    capacity = sampling.Capacity(np.asarray(tree.lengths), len(tree.places))
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
     # NCE takes the model as normalised: here by V, as it is where all vectors are zero.
@@ -79,7 +79,7 @@ def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
   if config.has_subwords:
     bags = make_bags(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
     lookups['bag_sizes'] = bags.sizes
-  return Preparation(lookups, costs, bags)
+  return Preparation(lookups, capacity, bags)
 
 
 def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
@@ -131,7 +131,7 @@ def make_objective(
   if is_cbow:
     windows_of = functools.partial(windows_of, divide_gradient=config.cbow_gradient == 'exact')
   dtype = None if config.product_dtype == 'float32' else config.product_dtype
-  cost = _cost(config, Products(width_axis, dtype))
+  cost = _loss_of(config, Products(width_axis, dtype))
 
   def objective(
     params: Word2VecParams, batch: Blocks, lookups: dict[str, Any], measured: int | None = None
@@ -151,7 +151,7 @@ def make_objective(
   return objective
 
 
-def _cost(config, products):
+def _loss_of(config, products):
   """`cost(windows, batch, table, lookups, measured)` of the config's objective."""
   if config.objective == 'naive_softmax':
 

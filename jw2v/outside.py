@@ -17,11 +17,11 @@ from jw2v.rowwise import RowGradients
 
 
 class Products(NamedTuple):
-  """How the products of the width are made.
+  """How products that sum over the columns of the tables are made.
 
   Attributes:
-    axis: the axis of the device mesh that the width is split over: what each device makes of
-      its columns is summed over it. None where a device has all of them.
+    axis: the mesh axis that the columns are split over: each device sums over its columns, and
+      the sums are added up. None where a device has all of them.
     dtype: what both sides are rounded to before a product, which adds up in the dtype that
       they had; None for no rounding.
   """

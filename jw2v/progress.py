@@ -25,8 +25,9 @@ class Progress:
 
   Attributes:
     history: the records so far: step, epoch, words, words_per_second, loss (the mean
-      over the predictions since the record before), learning_rate, gradient_norm (the root
-      mean square since then), and what else was measured.
+      over an eighth of the predictions since the record before, the first of each step),
+      learning_rate, gradient_norm (the root mean square since then), and what else was
+      measured.
     step: steps so far.
     words: corpus words read so far.
     total_words: those that the whole run reads.
@@ -106,7 +107,7 @@ class Progress:
     if self._predictions and (last or measured is not None):
       self._record(learning_rate, measured or {})
 
-  def schedule(self, words: int, now: bool = False) -> bool:
+  def begins_record(self, words: int, now: bool = False) -> bool:
     """Whether the call that ends with so many words is to make a record: 20 times an epoch.
 
     Results come later than calls begin: what is to be measured is decided here.
@@ -161,7 +162,7 @@ class Progress:
       self._bar.n = self._bar.initial = self._bar.last_print_n = self.words
 
   def go_back(self, words: int) -> None:
-    """Takes it that so many words are read, some of which will be read again."""
+    """Sets back how many words have been read; those after them are read again."""
     self.words = words
     self._recorded_words = min(self._recorded_words, words)
     self._scheduled_words = min(self._scheduled_words, words)

@@ -1,4 +1,4 @@
-r"""The folder that TensorBoard's embedding projector opens.
+"""The folder that TensorBoard's embedding projector opens.
 
 What belongs here: its three files. `vectors.tsv` has a row of numbers for each word,
 `metadata.tsv` a word a line, and `projector_config.pbtxt` names both.

@@ -140,6 +140,11 @@ def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
   return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, chunk, epoch]))
 
 
+# Products that XLA's CPU backend runs side by side, in chains of a step on one device; each chain
+# has its own list of rows of n-grams.
+CHAINS = 2
+
+
 class Blocks(NamedTuple):
   """Blocks of B consecutive windows, on host or device.
 
@@ -157,17 +162,22 @@ class Blocks(NamedTuple):
   bag_rows: Any = None
   bag_owners: Any = None
 
+  @property
+  def margin(self) -> int:
+    """The tokens on either side of the centers: m, the largest distance of a window."""
+    return (self.token_ids.shape[-1] - self.left.shape[-1]) // 2
 
-class Costs(NamedTuple):
-  """What the centers of a block may be in all, by words of different size.
+
+class Capacity(NamedTuple):
+  """How many words a block takes where words differ in size.
 
   Attributes:
-    sizes: `[V]` integers, at most the capacity.
-    capacity: of a block.
+    sizes: `[V]` integers, at most the limit.
+    limit: what the sizes of the centers of a block sum up to at most.
   """
 
   sizes: np.ndarray
-  capacity: int
+  limit: int
 
 
 def chunk_blocks(
@@ -181,7 +191,7 @@ def chunk_blocks(
   dynamic: bool,
   block_size: int,
   shared_negatives: int,
-  costs: Costs | None = None,
+  capacity: Capacity | None = None,
 ) -> tuple[Blocks, np.ndarray]:
   """Subsamples a chunk of text and cuts it into blocks of windows.
 
@@ -199,7 +209,7 @@ def chunk_blocks(
       instead of taking `window` always.
     block_size: B, the centers of a block.
     shared_negatives: K, the noise words of a block.
-    costs: what a block has room for, apart from B centers; None for no such limit.
+    capacity: what a block has room for, apart from B centers; None for no such limit.
 
   Returns:
     The blocks of the words kept, in the order of the text, filled up with padding; and
@@ -217,8 +227,8 @@ def chunk_blocks(
   right = np.minimum(radius, np.repeat(bounds[1:], lengths) - 1 - place)
 
   starts = np.arange(0, num_kept, block_size)
-  if costs is not None:
-    starts = _packed(costs.sizes[ids[positions]], block_size, costs.capacity)
+  if capacity is not None:
+    starts = _packed(capacity.sizes[ids[positions]], block_size, capacity.limit)
   ends = np.append(starts[1:], num_kept) if num_kept else starts
   tokens = np.zeros(num_kept + block_size + 2 * window, np.int32)
   tokens[window : window + num_kept] = ids[positions]

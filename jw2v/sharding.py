@@ -118,7 +118,7 @@ class Layout(NamedTuple):
     return jax.tree.map(put, state, self.specs(state))
 
   def initialize(self, function: Callable, *tables: jax.Array) -> Any:
-    """What a function makes of tables that are on their devices, on these devices too."""
+    """Calls a function of placed tables; its results are placed like them."""
     mesh = self.mesh
     if mesh is None:
       return function(*tables)

@@ -158,7 +158,7 @@ def texts(
     end=num_words,
     shuffle=config.shuffle,
     share=layout.stream,
-    costs=prepared.costs,
+    capacity=prepared.capacity,
   )
   held_out = training._replace(
     first=num_words, end=len(encoded.ids), shuffle=False, share=(0, 1), attach=attach(devices)

@@ -26,7 +26,9 @@ _OPTAX = {
   'adam': optax.adam,
   'rmsprop': optax.rmsprop,
 }
-_LOSS_EVERY = 8  # loss and gradient of every eighth window are measured, in every step
+# The loss is of the first eighth of the blocks of a step, the gradient norm of the first eighth
+# of its rows.
+_MEASURED = 8
 
 
 class TrainState(NamedTuple):
@@ -82,9 +84,9 @@ def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages
   # side by side: a chain of them for each of two cores.
   # The exact softmax makes one large product, for all cores, and touches all rows.
   exact = config.objective == 'naive_softmax'
-  many = not exact and layout.devices == 1 and config.blocks_per_step % 2 == 0
-  chains = 2 if jax.default_backend() == 'cpu' and many else 1
-  measured = max(1, config.blocks_per_step // layout.data_devices // chains // _LOSS_EVERY)
+  many = not exact and layout.devices == 1 and config.blocks_per_step % sampling.CHAINS == 0
+  chains = sampling.CHAINS if jax.default_backend() == 'cpu' and many else 1
+  measured = max(1, config.blocks_per_step // layout.data_devices // chains // _MEASURED)
 
   def gradients(
     params: Word2VecParams, batch: sampling.Blocks, lookups: dict[str, Any]
@@ -137,7 +139,7 @@ def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages
 
 def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
   """The summed squared lengths of the gradients of some rows, padding apart, and their number."""
-  count = max(1, len(rows.ids) // _LOSS_EVERY)
+  count = max(1, len(rows.ids) // _MEASURED)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
   return jnp.sum(squares * is_row), jnp.sum(is_row)
@@ -158,7 +160,7 @@ def compile_steps(
   lookups: dict[str, Any],
   layout: Layout = Layout(),
 ) -> jax.stages.Compiled:
-  """`make_run_steps` compiled for calls of one shape: the only compilation of a run."""
+  """`make_run_steps` compiled for calls of one shape."""
   return make_run_steps(config, layout).lower(state, batches, shares, lookups).compile()
 
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from jw2v.files import naming, unfinished
+from jw2v.files import as_json, default_mode, naming, unfinished
 from jw2v.limits import shown
 from jw2v.phrases import Phrases
-from jw2v.text import Path, Source
+from jw2v.text import PathLike, Source
 from jw2v.vocabulary import Vocabulary
 
 try:
@@ -63,7 +63,7 @@ class EncodedCorpus:
   folder: pathlib.Path | None
 
 
-def open_corpus(folder: Path) -> EncodedCorpus:
+def open_corpus(folder: PathLike) -> EncodedCorpus:
   """Opens a store, whatever has become of the text that it was made of.
 
   Args:
@@ -194,7 +194,7 @@ def find_store(
       return None
     _check_manifest(manifest, folder)
     sources = [Source(**source) for source in manifest['sources']]
-    if manifest['about']['settings'] != json.loads(json.dumps(settings)):
+    if manifest['about']['settings'] != as_json(settings):
       return None
     if len(sources) != len(files) or not all(map(Source.is_same, sources, files)):
       return None
@@ -309,7 +309,7 @@ def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[
   manifest = {
     'format': _FORMAT,
     'version': _VERSION,
-    'about': json.loads(json.dumps(about)),
+    'about': as_json(about),
     'sources': [dataclasses.asdict(source) for source in sources],
     'files': files,
   }
@@ -323,9 +323,7 @@ def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
   Raises:
     FileExistsError: something else has come there in the meantime.
   """
-  mask = os.umask(0)
-  os.umask(mask)
-  os.chmod(work, 0o777 & ~mask)  # mkdtemp's 0700 is not what mkdir() would give
+  os.chmod(work, default_mode(0o777))  # mkdtemp's 0700 is not what mkdir() would give
   folder.parent.mkdir(parents=True, exist_ok=True)
   old = work.with_name(f'{work.name}.old')
   with _locked(folder):

@@ -57,7 +57,7 @@ class TextBlocks(NamedTuple):
     shuffle: whether each epoch reads the chunks in an order of its own.
     share: (i, n) reads every n-th chunk of that order, from the i-th on: n processes
       with i from 0 to n - 1 read each chunk once.
-    costs: what a block has room for, apart from its centers.
+    capacity: what a block has room for, apart from its centers.
     attach: what else the blocks of a call get, or None.
   """
 
@@ -74,7 +74,7 @@ class TextBlocks(NamedTuple):
   end: int
   shuffle: bool = False
   share: tuple[int, int] = (0, 1)
-  costs: sampling.Costs | None = None
+  capacity: sampling.Capacity | None = None
   attach: Callable[[Blocks], Blocks] | None = None
 
   def order(self, epoch: int) -> np.ndarray:
@@ -145,7 +145,7 @@ class TextBlocks(NamedTuple):
       dynamic=self.dynamic,
       block_size=self.block_size,
       shared_negatives=self.shared_negatives,
-      costs=self.costs,
+      capacity=self.capacity,
     )
     return blocks, words, len(ids)
 

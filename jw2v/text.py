@@ -22,7 +22,7 @@ STDIN = '-'
 WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
 ERRORS = ('ignore', 'replace', 'strict')
 
-Path = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
@@ -32,7 +32,7 @@ _BLOCK_BYTES = 8 << 20
 _LONGEST_WORD = 64 << 20  # bytes
 
 
-def find_files(paths: Path | Sequence[Path]) -> list[str]:
+def find_files(paths: PathLike | Sequence[PathLike]) -> list[str]:
   """The files behind the paths.
 
   A folder stands for the files in it and in its folders, sorted by name, but not for what

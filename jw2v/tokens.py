@@ -94,7 +94,7 @@ class TextConfig:
     line = line.lower() if self.lowercase else line
     if self.tokenizer is not None:
       return self.tokenizer(line)
-    if self.word_pattern is None:
+    if self.word_pattern is None:  # `number_text` does the same faster, without asking here
       return [word.decode() for word in line.encode().split()]
     pattern = re.compile(self.word_pattern)  # kept by re
     if not pattern.groups:

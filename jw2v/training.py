@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from jw2v.agreement import check_same, first_alone, first_leaves_last
 from jw2v.bars import import_tqdm
@@ -38,16 +37,17 @@ class TrainResult:
 
   Attributes:
     vectors: the words with their input vectors; `SubwordVectors` if they have n-grams.
-    params: both tables, on several devices if those have trained. With n-grams, the rows of
-      these come after those of the words in the center table; with the hierarchical softmax,
-      those of the outside table are the nodes of the tree of the counts.
+    params: both tables, where they were trained (of several devices, split or copied as in
+      `layout`). With n-grams, the rows of these come after those of the words in the center
+      table; with the hierarchical softmax, those of the outside table are the nodes of the tree
+      of the counts.
     vocabulary: the words with their counts.
     config: the settings, defaults filled in.
-    history: a dict for each record: step, epoch, words, words_per_second, loss (the
-      mean over the predictions since the last record), learning_rate, gradient_norm (of
-      the centers, root mean square since then), center_norm and outside_norm (mean lengths
-      of the rows); at the ends of epochs held_out_loss, if some of the corpus is held out,
-      and what `evaluate` gave.
+    history: a dict for each record: step, epoch, words, words_per_second, loss (the mean
+      over an eighth of the predictions since the last record, the first of each step),
+      learning_rate, gradient_norm (of the centers, root mean square since then), center_norm
+      and outside_norm (mean lengths of the rows); at the ends of epochs held_out_loss, if some
+      of the corpus is held out, and what `evaluate` gave.
     words_per_second: corpus words, those dropped by `sample` included, over the wall
       time of training; compilation counts, reading and counting do not.
     predicted_bytes: peak memory of the process as it was predicted before the first step.
@@ -95,7 +95,7 @@ def train(
     checkpoints: where the run is saved from time to time; it goes on from the newest one
       that is there, to the bits of a run that was not interrupted.
     evaluate: scores of the vectors, which go to the record at the end of each epoch.
-    started: called once, after the second compiled call.
+    started: called once: after the second compiled call, or at the end of a run that has fewer.
 
   Returns:
     The vectors, tables, vocabulary, history and speed. A run that `patience` stops has
@@ -179,7 +179,7 @@ def _encoded(corpus, config, workdir, initial, progress) -> EncodedCorpus:
         raise ValueError(f'{name}={value!r}: the corpus was encoded with {chosen!r}')
     return corpus
   if isinstance(initial, KeyedVectors):
-    known = Vocabulary(tuple(initial.index_to_key), np.zeros(len(initial), np.int64))
+    known = Vocabulary.of_words(initial.index_to_key)
   else:
     known = initial.vocabulary if initial is not None else None
   return encode_corpus(

@@ -370,7 +370,7 @@ class KeyedVectors(WordVectors):
 
   @classmethod
   def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> 'KeyedVectors':
-    """The name in gensim of `load_vectors`; `mmap` changes nothing, safetensors always are."""
+    """The name in gensim of `load_vectors`; `mmap` is ignored: safetensors are mapped."""
     from jw2v.formats import load_vectors  # which imports this room
 
     return load_vectors(fname)

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -48,6 +48,12 @@ class Vocabulary:
 
   def __len__(self) -> int:
     return len(self.words)
+
+  @classmethod
+  def of_words(cls, words: Iterable[str]) -> 'Vocabulary':
+    """Words of which no occurrence is counted yet."""
+    words = tuple(words)
+    return cls(words, np.zeros(len(words), np.int64))
 
   @functools.cached_property
   def index(self) -> dict[str, int]:

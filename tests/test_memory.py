@@ -1,13 +1,17 @@
 """What a run needs of memory, and its refusal where there is not enough."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
 
 import jw2v
 from jw2v import TrainConfig, memory
 from jw2v.config import OPTIMIZERS
+from jw2v.sampling import Blocks
 from jw2v.sharding import make_layout
+from jw2v.steps import compile_steps
 from jw2v.tables import init_params
 
 LINES = [[f'w{i % 7}' for i in range(20)]] * 10
@@ -35,6 +39,27 @@ class TestNeeds:
     assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 8
 
 
+def compiled_bytes(config, num_rows, layout):
+  """Of the compiled steps on each device: arguments, and buffers besides; nothing is made."""
+  steps, blocks = config.steps_per_call, config.blocks_per_step
+  tokens, size = config.block_size + 2 * config.window, config.block_size
+  shape = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
+  batches = Blocks(
+    shape(tokens, jnp.int32), shape(size, jnp.int16), shape(size, jnp.int16),
+    shape(config.shared_negatives, jnp.int32),
+  )  # fmt: skip
+  state = memory.abstract_state(config, num_rows)
+  if layout.mesh is not None:
+    placed = lambda x, spec: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec)
+    )
+    state = jax.tree.map(placed, state, layout.specs(state))
+    batches = jax.tree.map(lambda x: placed(x, layout.blocks_spec), batches)
+  shares = jax.ShapeDtypeStruct((steps,), jnp.float32)
+  analysis = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
+  return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
+
+
 class TestCompiled:
   """Ten million words of width 304, which exist nowhere: XLA's account of the compiled steps."""
 
@@ -45,7 +70,7 @@ class TestCompiled:
   def test_a_device_has_its_slice_and_no_more(self, layout, devices, width):
     config = TrainConfig(dim=304, layout=layout, devices=devices, steps_per_call=4)
     rows = (10**7, 10**7)
-    arguments, buffers = memory.compiled_bytes(config, rows, make_layout(config))
+    arguments, buffers = compiled_bytes(config, rows, make_layout(config))
     state = memory.state_bytes(config, rows, width)
     assert state <= arguments < state + 2e6  # and the blocks
     assert buffers < 60e6  # nothing of the size of the vocabulary
