@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.pages import markdown_table, spread
 
-# jax and jw2v are imported where they are used: see benchmark.py, whose main process imports this.
+# jax and jw2v are imported where they are used: see workers.py.
 
 _CHUNKS, _CALLS, _TIMED_CALLS = 20, 8, 16  # how much is timed
 _DAMPING = 'curvature damping'
