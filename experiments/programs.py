@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from absl import flags, logging
+from absl import logging
+from absl.flags import FLAGS
 
 from experiments.pages import one_line
 
@@ -58,7 +59,7 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   Raises:
     SystemExit: with the line and the status 1, or 143 for SIGTERM, 130 for Ctrl-C.
   """
-  if not flags.FLAGS['verbosity'].present:
+  if not FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
   for stream in (sys.stdout, sys.stderr):
     if stream is not None and hasattr(stream, 'reconfigure'):
