@@ -6,7 +6,6 @@ that all formats share. The formats themselves are in `text_formats`, `binary_fo
 """
 
 import gzip
-import numbers
 import os
 import pathlib
 import re
@@ -17,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from jw2v import binary_formats, fasttext_format, text_formats
+from jw2v._contracts import check_number
 from jw2v.files import Input, atomic_write
 from jw2v.limits import VECTORS_EXPANSION, check_max_expansion, shown
 from jw2v.lookup import first_not_finite
@@ -77,8 +77,7 @@ def load_vectors(
   """
   _check_format(format)
   check_max_expansion(max_expansion)
-  if limit is not None and (not isinstance(limit, numbers.Integral) or limit is True or limit < 1):
-    raise ValueError(f'limit={limit!r}: must be a whole number from 1 on, or None')
+  limit = None if limit is None else check_number('limit', limit, int, 1)
   try:
     format = format or guess_format(path)
     if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext_format.MAGIC:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from jw2v._contracts import check_number
 from jw2v.files import atomic_write
 from jw2v.limits import shown
 
-_MOST_PASSES = 1000  # of a file
+_MOST_PASSES = 1000  # a phrase may double in each; a file may claim any number
 THRESHOLDS = {'gensim': 10.0, 'npmi': 0.5, 'word2phrase': 100.0}
 
 
@@ -61,12 +62,8 @@ class PhraseConfig:
   def __post_init__(self) -> None:
     if self.scoring not in THRESHOLDS:
       raise ValueError(f'scoring={self.scoring!r}: allowed are {", ".join(map(repr, THRESHOLDS))}')
-    for name in ('min_count', 'passes'):
-      value = getattr(self, name)
-      whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-      if not whole or value < 1:
-        raise ValueError(f'{name}={value!r}: must be an integer of at least 1')
-      object.__setattr__(self, name, int(value))
+    for name, most in (('min_count', None), ('passes', _MOST_PASSES)):
+      object.__setattr__(self, name, check_number(name, getattr(self, name), int, 1, most))
     if self.threshold is None:
       object.__setattr__(self, 'threshold', THRESHOLDS[self.scoring])
     threshold: Any = self.threshold
@@ -111,6 +108,7 @@ class Phrases:
   def __post_init__(self) -> None:
     object.__setattr__(self, 'connector_words', _words_of(self.connector_words))
     _check_delimiter(self.delimiter)
+    check_number('passes', len(self.passes), int, 0, _MOST_PASSES)
     connectors = frozenset(self.connector_words)
     for words in (words for table in self.passes for words in table):
       ends, inner = {words[0], words[-1]}, set(words[1:-1])
@@ -200,9 +198,7 @@ class Phrases:
     with open(path, 'rb') as file:
       try:
         header = json.loads(file.readline())
-        count = header['passes']
-        if type(count) is not int or not 0 <= count <= _MOST_PASSES:
-          raise ValueError(f'{shown(count)} passes: must be from 0 to {_MOST_PASSES}')
+        count = check_number('passes', header['passes'], int, 0, _MOST_PASSES)
         passes: list[dict] = [{} for _ in range(count)]
         for line in file:
           row += 1

@@ -358,7 +358,7 @@ class TestEdges:
 
   @pytest.mark.parametrize('limit', [0, -1, True, 1.5, '2'])
   def test_limits_that_are_none(self, tmp_path, limit):
-    with pytest.raises(ValueError, match=r'limit=.*: must be a whole number'):
+    with pytest.raises(ValueError, match=r'limit=.*: must be an integer of at least 1'):
       load_vectors(tmp_path / 'v', limit=limit)
 
   def test_names_in_bytes(self, tmp_path):
@@ -665,5 +665,5 @@ class TestRefusedToWrite:
       with pytest.raises(ValueError, match="format='elmo': allowed are 'word2vec'"):
         call()
     for limit in (0, -1, 2.5):
-      with pytest.raises(ValueError, match=r'limit=.*must be a whole number from 1'):
+      with pytest.raises(ValueError, match=r'limit=.*must be an integer of at least 1'):
         load_vectors(tmp_path / 'v', limit=limit)

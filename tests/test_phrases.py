@@ -56,6 +56,10 @@ class TestFile:
     with pytest.raises(ValueError, match=rf'phrases\.txt: row {row} is damaged'):
       Phrases.load(tmp_path / 'phrases.txt')
 
+  def test_more_passes_than_a_file_may_have(self):
+    with pytest.raises(ValueError, match='passes=1001: must be an integer from 0 to 1000'):
+      Phrases(({},) * 1001)
+
 
 class TestConfig:
   @pytest.mark.parametrize(
@@ -64,6 +68,7 @@ class TestConfig:
       ({'scoring': 'pmi'}, "scoring='pmi': allowed are 'gensim', 'npmi', 'word2phrase'"),
       ({'min_count': 0}, 'min_count=0: must be an integer of at least 1'),
       ({'passes': 1.5}, 'passes=1.5: must be an integer'),
+      ({'passes': 1001}, 'passes=1001: must be an integer from 1 to 1000'),
       ({'threshold': math.nan}, 'threshold=nan: must be a finite number'),
       ({'threshold': '5'}, "threshold='5': must be a finite number"),
       ({'delimiter': ' '}, "delimiter=' ': must be a str without white space"),
