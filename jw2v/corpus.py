@@ -10,7 +10,7 @@ import hashlib
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from absl import logging
@@ -146,6 +146,7 @@ def encode_corpus(
     store.write_manifest(work, about, reader.sources)
     encoded = store.map_corpus(work, vocabulary, phrases, about)  # another may replace it at once
     store.put_in_place(work, folder)
+    array: Any  # of NumPy's maps, which have the name of their file
     for array in (encoded.ids, encoded.line_ends):  # for errors: they were mapped in `work`
       array.filename = folder / array.filename.name
   return dataclasses.replace(encoded, folder=folder)
