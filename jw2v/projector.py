@@ -18,6 +18,7 @@ from jw2v.text_formats import GrowingTable, Table, parse_numbers, read_lines
 CONFIG = 'projector_config.pbtxt'
 _ROWS = 1024  # written at once
 _LONGEST_CONFIG = 1 << 20  # bytes
+_LONGEST_NAME = 1000  # of a file, in characters
 
 
 def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray) -> None:
@@ -111,7 +112,7 @@ def read_projector(
 def _named(folder: pathlib.Path, config: str, name: str) -> pathlib.Path:
   """The first file that the config gives this name."""
   found = re.search(rf'^[^#\n]*\b{name}\s*:\s*"([^"\\\n]+)"', config, re.M)
-  path = folder / found[1] if found else None
+  path = folder / found[1] if found and len(found[1]) <= _LONGEST_NAME else None
   if path is None or folder.resolve() not in path.resolve().parents:
     raise ValueError(f'{CONFIG} names no {name} in the folder')
   return path

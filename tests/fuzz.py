@@ -39,9 +39,9 @@ if __name__ == '__main__':
   sys.path.insert(0, str(ROOT))
 
 SEEDS = ROOT / 'tests' / 'seeds'
-SECONDS = 5  # of computing, that a call may take
+SECONDS = 10  # of computing, that a call may take
 MEMORY = 400 << 20  # bytes that a call may take, of files of at most a megabyte each
-_ADDRESSES = 4 << 30  # bytes that a header that lies cannot have
+_ADDRESSES = 16 << 30  # bytes that a header that lies cannot have; Arrow reserves some of them
 _HANGS = 120  # seconds until a process is ended that cannot be interrupted
 _LONGEST = 2000  # characters of a message
 _FAST = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # where folders are made in no time

@@ -22,7 +22,7 @@ Case = dict[str, bytes]  # the files of a case, by their names in its folder
 
 LARGEST = 1 << 20  # bytes of a file that is made here
 _LONG = 100_000  # characters of one that is made long
-_BOMB = 3 << 20  # bytes of what is compressed
+_BOMB = 5 << 18  # bytes of what is compressed
 _NUMBERS = [
   b'0', b'-1', b'1', b'2', b'+5', b'00', b'1_0', b'0x10', b'1e5', b'NaN', b'inf', b'-inf', b'1e999',
   b'1e-999', b'1e39', b'-0', b'.', b'e5', b'', b'1.5', b'1,5', b'127', b'255', b'65536',
@@ -80,7 +80,7 @@ def _of_file(name: str, data: bytes, others: list[bytes], draw: random.Random) -
     if dot + ending in _WRAPPED:
       unwrap, wrap = _WRAPPED[dot + ending]
       inner = _of_file(stem, unwrap(data), others, draw)
-      if draw.random() < 0.02:  # a bomb
+      if len(inner) < _BOMB and draw.random() < 0.02:  # a bomb
         start, end = _span(inner, draw)
         inner += ((inner[start:end] or b'\0') * _BOMB)[:_BOMB]
       return b''.join(wrap(part) for part in _parts(inner, draw))
@@ -95,7 +95,7 @@ def _of_file(name: str, data: bytes, others: list[bytes], draw: random.Random) -
   except Exception:  # a wrapping that was mutated before
     return _of_bytes(data, others, draw)
   control = sum(byte < 9 or 13 < byte < 32 for byte in data[:400])
-  if control > 4 or draw.random() < 0.1:
+  if control > 4 or len(data) > LARGEST or draw.random() < 0.1:
     return _of_bytes(data, others, draw)
   return _of_text(data, others, draw)
 
