@@ -174,10 +174,11 @@ def forbidden(case: Case, name: str) -> None:
   if name not in ('run', 'text'):
     case.copy('stopped')
   case.run.mkdir(exist_ok=True)
-  path = shutil.copy(case.world.text, case.folder / 'text.txt') if name == 'text' else (
-    case.run / name.replace('NEWEST', str(case.newest())) if name != 'run' else case.run)  # fmt: skip
-  text = path if name == 'text' else None
-  path = pathlib.Path(path)
+  text = None
+  if name == 'text':
+    text = shutil.copy(case.world.text, case.folder / 'text.txt')
+  path = case.run if name == 'run' else case.run / name.replace('NEWEST', str(case.newest()))
+  path = pathlib.Path(text or path)
   mode = path.stat().st_mode
   path.chmod(0o500 if name == 'run' else 0)
   done = case.ended(case.start('train', text=text, before=no_privileges))
