@@ -299,6 +299,8 @@ def _array(archive, name, rank, dtype, expansion) -> np.ndarray:
     about = archive.getinfo(f'{name}.npy')
   except KeyError:
     raise ValueError(f'there is no array {name!r}') from None
+  if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    raise ValueError(f'{name!r} is compressed in a way that NumPy does not write')
   expansion.add(about.file_size)  # and no more of it is decompressed
   with archive.open(about) as file:
     version = np.lib.format.read_magic(file)

@@ -256,7 +256,10 @@ def _after_character(piece: bytes) -> int:
 def _read(path: str, file: Any, size: int, expansion: Expansion) -> bytes:
   """Reads a piece; an error in the compression becomes a `ValueError`."""
   try:
-    piece = file.read(size)
+    if hasattr(file, 'read_buffer'):  # pyarrow's, whose `read` never frees its bytes if it fails
+      piece = file.read_buffer(size).to_pybytes()
+    else:
+      piece = file.read(size)
   except (EOFError, lzma.LZMAError, OSError) as error:
     if isinstance(error, OSError) and error.errno:  # of the disk, not of what is on it
       raise

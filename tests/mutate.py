@@ -529,6 +529,39 @@ MUTATIONS = {
     ('sorted(streams)]', 'sorted(streams)][:1]'),
     ("_with_bags(call.blocks, max(", "_with_bags(call.blocks, min("),
   ],
+  'limits': [
+    ('self._count > _ALWAYS', 'True'),
+    ('self._count > self._most * (size := self._size())', 'self._count > (size := self._size())'),
+    ('1 <= value < math.inf', '0 < value'),
+  ],
+  'files@limits': [
+    ('self._expansion.add(len(data))', 'self._expansion.add(0)'),
+  ],
+  'text@limits': [
+    ('expansion.add(len(piece))', 'expansion.add(0)'),
+  ],
+  'text_formats@limits': [
+    ('_MOST_GROWTH * need)', '10**9 * need)'),
+  ],
+  'text_formats@fuzz::vectors': [
+    ('(\\d+(\\.\\d*)?|', '(\\d+\\.?\\d*|'),
+    ('width > _WIDEST or', ''),
+  ],
+  'binary_formats@fuzz::vectors': [
+    ('about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)', 'False'),
+  ],
+  'store@fuzz::store': [
+    ('(ends[1:] <= ends[:-1]).any()', 'False'),
+    ('ids.min() < 0 or', ''),
+    ('array.dtype != dtype or', ''),
+    ('  _check_manifest(manifest, folder)\n  for', '  for'),
+  ],
+  'phrases@fuzz::store': [
+    ('math.isfinite(float(score))', 'True'),
+  ],
+  'checkpoints@fuzz::checkpoint': [
+    ('if not whole:', 'if False:'),
+  ],
   'memory': [
     ('(width_devices if leaf.ndim == 2 else 1)', '1'),
     ('if there is None or needed <= there:', 'if True:'),
@@ -548,7 +581,7 @@ def caught(room: str, old: str, new: str) -> bool:
   tests = named.rpartition('@')[2]
   with tempfile.TemporaryDirectory() as folder:
     copy = pathlib.Path(folder)
-    for name in ('jw2v', 'experiments', 'tests'):
+    for name in ('jw2v', 'experiments', 'configs', 'tests'):
       shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(ROOT / 'pyproject.toml', copy)
     file = _source(room, copy)

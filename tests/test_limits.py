@@ -4,6 +4,8 @@ import bz2
 import gzip
 import lzma
 import os
+import pathlib
+import resource
 
 import numpy as np
 import pyarrow
@@ -16,6 +18,7 @@ from experiments.sessions import read_sessions
 from experiments.walks import read_edges
 from jw2v import limits, text_formats
 from jw2v.limits import Expansion
+from jw2v.text import TextReader
 
 COMPRESS = {
   'bz2': bz2.compress, 'gz': gzip.compress, 'xz': lzma.compress,
@@ -92,6 +95,19 @@ class TestText:
   def test_that_is_not_compressed_has_no_limit(self, tmp_path):
     (tmp_path / 'text').write_bytes(b'a b\n' * 10_000)
     assert jw2v.encode_corpus(tmp_path / 'text', text=jw2v.TextConfig(max_expansion=1)).words_read
+
+  @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason='tells of memory')
+  @pytest.mark.parametrize('ending', list(COMPRESS))
+  def test_that_is_damaged_keeps_no_memory(self, tmp_path, ending):
+    path = tmp_path / f'text.{ending}'
+    path.write_bytes(COMPRESS[ending](b'a b\n')[:-3])
+    pages = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[0])
+    for repeats in (1, 40):
+      before = pages()
+      for _ in range(repeats):
+        with pytest.raises(ValueError, match='cannot be decompressed'):
+          list(TextReader([str(path)]).blocks())
+    assert (pages() - before) * resource.getpagesize() < 100e6  # and not 8 MiB each time
 
   def test_of_edges_and_sessions(self, tmp_path):
     path = tmp_path / 'log.gz'
