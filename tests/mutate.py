@@ -547,7 +547,7 @@ MUTATIONS = {
     ('(\\d+(\\.\\d*)?|', '(\\d+\\.?\\d*|'),
     ('width > _WIDEST or', ''),
   ],
-  'binary_formats@fuzz::vectors': [
+  'binary_formats@limits': [
     ('about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)', 'False'),
   ],
   'store@fuzz::store': [

@@ -6,6 +6,7 @@ import lzma
 import os
 import pathlib
 import resource
+import zipfile
 
 import numpy as np
 import pyarrow
@@ -53,6 +54,17 @@ class TestVectors:
   def test_small_ones_always_may(self, tmp_path):
     jw2v.save_vectors(zeros(5), tmp_path / 'v.txt.gz')
     assert len(jw2v.load_vectors(tmp_path / 'v.txt.gz', max_expansion=1)) == 5
+
+  @pytest.mark.parametrize('method', [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+  def test_of_an_archive_that_numpy_would_not_write(self, tmp_path, method):
+    jw2v.save_vectors(zeros(5), tmp_path / 'v.npz')
+    with zipfile.ZipFile(tmp_path / 'v.npz') as archive:
+      members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / 'v.npz', 'w', method) as archive:
+      for name, member in members.items():
+        archive.writestr(name, member)
+    with pytest.raises(ValueError, match=r"v.npz: 'vectors' is compressed in a way that NumPy"):
+      jw2v.load_vectors(tmp_path / 'v.npz')
 
   def test_of_a_projector(self, tmp_path):
     jw2v.save_vectors(zeros(100), tmp_path / 'p', 'projector')
