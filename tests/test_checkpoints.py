@@ -232,6 +232,8 @@ class TestRefused:
     whole = train(two_topics(), TrainConfig(**TINY), progress=False)
     assert bits(run(tmp_path, TrainConfig(**TINY))) == bits(whole)
 
+  # After an error of orbax, threads of it outlive the loop to which they report.
+  @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
   def test_a_limit_that_a_thread_of_orbax_meets(self, tmp_path, capfd):
     """One error and not the tracebacks of all threads; nothing half-written stays."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
