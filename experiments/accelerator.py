@@ -28,17 +28,8 @@ from experiments.pages import environment, markdown_table, print_page
 from experiments.programs import one_line_errors
 from experiments.timing import time_calls
 
-_TEXT = flags.DEFINE_string('text', None, 'File of words separated by white space.')
-_EVALUATION = flags.DEFINE_string('evaluation', None, 'Folder of word sets, as for the benchmark.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Where the page is written too.')
-_SECONDS = flags.DEFINE_integer('seconds', 540, 'What is not begun by then is left out.')
-_WIDTHS = flags.DEFINE_list('widths', ['128', '300'], 'Widths of the vectors.')
-_SIZES = flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows in a step.')
-_EPOCHS = flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
-_MIN_COUNT = flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
 _MOST_WORDS = 70_000
 _FOR_GENSIM = 120  # seconds of the time that are kept for it
-flags.mark_flag_as_required('text')
 
 
 def machine_of(kind: str) -> str | None:
@@ -63,9 +54,9 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
       print(f'left out: {error}', file=sys.stderr)
       return None
 
-  base = {'sample': 1e-4, 'min_count': _MIN_COUNT.value, 'epochs': _EPOCHS.value}
+  base = {'sample': 1e-4, 'min_count': flags.FLAGS.min_count, 'epochs': flags.FLAGS.epochs}
   base['max_vocab_size'] = _MOST_WORDS
-  widths, sizes = list(map(int, _WIDTHS.value)), list(map(int, _SIZES.value))
+  widths, sizes = list(map(int, flags.FLAGS.widths)), list(map(int, flags.FLAGS.sizes))
 
   heading = ['width', 'windows a step', 'products', 'M words/s', 'ns a center']
   heading += ['GFLOP/s', 'of most', 'GB/s of rows', 'of most']
@@ -139,8 +130,8 @@ def _trained(encoded, base, dim, sizes, deadline):
     config = jw2v.TrainConfig(dim=dim, batch_size=size, **base)
     result = jw2v.train(encoded, config, progress=False)
     found = {'words/s': f'{result.words_per_second:,.0f}'}
-    if _EVALUATION.value:
-      scored = scores.evaluate(_EVALUATION.value, result.vectors, 30_000)
+    if flags.FLAGS.evaluation:
+      scored = scores.evaluate(flags.FLAGS.evaluation, result.vectors, 30_000)
       found |= {name: f'{score:.1f}' for name, (score, *_) in scored.items()}
     longest = max(longest, time.monotonic() - began)
     rows = rows or [['windows a step', *found]]
@@ -152,7 +143,7 @@ def _trained(encoded, base, dim, sizes, deadline):
     yield 'gensim was left out: there was no time left.'
     return
   command = [
-    sys.executable, '-m', 'experiments.benchmark', f'--text={_TEXT.value}', '--systems=gensim',
+    sys.executable, '-m', 'experiments.benchmark', f'--text={flags.FLAGS.text}', '--systems=gensim',
     '--seeds=1', '--epochs=1', f'--dim={dim}', f'--min_count={base["min_count"]}',
     f'--threads={os.cpu_count()}',
   ]  # fmt: skip
@@ -177,16 +168,27 @@ def main(argv: list[str]) -> None:
 
     from jw2v.corpus import encode_corpus
 
-    encoded = encode_corpus(_TEXT.value, min_count=_MIN_COUNT.value, max_vocab_size=_MOST_WORDS)
+    encoded = encode_corpus(
+      flags.FLAGS.text, min_count=flags.FLAGS.min_count, max_vocab_size=_MOST_WORDS
+    )
     about = environment(
       'experiments.accelerator', ('jw2v', 'jax', 'jaxlib', 'gensim'), jax.devices()[0].device_kind
     )
     words = f'- text: {len(encoded.ids):,} words, {len(encoded.vocabulary):,} different ones'
     sections = itertools.chain(
-      [f'# Accelerator\n\n{about}\n{words}'], page(encoded, began + _SECONDS.value)
+      [f'# Accelerator\n\n{about}\n{words}'], page(encoded, began + flags.FLAGS.seconds)
     )
-    print_page(sections, _OUTPUT.value)
+    print_page(sections, flags.FLAGS.output)
 
 
-if __name__ == '__main__':
+if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+  flags.DEFINE_string('text', None, 'File of words separated by white space.')
+  flags.DEFINE_string('evaluation', None, 'Folder of word sets, as for the benchmark.')
+  flags.DEFINE_string('output', None, 'Where the page is written too.')
+  flags.DEFINE_integer('seconds', 540, 'What is not begun by then is left out.')
+  flags.DEFINE_list('widths', ['128', '300'], 'Widths of the vectors.')
+  flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows in a step.')
+  flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
+  flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
+  flags.mark_flag_as_required('text')
   app.run(main)

@@ -92,40 +92,43 @@ def measured(
   return f'{markdown_table(rows)}\n\n{timed.kept:.2f} centers for each word of the text.'
 
 
-_DIMS = flags.DEFINE_list('dims', ['100'], 'Widths of the vectors.')
-_TEXT = flags.DEFINE_string('text', None, 'Text of words, for times of steps.')
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'How often each is timed, in turn.')
-_DEVICES = flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
-_WORDS = flags.DEFINE_integer('words', 70_000, 'Words of the vocabulary, for the exact softmax.')
-_MACHINES = flags.DEFINE_multi_enum(
-  'machine', [], list(MACHINES), 'For times: what the devices are; repeatable.'
-)
-_OBJECTIVES = flags.DEFINE_list(
-  'objectives', ['negative_sampling', 'hierarchical_softmax', 'naive_softmax'], 'What is trained.'
-)
-_ARCHITECTURES = flags.DEFINE_list('architectures', ['skip_gram', 'cbow'], 'And by which windows.')
-_BATCH = flags.DEFINE_integer('batch_size', None, 'Windows in a step; the default of each if none.')
-
-
 def main(argv: list[str]) -> None:
   """Prints the table."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   with one_line_errors():
-    dims, devices = list(map(int, _DIMS.value)), list(map(int, _DEVICES.value))
+    dims, devices = list(map(int, flags.FLAGS.dims)), list(map(int, flags.FLAGS.devices))
     if min(dims + devices) < 1:
       raise ValueError(f'dims={dims}, devices={devices}: must be at least 1')
-    if _TEXT.value is not None:
-      print(measured(_TEXT.value, dims, devices, _BATCH.value, _ROUNDS.value))
+    if flags.FLAGS.text is not None:
+      print(measured(flags.FLAGS.text, dims, devices, flags.FLAGS.batch_size, flags.FLAGS.rounds))
       return
     settings = [
-      {'dim': dim, 'batch_size': _BATCH.value, 'objective': objective, 'architecture': architecture}
+      {
+        'dim': dim,
+        'batch_size': flags.FLAGS.batch_size,
+        'objective': objective,
+        'architecture': architecture,
+      }
       for dim in dims
-      for objective in _OBJECTIVES.value
-      for architecture in _ARCHITECTURES.value
+      for objective in flags.FLAGS.objectives
+      for architecture in flags.FLAGS.architectures
     ]
-    print(table(settings, devices, _WORDS.value, _MACHINES.value))
+    print(table(settings, devices, flags.FLAGS.words, flags.FLAGS.machine))
 
 
-if __name__ == '__main__':
+if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+  flags.DEFINE_list('dims', ['100'], 'Widths of the vectors.')
+  flags.DEFINE_string('text', None, 'Text of words, for times of steps.')
+  flags.DEFINE_integer('rounds', 3, 'How often each is timed, in turn.')
+  flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
+  flags.DEFINE_integer('words', 70_000, 'Words of the vocabulary, for the exact softmax.')
+  flags.DEFINE_multi_enum(
+    'machine', [], list(MACHINES), 'For times: what the devices are; repeatable.'
+  )
+  flags.DEFINE_list(
+    'objectives', ['negative_sampling', 'hierarchical_softmax', 'naive_softmax'], 'What is trained.'
+  )
+  flags.DEFINE_list('architectures', ['skip_gram', 'cbow'], 'And by which windows.')
+  flags.DEFINE_integer('batch_size', None, 'Windows in a step; the default of each if none.')
   app.run(main)

@@ -339,7 +339,9 @@ class TestInterrupt:
   def test_while_the_program_is_loaded_there_is_no_traceback(self, tmp_path, module):
     """Ctrl-C as some module is imported: the process is gone by the signal, as any other's."""
     (tmp_path / 'sitecustomize.py').write_text(
-      'import os, signal, sys\n\n\nclass Finder:\n  def find_spec(self, name, *_):\n'
+      'import os, signal, sys\n\n\n'
+      'signal.signal(signal.SIGINT, signal.default_int_handler)  # not so in the background\n\n\n'
+      'class Finder:\n  def find_spec(self, name, *_):\n'
       f'    if name == {module!r}:\n      os.kill(os.getpid(), signal.SIGINT)\n\n\n'
       'sys.meta_path.insert(0, Finder())\n'
     )

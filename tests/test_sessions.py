@@ -207,7 +207,10 @@ class TestBaskets:
     [
       ('data.sessions.item = "itm"', "log.csv: no column 'itm'; there are 'basket', 'item'"),
       ('data.sessions.itm = "x"', "config.data.sessions.itm: no such setting; did you mean 'item'"),
-      ('data.errors = "replace"', 'config.data.errors: no such setting; there are path, sessions'),
+      (
+        'data.errors = "replace"',
+        'config.data.errors: no such setting; there are max_expansion, path, sessions',
+      ),
       ('data.path = "nothing.csv"', 'nothing.csv: no such file or folder'),
       ('epochs = 1', "cannot hold the word 'olives, green'"),
     ],

@@ -336,8 +336,8 @@ class TestKarate:
     [
       ('data.walks.r = 3', 'config.data.walks.r: no such setting; there are directed, length, p'),
       ('data.walks.lenght = 3', "config.data.walks.lenght: no such setting; did you mean 'length'"),
-      ('data.lowercase = True', 'config.data.lowercase: no such setting; there are path'),
-      ('data.sessions = {}', 'config.data.walks: no such setting; there are path, sessions'),
+      ('data.lowercase = True', 'config.data.lowercase: no such setting; there are max_expansion'),
+      ('data.sessions = {}', 'config.data.walks: no such setting; there are max_expansion, path'),
       ('data = {"path": "x", "walks": 1}', 'config.data.walks=1: must be a ConfigDict'),
       ('data.walks.p = -1.0', 'p=-1.0: must be positive'),
       ('data.path = "nothing.txt"', 'nothing.txt: no such file or folder'),

@@ -133,7 +133,7 @@ class TestSkipGram(TwinProof):
     padding=st.sampled_from([0, -1, V - 1, V, 10**6, -(10**6)]),
     sampled=st.booleans(),
   )
-  @settings(max_examples=30, deadline=None, derandomize=True)
+  @settings(max_examples=20, deadline=None, derandomize=True)
   def test_any_window_matches_autodiff_of_its_unmasked_part(
     self, ids, drawn, mask, center_id, padding, sampled
   ):
@@ -259,7 +259,7 @@ class TestCbow(TwinProof):
     sampled=st.booleans(),
     combine=st.sampled_from(['sum', 'mean']),
   )
-  @settings(max_examples=30, deadline=None, derandomize=True)
+  @settings(max_examples=20, deadline=None, derandomize=True)
   def test_any_window_matches_autodiff_of_its_unmasked_part(
     self, ids, drawn, mask, target_id, padding, sampled, combine
   ):
