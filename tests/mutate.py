@@ -126,6 +126,11 @@ MUTATIONS = {
     ('(len(starts), shared_negatives)', '(1, shared_negatives)).repeat(len(starts), 0'),
     ('counter=[0, 0, chunk, epoch]', 'counter=[0, 0, chunk, 0]'),
   ],
+  'files': [
+    ('          os.unlink(other)', '          pass'),
+    ('    with naming(self._path):', '    with contextlib.nullcontext():'),
+  ],
+  'workdir@launcher::Lock': [('if not _is_at(handle, path):', 'if False:')],
   'stream': [
     ('if waiting is not None and len(waiting[0])', 'if waiting is not None'),
     ('      words[-1] = read  #', '      #'),
@@ -476,6 +481,8 @@ MUTATIONS = {
   ],
   'checkpoints::not Killed': [
     ("!= about['checksums'][i]", "is None"),
+    ('not in (None, _digest(about))', 'not in (None, checksum)'),
+    ('addFilter(_not_of_orbax)', 'name'),
     ('    _check_same(about', '    0 and _check_same(about'),
     ("if about['vocabulary'] != _digest_of(vocabulary):", 'if False:'),
     ("shutil.rmtree(path, ignore_errors=True)", 'pass'),
