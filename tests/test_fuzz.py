@@ -92,6 +92,7 @@ class TestGuard:
         pass
 
     assert judged(loop) == ['too_long']
+    monkeypatch.setattr('fuzz.SECONDS', 10.0)
     assert judged(lambda: bytearray(b'x' * (64 << 20))) == ['memory']
     assert judged(refuse) == ['unnamed ValueError', 'long message']
     assert judged(lambda: {}['x']) == ['KeyError in <lambda>']
