@@ -479,7 +479,7 @@ MUTATIONS = {
     ('center[len(vocabulary) + np.flatnonzero(known)] =', '_ ='),
     ('theirs != chosen', 'theirs is None'),
   ],
-  'checkpoints::not Killed': [
+  'checkpoints': [
     ("!= about['checksums'][i]", "is None"),
     ('not in (None, _digest(about))', 'not in (None, checksum)'),
     ('addFilter(_not_of_orbax)', 'name'),
@@ -490,7 +490,7 @@ MUTATIONS = {
     ('if free < needed:', 'if False:'),
   ],
   'training': [('    known=known,\n', '')],
-  'start@checkpoints::not Killed': [
+  'start@checkpoints': [
     ("monitor.load(found[1]['progress'])", 'pass'),
     ("Standing.load(found[1]['place'])", 'Standing((Position(),))'),
   ],
