@@ -15,10 +15,8 @@ What belongs here: the runs that are compared. Why they are equal is told in doc
 
 import hashlib
 import itertools
-import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,12 +26,12 @@ import numpy as np
 from absl import app, flags
 
 import jw2v
+from experiments import workers
 from experiments.pages import markdown_table
 from experiments.programs import one_line_errors
 from jw2v.checkpoints import Checkpoints, Stopped
 from jw2v.config import ARCHITECTURES, OBJECTIVES, OPTIMIZERS
 
-_ROOT = pathlib.Path(__file__).parents[1]
 _SETTINGS = {
   'dim': 16, 'window': 3, 'min_count': 1, 'sample': 1e-2, 'epochs': 2, 'batch_size': 96,
   'steps_per_call': 4,
@@ -41,14 +39,6 @@ _SETTINGS = {
 _WORDS, _LINES, _LINE = 300, 200, 25
 # How a process runs: all of it, as far as the middle, from there on, or all of it on one core.
 _KINDS = ('whole', 'again', 'stopped', 'resumed', 'one core')
-_WORKER = """
-import json, os, sys
-job = json.loads(sys.argv[1])
-if job['kind'] == 'one core' and hasattr(os, 'sched_setaffinity'):
-  os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-from experiments import determinism
-determinism.work(job)
-"""
 
 Case = tuple[str, str, str]  # architecture, objective, optimizer
 
@@ -85,31 +75,28 @@ def train(case: Case, kind: str, folder: pathlib.Path) -> str:
   return digest.hexdigest()
 
 
-def work(job: dict[str, Any]) -> None:
-  """Trains the combinations of a job, and writes what came out."""
-  done = [train(tuple(case), job['kind'], pathlib.Path(job['folder'])) for case in job['cases']]
-  pathlib.Path(job['result']).write_text(json.dumps(done))
+def work(job: dict[str, Any]) -> list[str]:
+  """Trains the combinations of a job; what came out."""
+  folder = pathlib.Path(job['folder'])
+  return [train(tuple(case), job['kind'], folder) for case in job['cases']]
+
+
+TASKS = {'train': work}
 
 
 def run(cases: Sequence[Case]) -> dict[str, list[str]]:
   """What each kind of process came to, case by case.
 
   Raises:
-    ValueError: a process failed; the message has its last line.
+    ValueError: a process failed; the message has the reason.
   """
   results = {}
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
     for kind in _KINDS:
       print(f'{kind}: {len(cases)} runs', file=sys.stderr, flush=True)
-      result = pathlib.Path(folder, 'result.json')
-      job = {'kind': kind, 'cases': cases, 'folder': folder, 'result': str(result)}
-      done = subprocess.run(
-        [sys.executable, '-c', _WORKER, json.dumps(job)], cwd=_ROOT, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, errors='replace', env=dict(os.environ),
-      )  # fmt: skip
-      if done.returncode:
-        raise ValueError(f'{kind}: {(done.stderr.strip().splitlines() or ["no word"])[-1]}')
-      results[kind] = json.loads(result.read_text())
+      cores = 1 if kind == 'one core' else None
+      job = {'kind': kind, 'cases': cases, 'folder': folder}
+      results[kind] = workers.start('experiments.determinism', 'train', cores=cores, **job)
   return results
 
 
