@@ -377,6 +377,8 @@ def main() -> int:
     if not arguments.words or any(w in f'{fault[0]} {fault[2]}' for w in arguments.words)
   ]  # fmt: skip
   in_own_mounts()
+  # A job in the background of a shell ignores Ctrl-C, and so would what it starts.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   with tempfile.TemporaryDirectory(prefix='faults.') as folder:
     world = World(pathlib.Path(folder), arguments.keep and pathlib.Path(arguments.keep))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
