@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files read from their start to their end.
+"""Files that appear whole or not at all, files read from start to end, and arrays left in a file.
 
 What belongs here: what every format shares, and nothing about what is in a file.
 """
@@ -13,9 +13,12 @@ import pathlib
 import shutil
 import stat
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from jw2v.limits import VECTORS_EXPANSION, Expansion
 
@@ -223,3 +226,47 @@ class Input:
     if self._bytes is None:  # nobody knows of a pipe
       return 1.0
     return min(max(self._raw.tell(), 1) / max(self._bytes, 1), 1.0)
+
+
+class StoredArray(np.memmap):
+  """An array of one axis that stays in its file: mapped, and read in pieces by `read`.
+
+  What touches a mapped page that the disk does not give, or that is beyond the end of a file that
+  was cut, is killed by the system; and the pages that were touched count as memory of the process.
+  Neither is so of what `read` returns.
+  """
+
+  _handle: int | None = None  # that of a part of the array, a view, is None
+
+  @classmethod
+  def open(cls, path: str | os.PathLike[str]) -> 'StoredArray':
+    """Opens a `.npy` file; its place may go to another file while this array lives.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is no array.
+    """
+    with naming(path):
+      array = np.lib.format.open_memmap(path, mode='r').view(cls)
+      if hasattr(os, 'pread'):
+        array._handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(array, os.close, array._handle)
+    return array
+
+  def read(self, start: int, end: int) -> np.ndarray:
+    """What is from `start` to before `end`, in memory.
+
+    Raises:
+      OSError: the disk does not give it, or the file has been cut.
+    """
+    if self._handle is None:
+      return np.array(self[start:end])
+    size, path = (end - start) * self.itemsize, pathlib.Path(str(self.filename))
+    with naming(path):
+      data = os.pread(self._handle, size, self.offset + start * self.itemsize)
+    if len(data) < size:
+      raise OSError(
+        f'{path}: damaged, it has been cut to {os.fstat(self._handle).st_size:,} bytes while it '
+        f'was read; remove {path.parent} to encode the text again'
+      )
+    return np.frombuffer(data, self.dtype)

@@ -186,10 +186,11 @@ def _checksums(encoded, initial) -> dict[str, int]:
   if num_processes() == 1:
     return {}
   words, size = encoded.vocabulary, len(encoded.ids)
-  pieces = [encoded.ids[i : i + 1024] for i in range(0, size, max(1024, size // 64))]
+  places = range(0, size, max(1024, size // 64))
+  pieces = [encoded.ids.read(place, min(place + 1024, size)) for place in places]
   parts: dict[str, list[Any]] = {
     'vocabulary': [' '.join(words.words).encode(), np.ascontiguousarray(words.counts)],
-    'text': [*map(np.array, pieces), np.array(encoded.line_ends[:100_000])],
+    'text': [*pieces, encoded.line_ends.read(0, min(100_000, len(encoded.line_ends)))],
   }
   if initial is not None:
     vectors = initial if isinstance(initial, KeyedVectors) else initial.vectors

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jw2v.files import as_json, default_mode, naming, unfinished
+from jw2v.files import StoredArray, as_json, default_mode, naming, unfinished
 from jw2v.limits import shown
 from jw2v.phrases import Phrases
 from jw2v.text import PathLike, Source
@@ -44,8 +44,8 @@ class EncodedCorpus:
 
   Attributes:
     vocabulary: the words behind the ids.
-    ids: `[N]` int32, mapped from a file.
-    line_ends: `[lines]` int64, where each line ends in `ids`; lines left empty are gone.
+    ids: `[N]` int32, left in a file.
+    line_ends: `[lines]` int64, where each line ends in `ids`, too; lines left empty are gone.
     phrases: those that were joined, if any.
     settings: what made it.
     words_read: words of the text, those left out included.
@@ -54,8 +54,8 @@ class EncodedCorpus:
   """
 
   vocabulary: Vocabulary
-  ids: np.ndarray
-  line_ends: np.ndarray
+  ids: StoredArray
+  line_ends: StoredArray
   phrases: Phrases | None
   settings: dict[str, Any]
   words_read: int
@@ -116,12 +116,12 @@ def _check_manifest(manifest: dict[str, Any], folder: pathlib.Path) -> None:
 def _check_arrays(corpus: EncodedCorpus, folder: pathlib.Path) -> None:
   """Refuses ids of no word, and lines that end before they begin or after the text."""
   for start in range(0, len(corpus.ids), _CHECKED):
-    ids = corpus.ids[start : start + _CHECKED]
+    ids = corpus.ids.read(start, min(start + _CHECKED, len(corpus.ids)))
     if ids.min() < 0 or ids.max() >= len(corpus.vocabulary):
       raise damaged(folder / 'ids.npy', f'an id after token {start} is that of no word')
   last = 0
   for start in range(0, len(corpus.line_ends), _CHECKED):
-    ends = corpus.line_ends[start : start + _CHECKED]
+    ends = corpus.line_ends.read(start, min(start + _CHECKED, len(corpus.line_ends)))
     if ends[0] <= last or (ends[1:] <= ends[:-1]).any() or ends[-1] > len(corpus.ids):
       raise damaged(folder / 'line_ends.npy', f'a line after line {start} ends where none can')
     last = ends[-1]
@@ -138,11 +138,10 @@ def map_corpus(
   return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
 
 
-def _map(path: pathlib.Path, dtype: type) -> np.ndarray:
+def _map(path: pathlib.Path, dtype: type) -> StoredArray:
   """An array of one axis, mapped; `numpy.load` would open archives too, whatever the name."""
   try:
-    with naming(path):
-      array = np.lib.format.open_memmap(path, mode='r')
+    array = StoredArray.open(path)
   except OSError:
     raise
   except Exception as error:  # of the reader of Python's literals, too, and of dtypes
@@ -208,7 +207,7 @@ def check_place(folder: pathlib.Path) -> None:
     FileExistsError: there is a file, or a folder that is not empty and no store, or a
       store with other files in it.
     NotADirectoryError: the place is in a file.
-    ValueError: there is a store with a damaged manifest.
+    ValueError: there is a store with a damaged manifest, or without one.
   """
   above = next(path for path in folder.parents if path.exists())
   if not above.is_dir():
@@ -217,6 +216,9 @@ def check_place(folder: pathlib.Path) -> None:
     return
   manifest = read_manifest(folder) if folder.is_dir() else None
   if manifest is None:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if 'ids.npy' in names and names <= {*_FILES, 'phrases.txt'}:
+      raise damaged(folder / 'manifest.json', 'it is gone')
     raise FileExistsError(f'{folder}: is there, and is no encoded corpus: name another folder')
   other = {path.name for path in folder.iterdir()} - {*manifest['files'], 'manifest.json'}
   if other:

@@ -4,7 +4,7 @@ What belongs here: the order in which the text becomes compiled calls, and the t
 that keeps the next calls ready while one runs.
 """
 
-import mmap
+import bisect
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jw2v import sampling
+from jw2v.files import StoredArray
 from jw2v.sampling import AliasTable, Blocks
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
@@ -130,10 +131,8 @@ class TextBlocks(NamedTuple):
       the words of the chunk.
     """
     start = self.first + chunk * _CHUNK_TOKENS
-    for array in (self.ids, self.line_ends):
-      _check_whole(array)
     ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
-    first, last = np.searchsorted(self.line_ends, [start, start + len(ids)], side='right')
+    first, last = (_lines_before(self.line_ends, place) for place in (start, start + len(ids)))
     line_ends = _read(self.line_ends, first, last)
     blocks, words = sampling.chunk_blocks(
       ids,
@@ -207,29 +206,17 @@ class TextBlocks(NamedTuple):
     return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
 
 
-def _check_whole(array: np.ndarray) -> None:
-  """Refuses a mapped file that has been cut: the system kills who reads beyond its end."""
-  mapped: Any = array
-  if isinstance(array, np.memmap) and (size := mapped._mmap.size()) < len(mapped._mmap):
-    raise OSError(
-      f'{mapped.filename}: damaged, it has been cut to {size:,} bytes while it was read; '
-      f'remove {mapped.filename.parent} to encode the text again'
-    )
-
-
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
-  """Some numbers of the text, in memory.
+  """Some numbers of the text, in memory."""
+  if isinstance(array, StoredArray):
+    return array.read(start, end)
+  return np.array(array[start:end])
 
-  The pages of a mapped file that have been read are given back: they would count as
-  memory of the process until the whole text did.
-  """
-  piece = np.array(array[start:end])
-  mapped: Any = array if isinstance(array, np.memmap) and array.mode == 'r' else None
-  if mapped is not None and piece.nbytes and hasattr(mmap, 'MADV_DONTNEED'):
-    first = mapped.offset % mmap.ALLOCATIONGRANULARITY + int(start) * array.itemsize
-    first -= first % mmap.PAGESIZE
-    mapped._mmap.madvise(mmap.MADV_DONTNEED, first, piece.nbytes)
-  return piece
+
+def _lines_before(line_ends: np.ndarray, place: int) -> int:
+  """How many lines end at a place of the text or before."""
+  end = lambda line: int(_read(line_ends, line, line + 1)[0])
+  return bisect.bisect_right(range(len(line_ends)), place, key=end)
 
 
 def held_out_start(line_ends: np.ndarray, share: float) -> int:

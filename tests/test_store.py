@@ -190,6 +190,16 @@ class TestPlace:
       with pytest.raises(FileExistsError, match='is no encoded corpus'):
         encode_corpus(path, tmp_path / 'app')
 
+  def test_a_store_whose_manifest_is_gone(self, path, place):
+    encode_corpus(path, place)
+    (place / 'manifest.json').unlink()
+    with pytest.raises(ValueError, match=r'manifest\.json: damaged, it is gone; remove '):
+      encode_corpus(path, place)
+    (place / 'line_ends.npy').unlink()
+    (place / 'ids.npy').unlink()  # a vocabulary alone may be anybody's
+    with pytest.raises(FileExistsError, match='is no encoded corpus'):
+      encode_corpus(path, place)
+
   def test_in_the_folder_of_the_text(self, path):
     with pytest.raises(ValueError, match='whose files are the text: name another folder'):
       encode_corpus(path.parent, path.parent / 'run' / 'corpus')

@@ -1,5 +1,6 @@
 """The stream of calls, and the thread that keeps it flowing."""
 
+import gc
 import itertools
 import os
 import pathlib
@@ -7,10 +8,12 @@ import re
 import threading
 import time
 
+import chex
 import numpy as np
 import pytest
 
 from jw2v import sampling, stream
+from jw2v.files import StoredArray
 from jw2v.stream import TextBlocks, held_out_start, in_background
 
 
@@ -113,7 +116,7 @@ class TestMemory:
   @pytest.mark.skipif(not pathlib.Path('/proc/self/smaps').exists(), reason='needs Linux')
   def test_a_mapped_text_does_not_stay_in_memory(self, tmp_path):
     np.save(tmp_path / 'ids.npy', np.arange(4_000_000, dtype=np.int32) % 7)
-    ids = np.load(tmp_path / 'ids.npy', mmap_mode='r')
+    ids = StoredArray.open(tmp_path / 'ids.npy')
     mapped = text(n=len(ids))._replace(ids=ids)
 
     def resident():
@@ -227,14 +230,45 @@ class TestInBackground:
     items.close()
 
 
-def test_a_mapped_text_that_is_cut_is_an_error_and_not_the_end_of_the_process(tmp_path):
-  for name, numbers in {'ids': np.arange(3000) % 7, 'line_ends': np.array([3000])}.items():
-    np.save(tmp_path / f'{name}.npy', numbers.astype(np.int32))
-  ids, line_ends = (
-    np.load(tmp_path / f'{name}.npy', mmap_mode='r') for name in ('ids', 'line_ends')
-  )
-  mapped = text(3000, ids=ids, line_ends=line_ends)
-  assert mapped.chunk(0, 0)[2] == 3000
-  os.truncate(tmp_path / 'ids.npy', 1000)
-  with pytest.raises(OSError, match=r'ids\.npy: damaged, it has been cut to 1,000 bytes.*remove'):
-    mapped.chunk(0, 0)
+class TestStored:
+  """A text in files is read from them, and not through the map: see `StoredArray`."""
+
+  @pytest.fixture
+  def stored(self, tmp_path):
+    numbers = {'ids': np.arange(3000) % 7, 'line_ends': np.arange(100, 3001, 100)}
+    for name, array in numbers.items():
+      np.save(tmp_path / f'{name}.npy', array.astype(np.int32))
+    opened = {name: StoredArray.open(tmp_path / f'{name}.npy') for name in numbers}
+    return text(3000, **opened), text(3000, **numbers)
+
+  def test_has_the_blocks_of_a_text_in_memory(self, stored):
+    of_files, in_memory = (x.chunk(0, 0) for x in stored)
+    chex.assert_trees_all_equal(of_files, in_memory)
+
+  @pytest.mark.parametrize('name', ['ids', 'line_ends'])
+  @pytest.mark.parametrize('how', ['cut', 'gone'])
+  def test_when_its_file_is_cut_or_gone(self, stored, tmp_path, name, how):
+    path = tmp_path / f'{name}.npy'
+    if how == 'gone':
+      path.unlink()
+      assert stored[0].chunk(0, 0)[2] == 3000  # the file stays while it is open
+    else:
+      os.truncate(path, 130)
+      with pytest.raises(OSError, match=rf'{name}\.npy: damaged, it has been cut to 130 .*remove'):
+        stored[0].chunk(0, 0)
+
+  def test_nothing_of_it_is_touched_in_the_map(self, stored, monkeypatch):
+    """Who touches a page that the disk does not give is killed."""
+    monkeypatch.setattr(StoredArray, '__getitem__', lambda *_: pytest.fail('touched'))
+    stored[0].chunk(0, 0)
+
+  def test_its_handle_is_closed(self, tmp_path):
+    np.save(tmp_path / 'ids.npy', np.arange(9))
+    array = StoredArray.open(tmp_path / 'ids.npy')
+    part, handle = array[2:5], array._handle
+    assert part.read(1, 3).tolist() == [3, 4]
+    os.fstat(handle)
+    del array, part
+    gc.collect()
+    with pytest.raises(OSError, match='Bad file descriptor'):
+      os.fstat(handle)
