@@ -63,6 +63,8 @@ def _noise_and_ngrams(settings):
 
 
 def _duration(seconds: float) -> str:
+  if seconds < 1:
+    return 'less than 1 s'
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   if hours:

@@ -66,6 +66,8 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
       stream.reconfigure(errors='backslashreplace')
   sys.unraisablehook = _print_ignored
   signal.signal(signal.SIGTERM, _exit_at_sigterm if has_workers else _end_at_sigterm)
+  if hasattr(signal, 'SIGPIPE'):  # an error, as ever in Python; see __init__.py
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
   interrupt = signal.getsignal(signal.SIGINT)
   if interrupt == signal.SIG_DFL:  # as it was while the program was loaded, and will be again
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,9 @@
 """What all programs do alike when something is wrong."""
 
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -33,6 +35,19 @@ def test_what_the_shell_gets(error, code):
     with one_line_errors():
       raise error
   assert ended.value.code == code
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGPIPE'), reason='needs pipes of Unix')
+def test_help_for_a_reader_that_has_gone():
+  """As of --help | head: the program ends as other programs do, without a word."""
+  read, write = os.pipe()
+  os.close(read)
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.figures', '--help'], cwd=ROOT, stdout=write,
+    stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+  )  # fmt: skip
+  os.close(write)
+  assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')
 
 
 def test_a_mistake_of_the_program_has_its_traceback():
