@@ -5,6 +5,7 @@ What belongs here: writing records as they are made, and drawing them when the r
 
 import contextlib
 import json
+import os
 import pathlib
 import time
 from collections.abc import Iterable, Mapping
@@ -56,8 +57,14 @@ class Metrics:
 
   def __call__(self, record: dict[str, Any]) -> None:
     """Writes a record."""
+    line, size = (json.dumps(record) + '\n').encode(), self._file.seek(0, os.SEEK_END)
     with naming(self._file.name):
-      self._file.write((json.dumps(record) + '\n').encode())
+      try:
+        while line:
+          line = line[self._file.write(line) :]  # a full disk takes a part first
+      except OSError:
+        self._file.truncate(size)
+        raise
     with naming(self._folder):
       for name, value in record.items():
         if name not in _NO_MEASURE:

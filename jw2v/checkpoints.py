@@ -4,9 +4,11 @@ What belongs here: writing them in the background, whole or not at all, with orb
 newest one back; and the refusal of one that is damaged, or of another run.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -16,7 +18,7 @@ from typing import Any, NoReturn
 
 import jax
 import numpy as np
-from absl import logging
+from absl import logging as absl_logging
 
 from jw2v._contracts import check_number
 from jw2v.files import as_json
@@ -88,6 +90,7 @@ class Checkpoints:
     self.restart: bool = restart
     self._stop, self._last = False, time.monotonic()
     self._saving: int | None = None
+    self._failed = False
     self._manager: Any = None
 
   def request_stop(self) -> None:
@@ -241,9 +244,14 @@ class Checkpoints:
     try:
       self.wait()
     finally:
-      if self._manager is not None:
-        manager, self._manager = self._manager, None
-        manager.close()
+      manager, self._manager = self._manager, None
+      if manager is not None:
+        with contextlib.suppress(Exception):  # wait() has told it
+          manager.close()
+      if self._failed:  # what else was being written makes the folder anew
+        for _ in range(5):
+          self._remove_partial()
+          time.sleep(0.1)
 
   def _open(self):
     if self._manager is None:
@@ -262,7 +270,8 @@ class Checkpoints:
         )  # fmt: skip
         # Its errors are raised here; it logs each with the tracebacks of all its threads too,
         # some of them later.
-        logging.get_absl_logger().addFilter(_not_of_orbax)
+        absl_logging.get_absl_logger().addFilter(_not_of_orbax)
+        logging.getLogger('asyncio').addFilter(_not_of_orbax)
         self._manager = orbax.CheckpointManager(self.folder, options=options)
       except OSError as error:
         raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
@@ -287,6 +296,7 @@ class Checkpoints:
       shutil.rmtree(path, ignore_errors=True)
 
   def _not_written(self, error):
+    self._failed = True
     self._remove_partial()
     reason = ' '.join(str(error).split())
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # in much else
@@ -299,7 +309,8 @@ class Checkpoints:
 
 
 def _not_of_orbax(record) -> bool:
-  return f'{os.sep}orbax{os.sep}' not in record.pathname
+  tasks_of_orbax = '.orbax-checkpoint-tmp' in record.getMessage()
+  return not tasks_of_orbax and f'{os.sep}orbax{os.sep}' not in record.pathname
 
 
 def _import_orbax():

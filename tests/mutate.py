@@ -482,10 +482,11 @@ MUTATIONS = {
   'checkpoints': [
     ("!= about['checksums'][i]", "is None"),
     ('not in (None, _digest(about))', 'not in (None, checksum)'),
-    ('addFilter(_not_of_orbax)', 'name'),
+    ('get_absl_logger().addFilter(_not_of_orbax)', 'name'),
     ('    _check_same(about', '    0 and _check_same(about'),
     ("if about['vocabulary'] != _digest_of(vocabulary):", 'if False:'),
     ("shutil.rmtree(path, ignore_errors=True)", 'pass'),
+    ('      if self._failed:', '      if False:'),
     ('if self.restart and', 'if False and'),
     ('if free < needed:', 'if False:'),
   ],

@@ -3,6 +3,8 @@
 import resource
 import shutil
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -224,6 +226,20 @@ class TestRefused:
     monkeypatch.setattr(orbax.checkpoint.CheckpointManager, 'save', save)
     whole = train(two_topics(), TrainConfig(**TINY), progress=False)
     assert bits(run(tmp_path, TrainConfig(**TINY))) == bits(whole)
+
+  def test_what_a_thread_of_orbax_writes_after_the_error_of_another(self, tmp_path, monkeypatch):
+    import orbax.checkpoint
+
+    def fails(self):
+      again = lambda: (tmp_path / '9.orbax-checkpoint-tmp').mkdir(exist_ok=True)
+      threading.Timer(0.15, again).start()
+      raise ValueError('No space left on device')
+
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, 'check_for_errors', fails)
+    with pytest.raises(OSError, match=r'of step \d+ could not be written: No space left'):
+      run(tmp_path, TrainConfig(**TINY), every=0)
+    time.sleep(0.3)
+    assert not [path for path in tmp_path.iterdir() if 'tmp' in path.name]
 
   # After an error of orbax, threads of it outlive the loop to which they report.
   @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')

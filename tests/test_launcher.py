@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -307,6 +308,23 @@ class TestFullDisk:
     with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
       written.close()
     os.close(full)
+
+  def test_of_the_records_leaves_no_half_of_a_line(self, tmp_path):
+    """The system takes what there is room for, and only then says that there is none."""
+    written, path = metrics.Metrics(tmp_path, []), tmp_path / 'metrics.jsonl'
+    written({'step': 1, 'loss': 2.0})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
+    try:
+      with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
+        written({'step': 2, 'loss': 1.0})
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+    written({'step': 2, 'loss': 1.0})
+    written.close()
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 2]
 
 
 class TestLock:
