@@ -1,4 +1,4 @@
-"""The store: an encoded corpus as a folder that is mapped into memory.
+"""The store: an encoded corpus as a folder whose arrays stay on the disk.
 
 What belongs here: what is in the folder, how it is opened and checked, and how it comes
 into its place whole. It has `vocabulary.txt`, `ids.npy`, `line_ends.npy`, `phrases.txt`

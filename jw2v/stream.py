@@ -45,7 +45,7 @@ class TextBlocks(NamedTuple):
   """A text with all that is needed to draw its blocks.
 
   Attributes:
-    ids: `[words]` the text, in memory or mapped from a file.
+    ids: `[words]` the text, in memory or left in its file.
     line_ends: `[lines]` where its lines end, increasing.
     keep: `[V]` the probability of keeping each word.
     noise: the alias table of the noise words.
