@@ -24,14 +24,8 @@ _DATA = {  # the settings of each kind of data; those of text are in config.data
   },
   'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
 }  # fmt: skip
-_OWN = {
-  'data',
-  'initial',
-  'show',
-  'show_neighbors',
-  'checkpoints',
-  'evaluation',
-}  # settings of no TrainConfig
+# Settings of no TrainConfig.
+_OWN = {'checkpoints', 'data', 'evaluation', 'initial', 'show', 'show_neighbors'}
 _PARTS = {'checkpoints': {'every', 'keep'}}  # those of them that have settings
 
 
