@@ -156,7 +156,7 @@ class Checkpoints:
     checksum = about.pop('checksum', None)
     if checksum not in (None, _digest(about)):
       raise _damaged(where, 'its record is not what was written')
-    if checksum is None or about['format'] != _FORMAT:
+    if checksum is None or about.get('format') != _FORMAT:
       raise ValueError(
         f'{where}: is of format {about.get("format")!r}, not {_FORMAT}: name another folder, or '
         'begin anew with restart'
