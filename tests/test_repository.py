@@ -119,7 +119,7 @@ class TestReadme:
     """The number is from the page on performance, whose first table has jw2v beside gensim."""
     page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
     tables = ''.join(block.figures for block in list(figures.blocks(page))[:1])
-    ratio = re.search(r'^\| training / gensim +\| ([\d.]+) ', tables, re.M)
+    ratio = re.search(r'^\| training / gensim +\| +([\d.]+) ', tables, re.M)
     told = re.search(r'skip-gram at ([\d.]+) times the speed of gensim', README.replace('\n', ' '))
     assert ratio and told and told[1] == f'{float(ratio[1]):.1f}'
 
