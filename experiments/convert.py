@@ -33,10 +33,10 @@ import numpy as np
 from absl import app, flags
 
 import jw2v
-from experiments.programs import one_line_errors
-from jw2v.files import check_output
-from jw2v.limits import VECTORS_EXPANSION
-from jw2v.vocabulary import Vocabulary
+from experiments.cli import one_line_errors
+from jw2v.data.vocabulary import Vocabulary
+from jw2v.utils.files import check_output
+from jw2v.utils.limits import VECTORS_EXPANSION
 
 _BLOCK = 1 << 16  # rows
 
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of the program."""
   define = {'flag_values': values}
-  formats = list(jw2v.formats.FORMATS)
+  formats = list(jw2v.formats.registry.FORMATS)
   flags.DEFINE_string('input', None, 'File of vectors to read.', required=True, **define)
   flags.DEFINE_string('output', None, 'File of vectors to write.', required=True, **define)
   flags.DEFINE_enum('from', None, formats, 'Format of the input.', **define)

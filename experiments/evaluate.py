@@ -30,13 +30,13 @@ from typing import Any
 from absl import app, flags
 
 import jw2v
-from experiments.pages import markdown_table
-from experiments.programs import one_line_errors
-from experiments.scores import score_analogies, score_pairs
-from jw2v import evaluation
-from jw2v.files import atomic_write, check_output
-from jw2v.limits import VECTORS_EXPANSION
-from jw2v.text_formats import is_number
+from benchmarks.quality import score_analogies, score_pairs
+from experiments.cli import one_line_errors
+from experiments.tables import markdown_table
+from jw2v.formats.text import is_number
+from jw2v.utils.files import atomic_write, check_output
+from jw2v.utils.limits import VECTORS_EXPANSION
+from jw2v.vectors import evaluation
 
 
 def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str, Any]:

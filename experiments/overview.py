@@ -9,11 +9,11 @@ import jax
 from ml_collections import config_dict
 
 import jw2v
-from experiments.pages import plural
 from experiments.settings import kind_of
-from jw2v.loop import Started
-from jw2v.processes import num_processes
-from jw2v.text import find_files
+from experiments.tables import plural
+from jw2v.data.text import find_files
+from jw2v.distributed.processes import num_processes
+from jw2v.training.loop import Started
 
 _NAMES = {  # of the data, their words and their lines
   'sessions': ('log', 'items', 'sessions'),

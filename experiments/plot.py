@@ -27,9 +27,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
 import jw2v
-from experiments import maps
-from experiments.programs import one_line_errors
-from jw2v.limits import VECTORS_EXPANSION
+from experiments import labels
+from experiments.cli import one_line_errors
+from jw2v.utils.limits import VECTORS_EXPANSION
 
 METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
@@ -97,12 +97,12 @@ def words_figure(
   names = list(group_of)
   units = _units(kv, names)
   points = principal_components(units) if method == 'pca' else tsne(units)
-  labels = maps.Labels(names, points, 1 + np.array(list(group_of.values())), len(known))
+  marked = labels.Labels(names, points, 1 + np.array(list(group_of.values())), len(known))
   title = f'{len(known)} word{"s" * (len(known) > 1)}'
   if neighbors:
     title += f' and the nearest {neighbors} of each'
-  return maps.draw_map(
-    labels, title, f'{len(names)} of {len(kv):,} words; {METHODS[method]} of their unit vectors'
+  return labels.draw_map(
+    marked, title, f'{len(names)} of {len(kv):,} words; {METHODS[method]} of their unit vectors'
   )
 
 
@@ -128,9 +128,9 @@ def draw_words(
     FileNotFoundError: the folder of the picture does not exist.
     ImportError: scikit-learn is missing, for t-SNE.
   """
-  maps.check_path(path)
+  labels.check_path(path)
   _check_method(method)
-  maps.save(words_figure(kv, words, neighbors, method), path)
+  labels.save(words_figure(kv, words, neighbors, method), path)
 
 
 def around(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,13 +181,13 @@ def neighborhood_figure(kv: jw2v.KeyedVectors, word: str, neighbors: int = 30) -
   outer = max(distances.max(initial=0), 0.01)  # what is nearer than that is as good as there
   ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, outer)
   radii = ticks[(ticks > 0) & (ticks < 1.1 * outer)]
-  return maps.draw_map(
-    maps.Labels(names, np.concatenate([np.zeros((1, 2)), points]), np.append(0, groups), 1),
-    f'{maps.shown(word)}: the nearest {len(others)} of {len(kv):,} words',
+  return labels.draw_map(
+    labels.Labels(names, np.concatenate([np.zeros((1, 2)), points]), np.append(0, groups), 1),
+    f'{labels.shown(word)}: the nearest {len(others)} of {len(kv):,} words',
     'rings: cosine with the word in the middle; a colour: words alike in what they do not share '
     'with it, each joined to the one most alike',
     sorted(links),
-    maps.Rings(radii, [f'{1 - radius:.6g}' for radius in radii]),
+    labels.Rings(radii, [f'{1 - radius:.6g}' for radius in radii]),
   )
 
 
@@ -213,8 +213,8 @@ def draw_neighborhood(
     ValueError: another ending, or a vector that is not finite.
     FileNotFoundError: the folder of the picture does not exist.
   """
-  maps.check_path(path)
-  maps.save(neighborhood_figure(kv, word, neighbors), path)
+  labels.check_path(path)
+  labels.save(neighborhood_figure(kv, word, neighbors), path)
 
 
 def _units(kv: jw2v.KeyedVectors, words: list[str]) -> np.ndarray:
@@ -242,7 +242,7 @@ def run(values: flags.FlagValues) -> None:
     raise ValueError('one of --words=a,b,c and --neighborhood=word is needed, and only one')
   if values.neighborhood and values['method'].present:
     raise ValueError('--method is for --words: a neighborhood is drawn without it')
-  maps.check_path(values.output)
+  labels.check_path(values.output)
   _check_method(values.method)
   kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
   if values.words:

@@ -42,8 +42,8 @@ from typing import NamedTuple, TextIO
 from absl import app, flags
 
 import jw2v
-from experiments.programs import one_line_errors
-from jw2v.limits import VECTORS_EXPANSION
+from experiments.cli import one_line_errors
+from jw2v.utils.limits import VECTORS_EXPANSION
 
 _OPERATORS = ('+', '-', '*', '~')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?!\S)|\S+', re.DOTALL)

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.programs import one_line_errors
-from jw2v.files import atomic_write
-from jw2v.limits import TEXT_EXPANSION, shown
-from jw2v.text import STDIN, PathLike, TextFile, find_files, import_pyarrow
+from experiments.cli import one_line_errors
+from jw2v.data.text import STDIN, PathLike, TextFile, find_files, import_pyarrow
+from jw2v.utils.files import atomic_write
+from jw2v.utils.limits import TEXT_EXPANSION, shown
 
 DISHES = {
   'barbecue': 'sausages burger_buns charcoal ketchup mustard coleslaw corn_cobs',
@@ -61,7 +61,7 @@ def read_sessions(
   The log is read now, and 8 bytes a row stay in memory, with each different name once.
 
   Args:
-    path: a file, or several (see `jw2v.text.find_files`), plain or compressed.
+    path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
     session: name of the column that says which session a row belongs to; its rows need
       not be adjacent.
     item: name of the column of the items.

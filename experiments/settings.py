@@ -13,8 +13,8 @@ from ml_collections import config_dict
 import jw2v
 from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
-from jw2v.limits import TEXT_EXPANSION
-from jw2v.vocabulary import Vocabulary
+from jw2v.data.vocabulary import Vocabulary
+from jw2v.utils.limits import TEXT_EXPANSION
 
 _DATA = {  # the settings of each kind of data; those of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},

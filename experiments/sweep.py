@@ -26,10 +26,10 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.metrics import loss_of_last_epoch, scores_of
-from experiments.pages import markdown_table, spread
-from experiments.programs import one_line_errors
-from jw2v.files import atomic_write
+from experiments.cli import one_line_errors
+from experiments.report import loss_of_last_epoch, scores_of
+from experiments.tables import markdown_table, spread
+from jw2v.utils.files import atomic_write
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
 _ROOT = pathlib.Path(__file__).parents[1]

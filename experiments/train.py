@@ -52,24 +52,24 @@ from ml_collections import config_dict, config_flags
 
 import jw2v
 from experiments import evaluate
-from experiments.metrics import Metrics, draw_loss, loss_of_last_epoch
+from experiments.cli import one_line_errors
 from experiments.overview import describe
-from experiments.pages import one_line, plural
 from experiments.plot import draw_words
-from experiments.programs import one_line_errors
+from experiments.report import Metrics, draw_loss, loss_of_last_epoch
 from experiments.settings import read_corpus, train_config
-from jw2v.agreement import first_alone, first_leaves_last
-from jw2v.checkpoints import Checkpoints, Stopped
-from jw2v.files import atomic_write
-from jw2v.loop import Started
-from jw2v.processes import (
+from experiments.tables import one_line, plural
+from jw2v.data.text import find_files
+from jw2v.distributed.agreement import first_alone, first_leaves_last
+from jw2v.distributed.layout import prepare_backend
+from jw2v.distributed.processes import (
   ending_without_the_others,
   is_first,
   start_processes,
 )
-from jw2v.sharding import prepare_backend
-from jw2v.text import find_files
-from jw2v.workdir import check_workdir, lock_workdir
+from jw2v.training.checkpoints import Checkpoints, Stopped
+from jw2v.training.loop import Started
+from jw2v.training.workdir import check_workdir, lock_workdir
+from jw2v.utils.files import atomic_write
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'File with a function get_config(), as configs/quickstart.py.', lock_config=True

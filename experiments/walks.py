@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jw2v.limits import TEXT_EXPANSION, shown
-from jw2v.text import PathLike, TextReader, find_files
+from jw2v.data.text import PathLike, TextReader, find_files
+from jw2v.utils.limits import TEXT_EXPANSION, shown
 
 _LONGEST_LINE = 16 << 20  # bytes, or a longer one would be moved for each block
 _NODES_AT_ONCE = 1 << 20  # of the walks that are made side by side
@@ -54,7 +54,7 @@ def read_edges(
   edge that comes again are added up.
 
   Args:
-    path: a file, or several (see `jw2v.text.find_files`), plain or compressed.
+    path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
     directed: an edge leads from its first node to its second only.
     max_expansion: how many times as large as a compressed file its text may be; None for any.
 

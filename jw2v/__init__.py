@@ -1,8 +1,13 @@
 """Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
 
 from jw2v.config import TrainConfig
-from jw2v.corpus import encode_corpus, learn_phrases
-from jw2v.derivatives import (
+from jw2v.data.corpus import encode_corpus, learn_phrases
+from jw2v.data.phrases import PhraseConfig, Phrases
+from jw2v.data.store import EncodedCorpus, open_corpus
+from jw2v.data.tokens import TextConfig
+from jw2v.data.vocabulary import Vocabulary
+from jw2v.formats.registry import load_vectors, save_vectors
+from jw2v.losses.derivatives import (
   cross_entropy_gradient,
   cross_entropy_loss,
   l2_normalize,
@@ -12,8 +17,15 @@ from jw2v.derivatives import (
   sigmoid_derivative,
   softmax_jacobian,
 )
-from jw2v.formats import load_vectors, save_vectors
-from jw2v.losses import (
+from jw2v.losses.network import (
+  TwoLayerGrads,
+  TwoLayerParams,
+  two_layer_logits,
+  two_layer_loss,
+  two_layer_num_params,
+  two_layer_value_and_grad,
+)
+from jw2v.losses.prediction import (
   HierarchicalSoftmaxGrads,
   NaiveSoftmaxGrads,
   NceGrads,
@@ -30,30 +42,18 @@ from jw2v.losses import (
   sampled_softmax_loss,
   sampled_softmax_value_and_grad,
 )
-from jw2v.network import (
-  TwoLayerGrads,
-  TwoLayerParams,
-  two_layer_logits,
-  two_layer_loss,
-  two_layer_num_params,
-  two_layer_value_and_grad,
-)
-from jw2v.phrases import PhraseConfig, Phrases
-from jw2v.rowwise import RowGradients, curvature_damped_sgd, rowwise
-from jw2v.store import EncodedCorpus, open_corpus
-from jw2v.subwords import SubwordVectors
-from jw2v.tiled import tiled_softmax_loss
-from jw2v.tokens import TextConfig
-from jw2v.training import TrainResult, train
-from jw2v.vectors import KeyedVectors
-from jw2v.vocabulary import Vocabulary
-from jw2v.windows import (
+from jw2v.losses.tiled_softmax import tiled_softmax_loss
+from jw2v.losses.window import (
   Word2VecParams,
   cbow_loss,
   cbow_value_and_grad,
   skip_gram_loss,
   skip_gram_value_and_grad,
 )
+from jw2v.optim import RowGradients, curvature_damped_sgd, rowwise
+from jw2v.training.run import TrainResult, train
+from jw2v.vectors.keyed_vectors import KeyedVectors
+from jw2v.vectors.subwords import SubwordVectors
 
 __version__ = '0.1.0'
 

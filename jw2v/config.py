@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jw2v._contracts import check_number
+from jw2v.losses._check import check_number
 from jw2v.ngrams import LONGEST
 
 OrDefault = Any  # the type of a None that the config replaces by what it stands for

@@ -64,10 +64,10 @@ def faults(edges: dict[str, set[tuple[str, bool]]]) -> list[str]:
     for target in sorted({target for target, _ in imported}):
       package = target.split('.')[0]
       strange = package not in sys.stdlib_module_names | MATHEMATICS and package != 'jw2v'
-      is_contract = target == 'jw2v._contracts'
+      is_contract = target == 'jw2v.losses._check'
       if package in OUTSIDE or target == 'jw2v':
         found.append(f'{name} imports {target}: a room imports rooms alone')
-      elif strange and (group == 'mathematics' or name == 'jw2v._contracts'):
+      elif strange and (group == 'mathematics' or name == 'jw2v.losses._check'):
         found.append(f'{name} imports {target}: the mathematics imports jax and chex alone')
       elif target in GROUP_OF and GROUP_OF[target] not in ALLOWED[group] and not is_contract:
         found.append(f'{name} imports {target}: {group} imports none of {GROUP_OF[target]}')

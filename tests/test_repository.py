@@ -13,7 +13,7 @@ import import_graph
 import pytest
 
 import jw2v
-from experiments import figures
+from benchmarks import update_docs
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -70,12 +70,12 @@ assert not any(m.split('.')[0] in ('experiments', 'configs') for m in sys.module
   @pytest.mark.parametrize(
     ('room', 'target', 'fault'),
     [
-      ('steps', 'jw2v.vectors', 'training imports none of results'),
-      ('corpus', 'jw2v.steps', 'data imports none of training'),
+      ('steps', 'jw2v.vectors.keyed_vectors', 'training imports none of results'),
+      ('corpus', 'jw2v.training.step', 'data imports none of training'),
       ('losses', 'numpy', 'the mathematics imports jax and chex alone'),
-      ('losses', 'jw2v.files', 'mathematics imports none of common'),
-      ('loop', 'experiments.pages', 'a room imports rooms alone'),
-      ('lookup', 'jw2v.vectors', 'a cycle'),
+      ('losses', 'jw2v.utils.files', 'mathematics imports none of common'),
+      ('loop', 'experiments.tables', 'a room imports rooms alone'),
+      ('lookup', 'jw2v.vectors.keyed_vectors', 'a cycle'),
     ],
   )
   def test_an_import_that_breaks_the_rule_is_told(self, edges, room, target, fault):
@@ -118,7 +118,7 @@ class TestReadme:
   def test_its_speed_is_that_of_the_table(self):
     """The number is from the page on performance, whose first table has jw2v beside gensim."""
     page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
-    tables = ''.join(block.figures for block in list(figures.blocks(page))[:1])
+    tables = ''.join(block.figures for block in list(update_docs.blocks(page))[:1])
     ratio = re.search(r'^\| training / gensim +\| +([\d.]+) ', tables, re.M)
     told = re.search(r'skip-gram at ([\d.]+) times the speed of gensim', README.replace('\n', ' '))
     assert ratio and told and told[1] == f'{float(ratio[1]):.1f}'

@@ -1,0 +1,306 @@
+r"""Compares the first pass over a text: jw2v's encoding, gensim's and the C tool's counting.
+
+  pip install 'jw2v[benchmark]'
+  python -m benchmarks.corpus --text=my_text.txt --output=corpus.md
+
+The text is one file of words separated by white space. Each system reads it in turn, in a
+process of its own, and keeps words of 5 occurrences or more. The output is a page of
+markdown: speeds and their ratios, how soon a second run on the same text starts to train,
+and whether all count the same. Nothing else should run on the machine meanwhile.
+
+  # With the C tool's own vocabulary pass:
+  python -m benchmarks.corpus --text=my_text.txt --c_tool=word2vec/bin/word2vec
+
+  # And the memory of jw2v, for 200 and 2000 MB of text that is made of lines of this one.
+  # TMPDIR must have room for three times as much; it takes some minutes.
+  python -m benchmarks.corpus --text=my_text.txt --memory --sizes=200,2000
+
+What belongs here: the processes that read text, and the tables of what they measured. How
+fast training is, and how good the vectors, is measured by benchmark.py.
+"""
+
+import contextlib
+import functools
+import itertools
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, start
+from experiments.cli import one_line_errors
+from experiments.tables import environment, markdown_table, print_page, spread
+
+_MIN_COUNT = 5
+_MB, _READ = 10**6, 1 << 20  # bytes
+_LINE, _LINES = 20, 50_000  # words of a line in a text that is made; lines written at once
+_NOTES = """\
+- jw2v counts and writes the text as ids to a store on disk, new in each round; gensim's
+  build_vocab() counts, and draws the first vectors; the C tool counts.
+- seconds: after the imports, of which pyarrow is one; of the C tool, its whole process. CPU:
+  of all threads meanwhile. Speeds are compared by round; above 1, jw2v is faster.
+- peak: resident memory of the whole process. The text is in memory that the system keeps.
+- second run: seconds after the imports, with the store there. encode_corpus() opens it;
+  train() opens it, and compiles."""
+_MEMORY_NOTES = f"""\
+A text has every word of the given one once, and then {_LINE} words at a time from any place of
+it. jw2v encodes it with min_count=1: no word is left out. MB are 1,000,000 bytes."""
+
+
+def _measure(job, call):
+  """Runs a function: its seconds, the CPU time, and the memory before and at most."""
+  imports = time.monotonic() - job['started']  # this clock is the same in every process
+  peak = lambda: peak_bytes() / _MB
+  before, cpu, wall = peak(), time.process_time(), time.perf_counter()
+  result = call()
+  wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+  return result, {'imports': imports, 'seconds': wall, 'cpu': cpu, 'before': before, 'peak': peak()}
+
+
+def _encode(job):
+  """Encodes a text into a folder; opens the store that is there."""
+  import jw2v
+  from jw2v.data.text import import_pyarrow
+
+  if not os.path.isdir(job['folder']):  # to open a store takes no pyarrow
+    import_pyarrow()
+  call = lambda: jw2v.encode_corpus(job['text'], job['folder'], min_count=job['min_count'])
+  encoded, measured = _measure(job, call)
+  return {**measured, 'words': encoded.words_read, 'different': len(encoded.vocabulary)}
+
+
+def _count_gensim(job):
+  from gensim.models.word2vec import LineSentence, Text8Corpus, Word2Vec
+
+  model = Word2Vec(min_count=_MIN_COUNT)
+  corpus = Text8Corpus(job['text']) if job['is_one_line'] else LineSentence(job['text'])
+  _, measured = _measure(job, lambda: model.build_vocab(corpus))
+  count = lambda word: model.wv.get_vecattr(word, 'count')
+  lines = ''.join(f'{word} {count(word)}\n' for word in model.wv.index_to_key)
+  pathlib.Path(job['counts']).write_bytes(lines.encode())
+  return measured
+
+
+def _count_c_tool(job):
+  command = [job['tool'], '-train', job['text'], '-save-vocab', job['counts']]  # and no -output
+  start = time.perf_counter()
+  done = subprocess.run([*command, '-min-count', str(_MIN_COUNT)], capture_output=True)
+  seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+  if done.returncode or not os.path.exists(job['counts']):
+    raise ValueError(f'c_tool={job["tool"]!r}: ended with {done.returncode} and wrote no counts')
+  peak = peak_bytes(resource.RUSAGE_CHILDREN) / _MB
+  return {'seconds': seconds, 'cpu': usage.ru_utime + usage.ru_stime, 'peak': peak}
+
+
+def _start_training(job):
+  """Trains until the steps are compiled: the seconds to where that starts and ends."""
+  import jw2v
+
+  times, compile_steps = {}, jw2v.training.loop.compile_steps
+
+  def compile_and_stop(*arguments):
+    times['compiling'] = time.perf_counter() - start
+    compile_steps(*arguments)
+    times['compiled'] = time.perf_counter() - start
+    raise InterruptedError('this is as far as is measured')
+
+  jw2v.training.loop.compile_steps = compile_and_stop
+  config, start = jw2v.TrainConfig(min_count=_MIN_COUNT), time.perf_counter()
+  with contextlib.suppress(InterruptedError):
+    jw2v.train(job['text'], config, workdir=job['workdir'], progress=False)
+  return times
+
+
+def _make_texts(job):
+  """Writes files of given sizes: first each word of the text once, then lines of it."""
+  import jw2v
+
+  encoded = jw2v.encode_corpus(job['text'], job['folder'], min_count=1)
+  words = np.array([word.encode() for word in encoded.vocabulary.words], object)
+  lines = lambda rows: b''.join([b' '.join(row) + b'\n' for row in rows])
+  each = lines(words[i : i + _LINE] for i in range(0, len(words), _LINE))
+  for path, size in job['files']:
+    generator, piece = np.random.default_rng(0), each
+    with open(path, 'wb') as file:
+      while piece:
+        size -= file.write(piece)
+        starts = generator.integers(max(1, len(encoded.ids) - _LINE), size=(_LINES, 1))
+        places = (starts + np.arange(_LINE)) % len(encoded.ids)
+        piece = lines(words[encoded.ids[places]].tolist())
+        piece = piece[: piece.rfind(b'\n', 0, max(0, size)) + 1]
+      os.fsync(file.fileno())  # the disk is not busy with it while it is read
+
+
+def _compare(job):
+  """What there is to say about the counts of each peer beside those of jw2v."""
+  with open(job['text'], 'rb') as file:
+    file.seek(max(0, os.path.getsize(job['text']) - _READ))
+    end = file.read()
+  last = end.split()[-1] if end[-1:].strip() else None
+  read = lambda path: dict(x.rsplit(b' ', 1) for x in pathlib.Path(path).read_bytes().splitlines())
+  files = {name: read(path) for name, path in job['files'].items()}
+  expected = files.pop('jw2v')
+  for peer, found in files.items():
+    if b'</s>' not in expected:
+      found.pop(b'</s>', None)  # to the C tool the end of a line is a word
+    pairs = {w: (int(expected.get(w, 0)), int(found.get(w, 0))) for w in {**expected, **found}}
+    different = {w: (x, y) for w, (x, y) in pairs.items() if x != y}
+    told = [f'{w.decode(errors="replace")!r} ({x:,} and {y:,})' for w, (x, y) in different.items()]
+    count = f'{len(pairs) - len(different):,} of {len(pairs):,} words have the same count'
+    if told:
+      count += f', but not {", ".join(told[:5])}' + ', ...' * (len(told) > 5)
+    n = int(expected.get(last, 0))
+    if different == {last: (n, n - 1 if n > _MIN_COUNT else 0)}:
+      count += f'. That is the last word: {peer} drops it, for no white space follows'
+    yield f'- jw2v and {peer}: {count}.'
+
+
+TASKS = {'encode': _encode, 'gensim': _count_gensim, 'the C tool': _count_c_tool,
+          'train': _start_training, 'texts': _make_texts, 'compare': _compare}  # fmt: skip
+
+
+_start = functools.partial(start, 'benchmarks.corpus')
+
+
+def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+  """What each system has measured in its rounds, jw2v first."""
+  values = lambda key: [[run.get(key, float('nan')) for run in x] for x in runs.values()]
+  rows = [['median (lowest..highest)', *runs]]
+  for title, key, format in (
+    ('million words/s', 'speed', ',.2f'),
+    ('seconds', 'seconds', ',.2f'),
+    ('CPU seconds', 'cpu', ',.2f'),
+    ('start and imports, seconds', 'imports', ',.2f'),
+    ('peak MB', 'peak', ',.0f'),
+    ('second run: store open', 'opened', ',.3f'),
+    ('second run: compiling starts', 'compiling', ',.3f'),
+    ('second run: training starts', 'compiled', ',.3f'),
+  ):
+    rows.append([title, *(spread(measured, format) for measured in values(key))])
+  own, *of_peers = values('speed')
+  for peer, speeds in zip([*runs][1:], of_peers, strict=True):
+    ratios = [x / y for x, y in zip(own, speeds, strict=True)]
+    rows.append([f'speed / {peer}', spread(ratios, '.2f'), *['-'] * len(of_peers)])
+  return markdown_table(rows)
+
+
+def _check(values):
+  """Refuses, before anything runs, what could not run to its end; gives the sizes in bytes."""
+  check_output(values.output)
+  sizes = sorted({int(x) * _MB if x.isdecimal() else 0 for x in values.sizes}) or [0]
+  is_file, temporary = os.path.isfile(values.text), tempfile.gettempdir()
+  needed = 4 * os.path.getsize(values.text) if is_file else 0  # two stores, 4 bytes for 'a '
+  needed += (sum(sizes) + 2 * max(sizes)) * values.memory
+  free = shutil.disk_usage(temporary).free
+  told = f'{needed / _MB:,.0f} MB may be needed, {free / _MB:,.0f} MB are free'
+  refuse([
+    (not is_file, f'text={values.text!r}: there is no such file'),
+    (values.rounds < 1, f'rounds={values.rounds}: must be an integer of at least 1'),
+    (not shutil.which(values.c_tool or 'sh'), f'c_tool={values.c_tool!r}: no such program'),
+    (not all(sizes), f'sizes={",".join(values.sizes)!r}: must be megabytes, as 200,2000'),
+    (values.gensim and not find_spec('gensim'), "gensim is missing: pip install 'jw2v[benchmark]'"),
+    (free < needed, f'{temporary}: {told}: set TMPDIR to a folder on another disk'),
+  ])  # fmt: skip
+  return sizes
+
+
+def run(values: Any) -> Iterator[str]:
+  """Measures what the flags ask for: the sections of the page."""
+  sizes, text = _check(values), os.path.abspath(values.text)
+  names = ['jw2v', 'jax', 'pyarrow'] + ['gensim'] * values.gensim
+  about = environment('benchmarks.corpus', names)
+  size = f'- text: {os.path.getsize(text) / _MB:,.1f} MB'
+  yield f'# Counting and encoding\n\n{size}\n{about}'
+  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
+    runs, counts = _run_in_turn(values, text, folder)
+    yield f'## Speed\n\n{speed_table(runs)}\n\n{_NOTES}'
+    if len(counts) > 1:
+      lines = _start('compare', text=text, files=counts)
+      yield '\n'.join([f'## Counts\n\nOf words of {_MIN_COUNT} occurrences or more:\n', *lines])
+    if values.memory:
+      yield f'## Memory\n\n{_memory(text, sizes, values.rounds, folder)}\n\n{_MEMORY_NOTES}'
+
+
+def _run_in_turn(values, text, folder):
+  """Each system once in each round: what changes on the machine meanwhile meets them all."""
+  with open(text, 'rb') as file:  # it is in memory from here on
+    line_feeds = sum(part.count(b'\n') for part in iter(lambda: file.read(_READ), b''))
+  counts = {'jw2v': f'{folder}/workdir/corpus/vocabulary.txt'}
+  counts |= {'gensim': f'{folder}/gensim.txt'} if values.gensim else {}
+  counts |= {'the C tool': f'{folder}/c_tool.txt'} if values.c_tool else {}
+  tool = os.path.abspath(shutil.which(values.c_tool)) if values.c_tool else None
+  job = {'text': text, 'is_one_line': line_feeds <= 1, 'tool': tool}
+  systems = {
+    name: functools.partial(_start, name, counts=path, **job) for name, path in counts.items()
+  }
+  runs = in_turn(values.rounds, {**systems, 'jw2v': functools.partial(_two_runs, text, folder)})
+  for run in itertools.chain(*runs.values()):
+    run['speed'] = runs['jw2v'][0]['words'] / run['seconds'] / 1e6
+  return runs, counts
+
+
+def _two_runs(text, folder):
+  """Encodes; then opens the store, and trains with it, in a process each."""
+  workdir = f'{folder}/workdir'
+  shutil.rmtree(workdir, ignore_errors=True)
+  job = {'text': text, 'folder': f'{workdir}/corpus', 'min_count': _MIN_COUNT}
+  first, second = _start('encode', **job), _start('encode', **job)
+  made = os.stat(job['folder']).st_ino
+  times = _start('train', text=text, workdir=workdir)
+  if os.stat(job['folder']).st_ino != made:
+    raise ValueError('the second run has encoded the text again, and not opened its store')
+  return {**first, **times, 'opened': second['seconds']}
+
+
+def _encode_anew(text, folder):
+  measured = _start('encode', text=text, folder=folder, min_count=1)
+  shutil.rmtree(folder)
+  return measured
+
+
+def _memory(text, sizes, rounds, folder):
+  """A table of what encoding takes for texts of these sizes, with the same words in each."""
+  files, store = [(f'{folder}/{size}.txt', size) for size in sizes], f'{folder}/store'
+  _start('texts', text=text, folder=f'{folder}/words', files=files)
+  rows = [['text MB', 'peak MB', 'above imports', 'different words', 'words', 'words/s', 'seconds']]
+  for path, size in files:
+    told = f'{size // _MB:,} MB of text'
+    (runs,) = in_turn(rounds, {told: functools.partial(_encode_anew, path, store)}).values()
+    peaks = [run['peak'] for run in runs]
+    above = [run['peak'] - run['before'] for run in runs]
+    speeds = [run['words'] / run['seconds'] for run in runs]
+    measured = [spread(values, ',.0f') for values in (peaks, above, speeds)]
+    told = [f'{runs[0][name]:,}' for name in ('different', 'words')]
+    size = f'{os.path.getsize(path) / _MB:,.0f}'
+    seconds = spread([run['seconds'] for run in runs], ',.1f')
+    rows.append([size, *measured[:2], *told, measured[2], seconds])
+    os.remove(path)
+  return markdown_table(rows)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the program; an error that the user can mend is one line."""
+  if len(argv) > 1:
+    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
+  with one_line_errors(has_workers=True):
+    print_page(run(flags.FLAGS), flags.FLAGS.output)
+
+
+if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+  flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
+  flags.DEFINE_integer('rounds', 5, 'How often each system reads the text.')
+  flags.DEFINE_bool('gensim', True, 'Measure gensim; --nogensim leaves it out.')
+  flags.DEFINE_string('c_tool', None, "The C tool's program word2vec, to measure it as well.")
+  flags.DEFINE_bool('memory', False, 'Measure the memory of encoding as well.')
+  flags.DEFINE_list('sizes', ['200', '2000'], 'With --memory: megabytes of the texts.')
+  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
+  app.run(main)

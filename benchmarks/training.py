@@ -1,0 +1,300 @@
+r"""Compares jw2v with gensim and fastText on the same text and settings.
+
+  pip install 'jw2v[benchmark]'
+  python -m benchmarks.training --text=my_text.txt --output=benchmark.md
+
+The text is one file of words separated by white space. Each system trains on it once for
+each seed, in turn, in a process of its own, with the same settings and as many threads.
+The output is a page of markdown tables: words per second in training alone and from the
+start of the process to the saved vectors, the ratios to gensim, peak memory, and where
+the time of jw2v's own step goes. Progress is told on standard error.
+
+With --evaluation=FOLDER the vectors are also scored: Spearman's correlation with human
+judgements of similarity, and the share of analogies solved, both times 100. The folder
+holds EN-WS-353-ALL.txt, EN-SIMLEX-999.txt, EN-MEN-TR-3k.txt and EN-RW-STANFORD.txt (a
+line is two words and a number) and questions-words.txt (the Google analogies).
+
+  # CBOW, jw2v and gensim alone, one seed, with scores:
+  python -m benchmarks.training --text=my_text.txt --architecture=cbow \
+    --systems=jw2v,gensim --seeds=1 --evaluation=my_folder
+
+  # Words of n-grams, as fastText makes them (with gensim, its FastText):
+  python -m benchmarks.training --text=my_text.txt --minn=3 --maxn=6 --systems=jw2v,fasttext
+
+  # jw2v beside itself at other settings, each in turn, one table:
+  python -m benchmarks.training --text=my_text.txt --systems=jw2v --brief \
+    --variant=learning_rate=0.1 --variant=batch_size=2048,shared_negatives=32
+
+  # Where the time goes in jw2v, for another batch size:
+  python -m benchmarks.training --text=my_text.txt --parts_only --set=batch_size=2048
+
+The other settings of jw2v (see jw2v.TrainConfig) are given with --set=NAME=VALUE. Nothing
+else should run on the machine meanwhile. A system that fails is named and not run again;
+the others go on, and the program ends with an error.
+
+What belongs here: the flags, and the tables of what was measured. What the processes do that
+train is in systems.py, scoring vectors in scores.py, timing the parts of jw2v in parts.py.
+"""
+
+import importlib.metadata
+import importlib.util
+import math
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks.profile import parts_page
+from benchmarks.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
+from benchmarks.workers import check_output, start
+from experiments.cli import one_line_errors
+from experiments.tables import environment, markdown_table, plural, print_page, spread
+
+_SYSTEMS = ('jw2v', 'gensim', 'fasttext')
+_NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions
+_SHARED = (
+  'architecture', 'objective', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs',
+  'minn', 'maxn', 'bucket',
+)  # fmt: skip
+_OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives of the peers too
+_COLUMNS = 3  # systems side by side in the table; more are below one another
+_NOTES = """\
+- words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
+  drops are counted.
+- training: the reading and counting of the text is left out, except with fastText, whose one
+  call does it all; the compilation of jw2v is in it.
+- end to end: from the start of the process to the saved vectors.
+- peak: of the whole process; predicted: by jw2v, before its first step.
+- The learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
+"""
+
+
+def _quantities(runs):
+  """Title, format, kind of average, and values of each system: what the table shows."""
+  median, mean = statistics.median, statistics.fmean
+  by_run = lambda value: {name: [value(run) for run in results] for name, results in runs.items()}
+  speeds = {'training': by_run(lambda run: run['words'] / run['seconds'])}
+  speeds['end to end'] = by_run(lambda run: run['words'] / run['total_seconds'])
+  for kind, speed in speeds.items():
+    yield f'{kind}, words/s', ',.0f', median, speed
+  peers = [name for name in ('gensim', 'fasttext') if name in runs]
+  if peers and len(runs) > 1:
+    for kind, speed in speeds.items():
+      ratios = {  # by seed; a system that failed has fewer of them
+        name: [x / y for x, y in zip(values, speed[peers[0]], strict=False)]
+        for name, values in speed.items()
+      }
+      yield f'{kind} / {peers[0]}', '.2f', median, ratios
+  yield 'peak MB', ',.0f', median, by_run(lambda run: run['peak'] / 1e6)
+  if {*runs} - {'gensim', 'fasttext'}:
+    predicted = by_run(lambda run: run.get('predicted', math.nan) / 1e6)
+    yield 'predicted MB', ',.0f', median, predicted
+  scores = list(next(iter(runs.values()))[0]['scores'])
+  for name in scores:
+    yield name, '.2f', mean, by_run(lambda run, name=name: run['scores'][name][0])
+  if len(scores) > 1:
+    of_all = by_run(lambda run: mean(score for score, *_ in run['scores'].values()))
+    yield 'mean of the scores', '.2f', mean, of_all
+
+
+def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+  """What each system has measured, by seed, at least once: averages and spreads.
+
+  Args:
+    runs: the results of each system, by its name.
+
+  Returns:
+    A markdown table: a column for each of up to three systems, a row for each of more.
+  """
+  rows = [['', *runs]]
+  for title, format, average, values in _quantities(runs):
+    rows.append([title, *(spread(x, format, average) for x in values.values())])
+  if len(runs) > _COLUMNS:
+    rows = list(zip(*rows, strict=True))
+  seeds = max(map(len, runs.values()))
+  return (
+    f'{plural(seeds, "seed")}; medians (of a ratio: of the ratios by seed), and of scores means, '
+    f'with the lowest and the highest:\n\n{markdown_table(rows)}'
+  )
+
+
+def _notes(runs, threads, is_split):
+  """What must be known to read the tables."""
+  notes = _NOTES
+  if 'fasttext' in runs and threads < 10:
+    notes += f'- fastText with fewer than 10 threads starts {threads}/10 of its vectors at random\n'
+    notes += '  and the others at zero.\n'
+  if hasattr(os, 'sched_setaffinity'):
+    notes += f'- Every process was kept to {plural(threads, "core")}.\n'
+  else:
+    notes += f'- The peers have {plural(threads, "thread")}; jw2v takes all cores here.\n'
+  if is_split:
+    notes += f'- The text has a line of more than {LONGEST_LINE:,} words: the peers read a\n'
+    notes += f'  copy with lines of {LINE:,} words, jw2v the original.\n'
+  run = next(iter(runs.values()))[0]
+  if run['scores']:
+    known = (f'{name} {n:,} of {total:,}' for name, (_, n, total) in run['scores'].items())
+    notes += '- Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the\n'
+    notes += f'  {RESTRICT:,} most frequent words. Scored, since all their words are known:\n'
+    notes += f'  {", ".join(known)}.\n'
+  return notes
+
+
+# The program.
+
+
+def _checked_systems(values):
+  """The systems asked for; refuses, before anything runs, what could not run to its end."""
+  text = pathlib.Path(values.text)
+  for name in values.systems or [[]]:  # none at all is refused as an unknown one is
+    if name not in _SYSTEMS:
+      raise ValueError(f'systems={name!r}: allowed are {", ".join(map(repr, _SYSTEMS))}')
+    is_peer = name != 'jw2v' and not values.parts_only
+    if is_peer and importlib.util.find_spec(name) is None:
+      raise ImportError(f"{name} is missing: pip install 'jw2v[benchmark]'")
+    if is_peer and values.objective not in _OF_ALL:
+      raise ValueError(
+        f'objective={values.objective!r}: {name} has only {" and ".join(map(repr, _OF_ALL))}; '
+        'for jw2v alone, --systems=jw2v'
+      )
+  if values.seeds < 1:
+    raise ValueError(f'seeds={values.seeds}: must be an integer of at least 1')
+  if not 1 <= values.threads <= _num_cores():
+    raise ValueError(f'threads={values.threads}: must be from 1 to {_num_cores()}, the cores here')
+  if text.is_dir() or not text.exists():
+    raise ValueError(f'text={values.text!r}: {"a folder" if text.is_dir() else "no such file"}')
+  check_output(values.output)
+  return list(dict.fromkeys(values.systems))
+
+
+def run(values: Any, failures: list[str]) -> Iterator[str]:
+  """Measures what the flags ask for: the sections of the page. `failures` gets what failed."""
+  systems = _checked_systems(values)
+  job = {
+    'settings': _settings(values),
+    'set': values.set,
+    'variants': values.variant,
+    'threads': values.threads,
+    'text': str(pathlib.Path(values.text).absolute()),
+    'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
+  }
+  runs: dict[str, list[dict]] = {}
+  with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
+    device = _start('check', **job)['device']
+    named = environment('benchmarks.training', _NAMED, device)
+    yield f'# Benchmark\n\n{named}'
+    if not values.parts_only:
+      runs, is_split = _run_in_turn(
+        job, [*systems, *values.variant], values.seeds, folder, failures
+      )
+    if runs:
+      notes = '' if values.brief else f'\n\n{_notes(runs, values.threads, is_split).rstrip()}'
+      yield table(runs) + notes
+    if values.parts_only or ('jw2v' in runs and not values.brief):
+      _tell('parts of jw2v ...\n')
+      try:
+        parts = _start('parts', **job)
+      except ValueError as error:
+        failures.append(f'parts of jw2v: {error}')
+      else:
+        yield f'## Parts of jw2v\n\n{parts_page(parts)}'
+  if failures:
+    yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
+
+
+def _start(task, **job):
+  """Runs a task of systems.py in a process of its own, on as many cores as there are threads."""
+  # With T < 10 threads, fastText 0.9.3 fills T tenths of its vectors and trains the others
+  # from what the memory holds. Memory that is mapped holds zeros; other memory, NaN at times.
+  mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if task == 'fasttext' else {}
+  return start('benchmarks.systems', task, cores=job['threads'], environment=mapped, **job)
+
+
+def _settings(values):
+  """Those that all systems have."""
+  settings = {**{name: getattr(values, name) for name in _SHARED}, 'seed': 1}
+  if settings['objective'] == 'negative_sampling' and settings['negatives'] is None:
+    settings['negatives'] = 5
+  return settings
+
+
+def _run_in_turn(job, systems, seeds, folder, failures):
+  """Each system once for each seed: what changes on the machine meanwhile meets them all."""
+  job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
+  peers = {'gensim', 'fasttext'} & {*systems}
+  lines = cut_lines(job['text'], LONGEST_LINE + 1) if peers else ()
+  is_split = any(len(line) > LONGEST_LINE for line in lines)
+  if is_split:
+    job['lines'] = str(pathlib.Path(folder) / 'lines.txt')
+    with open(job['lines'], 'wb') as file:
+      file.writelines(b' '.join(line) + b'\n' for line in cut_lines(job['text'], LINE))
+  runs: dict[str, list[dict]] = {name: [] for name in systems}
+  for seed in range(1, seeds + 1):
+    for name in systems:
+      if len(runs[name]) < seed - 1:
+        continue  # it failed before
+      _tell(f'seed {seed}/{seeds} {name} ... ')
+      settings = {**job['settings'], 'seed': seed}
+      is_variant = name not in _SYSTEMS
+      task, variant = ('jw2v', name) if is_variant else (name, '')
+      try:
+        result = _start(task, **{**job, 'variant': variant, 'settings': settings})
+      except ValueError as error:
+        _tell(f'failed: {error}\n')
+        failures.append(f'{name}, seed {seed}: {error}')
+        continue
+      speed = result['words'] / result['seconds'] / 1e6
+      _tell(f'{speed:.2f} M words/s, {result["peak"] / 1e6:,.0f} MB\n')
+      runs[name].append(result)
+  return {name: results for name, results in runs.items() if results}, is_split
+
+
+def _num_cores():
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _tell(text):
+  print(text, end='', file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the program; an error that the user can mend is one line."""
+  if len(argv) > 1:
+    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
+  failures: list[str] = []
+  with one_line_errors(has_workers=True):
+    print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
+  if failures:
+    raise SystemExit(f'error: {"; ".join(failures)}')
+
+
+if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+  flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
+  flags.DEFINE_string('architecture', 'skip_gram', "'skip_gram' or 'cbow'.")
+  flags.DEFINE_string('objective', 'negative_sampling', 'Of jw2v; the peers have two of them.')
+  flags.DEFINE_integer('minn', 0, 'Fewest characters of an n-gram; 0 for words alone.')
+  flags.DEFINE_integer('maxn', 0, 'Most characters.')
+  flags.DEFINE_integer('bucket', 2_000_000, 'Rows that n-grams share.')
+  flags.DEFINE_integer('dim', 100, 'Width of the vectors.')
+  flags.DEFINE_integer('window', 5, 'Largest distance between a word and its context.')
+  flags.DEFINE_integer('negatives', None, 'Noise words of each prediction; 5 if not given.')
+  flags.DEFINE_float('sample', 1e-4, 'Words above this share of the text are thinned out.')
+  flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
+  flags.DEFINE_integer('epochs', 4, 'Passes over the text.')
+  flags.DEFINE_integer('threads', 2, 'Threads of each system; at most the cores there are.')
+  flags.DEFINE_list('systems', list(_SYSTEMS), 'What to run, in this order.')
+  flags.DEFINE_integer('seeds', 3, 'Runs of each system; the seeds are 1, 2, ...')
+  flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
+  flags.DEFINE_bool('parts_only', False, 'Only time the parts of jw2v.')
+  flags.DEFINE_bool('brief', False, 'The table alone: no notes, and no parts of jw2v.')
+  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
+  flags.DEFINE_multi_string('set', [], 'Another setting of jw2v, as batch_size=2048; repeatable.')
+  flags.DEFINE_multi_string(
+    'variant', [], 'jw2v once more with settings in place of those, NAME=VALUE,...; repeatable.'
+  )
+  app.run(main)

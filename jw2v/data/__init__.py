@@ -1,0 +1,1 @@
+"""From text to ids on disk, and from ids to batches of blocks; NumPy and pyarrow only."""

@@ -1,0 +1,252 @@
+"""Encoding: from a corpus of any kind to ids, in constant memory.
+
+What belongs here: the one pass over the text, and which words stay. What a word is, is
+told in `tokens.py`; the folder that keeps the result in `store.py`.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from absl import logging
+
+from jw2v.data import store
+from jw2v.data.pairs import find_and_join, join
+from jw2v.data.phrases import PhraseConfig, Phrases
+from jw2v.data.store import EncodedCorpus
+from jw2v.data.text import IS_PATH, PathLike, TextReader, find_files, total_size
+from jw2v.data.tokens import NumberedText, TextConfig, number_text
+from jw2v.data.vocabulary import Vocabulary, select_words
+from jw2v.losses._check import check_number
+from jw2v.utils.progress_bar import progress_bar
+
+_SHORT = 1.0  # seconds; no bar for what takes less
+
+Corpus = PathLike | Sequence[PathLike] | Iterable[Sequence[str]]
+
+
+def encode_corpus(
+  corpus: Corpus,
+  folder: PathLike | None = None,
+  *,
+  text: TextConfig = TextConfig(),
+  min_count: int = 5,
+  max_vocab_size: int | None = None,
+  reserved: Sequence[str] = (),
+  vocabulary: Vocabulary | None = None,
+  known: Vocabulary | None = None,
+  keep_known: bool = True,
+  phrases: Phrases | PhraseConfig | None = None,
+  progress: bool = False,
+) -> EncodedCorpus:
+  """Counts the words of a corpus and turns it into ids, reading it once.
+
+  Memory grows with the number of different words (some 200 bytes each), not with the
+  text; to find phrases takes up to 4 GB more. Without a folder, the ids (4 bytes a word)
+  are where temporary files are. With one, the result is kept there as a store: when there
+  is one already, made of the same files with the same settings, it is opened and nothing
+  is read; another one is replaced.
+
+  Args:
+    corpus: a path, a list of paths (see `jw2v.data.text.find_files`; '-' is standard input),
+      or an iterable of lists of words, one for a line.
+    folder: where the store is, or will be.
+    text: what a word is, for paths.
+    min_count: fewer occurrences than this drop a word.
+    max_vocab_size: at most so many words stay, the most frequent; None for all.
+    reserved: words that stay whatever their count, and get the first ids.
+    vocabulary: the words that stay, and their counts, instead of those of the corpus;
+      the other settings of the vocabulary do not apply.
+    known: the vocabulary of an earlier corpus, whose counts are added.
+    keep_known: whether known words stay whatever their count.
+    phrases: pairs of words to join, or how to find them in this corpus. Among words of
+      the same count they come last.
+    progress: show a progress bar on standard error while files are read.
+
+  Returns:
+    The encoded corpus.
+
+  Raises:
+    FileExistsError: the folder is there and is no store.
+    FileNotFoundError: a path does not exist.
+    OSError: a file changed while it was read, or the disk is full.
+    TypeError: a line is no list of words, or a setting is of the wrong kind.
+    ValueError: the folder is in one of the text; settings contradict each other; a file
+      is not UTF-8 or its compression is damaged; there is no text; no word reaches
+      `min_count`; no line has two words that do; or the store is damaged.
+    ImportError: text is read without the extra `text`.
+  """
+  min_count = check_number('min_count', min_count, int, 1)
+  if max_vocab_size is not None:
+    max_vocab_size = check_number('max_vocab_size', max_vocab_size, int, 1)
+  if isinstance(reserved, str) or not all(isinstance(word, str) for word in reserved):
+    raise TypeError(f'reserved={reserved!r}: must be a list of words')
+  for setting, value in (('vocabulary', vocabulary), ('known', known)):
+    if not isinstance(value, Vocabulary | None):
+      raise TypeError(f'{setting}={value!r}: must be a Vocabulary')
+  if not isinstance(phrases, Phrases | PhraseConfig | None):
+    raise TypeError(f'phrases={phrases!r}: must be Phrases or a PhraseConfig')
+  if vocabulary is not None and (known is not None or len(reserved)):
+    raise ValueError('vocabulary: is taken as it is, without known or reserved words')
+  if vocabulary is not None and isinstance(phrases, PhraseConfig):
+    raise ValueError('vocabulary: has no phrases that are found only now: give Phrases')
+  files, name = _files_of(corpus)
+  counted = vocabulary is None
+  settings = {
+    **(text.settings() if files else {}),
+    'min_count': min_count if counted else None,
+    'max_vocab_size': max_vocab_size if counted else None,
+    'reserved': list(map(str, reserved)),
+    'vocabulary': _digest_of(vocabulary),
+    'known': _digest_of(known),
+    'keep_known': bool(keep_known) if known is not None else None,
+    'phrases': phrases.settings() if phrases is not None else None,
+  }
+  folder = pathlib.Path(folder).resolve() if folder is not None else None
+  if folder is not None:
+    store.check_place(folder)
+    _check_apart(folder, cast(PathLike | Sequence[PathLike], corpus) if files else ())
+    comparable = text.tokenizer is None or text.tokenizer_name is not None
+    if files and comparable and (found := store.find_store(folder, settings, files)):
+      return found
+  with store.work_folder(folder) as work:
+    numbered, reader = _number(corpus, files, name, text, work, progress)
+    about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}
+    if isinstance(phrases, PhraseConfig):
+      phrases = find_and_join(numbered, phrases, reserved)
+    elif phrases is not None:
+      join(numbered, phrases)
+    try:
+      if vocabulary is None:
+        vocabulary, new_ids = select_words(
+          numbered.words, numbered.counts, min_count=min_count, max_size=max_vocab_size,
+          reserved=reserved, known=known, keep_known=keep_known,
+        )  # fmt: skip
+      else:
+        new_ids = np.array([vocabulary.index.get(w, -1) for w in numbered.words], np.int32)
+      longest = _renumber(numbered, new_ids)
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
+    if longest < 2:
+      which = f'that occur min_count={min_count} times' if counted else 'of the vocabulary'
+      raise ValueError(f'{name}: no line has two words {which}')
+    numbered.finish()
+    if folder is None:
+      encoded = store.map_corpus(work, vocabulary, phrases, about)
+      store.discard(work, encoded)
+      return dataclasses.replace(encoded, folder=None)
+    vocabulary.save(work / 'vocabulary.txt')
+    if phrases is not None:
+      phrases.save(work / 'phrases.txt')
+    store.write_manifest(work, about, reader.sources)
+    encoded = store.map_corpus(work, vocabulary, phrases, about)  # another may replace it at once
+    store.put_in_place(work, folder)
+    array: Any  # of NumPy's maps, which have the name of their file
+    for array in (encoded.ids, encoded.line_ends):  # for errors: they were mapped in `work`
+      array.filename = folder / array.filename.name
+  return dataclasses.replace(encoded, folder=folder)
+
+
+def learn_phrases(
+  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig = TextConfig()
+) -> Phrases:
+  """Finds the phrases of a corpus, to join them in this or in other text.
+
+  Args:
+    corpus: a path, a list of paths, or an iterable of lists of words.
+    config: how they are found.
+    text: what a word is, for paths.
+
+  Returns:
+    The phrases.
+
+  Raises:
+    FileNotFoundError: a path does not exist.
+    OSError: a file changed while it was read, or the disk is full.
+    TypeError: a line is no list of words.
+    ValueError: a file is not UTF-8 or its compression is damaged, or there is no text.
+    ImportError: text is read without the extra `text`.
+  """
+  files, name = _files_of(corpus)
+  with store.work_folder(None) as work:
+    numbered, _ = _number(corpus, files, name, text, work)
+    phrases = find_and_join(numbered, config)
+    shutil.rmtree(work)
+  return phrases
+
+
+def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedText, TextReader]:
+  """The words of a corpus, numbered in files in `work`."""
+  numbered = NumberedText(work)
+  with contextlib.ExitStack() as stack:
+    on_read = lambda size: None
+    if files and progress:
+      bar = progress_bar(total_size(files), 'B', 'reading', _SHORT)
+      on_read = stack.enter_context(bar).update
+    reader = TextReader(files, text.errors, on_read, text.max_expansion)
+    if files:
+      number_text(reader, text, numbered)
+    else:
+      numbered.add_lines(corpus, name)
+  if not numbered.num_tokens:
+    raise ValueError(f'{name}: there is no text in it')
+  if reader.not_utf8:
+    logging.warning('%s: %d byte sequences were not UTF-8', name, reader.not_utf8)
+  return numbered, reader
+
+
+def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
+  """Puts new ids in the place of the numbers, -1 for none; the words of the longest line."""
+  longest = unfinished = 0  # words of the longest line, and since the last line end
+
+  def renumbered():
+    nonlocal longest, unfinished
+    for tokens, line_ends in numbered.chunks():
+      ids = new_ids[tokens]
+      kept = ids >= 0
+      ids = ids[kept]
+      line_ends = np.concatenate([[0], np.cumsum(kept)])[line_ends]
+      longest = max(longest, np.diff(line_ends, prepend=-unfinished).max(initial=0))
+      unfinished = len(ids) - line_ends[-1] if len(line_ends) else unfinished + len(ids)
+      yield ids, line_ends
+
+  numbered.replace(renumbered())
+  return int(longest)
+
+
+def _check_apart(folder: pathlib.Path, corpus: PathLike | Sequence[PathLike]) -> None:
+  """Refuses a store in a folder of text: the next run would read it as text."""
+  for path in [corpus] if isinstance(corpus, IS_PATH) else corpus:
+    source = pathlib.Path(path).resolve()
+    if source.is_dir() and folder.is_relative_to(source):
+      raise ValueError(f'{folder}: is in {path}, whose files are the text: name another folder')
+
+
+def is_text(corpus: object) -> bool:
+  """Whether a corpus is named by paths, and is not lists of words."""
+  paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, IS_PATH) for x in corpus)
+  return isinstance(corpus, IS_PATH) or bool(paths)
+
+
+def _files_of(corpus: Corpus) -> tuple[list[str], str]:
+  """The files of a corpus, none if it is lists of words; and a name for it in errors."""
+  if not is_text(corpus):
+    if not isinstance(corpus, Iterable):
+      raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
+    return [], 'the corpus'
+  paths = cast(Sequence[PathLike], [corpus] if isinstance(corpus, IS_PATH) else corpus)
+  more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
+  return find_files(paths), f'{paths[0]}{more}'
+
+
+def _digest_of(vocabulary: Vocabulary | None) -> str | None:
+  """What tells one vocabulary from another."""
+  if vocabulary is None:
+    return None
+  text = '\n'.join(f'{w} {n}' for w, n in zip(vocabulary.words, vocabulary.counts, strict=True))
+  return hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()

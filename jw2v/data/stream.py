@@ -1,0 +1,293 @@
+"""The stream of blocks that a run trains on, from the first word to the last.
+
+What belongs here: the order in which the text becomes compiled calls, and the thread
+that keeps the next calls ready while one runs.
+"""
+
+import bisect
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from jw2v.data import sampling
+from jw2v.data.sampling import AliasTable, Blocks
+from jw2v.utils.files import StoredArray
+
+_CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
+
+_NO_CHUNK = 2**63
+
+Item = TypeVar('Item')
+
+
+class Position(NamedTuple):
+  """Where in the stream a block is."""
+
+  epoch: int = 0
+  place: int = 0  # of its chunk, in the order of the epoch
+  block: int = 0  # of that chunk
+  words: int = 0  # of the corpus, read before that chunk, over all epochs
+
+
+class Call(NamedTuple):
+  """The blocks of one compiled call: S steps of N blocks."""
+
+  blocks: Blocks  # [S, N, ...]
+  words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
+  end: Position  # of the first block that is not in it
+
+
+class TextBlocks(NamedTuple):
+  """A text with all that is needed to draw its blocks.
+
+  Attributes:
+    ids: `[words]` the text, in memory or left in its file.
+    line_ends: `[lines]` where its lines end, increasing.
+    keep: `[V]` the probability of keeping each word.
+    noise: the alias table of the noise words.
+    window: m, the largest distance between center and context word.
+    dynamic: whether each window draws its distance from 1 to m.
+    block_size: B, the centers of a block.
+    shared_negatives: K, the noise words of a block.
+    seed: the seed of the run.
+    first, end: the words that are read, from `first` to before `end`.
+    shuffle: whether each epoch reads the chunks in an order of its own.
+    share: (i, n) reads every n-th chunk of that order, from the i-th on: n processes
+      with i from 0 to n - 1 read each chunk once.
+    capacity: what a block has room for, apart from its centers.
+    attach: what else the blocks of a call get, or None.
+  """
+
+  ids: np.ndarray
+  line_ends: np.ndarray
+  keep: np.ndarray
+  noise: AliasTable
+  window: int
+  dynamic: bool
+  block_size: int
+  shared_negatives: int
+  seed: int
+  first: int
+  end: int
+  shuffle: bool = False
+  share: tuple[int, int] = (0, 1)
+  capacity: sampling.Capacity | None = None
+  attach: Callable[[Blocks], Blocks] | None = None
+
+  def order(self, epoch: int) -> np.ndarray:
+    """The numbers of the chunks that are read in an epoch, in their order."""
+    chunks = np.arange(-(-(self.end - self.first) // _CHUNK_TOKENS))
+    if self.shuffle:  # drawn with the number of no chunk
+      sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
+    return chunks[self.share[0] :: self.share[1]]
+
+  def resume(self, ends: Sequence[Position]) -> Position:
+    """Where this stream goes on after streams that read the text together up to there.
+
+    Args:
+      ends: of each of n streams, with the shares (0, n) to (n - 1, n).
+
+    Returns:
+      Where its own ended, if there are as many streams now; or the first chunk of its share
+      from the first one on that not all of them had read. What others had read after it, a few
+      chunks by which one stream was ahead of another, is read again then.
+    """
+    own, number = self.share
+    if len(ends) == number:
+      return ends[own]
+    epoch, chunk = min((end.epoch, end.place * len(ends) + i) for i, end in enumerate(ends))
+    place = max(0, -(-(chunk - own) // number))
+    orders = [self.order(e) for e in range(epoch)] + [self.order(epoch)[:place]]
+    chunks = np.concatenate(orders)
+    sizes = np.minimum(_CHUNK_TOKENS, self.end - self.first - chunks * _CHUNK_TOKENS)
+    return Position(epoch, place, 0, int(sizes.sum()))
+
+  def blank_call(self, steps: int, blocks_per_step: int) -> Call:
+    """A call of padding."""
+    tokens = self.block_size + 2 * self.window
+    empty = lambda width, dtype: np.zeros((0, width), dtype)
+    columns = [
+      empty(tokens, np.int32), empty(self.block_size, np.int16), empty(self.block_size, np.int16),
+      empty(self.shared_negatives, np.int32), np.zeros(0, np.int64),
+    ]  # fmt: skip
+    return self._call(columns, steps, blocks_per_step, Position())
+
+  def chunk(self, epoch: int, chunk: int) -> tuple[Blocks, np.ndarray, int]:
+    """The blocks of one chunk, which depend on nothing but (seed, epoch, chunk).
+
+    A window does not cross from one chunk of 65,536 words to the next, as if a line
+    ended there.
+
+    Args:
+      epoch: number of the pass over the text.
+      chunk: number of the chunk in it.
+
+    Returns:
+      The blocks; `[blocks]`, the words of the chunk that are read by the end of each; and
+      the words of the chunk.
+    """
+    start = self.first + chunk * _CHUNK_TOKENS
+    ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
+    first, last = (_lines_before(self.line_ends, place) for place in (start, start + len(ids)))
+    line_ends = _read(self.line_ends, first, last)
+    blocks, words = sampling.chunk_blocks(
+      ids,
+      line_ends - start,
+      self.keep,
+      self.noise,
+      sampling.chunk_generator(self.seed, epoch, chunk),
+      window=self.window,
+      dynamic=self.dynamic,
+      block_size=self.block_size,
+      shared_negatives=self.shared_negatives,
+      capacity=self.capacity,
+    )
+    return blocks, words, len(ids)
+
+  def calls(
+    self, epochs: range, *, steps: int, blocks_per_step: int, start: Position | None = None
+  ) -> Iterator[Call]:
+    """The blocks of some epochs in the order of their chunks, cut into calls of one shape.
+
+    Args:
+      epochs: their numbers.
+      steps: S, the steps of a call.
+      blocks_per_step: N.
+      start: the first block, which is the `end` of a call; the calls are then those that came
+        after it.
+
+    Yields:
+      Calls; the last one is filled up with padding. None at all if no word is kept.
+    """
+    start = Position(epochs.start) if start is None else start
+    size, read = steps * blocks_per_step, start.words
+    waiting: list[Any] | None = None  # the columns of blocks that fill no call yet
+    ready: Call | None = None  # kept back, for the last one counts the words after it
+    for epoch in range(start.epoch, epochs.stop):
+      order = self.order(epoch).tolist()
+      for place in range(start.place if epoch == start.epoch else 0, len(order)):
+        blocks, words, num_words = self.chunk(epoch, order[place])
+        here = np.broadcast_arrays(epoch, place, np.arange(len(words)), read)  # their positions
+        columns: list[Any] = [*blocks[:4], read + words, *here]
+        if (epoch, place) == (start.epoch, start.place):
+          columns = [column[start.block :] for column in columns]
+        read += num_words
+        if waiting is not None:
+          columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
+        while len(columns[0]) >= size:
+          if ready is not None:
+            yield ready
+          taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
+          first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
+          end = Position(epoch, place + 1, 0, read) if first is None else Position(*map(int, first))
+          ready = self._call(taken[:-4], steps, blocks_per_step, end)
+        waiting = columns
+    last = Position(epochs.stop, 0, 0, read)
+    if waiting is not None and len(waiting[0]):
+      if ready is not None:
+        yield ready
+      ready = self._call(waiting[:-4], steps, blocks_per_step, last)
+    if ready is not None:
+      words = np.where(ready.words == 0, read, ready.words)
+      words[-1] = read  # those dropped after the last block are read as well
+      yield ready._replace(words=words, end=last)
+
+  def _call(self, columns, steps, blocks_per_step, end):
+    fill = steps * blocks_per_step - len(columns[0])
+    *blocks, words = (
+      np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
+      for c in columns
+    )
+    blocks = Blocks(*blocks)
+    return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
+
+
+def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
+  """Some numbers of the text, in memory."""
+  if isinstance(array, StoredArray):
+    return array.read(start, end)
+  return np.array(array[start:end])
+
+
+def _lines_before(line_ends: np.ndarray, place: int) -> int:
+  """How many lines end at a place of the text or before."""
+  end = lambda line: int(_read(line_ends, line, line + 1)[0])
+  return bisect.bisect_right(range(len(line_ends)), place, key=end)
+
+
+def held_out_start(line_ends: np.ndarray, share: float) -> int:
+  """Where the text that is held out begins: at the line end that is nearest.
+
+  Args:
+    line_ends: `[lines]` where the lines of the text end, increasing.
+    share: of its words that are held out.
+
+  Returns:
+    A number of words. Where no line ends within half the share of the right place, as in
+    a text of one endless line, it is the right place itself.
+  """
+  words = int(line_ends[-1])
+  held_out = int(share * words)
+  place = words - held_out
+  after = int(np.searchsorted(line_ends, place))
+  near = line_ends[max(after - 1, 0) : after + 1]
+  nearest = int(near[np.abs(near - place).argmin()])
+  return nearest if 2 * abs(nearest - place) <= held_out else place
+
+
+def in_background(
+  items: Iterator[Item], ahead: int = 2, stopped: threading.Event | None = None
+) -> Generator[Item, None, None]:
+  """Runs an iterator in a thread of its own.
+
+  Args:
+    items: the iterator; an exception in it is raised here.
+    ahead: how many items it may be ahead.
+    stopped: set when this iterator is closed, for an item that waits for something.
+
+  Yields:
+    The same items in the same order. Closing this iterator stops the thread.
+  """
+  ready: queue.Queue = queue.Queue(ahead)
+  stopped = threading.Event() if stopped is None else stopped
+  end = object()
+
+  def put(item, error=None):
+    while not stopped.is_set():
+      try:
+        return ready.put((item, error), timeout=0.1)
+      except queue.Full:
+        continue
+
+  def work():
+    try:
+      for item in items:
+        put(item)
+        if stopped.is_set():
+          return
+      put(end)
+    except BaseException as error:
+      put(None, error)
+
+  thread = threading.Thread(target=work, name='jw2v sampler', daemon=True)
+  thread.start()
+  try:
+    while True:
+      item, error = ready.get()
+      if error is not None:
+        raise error
+      if item is end:
+        return
+      yield item
+  finally:
+    stopped.set()
+    thread.join()
+
+
+def bytes_of(call: Call) -> int:
+  """The memory of one call."""
+  return call.words.nbytes + sum(leaf.nbytes for leaf in jax.tree.leaves(call.blocks))

@@ -1,0 +1,339 @@
+"""From text to numbered words, in constant memory.
+
+What belongs here: the settings that say what a word is, the ways to split, and the
+numbering of words in the order of their first appearance, on disk. Which of them stay
+is decided in `vocabulary.py`.
+"""
+
+import array
+import collections
+import concurrent.futures
+import dataclasses
+import errno
+import itertools
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jw2v.data.text import ERRORS, WHITE_SPACE, TextReader, import_pyarrow
+from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion
+
+_WORKERS = 2  # threads that split; what is left for Python keeps about two busy
+_CHUNK = 1 << 20  # tokens that are held at once
+LONG_LINE = 8 << 20  # characters; a longer line comes to a tokenizer in pieces
+_SPACED = bytes.maketrans(WHITE_SPACE, b' ' * len(WHITE_SPACE))
+_HEADER = 128  # bytes before the data of a .npy file of one axis
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  """What a word is in text that is read from files.
+
+  A line is a sentence or document: windows never cross its end. Lines end at LF, and at
+  the end of a file. By default words are what stands between ASCII white space; U+00A0,
+  U+0085 and U+2028 are ordinary characters, as in the C tool.
+
+  Attributes:
+    lowercase: 'The' and 'the' are one word.
+    word_pattern: regular expression whose matches, if not empty, are the words; None
+      splits at white space.
+    tokenizer: a function from the text of a line to its words, instead of a pattern.
+      Lines of more than 8 Mi characters come in pieces that are cut at white space,
+      where they have any. A CR before the LF is a part of the line.
+    tokenizer_name: what stands for the tokenizer in a store, for a function cannot be
+      compared with another; without one the text is encoded anew each time.
+    errors: what happens to bytes that are not UTF-8: 'strict' refuses them with file and
+      offset, 'replace' puts U+FFFD in their place, 'ignore' leaves them out.
+    max_expansion: how many times as large as a compressed file its text may be, against files
+      that fill a disk; None for any. 64 MiB always may.
+  """
+
+  lowercase: bool = False
+  word_pattern: str | None = None
+  tokenizer: Callable[[str], Sequence[str]] | None = None
+  tokenizer_name: str | None = None
+  errors: str = 'strict'
+  max_expansion: float | None = TEXT_EXPANSION
+
+  def __post_init__(self) -> None:
+    check_max_expansion(self.max_expansion)
+    if self.errors not in ERRORS:
+      raise ValueError(f'errors={self.errors!r}: allowed are {", ".join(map(repr, ERRORS))}')
+    for name in ('word_pattern', 'tokenizer_name'):
+      if not isinstance(getattr(self, name), str | None):
+        raise TypeError(f'{name}={getattr(self, name)!r}: must be a str')
+    if self.word_pattern is not None:
+      try:
+        pattern = re.compile(self.word_pattern)
+      except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f'word_pattern={self.word_pattern!r}: {error}') from error
+      if pattern.match(''):
+        raise ValueError(f'word_pattern={self.word_pattern!r}: matches the empty word')
+      if self.tokenizer is not None:
+        raise ValueError(f'word_pattern={self.word_pattern!r}: a tokenizer is given as well')
+    if self.tokenizer is not None and not callable(self.tokenizer):
+      raise TypeError(f'tokenizer={self.tokenizer!r}: must be a function from a line to words')
+    if self.tokenizer is None and self.tokenizer_name is not None:
+      raise ValueError(f'tokenizer_name={self.tokenizer_name!r}: there is no tokenizer')
+
+  def settings(self) -> dict[str, Any]:
+    """What tells this from another config, fit for JSON."""
+    names = ('lowercase', 'word_pattern', 'tokenizer_name', 'errors')
+    return {name: getattr(self, name) for name in names}
+
+  def splits_at_white_space(self) -> bool:
+    """Whether nothing else decides what a word is."""
+    return self.word_pattern is None and self.tokenizer is None
+
+  def words_of(self, line: str) -> Sequence[str]:
+    """The words of a line."""
+    line = line.lower() if self.lowercase else line
+    if self.tokenizer is not None:
+      return self.tokenizer(line)
+    if self.word_pattern is None:  # `number_text` does the same faster, without asking here
+      return [word.decode() for word in line.encode().split()]
+    pattern = re.compile(self.word_pattern)  # kept by re
+    if not pattern.groups:
+      return [word for word in pattern.findall(line) if word]
+    return [match.group() for match in pattern.finditer(line) if match.group()]
+
+
+class Block(NamedTuple):
+  """The words of some text, numbered within it."""
+
+  words: list[str]  # different ones, in the order of their first appearance
+  ids: np.ndarray  # [n] which of them each token is
+  line_ends: np.ndarray  # [lines] where lines end in it; what follows the last one goes on
+
+
+class NumberedText:
+  """Words, numbered in the order of their first appearance, as files in a folder.
+
+  `ids.npy` has the int32 numbers and `line_ends.npy` the int64 ends of the lines. In
+  memory are the different words and their counts, and no more than a chunk of the rest.
+
+  Attributes:
+    index: the number of each word.
+    num_tokens: how many numbers there are.
+    num_lines: how many line ends.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    """Makes the two files, empty."""
+    self.index: dict[str, int] = collections.defaultdict(itertools.count().__next__)
+    self.num_tokens = self.num_lines = self._last_end = 0
+    self._paths = folder / 'ids.npy', folder / 'line_ends.npy'
+    self._counts = np.zeros(1024, np.int64)
+    self._checked = 0  # words that are known to be str
+    for path in self._paths:
+      path.write_bytes(bytes(_HEADER))
+
+  @property
+  def words(self) -> list[str]:
+    """The words in the order of their numbers."""
+    return list(self.index)
+
+  @property
+  def counts(self) -> np.ndarray:
+    """`[len(words)]` int64, how often each word stands in the text."""
+    self._grow(len(self.index))
+    return self._counts[: len(self.index)]
+
+  def add_blocks(self, blocks: Iterable[Block]) -> None:
+    """Appends the words of blocks of text."""
+    with open(self._paths[0], 'ab') as ids, open(self._paths[1], 'ab') as ends:
+      for block in blocks:
+        numbers = np.fromiter(map(self.index.__getitem__, block.words), np.int32, len(block.words))
+        self._grow(len(self.index))
+        self._counts[numbers] += np.bincount(block.ids, minlength=len(numbers))
+        self._write(ids, ends, numbers[block.ids], block.line_ends)
+
+  def add_lines(self, lines: Iterable[Sequence[str]], name: str) -> None:
+    """Appends lists of words, one for a line.
+
+    Args:
+      lines: the lists.
+      name: what they are called in errors.
+
+    Raises:
+      TypeError: a line is no list, or a word no str.
+    """
+    self._checked = len(self.index)
+    with open(self._paths[0], 'ab') as ids, open(self._paths[1], 'ab') as ends:
+      tokens, line_ends = array.array('i'), array.array('q')
+      for line in lines:
+        if isinstance(line, (str, bytes)) or not isinstance(line, Iterable):
+          shown = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else repr(line)
+          raise TypeError(f'{name}: a line must be a list of words, got {shown}')
+        tokens.extend(map(self.index.__getitem__, line))
+        line_ends.append(len(tokens))
+        if len(tokens) >= _CHUNK or len(line_ends) >= _CHUNK:
+          self._write_lists(ids, ends, tokens, line_ends, name)
+          tokens, line_ends = array.array('i'), array.array('q')
+      self._write_lists(ids, ends, tokens, line_ends, name)
+
+  def _write_lists(self, ids, ends, tokens, line_ends, name) -> None:
+    for word in itertools.islice(self.index, self._checked, None):
+      if not isinstance(word, str):
+        raise TypeError(f'{name}: words must be str, got {word!r}')
+    self._checked = len(self.index)
+    tokens = np.array(tokens, np.int32)
+    self._count(tokens)
+    self._write(ids, ends, tokens, np.array(line_ends, np.int64))
+
+  def _write(self, ids, ends, tokens, line_ends) -> None:
+    ids.write(np.ascontiguousarray(tokens, np.int32).data)
+    line_ends = line_ends.astype(np.int64) + self.num_tokens
+    line_ends = line_ends[np.diff(line_ends, prepend=self._last_end) > 0]  # of lines with words
+    if len(line_ends):
+      self._last_end = int(line_ends[-1])
+    ends.write(line_ends.data)
+    self.num_tokens += len(tokens)
+    self.num_lines += len(line_ends)
+
+  def _count(self, tokens) -> None:
+    counts = np.bincount(tokens)
+    self._grow(len(counts))
+    self._counts[: len(counts)] += counts
+
+  def _grow(self, size) -> None:
+    """Makes room for counts, for twice as many at least, so that few are moved."""
+    if size > len(self._counts):
+      self._counts = np.pad(self._counts, (0, max(size, len(self._counts))))
+
+  def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The numbers in pieces, with the line ends in each, counted from its start.
+
+    A line end at the end of a piece belongs to it. Lines without words have none.
+    """
+    with open(self._paths[0], 'rb') as ids, open(self._paths[1], 'rb') as ends:
+      ids.seek(_HEADER)
+      ends.seek(_HEADER)
+      start, waiting = 0, np.zeros(0, np.int64)
+      while len(tokens := np.fromfile(ids, np.int32, _CHUNK)):
+        stop = start + len(tokens)
+        while not len(waiting) or waiting[-1] <= stop:
+          more = np.fromfile(ends, np.int64, _CHUNK)
+          if not len(more):
+            break
+          waiting = np.concatenate([waiting, more])
+        inside = np.searchsorted(waiting, stop, side='right')
+        yield tokens, waiting[:inside] - start
+        start, waiting = stop, waiting[inside:]
+      # NumPy takes an error of the disk for the end of the file.
+      if start != (os.fstat(ids.fileno()).st_size - _HEADER) // 4 or len(ends.read(1)):
+        raise OSError(errno.EIO, 'cannot be read to its end', str(self._paths[0]))
+
+  def replace(self, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Writes other numbers in the place of these.
+
+    Args:
+      chunks: numbers and line ends, made from what `chunks` yields and never longer
+        than what has been taken from it: they overwrite what has been read.
+    """
+    self.num_tokens = self.num_lines = self._last_end = 0
+    self._counts = np.zeros_like(self._counts)
+    with open(self._paths[0], 'r+b') as ids, open(self._paths[1], 'r+b') as ends:
+      ids.seek(_HEADER)
+      ends.seek(_HEADER)
+      for tokens, line_ends in chunks:
+        self._count(tokens)
+        self._write(ids, ends, tokens, line_ends)
+      ids.truncate()
+      ends.truncate()
+
+  def finish(self) -> None:
+    """Makes the two files such that `numpy.load` can read them."""
+    for path, count, dtype in zip(
+      self._paths, (self.num_tokens, self.num_lines), ('<i4', '<i8'), strict=True
+    ):
+      with open(path, 'r+b') as file:
+        header = {'descr': dtype, 'fortran_order': False, 'shape': (count,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        if file.tell() != _HEADER:
+          raise RuntimeError(f'the header of {path.name} has {file.tell()} bytes')
+        os.fsync(file.fileno())
+
+
+def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> None:
+  """Reads files and numbers their words.
+
+  Args:
+    reader: the files.
+    config: what a word is.
+    text: where the numbers go.
+
+  Raises:
+    OSError: a file cannot be read.
+    TypeError: the tokenizer gives something else than a list of words.
+    ValueError: a file is no text.
+  """
+  if config.splits_at_white_space():
+    import_pyarrow()
+    text.add_blocks(_split_in_threads(reader, config.lowercase))
+  else:
+    text.add_lines(map(config.words_of, _lines(reader)), 'the tokenizer')
+
+
+def _lines(reader: TextReader) -> Iterator[str]:
+  """Lines without their LF; one that is very long comes in pieces."""
+  rest = ''
+  for block, last in reader.blocks(whole_words=False):
+    *lines, rest = (rest + block.decode()).split('\n')
+    yield from lines
+    while len(rest) > LONG_LINE:
+      cut = 1 + max(map(rest[:LONG_LINE].rfind, WHITE_SPACE.decode())) or LONG_LINE
+      yield rest[:cut]
+      rest = rest[cut:]
+    if rest and last:
+      yield rest
+      rest = ''
+
+
+def _split_in_threads(reader: TextReader, lowercase: bool) -> Iterator[Block]:
+  """The blocks of the files in their order; pyarrow works without Python's lock."""
+  with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
+    waiting: collections.deque = collections.deque()
+    for text, last in reader.blocks():
+      waiting.append(pool.submit(_split, text, last, lowercase))
+      while len(waiting) > _WORKERS:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
+
+
+def _split(text: bytes, last: bool, lowercase: bool) -> Block:
+  """Splits a block at ASCII white space.
+
+  A token is taken with the one separator that ends it, so that the tokens are the text
+  itself and nothing is moved; separators are all made spaces first. A token that is a
+  space alone is no word: it stands between two separators.
+  """
+  import pyarrow
+
+  if lowercase:
+    text = text.lower() if text.isascii() else text.decode().lower().encode()
+  if last and text[-1:].strip():
+    text += b' '
+  spaced = text.translate(_SPACED)
+  stops = np.flatnonzero(np.frombuffer(spaced, np.uint8) == ord(' ')) + 1
+  offsets = np.concatenate([[0], stops]).astype(np.int32)
+  tokens = pyarrow.Array.from_buffers(
+    pyarrow.binary(), len(stops), [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(spaced)]
+  ).dictionary_encode()
+  words = b''.join(tokens.dictionary.to_pylist()).decode().split(' ')[:-1]
+  ids = tokens.indices.to_numpy()
+  line_feeds = np.flatnonzero(np.frombuffer(text, np.uint8) == ord('\n'))
+  line_ends = np.searchsorted(stops, line_feeds + 1) + 1
+  if '' in words:
+    empty = words.index('')
+    present = ids != empty
+    line_ends = np.concatenate([[0], np.cumsum(present)])[line_ends]
+    ids = ids[present]
+    ids = ids - (ids > empty)
+    del words[empty]
+  return Block(words, ids, np.append(line_ends, len(ids)) if last else line_ends)

@@ -1,0 +1,1 @@
+"""Device layouts, several processes, and agreement between them."""

@@ -1,0 +1,1 @@
+"""Vector files to and from plain tables."""

@@ -1,0 +1,118 @@
+"""The folder that TensorBoard's embedding projector opens.
+
+What belongs here: its three files. `vectors.tsv` has a row of numbers for each word,
+`metadata.tsv` a word a line, and `projector_config.pbtxt` names both.
+"""
+
+import contextlib
+import itertools
+import pathlib
+import re
+
+import numpy as np
+
+from jw2v.formats.text import GrowingTable, Table, parse_numbers, read_lines
+from jw2v.utils.files import Input, atomic_write, unfinished
+from jw2v.utils.limits import VECTORS_EXPANSION
+
+CONFIG = 'projector_config.pbtxt'
+_ROWS = 1024  # written at once
+_LONGEST_CONFIG = 1 << 20  # bytes
+_LONGEST_NAME = 1000  # of a file, in characters
+
+
+def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray) -> None:
+  """Writes the three files, each whole or not at all; the folder is made if it is missing.
+
+  Raises:
+    OSError: there is no folder to make it in, or no writing there.
+  """
+  if not folder.absolute().parent.is_dir():
+    raise FileNotFoundError(f'{folder}: there is no folder {folder.absolute().parent}')
+  if folder.exists() and not folder.is_dir():
+    raise NotADirectoryError(f'{folder}: is a file: a projector is a folder')
+  made = not folder.exists()
+  folder.mkdir(exist_ok=True)
+  try:
+    with contextlib.ExitStack() as stack:  # the config comes last into place
+      if made:
+        stack.enter_context(unfinished(folder))
+      config, metadata, table = (
+        stack.enter_context(atomic_write(folder / name))
+        for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
+      )
+      row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
+      for start in range(0, len(words), _ROWS):
+        rows = vectors[start : start + _ROWS].tolist()
+        table.write(''.join([row_format % tuple(row) for row in rows]).encode())
+        metadata.write(''.join(f'{word}\n' for word in words[start : start + _ROWS]).encode())
+      config.write(
+        b'embeddings {\n  tensor_name: "vectors"\n  tensor_path: "vectors.tsv"\n'
+        b'  metadata_path: "metadata.tsv"\n}\n'
+      )
+  except BaseException:
+    if made:
+      folder.rmdir()
+    raise
+
+
+def read_projector(
+  folder: pathlib.Path, limit: int | None = None, max_expansion: float | None = VECTORS_EXPANSION
+) -> Table:
+  """Reads the first embedding that the config names.
+
+  Metadata of several columns start with a line of their names; the words are the first.
+
+  Args:
+    folder: has the config, and the files that it names.
+    limit: read only so many rows.
+    max_expansion: how many times as large as a file in gzip what is in it may be.
+
+  Raises:
+    OSError: a file is missing.
+    ValueError: the config names no two files in the folder, or a row is not one word and
+      as many finite numbers as the first.
+  """
+  if folder.is_dir() and not (folder / CONFIG).exists():
+    raise FileNotFoundError(f'{folder}: a folder of vectors is a projector and has a {CONFIG}')
+  with open(folder / CONFIG, 'rb') as file:
+    config = file.read(_LONGEST_CONFIG).decode(errors='replace')
+  paths = [_named(folder, config, name) for name in ('tensor_path', 'metadata_path')]
+  with (
+    Input(paths[0], max_expansion) as table_file,
+    Input(paths[1], max_expansion) as words_file,
+  ):
+    rows, lines = read_lines(table_file), read_lines(words_file)
+    first = next(lines, b'')
+    if b'\t' not in first:  # no names of columns
+      lines = itertools.chain([first], lines)
+    words: list[str] = []
+    table = None
+    for row, (numbers, line) in enumerate(itertools.zip_longest(rows, lines), start=1):
+      if numbers is None or not line:
+        raise ValueError(f'row {row} has no {"vector" if numbers is None else "word"}')
+      vector = parse_numbers(numbers.rstrip(b'\r').split(b'\t'), row)
+      table = table or GrowingTable(len(vector), limit)
+      if len(vector) != table.width:
+        raise ValueError(f'row {row} has {len(vector)} numbers, not {table.width}')
+      try:
+        words.append(line.rstrip(b'\r').split(b'\t')[0].decode())
+      except UnicodeDecodeError as error:
+        raise ValueError(f'row {row} of the words: {error}') from error
+      table.append(vector[None], table_file.share_read())
+      if len(words) == limit:
+        break
+  if table is None:
+    raise ValueError('there is no vector in it')
+  if table is None:
+    raise ValueError('there is no row')
+  return words, table.finish(len(words))
+
+
+def _named(folder: pathlib.Path, config: str, name: str) -> pathlib.Path:
+  """The first file that the config gives this name."""
+  found = re.search(rf'^[^#\n]*\b{name}\s*:\s*"([^"\\\n]+)"', config, re.M)
+  path = folder / found[1] if found and len(found[1]) <= _LONGEST_NAME else None
+  if path is None or folder.resolve() not in path.resolve().parents:
+    raise ValueError(f'{CONFIG} names no {name} in the folder')
+  return path

@@ -1,0 +1,293 @@
+"""Vectors as text: a row is a word and its numbers, separated by single spaces.
+
+What belongs here: reading and writing the rows of the word2vec, fastText (`.vec`) and GloVe
+formats. Readers return the words and a `[V, D]` float32 table and raise a `ValueError`
+that names the row; `formats.py` adds the file.
+
+Rows end at a line feed, fields at the ASCII space: U+00A0, U+2028 and U+0085 are characters
+of a word. pyarrow parses the rows where it is installed, several times as fast as
+Python; a block that it does not take is read row by row, to take it or to say what is wrong.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+from absl import logging
+
+from jw2v.utils.files import Input
+from jw2v.utils.limits import shown
+
+_BLOCK_BYTES = 1 << 20
+_LONGEST_ROW = 1 << 26  # bytes
+_LONGEST_HEADER = 100
+_BOM = '\ufeff'.encode()  # a character of a word like others
+_WIDEST = 1 << 12  # pyarrow takes kilobytes for each column
+_MOST_GROWTH = 16  # times at once
+_ROWS = 1024  # written at once: numbers of Python take eight times the memory
+# Each digit can be taken in one way only, or many of them would take quadratic time.
+_NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
+
+Table = tuple[list[str], np.ndarray]
+
+
+def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple[int, int]:
+  """Reads the line `V D` at the start of a file.
+
+  Args:
+    file: stands at its start.
+    bytes_per_row: the fewest that a row of no number can take.
+    bytes_per_number: the fewest that each number adds.
+
+  Returns:
+    How many rows there should be, and their width.
+
+  Raises:
+    ValueError: there is no such line, or more rows than there is room for in the file.
+  """
+  line = b''
+  while not line.endswith(b'\n') and len(line) < _LONGEST_HEADER and (byte := file.read(1)):
+    line += byte
+  fields = line.split()
+  if not line.endswith(b'\n') or len(fields) != 2 or not all(f.isdigit() for f in fields):
+    raise ValueError(f'row 1 must be "words width" in digits, got {line[:40]!r}')
+  count, width = map(int, fields)
+  if not 0 < width < 1 << 31:
+    raise ValueError(f'row 1 says that vectors are {width} wide: must be from 1 to 2^31 - 1')
+  need = count * (bytes_per_row + bytes_per_number * width)
+  if file.size is not None and need > file.size:
+    raise ValueError(
+      f'row 1 promises {count} rows of {width} numbers, which take {need} bytes or more; '
+      f'the file has {file.size}'
+    )
+  return count, width
+
+
+def read_word2vec(file: Input, limit: int | None = None) -> Table:
+  """Reads text with a line `V D` before the rows.
+
+  Args:
+    file: stands at its start.
+    limit: read only so many rows.
+
+  Raises:
+    ValueError: another number of rows, a row that is not a word and D finite float32
+      numbers, or invalid UTF-8.
+  """
+  count, width = read_header(file, 1, 2)  # the shortest number is " 1"; the last LF may lack
+  words, vectors = _read_rows(file, b'', width, limit, first_row=2, expected=count, glove=False)
+  missing = len(words) < min(count, limit or count)
+  if missing or (limit is None and len(words) > count):
+    raise ValueError(f'{len(words)} rows of words, the header says {count}')
+  return words, vectors
+
+
+def read_glove(file: Input, limit: int | None = None) -> Table:
+  """Reads rows without a line `V D` before them; the first row gives the width.
+
+  The last D fields of a row are its numbers, and what is before them is the word, which may
+  have spaces in it. It may not be only numbers after its first part: such a row has too
+  many of them.
+
+  Args:
+    file: stands at its start.
+    limit: read only so many rows.
+
+  Raises:
+    ValueError: there is no row, or one that is not a word and D finite float32 numbers, or
+      invalid UTF-8.
+  """
+  start = b''
+  while b'\n' not in start and len(start) < _LONGEST_ROW and (more := file.read(_BLOCK_BYTES)):
+    start += more
+  fields = start.split(b'\n', 1)[0].rstrip(b'\r ').split(b' ')
+  width = 0
+  while width < len(fields) - 1 and is_number(fields[-1 - width]):
+    width += 1
+  if not width:
+    raise ValueError(f'row 1 must be a word and its numbers, got {start[:40]!r}')
+  words, vectors = _read_rows(file, start, width, limit, first_row=1, expected=None, glove=True)
+  return words, vectors
+
+
+def write_rows(file: BinaryIO, words: Sequence[str], vectors: np.ndarray, *, header: bool) -> None:
+  """Writes a line `V D` if `header`, and a line for each word.
+
+  Nine digits keep every float32 exactly.
+  """
+  if header:
+    file.write(f'{len(words)} {vectors.shape[1]}\n'.encode())
+  row_format = ' '.join(['%s', *['%.9g'] * vectors.shape[1]]) + '\n'
+  for start in range(0, len(words), _ROWS):
+    rows = vectors[start : start + _ROWS].tolist()
+    block = zip(words[start : start + _ROWS], rows, strict=True)
+    file.write(''.join([row_format % (word, *row) for word, row in block]).encode())
+
+
+def is_number(field: bytes) -> bool:
+  """Whether a field of a row is written as a number, be it finite or not."""
+  return _NUMBER.fullmatch(field) is not None
+
+
+def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> Table:
+  """All rows, or the first `limit`; `start` is what has been read of them already."""
+  words: list[str] = []
+  table = GrowingTable(width, expected if limit is None else limit)
+  for block in _blocks(file, start, first_row):
+    names, rows = _parse(block, first_row + len(words), width, glove)
+    words += names
+    table.append(rows, file.share_read())
+    if limit is not None and len(words) >= limit:
+      del words[limit:]
+      break
+  return words, table.finish(len(words))
+
+
+def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
+  """What a file has left, in pieces that end where a row does."""
+  rows, rest, more = first_row, start, True
+  while more:
+    more = file.read(_BLOCK_BYTES)
+    cut = more.rfind(b'\n') + 1
+    if cut:
+      block = rest + more[:cut]
+      rows += block.count(b'\n')
+      yield block
+      rest = more[cut:]
+    else:
+      rest += more
+    if len(rest) > _LONGEST_ROW:
+      raise ValueError(f'row {rows} is longer than {_LONGEST_ROW} bytes')
+  if rest:
+    logging.warning('the last line has no line feed: the file may be cut short')
+    yield rest
+
+
+def read_lines(file: Input) -> Iterator[bytes]:
+  """The lines of a file, without their line feeds."""
+  for block in _blocks(file, b'', 1):
+    yield from block.removesuffix(b'\n').split(b'\n')
+
+
+class GrowingTable:
+  """Rows that come in blocks, in one array that is hardly larger than they are.
+
+  A header may lie, so that it is not what decides how much is allocated: the share of
+  the file that the rows so far took does, and memory is taken as it is filled.
+  """
+
+  def __init__(self, width: int, expected: int | None):
+    """Takes the width of the rows, and how many there should be if something says so."""
+    self.width: int = width
+    self._expected = expected
+    self._array, self._count = np.empty((0, width), np.float32), 0
+
+  def append(self, rows: np.ndarray, share: float) -> None:
+    """Adds `[n, D]` rows, after which the share of the file has been read."""
+    need = self._count + len(rows)
+    if need > len(self._array):
+      room = min(int(1.05 * need / share), _MOST_GROWTH * need)
+      if self._expected is not None and need <= self._expected:
+        room = min(room, self._expected)
+      if len(self._array):  # in place where the system can move pages
+        self._array.resize((max(need, room), self.width), refcheck=False)
+      else:
+        self._array = np.empty((max(need, room), self.width), np.float32)
+    self._array[self._count : need] = rows
+    self._count = need
+
+  def finish(self, count: int) -> np.ndarray:
+    """The first `count` rows."""
+    self._array.resize((count, self.width), refcheck=False)
+    return self._array
+
+
+def _parse(block: bytes, row: int, width: int, glove: bool) -> Table:
+  """The words and numbers of whole rows, of which the first is number `row` of the file."""
+  try:
+    return _parse_with_pyarrow(block, width)
+  except _NotTaken:
+    return _parse_by_row(block, row, width, glove)
+
+
+class _NotTaken(Exception):
+  """The quick parser leaves a block to the careful one."""
+
+
+def _parse_with_pyarrow(block: bytes, width: int) -> Table:
+  try:
+    import pyarrow
+    from pyarrow import csv
+  except ImportError:
+    raise _NotTaken from None
+  first = block[: block.find(b'\n') + 1]
+  if (
+    width > _WIDEST or len(first) > _BLOCK_BYTES // 4 or block.startswith(_BOM)
+  ):  # pyarrow would leave that out
+    raise _NotTaken
+  padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
+  if first.count(b' ') != width + padded or b'\r' in block:
+    raise _NotTaken
+  names = ['word', *map(str, range(width)), *(['end'] if padded else [])]
+  types = dict.fromkeys(names, pyarrow.float32()) | {'word': pyarrow.string()}
+  if padded:
+    types['end'] = pyarrow.string()
+  try:
+    table = csv.read_csv(
+      pyarrow.BufferReader(block),
+      # Threads of Arrow that outlive Python abort the process, and are no faster here.
+      csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES // 4, use_threads=False),
+      csv.ParseOptions(delimiter=' ', quote_char=False, ignore_empty_lines=False),
+      csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
+      memory_pool=pyarrow.system_memory_pool(),
+    )
+  except pyarrow.ArrowInvalid:
+    raise _NotTaken from None
+  words, vectors, done = table['word'].to_pylist(), np.empty((len(table), width), np.float32), 0
+  for batch in table.to_batches():  # small enough for a cache: rows of the file are columns here
+    columns = [_floats(column) for column in batch.columns[1 : 1 + width]]
+    np.stack(columns, axis=1, out=vectors[done : done + len(batch)])
+    done += len(batch)
+  ended = not padded or set(table['end'].to_pylist()) <= {''}
+  if not ended or '' in words or not np.isfinite(vectors).all():
+    raise _NotTaken
+  return words, vectors
+
+
+def _floats(column) -> np.ndarray:
+  """The numbers of a pyarrow column, whose own `to_numpy` imports pandas where there is one."""
+  numbers = np.frombuffer(column.buffers()[1], np.float32)
+  return numbers[column.offset : column.offset + len(column)]
+
+
+def _parse_by_row(block: bytes, row: int, width: int, glove: bool) -> Table:
+  words, vectors = [], []
+  for number, line in enumerate(block.removesuffix(b'\n').split(b'\n'), start=row):
+    fields = line.rstrip(b'\r ').split(b' ')
+    extra = fields[1:-width]
+    if len(fields) <= width or (extra and (not glove or all(map(is_number, extra)))):
+      raise ValueError(f'row {number} has {len(fields) - 1} numbers, not {width}')
+    word = b' '.join(fields[:-width])
+    if not word:
+      raise ValueError(f'row {number} has no word')
+    try:
+      words.append(word.decode())
+    except UnicodeDecodeError as error:
+      raise ValueError(f'row {number}: {error}') from error
+    vectors.append(parse_numbers(fields[-width:], number))
+  return words, np.array(vectors, np.float32).reshape(len(words), width)
+
+
+def parse_numbers(fields: Sequence[bytes], row: int) -> np.ndarray:
+  """The finite float32 numbers of a row; a `ValueError` that names the row otherwise."""
+  if any(b'_' in field for field in fields):
+    raise ValueError(f'row {row} has an underscore in a number')  # float() takes 1_0 for 10
+  try:
+    with np.errstate(over='ignore'):  # to infinity, which is refused below
+      vector = np.array([float(field) for field in fields]).astype(np.float32)
+  except ValueError as error:
+    raise ValueError(f'row {row}: {shown(error)}') from error
+  if not np.isfinite(vector).all():
+    raise ValueError(f'row {row} has a number that is not a finite float32')
+  return vector

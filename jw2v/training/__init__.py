@@ -1,0 +1,1 @@
+"""One training run: state, step, loop, history, checkpoints."""

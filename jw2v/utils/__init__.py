@@ -1,0 +1,1 @@
+"""Atomic files, locks, checks, limits and the progress bar."""

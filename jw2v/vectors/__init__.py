@@ -1,0 +1,1 @@
+"""Trained vectors: lookup, search, evaluation, loading and saving."""

@@ -1,0 +1,228 @@
+"""Word vectors against human judgements of similarity, and against analogies.
+
+What belongs here: reading such files, and gensim's two evaluations with its results.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import logging
+
+from jw2v.vectors.search import nearest_to_combinations
+
+if TYPE_CHECKING:
+  from jw2v.vectors.keyed_vectors import KeyedVectors
+
+SIMILARITY_FUNCTIONS = ('most_similar', 'most_similar_cosmul')
+_ANSWERS = 5  # of a question, the first of which that is no variant of a word asked about counts
+
+Question = tuple[str, str, str, str]
+
+
+def _lines(path: str | os.PathLike[str], encoding: str) -> Iterator[tuple[int, str]]:
+  with open(path, encoding=encoding, newline='\n') as file:
+    try:
+      for number, line in enumerate(file, start=1):
+        line = line.removeprefix('\ufeff') if number == 1 else line  # what some editors add
+        if line.strip():
+          yield number, line.rstrip('\r\n')
+    except UnicodeDecodeError as error:
+      raise ValueError(f'{path}: {error}') from error
+
+
+def read_pairs(
+  path: str | os.PathLike[str],
+  delimiter: str | None = None,
+  encoding: str = 'utf8',
+  score_column: int = 3,
+) -> list[tuple[str, str, float]]:
+  """Reads pairs of words with a score, one a line; lines that start with `#` are left out.
+
+  Args:
+    path: the file.
+    delimiter: between the columns; if not given, the tab where there is one, else the comma
+      where there are two, else white space.
+    encoding: of the file.
+    score_column: which column has the score, from 3 on; the words are the first two, and
+      other columns are ignored.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: a line is no pair with a score (the first may name the columns, the score
+      without a digit), there is no pair, or `score_column` is below 3.
+  """
+  if score_column < 3:
+    raise ValueError(f'score_column={score_column}: must be from 3 on, after the two words')
+  pairs, first = [], True
+  for number, line in _lines(path, encoding):
+    if line.startswith('#'):
+      continue
+    heading, first = first, False
+    guess = '\t' if '\t' in line else ',' if line.count(',') >= 2 else None
+    fields = [field.strip() for field in line.split(delimiter or guess)]
+    try:
+      score = float(fields[score_column - 1])
+      if not (np.isfinite(score) and fields[0] and fields[1]):
+        raise ValueError
+    except (IndexError, ValueError):
+      if heading and len(fields) >= score_column and not re.search(r'\d', fields[score_column - 1]):
+        continue
+      raise ValueError(
+        f'{path}: line {number} must be two words and, in column {score_column}, a score, '
+        f'got {line[:200]!r}'
+      ) from None
+    pairs.append((fields[0], fields[1], score))
+  if not pairs:
+    raise ValueError(f'{path}: there is no pair of words in it')
+  return pairs
+
+
+def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
+  """Reads questions of four words, one a line, in sections that `: name` begins.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The questions of each section; those before the first are of the section ''.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: a line is no four words, or there is no question.
+  """
+  sections: dict[str, list[Any]] = {}
+  name = ''
+  for number, line in _lines(path, 'utf8'):
+    if line.startswith(':'):
+      name = line.lstrip(':').strip()
+      sections.setdefault(name, [])
+    elif len(words := line.split()) == 4:
+      sections.setdefault(name, []).append(tuple(words))
+    else:
+      raise ValueError(f'{path}: line {number} has {len(words)} words, not 4: {line[:200]!r}')
+  if not any(sections.values()):
+    raise ValueError(f'{path}: there is no question in it')
+  return sections
+
+
+def _index(words: list[str], case_insensitive: bool) -> dict[str, int]:
+  """The row of each word, of its first variant if case does not matter."""
+  if not case_insensitive:
+    return {word: row for row, word in enumerate(words)}
+  return {words[row].upper(): row for row in reversed(range(len(words)))}
+
+
+def evaluate_pairs(
+  kv: 'KeyedVectors',
+  pairs: list[tuple[str, str, float]],
+  restrict_vocab: int | None = 300_000,
+  case_insensitive: bool = True,
+  dummy4unknown: bool = False,
+) -> tuple[Any, Any, float]:
+  """The correlations of cosines with the scores of pairs.
+
+  Args:
+    kv: the vectors.
+    pairs: (word, word, score).
+    restrict_vocab: only so many of the first words are known; None for all.
+    case_insensitive: whether case does not matter; the first of the variants counts.
+    dummy4unknown: whether an unknown pair counts with a cosine of 0, or not at all.
+
+  Returns:
+    Pearson's and Spearman's correlation, each with `statistic` and `pvalue` (the results of
+    scipy), and the percentage of pairs with an unknown word.
+
+  Raises:
+    ValueError: fewer than two pairs are known.
+  """
+  from scipy import stats  # a second to import; jax depends on it
+
+  index = _index(kv.index_to_key[:restrict_vocab], case_insensitive)
+  fold = str.upper if case_insensitive else str
+  rows = [(index.get(fold(a), -1), index.get(fold(b), -1)) for a, b, _ in pairs]
+  first, second = np.array(rows).reshape(-1, 2).T
+  scores, known = np.array([score for *_, score in pairs]), (first >= 0) & (second >= 0)
+  cosines = np.zeros(len(pairs))
+  product = np.einsum('nd,nd->n', kv.vectors[first[known]], kv.vectors[second[known]])
+  cosines[known] = product / (kv.norms[first[known]] * kv.norms[second[known]])
+  counted = known | dummy4unknown
+  if counted.sum() < 2:
+    raise ValueError(f'{known.sum()} of {len(pairs)} pairs have two known words: 2 are needed')
+  scores, cosines = scores[counted], cosines[counted]
+  share = 100 * float(np.mean(~known))
+  return stats.pearsonr(scores, cosines), stats.spearmanr(scores, cosines), share
+
+
+def evaluate_analogies(
+  kv: 'KeyedVectors',
+  sections: dict[str, list[Question]],
+  restrict_vocab: int | None = 300_000,
+  case_insensitive: bool = True,
+  dummy4unknown: bool = False,
+  similarity_function: str = 'most_similar',
+) -> tuple[float, list[dict[str, Any]]]:
+  """How often a is to b as c is to the word nearest to b - a + c.
+
+  Args:
+    kv: the vectors.
+    sections: questions (a, b, c, d) by section.
+    restrict_vocab: only so many of the first words are known, and answers; None for all.
+    case_insensitive: whether case does not matter; the first of the variants counts.
+    dummy4unknown: whether a question with an unknown word is answered wrongly, or not asked.
+    similarity_function: 'most_similar' for 3CosAdd, 'most_similar_cosmul' for 3CosMul.
+
+  Returns:
+    The share of right answers, and for each section and then for 'Total accuracy' a dict of
+    `section`, and of the questions `correct` and `incorrect`, in upper case if case does
+    not matter. The words a, b and c are no answers.
+
+  Raises:
+    ValueError: an unknown similarity function, or no question can be asked.
+  """
+  if similarity_function not in SIMILARITY_FUNCTIONS:
+    raise ValueError(
+      f'similarity_function={similarity_function!r}: allowed are {SIMILARITY_FUNCTIONS}'
+    )
+  words, fold = kv.index_to_key[:restrict_vocab], str.upper if case_insensitive else str
+  index = _index(words, case_insensitive)
+  asked = [(name, tuple(map(fold, q))) for name, questions in sections.items() for q in questions]
+  known = [question for _, question in asked if all(word in index for word in question)]
+  right = set(_answered(kv, words, known, index, fold, similarity_function))
+  results: dict[str, dict[str, Any]] = {
+    name: {'section': name, 'correct': [], 'incorrect': []} for name in sections
+  }
+  total: dict[str, Any] = {'section': 'Total accuracy', 'correct': [], 'incorrect': []}
+  may_ask = set(known)
+  for name, question in asked:
+    if question in may_ask or dummy4unknown:
+      verdict = 'correct' if question in right else 'incorrect'
+      results[name][verdict].append(question)
+      total[verdict].append(question)
+  count = len(total['correct']) + len(total['incorrect'])
+  if not count:
+    raise ValueError(f'none of the {len(asked)} questions has four known words')
+  logging.info('%d of %d questions have an unknown word', len(asked) - len(known), len(asked))
+  return len(total['correct']) / count, [*results.values(), total]
+
+
+def _answered(kv, words, questions, index, fold, similarity_function) -> list[Question]:
+  """The questions that are answered with their fourth word."""
+  if not questions:
+    return []
+  asked = np.array([[index[word] for word in question[:3]] for question in questions])
+  terms, place = np.unique(asked, return_inverse=True)
+  a, b, c = place.reshape(asked.shape).T
+  rows, _ = nearest_to_combinations(
+    kv.vectors[: len(words)], kv.norms[: len(words)], kv.vectors[terms] / kv.norms[terms, None],
+    np.stack([b, c], axis=1), a[:, None], multiply=similarity_function == 'most_similar_cosmul',
+    excluded=asked, k=_ANSWERS,
+  )  # fmt: skip
+  right = []
+  for question, answers in zip(questions, rows.tolist(), strict=True):
+    found = (fold(words[row]) for row in answers if row >= 0)
+    if next((word for word in found if word not in question[:3]), None) == question[3]:
+      right.append(question)
+  return right

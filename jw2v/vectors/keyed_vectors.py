@@ -1,0 +1,442 @@
+"""KeyedVectors: words with their vectors, and what is similar to what.
+
+What belongs here: questions about finished vectors, and tables made of others. Names,
+arguments and results are gensim's, so that code carries over.
+"""
+
+import numbers
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from absl import logging
+
+from jw2v.vectors import evaluation
+from jw2v.vectors.lookup import WordVectors, unit
+from jw2v.vectors.search import ApproximateIndex, nearest
+
+_Weighted = tuple[str | np.ndarray, float]
+Term = str | np.ndarray | _Weighted
+Terms = Term | Sequence[Term]
+
+
+class KeyedVectors(WordVectors):
+  """Words and their vectors.
+
+  A zero vector has cosine 0 with everything. An unknown word raises a `KeyError` that
+  names it and words like it.
+
+  Attributes:
+    index_to_key: the words; the position of a word is its row.
+    key_to_index: the row of each word.
+    vectors: `[V, D]` float32; may be mapped from a file.
+  """
+
+  def cosines(self, vector: np.ndarray, start: int = 0, end: int | None = None) -> np.ndarray:
+    """The cosines of a vector with those of the rows from `start` to before `end`."""
+    return (self.vectors[start:end] @ unit(vector)) / self.norms[start:end]
+
+  def similarity(self, w1: str, w2: str) -> float:
+    """The cosine of two words, between -1 and 1."""
+    return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
+
+  def distance(self, w1: str, w2: str) -> float:
+    """1 less the cosine of two words."""
+    return 1 - self.similarity(w1, w2)
+
+  def distances(
+    self, word_or_vector: str | np.ndarray, other_words: Sequence[str] = ()
+  ) -> np.ndarray:
+    """1 less the cosines of a word or vector with other words, or with all if none are given."""
+    vector = self._term(word_or_vector)
+    if not other_words:
+      return 1 - self.cosines(vector)
+    others = np.stack([self.get_vector(word, norm=True) for word in other_words])
+    return 1 - others @ unit(vector)
+
+  def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
+    """The cosine of the means of two lists of words, of their vectors as they are."""
+    means = (
+      self.get_mean_vector(ws, pre_normalize=False, ignore_missing=False) for ws in (ws1, ws2)
+    )
+    one, two = map(unit, means)
+    return float(one @ two)
+
+  def most_similar(
+    self,
+    positive: Terms | None = None,
+    negative: Terms | None = None,
+    topn: int | None = 10,
+    clip_start: int = 0,
+    clip_end: int | None = None,
+    restrict_vocab: int | None = None,
+    indexer: Any = None,
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """The words nearest to the mean of some vectors, by cosine.
+
+    Args:
+      positive: a word or vector, or several, that count for. Words count with their
+        unit vectors, vectors `[D]` as they are; `(word, weight)` counts with a weight.
+      negative: those that count against: `most_similar(['king', 'woman'], ['man'])`. A
+        weight that is given is taken with its sign: ('man', -0.5).
+      topn: how many words; None for the cosines of all candidates, in their order.
+      clip_start: the first row that is a candidate.
+      clip_end: the row after the last one; None or 0 for all.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+      indexer: an `ApproximateIndex` of these words, or another object with such a method
+        `most_similar(vector, num_neighbors)`, to ask instead of all candidates.
+
+    Returns:
+      `(word, cosine)` pairs, the nearest first, without the words asked about; or
+      `[candidates]` cosines.
+
+    Raises:
+      KeyError: an unknown word.
+      ValueError: neither positive nor negative is given, or a vector is not `[D]`.
+    """
+    positive, negative = _as_list(positive), _as_list(negative)
+    if not positive and not negative:
+      raise ValueError('most_similar needs a positive or negative word or vector')
+    if topn is not None and topn < 1:
+      return []
+    keys, target = self._target(positive, negative)
+    if restrict_vocab:
+      clip_start, clip_end = 0, restrict_vocab
+    clip_end = clip_end or None
+    if indexer is not None and topn is not None:
+      asked = {key for key in keys if isinstance(key, str)}
+      found = indexer.most_similar(unit(target), topn + len(asked))
+      return [pair for pair in found if pair[0] not in asked][:topn]
+    return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
+
+  def _target(self, positive: list[Term], negative: list[Term]) -> tuple[list[Any], np.ndarray]:
+    """The words and vectors of a question, and their weighted mean."""
+    keys: list[Any] = []
+    weights: list[float] = []
+    for terms, sign in ((positive, 1.0), (negative, -1.0)):
+      for term in terms:
+        key, weight = cast(_Weighted, term) if _is_weighted(term) else (term, sign)
+        keys.append(key)
+        weights.append(weight)
+    return keys, self.get_mean_vector(keys, weights, ignore_missing=False)
+
+  def most_similar_many(
+    self,
+    positive: Sequence[Terms],
+    negative: Sequence[Terms | None] | None = None,
+    topn: int = 10,
+    restrict_vocab: int | None = None,
+  ) -> list[list[tuple[str, float]]]:
+    """The answers of `most_similar` to many questions, as matrix products on the device.
+
+    Args:
+      positive: for each question what counts for, as in `most_similar`; a list of words
+        is as many questions.
+      negative: for each what counts against; nothing if not given.
+      topn: how many words.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+
+    Returns:
+      For each question `(word, cosine)` pairs, the nearest first, without its own words.
+
+    Raises:
+      KeyError: an unknown word.
+      ValueError: `topn` is below 1, there is not one `negative` for each `positive`, or as
+        in `most_similar`.
+    """
+    if topn < 1:
+      raise ValueError(f'topn={topn}: must be from 1 on')
+    negative = [None] * len(positive) if negative is None else negative
+    if len(negative) != len(positive):
+      raise ValueError(f'{len(positive)} positive and {len(negative)} negative are not one each')
+    end = restrict_vocab or len(self)
+    asked, targets = [], np.zeros((len(positive), self.vector_size), np.float32)
+    for i, (plus, minus) in enumerate(zip(positive, negative, strict=True)):
+      plus, minus = _as_list(plus), _as_list(minus)
+      if not plus and not minus:
+        raise ValueError(f'question {i} has no positive or negative word or vector')
+      keys, target = self._target(plus, minus)
+      targets[i] = unit(target)
+      asked.append([self.key_to_index.get(key, -1) for key in keys if isinstance(key, str)])
+    if not asked:
+      return []
+    excluded = np.full((len(asked), max(1, *map(len, asked))), -1)
+    for i, rows in enumerate(asked):
+      excluded[i, : len(rows)] = rows
+    rows, cosines = nearest(
+      self.vectors[:end], self.norms[:end], targets, excluded=excluded, k=min(topn, len(self))
+    )
+    return [
+      [(self.index_to_key[row], cosine) for row, cosine in zip(*pair, strict=True) if row >= 0]
+      for pair in zip(rows.tolist(), cosines.tolist(), strict=True)
+    ]
+
+  def approximate_index(self, links: int = 32) -> ApproximateIndex:
+    """Builds an index of faiss, for `most_similar(..., indexer=index)` among millions.
+
+    Args:
+      links: of each word in the graph; more are slower and more exact.
+
+    Raises:
+      ImportError: faiss is not installed.
+    """
+    return ApproximateIndex(self.index_to_key, self.get_normed_vectors(), links)
+
+  def _best(self, scores, first, asked, topn):
+    """The words with the highest scores, those asked about left out."""
+    if topn is None:
+      return np.array(scores)
+    found = {
+      self.key_to_index[key] for key in asked if isinstance(key, str) and key in self.key_to_index
+    }
+    rows = [row - first for row in found if 0 <= row - first < len(scores)]
+    scores = scores.copy()
+    scores[rows] = -np.inf
+    count = min(topn, len(scores) - len(rows))
+    if count <= 0:
+      return []
+    best = np.argpartition(-scores, count - 1)[:count]
+    best = best[np.argsort(-scores[best], kind='stable')]
+    return [(self.index_to_key[first + i], float(scores[i])) for i in best]
+
+  def most_similar_cosmul(
+    self,
+    positive: Terms | None = None,
+    negative: Terms | None = None,
+    topn: int | None = 10,
+    restrict_vocab: int | None = None,
+  ) -> list[tuple[str, float]] | np.ndarray:
+    r"""The words with the highest product of cosines, each moved to [0, 1].
+
+    .. math:: \prod_{p} \frac{1 + \cos(x, p)}{2} \Big/
+      \Big(\prod_{n} \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
+
+    Args:
+      positive: a word or vector, or several, that count for.
+      negative: those that count against.
+      topn: how many words; None for the scores of all.
+      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+
+    Returns:
+      `(word, score)` pairs, the highest first, without the words asked about.
+
+    Raises:
+      KeyError: an unknown word.
+      ValueError: nothing is positive, or a vector is not `[D]`.
+
+    References:
+      Levy and Goldberg, `Linguistic Regularities in Sparse and Explicit Word
+      Representations <https://aclanthology.org/W14-1618/>`_, 2014, 3CosMul.
+    """
+    positive, negative = _as_list(positive), _as_list(negative)
+    if not positive:
+      raise ValueError('most_similar_cosmul needs a positive word or vector')
+    if topn is not None and topn < 1:
+      return []
+    end = restrict_vocab or None
+    product = lambda terms: np.prod(
+      [(1 + self.cosines(self._term(term), 0, end)) / 2 for term in terms], axis=0
+    )
+    scores = np.broadcast_to(product(positive) / (product(negative) + 1e-6), len(self.norms[:end]))
+    return self._best(scores, 0, [*positive, *negative], topn)
+
+  def similar_by_word(
+    self, word: str, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """As `most_similar` for one word."""
+    return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
+
+  def similar_by_key(
+    self, key: str, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """As `most_similar` for one word."""
+    return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
+
+  def similar_by_vector(
+    self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
+  ) -> list[tuple[str, float]] | np.ndarray:
+    """As `most_similar` for one vector."""
+    term = vector if isinstance(vector, str) else np.asarray(vector)
+    return self.most_similar([term], topn=topn, restrict_vocab=restrict_vocab)
+
+  def rank_by_centrality(self, words: Sequence[str]) -> list[tuple[float, str]]:
+    """Words with their cosines to the mean of their unit vectors, the nearest first.
+
+    Unknown words are left out, with a warning.
+
+    Raises:
+      ValueError: no word is known.
+    """
+    known = [word for word in words if word in self]
+    if len(known) < len(words):
+      logging.warning('unknown words are left out: %s', [w for w in words if w not in self])
+    if not known:
+      raise ValueError(f'none of the words {list(words)!r} is known')
+    vectors = np.stack([self.get_vector(word, norm=True) for word in known])
+    cosines = vectors @ unit(vectors.mean(axis=0))
+    return sorted(zip(cosines.tolist(), known, strict=True), reverse=True)
+
+  def doesnt_match(self, words: Sequence[str]) -> str:
+    """The word that is furthest from the mean of the unit vectors of all."""
+    return self.rank_by_centrality(words)[-1][1]
+
+  def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
+    """The one of some words that is nearest to a word."""
+    if not keys_list:
+      raise ValueError('most_similar_to_given needs a word to choose')
+    return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
+
+  def closer_than(self, key1: str, key2: str) -> list[str]:
+    """The words that are nearer to `key1` than `key2` is, in the order of their rows."""
+    distances = self.distances(key1)
+    closer = np.flatnonzero(distances < distances[self.get_index(key2)])
+    return [word for row in closer if (word := self.index_to_key[row]) != key1]
+
+  def rank(self, key1: str, key2: str) -> int:
+    """The place of `key2` among the neighbours of `key1`, from 1 on."""
+    return len(self.closer_than(key1, key2)) + 1
+
+  def evaluate_word_pairs(
+    self,
+    pairs: str | os.PathLike[str],
+    delimiter: str | None = None,
+    encoding: str = 'utf8',
+    restrict_vocab: int | None = 300_000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+  ) -> tuple[Any, Any, float]:
+    """Reads pairs with `evaluation.read_pairs` and scores them with `evaluate_pairs`."""
+    read = evaluation.read_pairs(pairs, delimiter, encoding)
+    return evaluation.evaluate_pairs(self, read, restrict_vocab, case_insensitive, dummy4unknown)
+
+  def evaluate_word_analogies(
+    self,
+    analogies: str | os.PathLike[str],
+    restrict_vocab: int | None = 300_000,
+    case_insensitive: bool = True,
+    dummy4unknown: bool = False,
+    similarity_function: str = 'most_similar',
+  ) -> tuple[float, list[dict[str, Any]]]:
+    """Reads questions with `evaluation.read_analogies`, and scores with `evaluate_analogies`."""
+    return evaluation.evaluate_analogies(
+      self, evaluation.read_analogies(analogies), restrict_vocab, case_insensitive, dummy4unknown,
+      similarity_function,
+    )  # fmt: skip
+
+  def vectors_for_all(self, keys: Iterable[str], allow_inference: bool = True) -> 'KeyedVectors':
+    """Those of the words that have a vector, in the order given, each once.
+
+    Args:
+      keys: words.
+      allow_inference: whether vectors of unseen words, made of n-grams, are vectors.
+    """
+    has = self if allow_inference else self.key_to_index
+    known = [word for word in dict.fromkeys(keys) if word in has]
+    return KeyedVectors(known, self[known])
+
+  def subset(self, keys: Iterable[str]) -> 'KeyedVectors':
+    """The words, in the order given, each once; a `KeyError` for an unknown one."""
+    keys = list(dict.fromkeys(keys))
+    return KeyedVectors(keys, self[keys])
+
+  @classmethod
+  def concatenate(cls, parts: Sequence['KeyedVectors'], axis: int = 0) -> 'KeyedVectors':
+    """Several tables as one.
+
+    Args:
+      parts: tables, of one width for axis 0.
+      axis: 0 for the words of all, where the first that has a word gives its vector; 1 for
+        the words that all have, in the order of the first, with their vectors end to end.
+
+    Raises:
+      ValueError: there is no table, another axis, or widths that differ.
+    """
+    if not parts or axis not in (0, 1):
+      raise ValueError(f'axis={axis!r}, {len(parts)} tables: axis 0 or 1 of at least one table')
+    if axis == 1:
+      words = [word for word in parts[0] if all(word in part.key_to_index for part in parts)]
+      return KeyedVectors(words, np.concatenate([part[words] for part in parts], axis=1))
+    widths = {part.vector_size for part in parts}
+    if len(widths) > 1:
+      raise ValueError(f'tables {sorted(widths)} wide: their words need one width')
+    seen: set[str] = set()
+    new = []  # the words of each part that no earlier one has
+    for part in parts:
+      new.append([word for word in part if word not in seen])
+      seen.update(part)
+    rows = [part[words] for part, words in zip(parts, new, strict=True)]
+    return KeyedVectors([word for words in new for word in words], np.concatenate(rows))
+
+  @classmethod
+  def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> 'KeyedVectors':
+    """The name in gensim of `load_vectors`; `mmap` is ignored: safetensors are mapped."""
+    from jw2v.formats.registry import load_vectors  # which imports this room
+
+    return load_vectors(fname)
+
+  def save(self, fname: str | os.PathLike[str]) -> None:
+    """The name in gensim of `save_vectors`; safetensors whatever the name ends in."""
+    from jw2v.formats.registry import save_vectors  # which imports this room
+
+    save_vectors(self, fname, 'safetensors')
+
+  @classmethod
+  def load_word2vec_format(
+    cls,
+    fname: str | os.PathLike[str],
+    *,
+    binary: bool = False,
+    limit: int | None = None,
+    no_header: bool = False,
+    encoding: str = 'utf8',
+    unicode_errors: str = 'strict',
+    datatype: Any = np.float32,
+  ) -> 'KeyedVectors':
+    """The name in gensim of `load_vectors` of word2vec text or binary; GloVe has no header.
+
+    Raises:
+      ValueError: as `load_vectors`, or anything but UTF-8, 'strict' and float32.
+    """
+    allowed = encoding.lower().replace('-', '') == 'utf8' and unicode_errors == 'strict'
+    if not allowed or np.dtype(datatype) != np.float32:
+      raise ValueError(
+        f'encoding={encoding!r}, unicode_errors={unicode_errors!r}, datatype={datatype!r}: '
+        "only 'utf8', 'strict' and float32 are read"
+      )
+    from jw2v.formats.registry import load_vectors  # which imports this room
+
+    return load_vectors(fname, _format(binary, no_header), limit=limit)
+
+  def save_word2vec_format(
+    self, fname: str | os.PathLike[str], *, binary: bool = False, write_header: bool = True
+  ) -> None:
+    """The name in gensim of `save_vectors` in word2vec text or binary, or as GloVe."""
+    from jw2v.formats.registry import save_vectors  # which imports this room
+
+    save_vectors(self, fname, _format(binary, not write_header))
+
+
+def _format(binary: bool, no_header: bool) -> str:
+  if binary and no_header:
+    raise ValueError('binary=True and no header: the binary form has a header')
+  return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
+
+
+def _is_weighted(term: Any) -> bool:
+  """Whether it is a word or vector with its weight."""
+  is_pair = (
+    isinstance(term, tuple | list) and len(term) == 2 and isinstance(term[0], str | np.ndarray)
+  )
+  return is_pair and isinstance(term[1], numbers.Real)
+
+
+def _as_list(terms: Terms | None) -> list[Term]:
+  """A word, a vector or a weighted one alone, or several of them, as a list."""
+  if terms is None:
+    return []
+  if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):
+    return [terms]
+  if _is_weighted(terms):
+    return [cast(_Weighted, terms)]
+  return list(terms)

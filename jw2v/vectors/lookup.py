@@ -1,0 +1,192 @@
+"""WordVectors: words, their rows, and their vectors.
+
+What belongs here: looking up what is there, and means of it. Comparing vectors with one
+another is in `vectors`.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from jw2v.utils.limits import shown
+
+_SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
+_CHECKED = 1 << 16  # rows looked through at once
+
+
+class WordVectors:
+  """Words and their vectors, to look up; `KeyedVectors` adds the questions.
+
+  An unknown word raises a `KeyError` that names it and words like it.
+
+  Attributes:
+    index_to_key: the words; the position of a word is its row.
+    key_to_index: the row of each word.
+    vectors: `[V, D]` float32; may be mapped from a file.
+  """
+
+  def __init__(self, words: Iterable[str], vectors: np.ndarray):
+    """Takes V different words and their `[V, D]` vectors.
+
+    Raises:
+      ValueError: as many rows as words are needed, every word once, and finite numbers.
+    """
+    self.index_to_key: list[str] = list(words)
+    self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
+    self.vectors: np.ndarray = np.asanyarray(vectors, np.float32)
+    if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
+      raise ValueError(
+        f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
+        f'got {list(self.vectors.shape)}'
+      )
+    if len(self.key_to_index) != len(self.index_to_key):
+      twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
+      raise ValueError(f'the word {shown(repr(twice))} is there twice')
+    if (unsound := first_not_finite(self.vectors)) is not None:
+      word = shown(repr(self.index_to_key[unsound]))
+      raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word}')
+    self._norms: np.ndarray | None = None
+
+  @property
+  def vector_size(self) -> int:
+    """The width of the vectors."""
+    return self.vectors.shape[1]
+
+  @property
+  def norms(self) -> np.ndarray:
+    """`[V]`, the lengths of the vectors, 1 for a zero vector; computed once."""
+    if self._norms is None:
+      norms = np.sqrt(np.einsum('vd,vd->v', self.vectors, self.vectors, dtype=np.float64))
+      self._norms = np.where(norms > 0, norms, 1).astype(np.float32)
+    return self._norms
+
+  def fill_norms(self, force: bool = False) -> None:
+    """Computes `norms`; with `force` again, which `vectors` that were written to need."""
+    if force:
+      self._norms = None
+    _ = self.norms
+
+  def __len__(self) -> int:
+    return len(self.index_to_key)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.index_to_key)
+
+  def __contains__(self, word: str) -> bool:
+    return word in self.key_to_index
+
+  def has_index_for(self, key: str) -> bool:
+    """Whether there is a vector of the word."""
+    return key in self.key_to_index
+
+  def get_index(self, key: str, default: int | None = None) -> int:
+    """The row of a word, or the default, if there is one, for an unknown word."""
+    try:
+      return self.key_to_index[key]
+    except KeyError:
+      if default is not None:
+        return default
+      raise KeyError(self._unknown(key)) from None
+
+  def _unknown(self, word: object) -> str:
+    message = f'the word {word!r} is not among the {len(self)} words'
+    if not isinstance(word, str) or not word:
+      return message
+    # Only words that begin alike and are about as long: the comparison is slow.
+    begin = word[:1].lower()
+    like = (
+      w for w in self.index_to_key[:_SUGGEST_AMONG]
+      if w[:1].lower() == begin and abs(len(w) - len(word)) <= 2
+    )  # fmt: skip
+    near = difflib.get_close_matches(word, like, 3, 0.75)
+    return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
+
+  def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
+    """`[D]`, the vector of a word, or a copy of length 1; the vector itself cannot be written."""
+    row = self.get_index(key)
+    if norm:
+      return self.vectors[row] / self.norms[row]
+    vector = self.vectors[row]
+    vector.setflags(write=False)
+    return vector
+
+  def __getitem__(self, words: str | Sequence[str]) -> np.ndarray:
+    """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
+    if isinstance(words, str):
+      return self.get_vector(words)
+    rows = [self.key_to_index.get(word, -1) for word in words]
+    if -1 in rows:  # one is unknown, or has a vector but no row
+      return np.stack([self.get_vector(word) for word in words])
+    return self.vectors[rows] if rows else np.zeros((0, self.vector_size), np.float32)
+
+  def get_normed_vectors(self) -> np.ndarray:
+    """`[V, D]`, a copy of the vectors with length 1, zeros for zero vectors."""
+    return self.vectors / self.norms[:, None]
+
+  def _vector(self, vector) -> np.ndarray:
+    try:
+      array = np.asarray(vector, np.float32)
+    except (TypeError, ValueError):
+      array = None
+    if array is None or array.shape != (self.vector_size,):
+      raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
+    return array
+
+  def get_mean_vector(
+    self,
+    keys: Sequence[str | np.ndarray],
+    weights: Sequence[float] | None = None,
+    pre_normalize: bool = True,
+    post_normalize: bool = False,
+    ignore_missing: bool = True,
+  ) -> np.ndarray:
+    """The weighted sum of some vectors over the sum of the sizes of the weights.
+
+    Args:
+      keys: words or vectors `[D]`.
+      weights: one for each; 1 if not given.
+      pre_normalize: words count with their unit vectors (vectors as they are).
+      post_normalize: the result has length 1.
+      ignore_missing: leave out unknown words.
+
+    Returns:
+      `[D]` float32.
+
+    Raises:
+      KeyError: an unknown word, if it is not ignored.
+      ValueError: there is no key, or not one weight for each.
+    """
+    if len(keys) == 0:
+      raise ValueError('the mean of no vector is asked for: give at least one word')
+    weights = np.ones(len(keys)) if weights is None else np.asarray(weights, np.float64)
+    if len(weights) != len(keys):
+      raise ValueError(f'{len(keys)} words or vectors have {len(weights)} weights')
+    mean, total = np.zeros(self.vector_size, np.float64), 0.0
+    for key, weight in zip(keys, weights, strict=True):
+      if isinstance(key, str) and ignore_missing and key not in self:
+        continue
+      vector = self.get_vector(key, pre_normalize) if isinstance(key, str) else self._vector(key)
+      mean += weight * vector
+      total += abs(weight)
+    mean /= total or 1
+    return unit(mean) if post_normalize else mean.astype(np.float32)
+
+  def _term(self, term: str | np.ndarray) -> np.ndarray:
+    return self.get_vector(term) if isinstance(term, str) else self._vector(term)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+  """The vector with length 1, in float32; a zero vector stays one."""
+  vector = np.asarray(vector, np.float64)
+  norm = np.sqrt(vector @ vector)
+  return (vector / (norm if norm > 0 else 1)).astype(np.float32)
+
+
+def first_not_finite(vectors: np.ndarray) -> int | None:
+  """The first of `[V, D]` rows with NaN or infinity in it; reads a mapped table in parts."""
+  for begin in range(0, len(vectors), _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      return begin + int(unsound[0])
+  return None

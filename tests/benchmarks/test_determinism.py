@@ -1,0 +1,42 @@
+"""The report on determinism: what it runs, and what it says of runs that differ."""
+
+import pytest
+
+from benchmarks import determinism
+from benchmarks.determinism import Case
+
+CASES: list[Case] = [('cbow', 'nce', 'adam'), ('skip_gram', 'nce', 'adam')]
+SAME = {'whole': 'a', 'again': 'a', 'stopped': 'stopped', 'resumed': 'a', 'one core': 'b'}
+
+
+def results(**first):
+  """Those of two cases, the first with other bits."""
+  return {kind: [first.get(kind, bits), bits] for kind, bits in SAME.items()}
+
+
+class TestPage:
+  def test_all_the_same(self):
+    page, kept = determinism.page(CASES, results())
+    assert kept and page.count(' same |') == 2 and '0 of 2 are the same too' in page
+
+  @pytest.mark.parametrize(
+    ('kind', 'bits', 'said'),
+    [
+      ('again', 'b', 'differs: again'),
+      ('resumed', 'b', 'differs: resumed'),
+      ('stopped', 'a', 'differs: was not stopped'),
+    ],
+  )
+  def test_one_differs(self, kind, bits, said):
+    page, kept = determinism.page(CASES, results(**{kind: bits}))
+    assert not kept and said in page and page.count(' same |') == 1
+
+
+def test_processes_started_apart_and_a_resume_give_the_same_bits():
+  cases = [('skip_gram', 'negative_sampling', 'curvature_damped_sgd')]
+  assert determinism.page(cases, determinism.run(cases))[1]
+
+
+def test_a_process_that_fails():
+  with pytest.raises(ValueError, match="objective='none'"):
+    determinism.run([('cbow', 'none', 'adam')])

@@ -1,0 +1,40 @@
+"""The table of what a step costs on paper."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import costs, scaling
+from jw2v import TrainConfig
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def cells(table):
+  lines = [[c.strip() for c in line.split('|')[1:-1]] for line in table.splitlines()]
+  return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_a_row_for_each_layout_and_a_time_for_each_machine():
+  """The time is that of the slowest of the three, and a layout that does not divide is left out."""
+  rows = cells(scaling.table([{'dim': 100, 'batch_size': 1024}], [1, 8], 70_000, ['h200', 'v5p']))
+  assert [(row['layout'], row['devices']) for row in rows] == [
+    ('replicated', '1'), ('data', '8 x 1'), ('data_width', '4 x 2'), ('data_width', '2 x 4')
+  ]  # fmt: skip
+  assert [row['limit'] for row in rows] == ['rows', 'exchange', 'exchange', 'exchange']
+  cost = costs.step_cost(TrainConfig(dim=100, batch_size=1024), 'data', 8, 1, 70_000)
+  for machine in ('h200', 'v5p'):
+    seconds = max(x / most for x, most in zip(cost, costs.MACHINES[machine], strict=True)) / 1024
+    assert float(rows[1][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
+
+
+def test_program():
+  """Of what is chosen alone; a width that is none is refused in one line."""
+  command = [sys.executable, '-m', 'benchmarks.scaling', '--devices=1', '--objectives=nce',
+             '--architectures=cbow']  # fmt: skip
+  done = subprocess.run([*command, '--dims=64'], cwd=ROOT, capture_output=True, text=True)
+  assert [row['objective'] for row in cells(done.stdout)] == ['nce, cbow']
+  done = subprocess.run([*command, '--dims=0'], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 1 and done.stderr.startswith('error: dims=[0]')

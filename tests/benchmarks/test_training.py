@@ -1,0 +1,324 @@
+"""The comparison with peers: its flags, its tables, what it does on failures, and a run of it."""
+
+import argparse
+import importlib.util
+import math
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import jw2v
+from benchmarks import quality, systems, training
+from tests.benchmarks.test_quality import write_data_sets
+from tests.training.test_run import two_topics
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = ['--threads=1', '--dim=8', '--epochs=2', '--min_count=1', '--sample=0', '--seeds=2',
+         '--set=batch_size=32', '--set=steps_per_call=4']  # fmt: skip
+
+
+def run(*arguments):
+  command = [sys.executable, '-m', 'benchmarks.training', *map(str, arguments)]
+  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def rows(page):
+  """The cells of all tables of a page, by the first cell of their row."""
+  lines = [line for line in page.splitlines() if line.startswith('|')]
+  cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+  return {first: rest for first, *rest in cells if set(first) != {'-'}}
+
+
+@pytest.fixture
+def text(tmp_path):
+  path = tmp_path / 'text.txt'
+  path.write_text('\n'.join(' '.join(line) for line in two_topics()))
+  return path
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+  folder = tmp_path / 'evaluation'
+  folder.mkdir()
+  return write_data_sets(folder)
+
+
+class TestLines:
+  @pytest.mark.parametrize(
+    ('given', 'cut'),
+    [
+      ('a b c d e\nf\n\n g h \n', 'a b|c d|e|f|g h'),
+      ('a b c', 'a b|c'),
+      ('a\tb\r\nc\vd \fe', 'a b|c d|e'),
+      ('a b c d ', 'a b|c d'),
+      ('é\u00a0ü b\n', 'é\u00a0ü b'),
+      ('', ''),
+    ],
+  )
+  @pytest.mark.parametrize('read', [1, 2, 3, 1000])
+  def test_long_lines_are_cut(self, tmp_path, monkeypatch, given, cut, read):
+    """Also where what is read at once ends in the middle of a word."""
+    monkeypatch.setattr(systems, '_READ', read)
+    (tmp_path / 'text').write_bytes(given.encode())
+    lines = systems.cut_lines(tmp_path / 'text', size=2)
+    assert b'|'.join(b' '.join(line) for line in lines).decode() == cut
+
+
+def result(words, seconds, total_seconds, score, **more):
+  return {'words': words, 'seconds': seconds, 'total_seconds': total_seconds, 'peak': 5e8,
+          'scores': {'MEN': (score, 10, 12)}, **more}  # fmt: skip
+
+
+class TestTables:
+  RUNS = {
+    'jw2v': [
+      result(6e6, 2, 3, 60.0, predicted=6e8),
+      result(6e6, 1, 2, 61.0, predicted=6e8),
+      result(6e6, 3, 4, 68.0, predicted=6e8),
+    ],
+    'fasttext': [result(6e6, 2, 2, 50.0), result(6e6, 6, 6, 50.0), result(6e6, 2, 2, 50.0)],
+    'gensim': [result(6e6, seconds, 6, math.nan) for seconds in (4, 4, 3)],
+  }
+
+  def test_medians_means_and_ratios_by_seed(self):
+    """Ratios of training to gensim by seed: 2, 4, 1. That of the medians would be 2.25."""
+    by_quantity = rows(training.table(self.RUNS))
+    assert by_quantity == {
+      '': ['jw2v', 'fasttext', 'gensim'],
+      'training, words/s': ['3,000,000 (2,000,000..6,000,000)',
+                            '3,000,000 (1,000,000..3,000,000)', '1,500,000 (1,500,000..2,000,000)'],
+      'end to end, words/s': ['2,000,000 (1,500,000..3,000,000)',
+                              '3,000,000 (1,000,000..3,000,000)',
+                              '1,000,000 (1,000,000..1,000,000)'],
+      'training / gensim': ['2.00 (1.00..4.00)', '1.50 (0.67..2.00)', '1.00 (1.00..1.00)'],
+      'end to end / gensim': ['2.00 (1.50..3.00)', '3.00 (1.00..3.00)', '1.00 (1.00..1.00)'],
+      'peak MB': ['500 (500..500)'] * 3,
+      'predicted MB': ['600 (600..600)', '-', '-'],
+      'MEN': ['63.00 (60.00..68.00)', '50.00 (50.00..50.00)', '-'],
+    }  # fmt: skip
+
+  def test_many_systems_are_rows(self):
+    runs = {name: self.RUNS['jw2v'][:1] for name in ('jw2v', 'dim=8', 'dim=9', 'dim=10')}
+    by_system = rows(training.table(runs))
+    assert by_system['dim=9'][:2] == ['3,000,000', '2,000,000']
+    assert by_system[''][-1] == 'MEN'
+
+  def test_mean_of_several_scores(self):
+    scores = [
+      {'MEN': (60.0, 1, 1), 'Google': (20.0, 1, 1)},
+      {'MEN': (62.0, 1, 1), 'Google': (40.0, 1, 1)},
+    ]
+    runs = {'gensim': [{**result(6, 2, 3, 0.0), 'scores': each} for each in scores]}
+    assert rows(training.table(runs))['mean of the scores'] == ['45.50 (40.00..51.00)']
+
+  def test_first_peer_without_gensim(self):
+    runs = {name: self.RUNS[name] for name in ('jw2v', 'fasttext')}
+    assert rows(training.table(runs))['training / fasttext'][0] == '1.00 (0.67..6.00)'
+
+  def test_no_ratio_without_a_peer(self):
+    assert ' / ' not in training.table({'jw2v': self.RUNS['jw2v']})
+
+  def test_fewer_seeds_of_one_that_failed(self):
+    """The ratios are of the seeds that both have: 2 and 4."""
+    runs = {**self.RUNS, 'gensim': self.RUNS['gensim'][:2]}
+    assert rows(training.table(runs))['training / gensim'][0] == '3.00 (2.00..4.00)'
+    assert rows(training.table(runs))['training, words/s'][0].startswith('3,000,000')
+
+  def test_notes_tell_that_lines_were_cut(self):
+    assert 'copy with lines of 1,000 words' in training._notes(self.RUNS, 2, True)
+    assert 'copy with lines' not in training._notes(self.RUNS, 2, False)
+
+
+def flags_of(**values):
+  flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
+           'evaluation': None, 'set': [], 'variant': [], 'parts_only': False,
+           'brief': False}  # fmt: skip
+  shared = dict.fromkeys(training._SHARED)
+  return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
+
+
+class TestErrors:
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (['--text=nothing.txt'], "text='nothing.txt': no such file"),
+      (['--text=FOLDER'], ': a folder'),
+      (['--systems=jw2v,glove'], "systems='glove': allowed are 'jw2v', 'gensim', 'fasttext'"),
+      (['--systems='], 'systems=[]: allowed are'),
+      (['--seeds=0'], 'seeds=0: must be an integer of at least 1'),
+      (['--threads=0'], 'threads=0: must be from 1 to '),
+      (['--threads=100000'], 'threads=100000: must be from 1 to '),
+      (['--evaluation=FOLDER'], 'there is no file EN-WS-353-ALL.txt in it'),
+      (['--output=FOLDER/no/page.md'], 'there is no folder '),
+      (['--output=FOLDER'], ': it is a folder'),
+    ],
+  )
+  def test_bad_flag_is_refused_before_anything_runs(self, text, tmp_path, arguments, message):
+    given = {'text': str(text)}
+    for argument in arguments:
+      name, value = argument[2:].replace('FOLDER', str(tmp_path)).split('=')
+      split = lambda value: value.split(',') if value else []
+      given[name] = {'seeds': int, 'threads': int, 'systems': split}.get(name, str)(value)
+    with pytest.raises((ValueError, OSError), match=re.escape(message)):
+      next(training.run(flags_of(**given), []))
+
+  def test_missing_peer(self, text, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=re.escape("pip install 'jw2v[benchmark]'")):
+      next(training.run(flags_of(text=str(text), systems=['jw2v', 'gensim']), []))
+
+  @pytest.mark.parametrize(
+    ('assignment', 'message'),
+    [
+      ('batch_sise=3', "no such setting; did you mean 'batch_size'?"),
+      ('dim=3', 'every system has this setting: it is --dim'),
+      ('seed=3', 'every system has this setting: it is --seeds'),
+      ('batch_size', 'must be NAME=VALUE'),
+      ('batch_size=many', "batch_size='many': must be an integer"),
+      ('optimizer=lion', "optimizer='lion': allowed are"),
+    ],
+  )
+  def test_bad_setting(self, assignment, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+      systems.train_config({'dim': 8, 'seed': 1}, [assignment])
+
+  def test_variants(self):
+    settings = {'dim': 8, 'negatives': 5, 'objective': 'negative_sampling', 'seed': 1}
+    config = systems.train_config(settings, ['batch_size=64'], 'dim=9,batch_size=32')
+    assert (config.dim, config.batch_size, config.seed) == (9, 32, 1)
+    config = systems.train_config(settings, (), 'objective=nce')
+    assert (config.objective, config.negatives) == ('nce', 24)
+    with pytest.raises(ValueError, match=re.escape("variant='seed=3': no such setting")):
+      systems.train_config(settings, (), 'seed=3')
+
+  def test_settings(self):
+    config = systems.train_config(
+      {'dim': 8, 'seed': 1}, ['optimizer=adagrad', 'learning_rate=0.5', 'max_vocab_size=None']
+    )
+    expected = jw2v.TrainConfig(dim=8, seed=1, optimizer='adagrad', learning_rate=0.5)
+    assert config == expected
+
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (['--set=batch_size=33'], 'batch_size=33: must be a multiple of block_size=16'),
+      (['dim=200'], "'dim=200' is no flag"),
+    ],
+  )
+  def test_is_one_line(self, text, arguments, message):
+    done = run(f'--text={text}', '--threads=1', '--systems=jw2v', *arguments)
+    assert done.returncode != 0 and done.stdout == ''
+    assert done.stderr.startswith(f'error: {message}') and done.stderr.count('\n') == 1
+
+
+class TestFailures:
+  def page(self, monkeypatch, text, failing, **flags):
+    """The page, the failures and the tasks, where workers are replaced."""
+    tasks, failures = [], []
+
+    def start(task, **job):
+      task = task, job['settings']['seed']
+      tasks.append(task)
+      if task in failing:
+        raise ValueError('a reason')
+      number = {'sampling': [1.0], 'wall': [1.0], 'cpu': [1.0], 'parts': {}}
+      more = {'parts': number, 'check': {'device': 'cpu'}, 'jw2v': {'predicted': 1e6}}
+      return result(6e6, 2, 3, 50.0, **more.get(task[0], {}))
+
+    monkeypatch.setattr(training, '_start', start)
+    monkeypatch.setattr(training, 'environment', lambda *_: 'a machine')
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: True)
+    page = '\n'.join(training.run(flags_of(text=str(text), **flags), failures))
+    return page, failures, tasks
+
+  def test_the_others_go_on(self, monkeypatch, text, capsys):
+    """What failed is not run again; what it measured before is in the tables."""
+    page, failures, tasks = self.page(
+      monkeypatch, text, [('gensim', 2)], systems=['gensim', 'jw2v'], seeds=3
+    )
+    assert failures == ['gensim, seed 2: a reason']
+    assert [seed for task, seed in tasks if task == 'gensim'] == [1, 2]
+    assert [seed for task, seed in tasks if task == 'jw2v'] == [1, 2, 3]
+    assert '- gensim, seed 2: a reason' in page and '## Parts of jw2v' in page
+    assert rows(page)[''] == ['gensim', 'jw2v']
+    assert 'seed 2/3 gensim ... failed: a reason\n' in capsys.readouterr().err
+
+  def test_nothing_measured(self, monkeypatch, text):
+    page, failures, tasks = self.page(
+      monkeypatch, text, [('jw2v', 1), ('gensim', 1)], systems=['jw2v', 'gensim'], seeds=2
+    )
+    assert failures == ['jw2v, seed 1: a reason', 'gensim, seed 1: a reason']
+    assert not rows(page) and tasks == [('check', 1), ('jw2v', 1), ('gensim', 1)]
+
+  def test_parts(self, monkeypatch, text):
+    page, failures, _ = self.page(monkeypatch, text, [('parts', 1)])
+    assert failures == ['parts of jw2v: a reason'] and rows(page)[''] == ['jw2v']
+
+  def test_brief_is_the_table_alone(self, monkeypatch, text):
+    page, failures, tasks = self.page(monkeypatch, text, [], brief=True, variant=['dim=9'])
+    assert tasks == [('check', 1), ('jw2v', 1), ('jw2v', 1)] and not failures
+    assert rows(page)[''] == ['jw2v', 'dim=9'] and 'Scores:' not in page and 'Parts' not in page
+
+  def test_of_the_program(self, tmp_path):
+    """It prints and writes what there is, and ends with an error."""
+    (tmp_path / 'text.txt').write_text('every word once')
+    output = tmp_path / 'page.md'
+    done = run(
+      f'--text={tmp_path / "text.txt"}', '--threads=1', '--systems=jw2v', f'--output={output}'
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('error: jw2v, seed 1: ') and 'no word occurs min_count=5' in last
+    assert done.returncode != 0 and 'Traceback' not in done.stderr
+    assert '- jw2v, seed 1: ' in done.stdout and output.read_text() == done.stdout
+
+
+class TestProgram:
+  def test_measures_jw2v(self, tmp_path, text, evaluation):
+    output = tmp_path / 'page.md'
+    done = run(
+      f'--text={text}', '--systems=jw2v', *QUICK, f'--evaluation={evaluation}', f'--output={output}'
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.read_text() == done.stdout
+    progress = r'seed 1/2 jw2v \.\.\. \d+\.\d\d M words/s, \d+ MB\n'
+    assert re.match(progress + progress.replace('1/2', '2/2'), done.stderr), done.stderr
+    page = rows(done.stdout)
+    number = lambda name: float(page[name][0].split()[0].replace(',', ''))
+    assert number('training, words/s') > number('end to end, words/s') > 0
+    assert 50 < number('peak MB') < 5000 and 50 < number('predicted MB') < 5000
+    measured = [number(name) for name in (*quality.PAIRS, *quality.ANALOGIES, 'mean of the scores')]
+    assert len(measured) == 6 and all(-100 <= score <= 100 for score in measured)
+    assert 'WordSim-353 3 of 4' in done.stdout and 'Google analogies 1 of 2' in done.stdout
+    assert f'--text={text}' in done.stdout and 'Python 3.' in done.stdout
+    assert number('host sampling, one thread') > 0 and number('compiled step, wall time') > 0
+
+  @pytest.mark.skipif(importlib.util.find_spec('gensim') is None, reason='gensim is not installed')
+  def test_measures_gensim(self, text, evaluation):
+    for _ in range(5):  # on a text as short as this gensim 4.4 now and then aborts
+      done = run(
+        f'--text={text}', '--systems=gensim', *QUICK, '--seeds=1', f'--evaluation={evaluation}'
+      )
+      if 'its process ended with -6' not in done.stderr:
+        break
+    assert done.returncode == 0, done.stderr
+    assert 'seed 1/1 gensim ... ' in done.stderr
+    assert rows(done.stdout)[''] == ['gensim'] and len(rows(done.stdout)) == 1 + 3 + 5 + 1
+    assert 'WordSim-353 3 of 4' in done.stdout and 'Parts of jw2v' not in done.stdout
+
+  def test_loads_no_library_of_the_systems(self):
+    """The peak memory of a process starts at that of the one that started it."""
+    code = """
+import sys
+import benchmarks.training
+assert not {'jax', 'jw2v', 'gensim', 'fasttext'} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+  def test_help_says_how_to_use_it(self):
+    done = run('--help')
+    assert '--text=my_text.txt' in done.stdout and "pip install 'jw2v[benchmark]'" in done.stdout
+    assert 'EN-RW-STANFORD.txt' in done.stdout and '--evaluation' in done.stdout

@@ -1,0 +1,70 @@
+"""Processes that measure: what they are given, what they answer, and how they fail."""
+
+import ctypes
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from benchmarks import workers
+
+
+def _tell(job):
+  print('{"a line that no one": reads}', flush=True)
+  ctypes.CDLL(None).puts(b'and one that comes at the end')
+  return {'started': job['started'], 'numbers': (n for n in job['numbers'])}
+
+
+def _count_cores(job):
+  return len(os.sched_getaffinity(0)), os.environ.get('JW2V_TEST')
+
+
+def _fail(job):
+  raise ValueError(f'{job["what"]}\nis wrong')
+
+
+def _die(job):
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+TASKS = {'tell': _tell, 'cores': _count_cores, 'fail': _fail, 'die': _die}
+
+
+def start(task, **job):
+  return workers.start('tests.test_workers', task, **job)
+
+
+class TestStart:
+  def test_answers_whatever_is_printed(self):
+    before = time.monotonic()
+    found = start('tell', numbers=[1, 2])
+    assert found['numbers'] == [1, 2] and before <= found['started'] <= time.monotonic()
+
+  @pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='no such limit here')
+  def test_cores_and_environment(self):
+    assert start('cores', cores=1, environment={'JW2V_TEST': 'x'}) == [1, 'x']
+    assert start('cores') == [len(os.sched_getaffinity(0)), None]
+
+  @pytest.mark.parametrize(('task', 'message'), [
+    ('fail', '^it is wrong$'), ('die', '^die: its process ended with -9$'), ('none', "'none'"),
+  ])  # fmt: skip
+  def test_errors(self, task, message):
+    with pytest.raises(ValueError, match=message):
+      start(task, what='it')
+
+
+class TestInTurn:
+  def test_order_and_what_is_told(self, capsys):
+    calls = []
+    measure = lambda name: lambda: calls.append(name) or {'seconds': len(calls)}
+    runs = workers.in_turn(2, {'a': measure('a'), 'b': measure('b')}, 'text')
+    assert calls == ['a', 'b', 'a', 'b']
+    assert json.dumps(runs) == '{"a": [{"seconds": 1}, {"seconds": 3}], ' \
+                               '"b": [{"seconds": 2}, {"seconds": 4}]}'  # fmt: skip
+    assert capsys.readouterr().err.splitlines()[-1] == 'round 2/2 text b 4.00 s'
+
+
+def test_peak_is_in_bytes():
+  assert 20e6 < workers.peak_bytes() < 50e9

@@ -1,0 +1,303 @@
+"""Finding files, opening them, and reading them once; what is no text is refused."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jw2v.data import text
+from jw2v.data.text import TextReader, find_files
+
+TEXT = 'so  it\tgoes \u00fcber\r\n\n\u00a0nbsp\u2028x\n' * 50
+
+
+def read(*files, errors='strict', block_bytes=None):
+  reader = TextReader([str(file) for file in files], errors)
+  return reader, list(reader.blocks(block_bytes))
+
+
+def compress(content, ending):
+  pyarrow = pytest.importorskip('pyarrow')
+  return {
+    '': lambda x: x,
+    '.bz2': bz2.compress,
+    '.gz': gzip.compress,
+    '.xz': lzma.compress,
+    '.zst': lambda x: pyarrow.Codec('zstd').compress(x, asbytes=True),
+  }[ending](content)
+
+
+ENDINGS = ('', '.bz2', '.gz', '.xz', '.zst')
+
+
+class TestFindFiles:
+  def test_folder_with_its_folders_sorted_and_without_hidden_ones(self, tmp_path):
+    for name in ('b/two.txt', 'a.txt', '.hidden', '.git/x', 'b/one.txt'):
+      (tmp_path / name).parent.mkdir(exist_ok=True)
+      (tmp_path / name).write_text('a b')
+    found = [os.path.relpath(p, tmp_path) for p in find_files(tmp_path)]
+    assert found == ['a.txt', 'b/one.txt', 'b/two.txt']
+
+  def test_pattern(self, tmp_path):
+    for name in ('2.txt', '1.txt', '3.md', 'x/4.txt'):
+      (tmp_path / name).parent.mkdir(exist_ok=True)
+      (tmp_path / name).touch()
+    names = lambda pattern: [os.path.relpath(p, tmp_path) for p in find_files(tmp_path / pattern)]
+    assert names('*.txt') == ['1.txt', '2.txt']
+    assert names('**/*.txt') == ['1.txt', '2.txt', 'x/4.txt']
+    with pytest.raises(FileNotFoundError, match=r'\*\.csv: no file fits'):
+      names('*.csv')
+
+  def test_file_whose_name_looks_like_a_pattern(self, tmp_path):
+    (tmp_path / 'what?[1].txt').touch()
+    assert find_files(tmp_path / 'what?[1].txt') == [str(tmp_path / 'what?[1].txt')]
+
+  def test_paths_in_the_order_given(self, tmp_path):
+    (tmp_path / 'b').touch(), (tmp_path / 'a').touch()
+    assert find_files([tmp_path / 'b', '-', str(tmp_path / 'a')]) == [
+      str(tmp_path / 'b'), '-', str(tmp_path / 'a')
+    ]  # fmt: skip
+
+  def test_links(self, tmp_path):
+    """A linked file is text; a linked folder is not followed but by a pattern, and once."""
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'a').write_text('a b')
+    (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
+    (tmp_path / 'in' / 'b').symlink_to(tmp_path / 'in' / 'a')
+    names = lambda path: [os.path.relpath(p, tmp_path) for p in find_files(path)]
+    assert names(tmp_path / 'in') == ['in/a', 'in/b']
+    assert names(tmp_path / '**') == ['in/a']
+    (tmp_path / 'in' / 'c').symlink_to(tmp_path / 'nothing')
+    with pytest.raises(FileNotFoundError, match='in/c'):
+      read(*find_files(tmp_path / 'in'))
+
+  def test_folder_that_cannot_be_read(self, tmp_path, monkeypatch):
+    (tmp_path / 'a').write_text('a b')
+
+    def scandir(path):
+      raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr(text.os, 'scandir', scandir)
+    with pytest.raises(PermissionError):
+      find_files(tmp_path)
+
+  def test_text_in_the_place_of_a_path(self):
+    with pytest.raises(FileNotFoundError, match=r'^to be or .{51}\.\.\.: no such file'):
+      find_files('to be or not to be ' * 50)
+
+  def test_no_path(self):
+    for paths in ('', [], ['']):
+      with pytest.raises(ValueError, match='name a file or a folder'):
+        find_files(paths)
+
+  def test_missing_file_empty_folder_and_standard_input_twice(self, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nothing\.txt: no such file or folder'):
+      find_files(tmp_path / 'nothing.txt')
+    with pytest.raises(FileNotFoundError, match='no file in this folder'):
+      find_files(tmp_path)
+    with pytest.raises(ValueError, match='standard input can be read once'):
+      find_files(['-', '-'])
+
+
+class TestBlocks:
+  @pytest.mark.parametrize('ending', ENDINGS)
+  def test_same_text_whatever_the_compression(self, tmp_path, ending):
+    path = tmp_path / f'text{ending}'
+    path.write_bytes(compress(TEXT.encode(), ending))
+    reader, blocks = read(path, block_bytes=64)
+    assert b''.join(block for block, _ in blocks).decode() == TEXT
+    assert [last for _, last in blocks] == [False] * (len(blocks) - 1) + [True]
+    assert len(blocks) > 10 and reader.not_utf8 == 0
+    assert reader.sources[0].size == path.stat().st_size
+
+  @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
+  def test_parts_compressed_one_after_another(self, tmp_path, ending):
+    path = tmp_path / f'text{ending}'
+    path.write_bytes(compress(b'a b ', ending) + compress(b'c d', ending))
+    assert b''.join(block for block, _ in read(path)[1]) == b'a b c d'
+
+  @given(
+    st.lists(st.sampled_from([b'a', b' ', b'\n', b'\r', b'\t', 'ü'.encode(), b'\x1c'])),
+    st.integers(1, 9),
+  )
+  @settings(max_examples=100, deadline=None, derandomize=True)
+  def test_blocks_end_with_white_space_and_are_the_text(self, tmp_path_factory, parts, size):
+    path = tmp_path_factory.mktemp('text') / 'text'
+    path.write_bytes(b''.join(parts))
+    _, blocks = read(path, block_bytes=size)
+    assert b''.join(block for block, _ in blocks) == b''.join(parts)
+    assert all(block[-1:].isspace() and block[-1:] != b'\x1c' for block, last in blocks if not last)
+    assert sum(last for _, last in blocks) == 1 and blocks[-1][1]
+
+  def test_word_of_many_blocks(self, tmp_path):
+    (tmp_path / 'text').write_bytes(b'a ' + b'x' * 10_000 + b' b')
+    _, blocks = read(tmp_path / 'text', block_bytes=100)
+    assert [len(block) for block, _ in blocks] == [2, 10_001, 1]
+
+  def test_word_without_end(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(text, '_LONGEST_WORD', 100)
+    (tmp_path / 'zeros').write_bytes(b'a ' + bytes(200))
+    with pytest.raises(ValueError, match='zeros: no white space in 100 bytes: this is no text'):
+      read(tmp_path / 'zeros', block_bytes=30)
+
+  @given(st.binary(max_size=40), st.integers(1, 9))
+  @settings(max_examples=100, deadline=None, derandomize=True)
+  def test_cut_after_any_character(self, tmp_path_factory, content, size):
+    path = tmp_path_factory.mktemp('text') / 'text'
+    path.write_bytes(content)
+    whole = content.removeprefix(b'\xef\xbb\xbf').decode(errors='replace')
+    reader = TextReader([str(path)], 'replace')
+    blocks = [block for block, _ in reader.blocks(size, whole_words=False)]
+    assert b''.join(blocks).decode() == whole
+    assert all(len(block) <= 3 * (size + 3) for block in blocks)
+
+  def test_byte_order_mark_is_no_part_of_a_word(self, tmp_path):
+    for name in ('one', 'two'):
+      (tmp_path / name).write_bytes(b'\xef\xbb\xbfa b')
+    _, blocks = read(tmp_path / 'one', tmp_path / 'two')
+    assert [block for block, _ in blocks] == [b'a ', b'b'] * 2
+
+  def test_standard_input(self, monkeypatch):
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'a b\nc')))
+    reader, blocks = read('-', block_bytes=2)
+    assert b''.join(block for block, _ in blocks) == b'a b\nc'
+    assert reader.sources[0].path == '-' and not reader.sources[0].is_same('-')
+    assert not sys.stdin.closed
+
+  def test_named_pipe(self, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    writer = threading.Thread(target=(tmp_path / 'pipe').write_bytes, args=(b'a b\n',))
+    writer.start()
+    reader, blocks = read(tmp_path / 'pipe')
+    writer.join()
+    assert blocks[0][0] == b'a b\n' and reader.sources[0].mtime_ns is None
+
+  def test_what_is_read_is_told(self, tmp_path):
+    (tmp_path / 'text.gz').write_bytes(gzip.compress(TEXT.encode()))
+    told = []
+    reader = TextReader([str(tmp_path / 'text.gz')], on_read=told.append)
+    list(reader.blocks())
+    assert sum(told) == (tmp_path / 'text.gz').stat().st_size
+
+
+class TestNotUtf8:
+  @pytest.mark.parametrize('block_bytes', [5, 1000])
+  def test_file_and_byte_are_named(self, tmp_path, block_bytes):
+    (tmp_path / 'latin.txt').write_bytes(b'\xef\xbb\xbfgood line\nbad \xff line\n')
+    with pytest.raises(ValueError, match=r'latin\.txt: not UTF-8 at byte 17 \(0xff\)'):
+      read(tmp_path / 'latin.txt', block_bytes=block_bytes)
+
+  def test_offset_is_that_of_the_text_not_of_the_compressed_file(self, tmp_path):
+    (tmp_path / 'x.gz').write_bytes(gzip.compress(b'a ' * 5000 + b'caf\xe9 '))
+    with pytest.raises(ValueError, match=r'x\.gz: not UTF-8 at byte 10003 \(0xe9\)'):
+      read(tmp_path / 'x.gz', block_bytes=64)
+
+  @pytest.mark.parametrize(('errors', 'want'), [
+    ('replace', 'a\ufffdb \ufffd \ufffd\ufffd'), ('ignore', 'ab \ufffd ')])  # fmt: skip
+  def test_replaced_or_left_out_and_counted(self, tmp_path, errors, want):
+    """A U+FFFD that is in the text is none of those counted."""
+    (tmp_path / 'text').write_bytes(b'a\xffb \xef\xbf\xbd \xe9\xe9')
+    reader, blocks = read(tmp_path / 'text', errors=errors)
+    assert b''.join(block for block, _ in blocks).decode() == want
+    assert reader.not_utf8 == 3
+
+  @given(st.binary(max_size=60), st.integers(1, 20))
+  @settings(max_examples=150, deadline=None, derandomize=True)
+  def test_any_bytes_as_python_decodes_them(self, tmp_path_factory, content, size):
+    path = tmp_path_factory.mktemp('text') / 'text'
+    path.write_bytes(content)
+    whole = content.removeprefix(b'\xef\xbb\xbf')
+    for errors in ('replace', 'ignore'):
+      got = b''.join(block for block, _ in read(path, errors=errors, block_bytes=size)[1])
+      assert got.decode() == whole.decode(errors=errors)
+    try:
+      whole.decode()
+    except UnicodeDecodeError as error:
+      where = len(content) - len(whole) + error.start
+      with pytest.raises(ValueError, match=f'not UTF-8 at byte {where} '):
+        read(path, block_bytes=size)
+    else:
+      assert b''.join(block for block, _ in read(path, block_bytes=size)[1]) == whole
+
+
+class TestDamage:
+  @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
+  @pytest.mark.parametrize('cut', [1, 20])
+  def test_truncated(self, tmp_path, ending, cut):
+    path = tmp_path / f'text{ending}'
+    path.write_bytes(compress(os.urandom(2000).hex().encode(), ending)[:-cut])
+    with pytest.raises(ValueError, match=f'text{ending}: cannot be decompressed'):
+      read(path)
+
+  @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
+  def test_not_compressed_at_all(self, tmp_path, ending):
+    (tmp_path / f'text{ending}').write_bytes(b'just plain text')
+    with pytest.raises(ValueError, match=f'text{ending}: cannot be decompressed'):
+      read(tmp_path / f'text{ending}')
+
+  @pytest.mark.parametrize('change', ['append', 'replace', 'remove'])
+  def test_file_that_changes_while_it_is_read(self, tmp_path, change):
+    path = tmp_path / 'text'
+    path.write_bytes(b'a b ' * 100)
+    blocks = TextReader([str(path)]).blocks(50)
+    next(blocks)
+    if change == 'append':
+      path.write_bytes(b'a b ' * 101)
+    elif change == 'replace':
+      (tmp_path / 'new').write_bytes(b'c d ' * 100)
+      os.replace(tmp_path / 'new', path)
+    else:
+      path.unlink()
+    message = 'vanished' if change == 'remove' else 'changed'
+    with pytest.raises(OSError, match=f'text: {message} while it was read'):
+      list(blocks)
+
+  def test_file_that_vanishes_before_its_turn(self, tmp_path):
+    (tmp_path / 'one').write_text('a b')
+    with pytest.raises(FileNotFoundError, match='two'):
+      read(tmp_path / 'one', tmp_path / 'two')
+
+  def test_compression_without_pyarrow(self, tmp_path, monkeypatch):
+    (tmp_path / 'x.gz').write_bytes(gzip.compress(b'a'))
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    with pytest.raises(ImportError, match=r"pip install 'jw2v\[text\]'"):
+      read(tmp_path / 'x.gz')
+
+
+class TestSource:
+  @pytest.fixture
+  def source(self, tmp_path):
+    (tmp_path / 'text').write_text('a b c')
+    return read(tmp_path / 'text')[0].sources[0]
+
+  def test_same_file(self, tmp_path, source, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert source.is_same('text')
+
+  def test_touched_moved_or_copied_is_the_same(self, tmp_path, source):
+    os.utime(tmp_path / 'text', (1, 1))
+    assert source.is_same(str(tmp_path / 'text'))
+    (tmp_path / 'text').rename(tmp_path / 'moved')
+    assert source.is_same(str(tmp_path / 'moved'))
+
+  def test_other_bytes_are_not(self, tmp_path, source):
+    for content in ('a b d', 'a b c d'):
+      (tmp_path / 'text').write_text(content)
+      os.utime(tmp_path / 'text', (1, 1))
+      assert not source.is_same(str(tmp_path / 'text'))
+
+  def test_another_size_is_not_the_same_whatever_the_time(self, tmp_path, source):
+    (tmp_path / 'text').write_text('a b c d')
+    os.utime(tmp_path / 'text', ns=(source.mtime_ns, source.mtime_ns))
+    assert not source.is_same(str(tmp_path / 'text'))
+
+  def test_an_unchanged_file_is_not_read(self, tmp_path, source, monkeypatch):
+    monkeypatch.setattr(text.hashlib, 'file_digest', None)
+    assert source.is_same(str(tmp_path / 'text'))

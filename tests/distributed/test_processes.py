@@ -1,0 +1,315 @@
+"""Several real processes on this machine: one run, one result, and a clear end where one fails."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import jw2v
+from jw2v.data.stream import Position, TextBlocks
+from jw2v.distributed import agreement, processes
+
+SMALL = {'dim': 8, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 1024, 'epochs': 1}
+PROGRAM = pathlib.Path(__file__).with_name('one_process.py')
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+  """Five chunks of text, so that shares are not alike."""
+  rng = np.random.default_rng(0)
+  lines = [[f'w{i}' for i in rng.zipf(1.3, 1000) % 300] for _ in range(280)]
+  folder = tmp_path_factory.mktemp('text') / 'store'
+  jw2v.encode_corpus(lines, folder, min_count=1)
+  return folder
+
+
+class Run:
+  """Processes that have been started."""
+
+  def __init__(self, number, store, out, settings, *, each=None, **options):
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      coordinator = f'127.0.0.1:{free.getsockname()[1]}'
+    about = {'number': number, 'coordinator': coordinator, 'store': str(store), 'out': str(out),
+             'settings': {**SMALL, **settings}, **options}  # fmt: skip
+    self.processes = [
+      subprocess.Popen(
+        [sys.executable, PROGRAM, json.dumps({**about, 'index': i, **(each or {}).get(i, {})})],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      )
+      for i in range(number)
+    ]  # fmt: skip
+
+  def ends(self, timeout=120):
+    """The exit status, the last line and the errors of each."""
+    found = []
+    for process in self.processes:
+      out, errors = process.communicate(timeout=timeout)
+      found.append((process.returncode, (out.strip() or '-').splitlines()[-1], errors))
+    return found
+
+
+def fit(number, store, out, settings, **options):
+  """The vectors that all processes have, and what the first one tells."""
+  ends = Run(number, store, out, settings, **options).ends()
+  assert [status for status, *_ in ends] == [0] * number, ends
+  vectors = [np.load(f'{out}{i}.npy') for i in range(number)]
+  for other in vectors[1:]:
+    np.testing.assert_array_equal(other, vectors[0])
+  return vectors[0], json.loads(ends[0][1])
+
+
+class TestOneRun:
+  def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
+    """Split by width, both read the same text as one process: the same vectors, to rounding."""
+    alone, told = fit(1, store, tmp_path / 'one', {})
+    both, told_of_both = fit(2, store, tmp_path / 'two', {'layout': 'width'}, given=['initial'])
+    np.testing.assert_allclose(both, alone, rtol=2e-3, atol=2e-5)
+    assert told_of_both['words'] == told['words'] == 280_000
+
+  def test_shares_of_the_text(self, store, tmp_path):
+    """The same stream of two shares, on two processes of one device and of two."""
+    one, told = fit(2, store, tmp_path / 'a', {'layout': 'data'})
+    settings = {'layout': 'data_width', 'width_devices': 2}
+    other, _ = fit(2, store, tmp_path / 'b', settings, devices=2)
+    assert np.abs(one).max() > 0.05
+    np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5)
+    assert told['words'] == 280_000
+
+  def test_four_processes_with_ngrams(self, store, tmp_path):
+    """Lists of rows that differ in length from process to process."""
+    settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'batch_size': 4096, 'layout': 'data'}
+    vectors, told = fit(4, store, tmp_path / 'v', settings)
+    assert told['words'] == 280_000 and np.isfinite(vectors).all()
+
+  def test_held_out_text_is_the_same_for_all(self, store, tmp_path):
+    """Six blocks in a step, of which each process has three; scores at the end of the epoch."""
+    settings = {'layout': 'data', 'held_out': 0.1, 'batch_size': 96}
+    vectors, told = fit(2, store, tmp_path / 'v', settings, given=['evaluate'])
+    assert np.abs(vectors).max() > 0.05 and told['words'] == 252_000
+
+  def test_process_0_may_take_its_time(self, store, tmp_path):
+    """The others wait for what it writes, longer than JAX would."""
+    settings = {'layout': 'data'}
+    _, told = fit(2, store, tmp_path / 'v', settings, late=8.0, shutdown=4)
+    assert told['words'] == 280_000
+
+
+class TestCheckpoints:
+  def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(self, store, tmp_path):
+    """One of two is killed: the other ends soon, and both, or one alone, go on."""
+    settings = {'layout': 'data', 'steps_per_call': 16}
+    wanted, _ = fit(2, store, tmp_path / 'wanted', settings)
+    options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
+    run = Run(2, store, tmp_path / 'v', settings, each={1: {'kill_at': 150}}, **options)
+    began = time.monotonic()
+    (status, told, errors), killed = run.ends()
+    assert killed[0] == -9
+    assert status == 3 and told.startswith('ProcessLost: another of the 2 processes is gone'), (
+      errors
+    )
+    assert time.monotonic() - began < 90
+    steps = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
+    assert steps and max(steps) > 0
+    vectors, told = fit(1, store, tmp_path / 'alone', {'steps_per_call': 16}, **copied(options))
+    assert told['words'] == 280_000 and np.abs(vectors).max() > 0.05
+    found, _ = fit(2, store, tmp_path / 'again', settings, **options)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def copied(options):
+  """The same, with a copy of the checkpoints."""
+  import shutil
+
+  folder = options['folder'] + '_copy'
+  shutil.copytree(options['folder'], folder)
+  return {**options, 'folder': folder}
+
+  def test_a_stream_that_had_ended(self, store, tmp_path):
+    """The second of two has two chunks of five: killed when it has read them."""
+    settings = {'layout': 'data', 'steps_per_call': 4}
+    wanted, told = fit(2, store, tmp_path / 'wanted', settings)
+    options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
+    each = {1: {'kill_at': 275}}
+    assert Run(2, store, tmp_path / 'v', settings, each=each, **options).ends()[1][0] == -9
+    found, told_again = fit(2, store, tmp_path / 'again', settings, **options)
+    assert told_again['words'] == told['words'] == 280_000
+    np.testing.assert_array_equal(found, wanted)
+
+  def test_folders_that_are_not_the_same(self, store, tmp_path):
+    settings = {'layout': 'data'}
+    fit(2, store, tmp_path / 'v', settings, folder=str(tmp_path / 'one'))
+    each = {i: {'folder': str(tmp_path / name)} for i, name in enumerate(('one', 'two'))}
+    ends = Run(2, store, tmp_path / 'v', settings, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3], ends
+    assert f'the place of the checkpoint in {tmp_path / "one"}, which all must see=' in ends[0][1]
+
+
+class TestBadInput:
+  def test_settings_that_differ_are_told_to_all(self, store, tmp_path):
+    each = {1: {'settings': {**SMALL, 'window': 2}}}
+    ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1] == 'ValueError: window=3: process 1 has 2, and process 0 must have the same'
+    assert ends[1][1] == 'ValueError: window=2: process 0 has 3, and process 1 must have the same'
+
+  def test_what_is_given_to_one_alone(self, store, tmp_path):
+    each = {0: {'given': ['evaluate']}}
+    ends = Run(2, store, tmp_path / 'v', {'layout': 'width'}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1].startswith("ValueError: evaluate='given': process 1 has 'none'")
+
+  def test_another_text_of_the_same_words(self, store, tmp_path):
+    corpus = jw2v.open_corpus(store)
+    words = [corpus.vocabulary.words[i] for i in corpus.ids[::-1]]
+    lines = [words[i : i + 1000] for i in range(0, len(words), 1000)]
+    jw2v.encode_corpus(lines, tmp_path / 'other', min_count=1)
+    each = {1: {'store': str(tmp_path / 'other')}}
+    ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
+    assert [status for status, *_ in ends] == [3, 3]
+    assert ends[0][1].startswith('ValueError: text='), ends
+
+  def test_sigterm_ends_a_process(self, store, tmp_path):
+    run = Run(2, store, tmp_path / 'v', {'layout': 'data', 'epochs': 500})
+    assert any('step' in line for line in iter(run.processes[0].stdout.readline, '')), run.ends()
+    began = time.monotonic()
+    for process in run.processes:
+      process.terminate()
+    assert all(status != 0 for status, *_ in run.ends())
+    assert time.monotonic() - began < 30
+
+  def test_a_coordinator_that_is_not_there(self, store, tmp_path):
+    began = time.monotonic()
+    run = Run(2, store, tmp_path / 'v', {}, timeout=3)
+    run.processes[0].kill()
+    status, told, _ = run.ends()[1]
+    assert status == 3 and 'nobody answers there after 3 seconds' in told
+    assert time.monotonic() - began < 60
+
+  def test_processes_that_do_not_come(self, store, tmp_path):
+    began = time.monotonic()
+    run = Run(2, store, tmp_path / 'v', {}, timeout=3)
+    run.processes[1].kill()
+    status, told, errors = run.ends()[0]
+    assert status != 0 and time.monotonic() - began < 60
+    assert 'not all of 2 processes' in told or 'DEADLINE_EXCEEDED' in errors
+
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (('localhost', 2, 0), "must be 'host:port'"),
+      (('localhost:x', 2, 0), "must be 'host:port'"),
+      (('localhost:70000', 2, 0), 'a port from 1 to 65535'),
+      (('localhost:7700', 0, 0), 'processes=0: must be at least 1'),
+      (('localhost:7700', 2, 2), 'process=2: must be from 0 to 1'),
+      (('localhost:7700', 2, -1), 'process=-1: must be from 0 to 1'),
+      (('localhost:7700', 2, 0, 0.5), 'timeout=0.5: must be at least 1 second'),
+    ],
+  )
+  def test_arguments_out_of_range(self, arguments, message):
+    with pytest.raises(ValueError, match=message):
+      processes.start_processes(*arguments)
+
+  def test_an_address_that_is_taken(self):
+    with socket.socket() as taken:
+      taken.bind(('', 0))
+      taken.listen()
+      address = f'localhost:{taken.getsockname()[1]}'
+      with pytest.raises(OSError, match='cannot listen there'):
+        processes.start_processes(address, 2, 0)
+
+
+class TestAlone:
+  """With one process nothing is asked of anybody."""
+
+  def test_calls_pass_through(self):
+    blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
+    calls = list(blocks.calls(range(1), steps=2, blocks_per_step=2))
+    joint = agreement.together(iter(calls), None, 0, Position(), 1, None, threading.Event())
+    for one, other in zip(calls, joint, strict=True):
+      assert other.blocks is one.blocks and other.ends == (one.end,) and other.save is None
+
+  def test_work_is_done_once(self):
+    made = []
+    assert agreement.first_alone(lambda: made.append(1) or 'done', 'test') == 'done'
+    assert made == [1]
+
+
+def blocks_of(ids, share=(0, 1)):
+  noise = jw2v.data.sampling.alias_table(np.ones(10))
+  return TextBlocks(
+    ids, np.array([len(ids)]), np.ones(10, np.float32), noise, window=2, dynamic=False,
+    block_size=4, shared_negatives=3, seed=0, first=0, end=len(ids), share=share,
+  )  # fmt: skip
+
+
+class TestResume:
+  """Where streams go on after others, in a text of five chunks, the last one short."""
+
+  ids = np.arange(4 * 65_536 + 1000, dtype=np.int32) % 10
+
+  def test_as_many_streams_as_before(self):
+    ends = (Position(0, 1, 7, 65_536), Position(0, 0, 9, 0))
+    assert [blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2)] == list(ends)
+
+  def test_from_two_to_one(self):
+    """The first stream has read chunks 0 and 2 and a part of 4, the second chunk 1."""
+    ends = (Position(0, 2, 7, 2 * 65_536), Position(0, 1, 0, 65_536))
+    assert blocks_of(self.ids).resume(ends) == Position(0, 3, 0, 3 * 65_536)
+
+  def test_from_one_to_two_in_the_second_epoch(self):
+    """Chunk 3 of it comes next: the first stream has read 0 and 2, and goes on with 4."""
+    ends = (Position(1, 3, 0, 0),)
+    first, second = (blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2))
+    assert first == Position(1, 2, 0, 2 * 65_536 + 1000 + 2 * 65_536)
+    assert second == Position(1, 1, 0, 2 * 65_536 + 65_536)
+
+
+class TestProgram:
+  """`experiments.train` in two processes."""
+
+  def start(self, tmp_path, port, *more):
+    text = tmp_path / 'text'
+    if not text.exists():
+      rng = np.random.default_rng(0)
+      words = rng.zipf(1.3, (7000, 20)) % 50
+      text.write_text('\n'.join(' '.join(f'w{i}' for i in line) for line in words))
+    return [
+      subprocess.Popen(
+        [
+          sys.executable, '-m', 'experiments.train', '--config=configs/multihost.py',
+          f'--workdir={tmp_path / "run"}', f'--coordinator=localhost:{port}', '--processes=2',
+          f'--process={i}', f'--config.data.path={text}', '--config.epochs=1', '--config.dim=8',
+          '--config.sample=0', "--config.show=('w1',)", *more,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROGRAM.parents[2],
+      )
+      for i in range(2)
+    ]  # fmt: skip
+
+  def test_the_first_writes_and_tells(self, tmp_path):
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      port = free.getsockname()[1]
+    ends = [(*p.communicate(timeout=120), p.returncode) for p in self.start(tmp_path, port)]
+    assert [code for *_, code in ends] == [0, 0], ends
+    assert '140,000 words in 1 epoch' in ends[0][0] and 'w1: ' in ends[0][0]
+    assert 'data, 2 devices of 2 processes' in ends[0][0]
+    assert '140,000' not in ends[1][0]
+    vectors = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert len(vectors) == 50 and len((tmp_path / 'run' / 'metrics.jsonl').read_text()) > 0
+
+  def test_a_number_without_a_coordinator(self, tmp_path):
+    command = [
+      sys.executable, '-m', 'experiments.train', '--config=configs/multihost.py',
+      f'--workdir={tmp_path / "run"}', '--processes=2',
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parents[2])
+    assert done.returncode == 1 and 'give --coordinator=HOST:PORT too' in done.stderr
+    assert not (tmp_path / 'run').exists()

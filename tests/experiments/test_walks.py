@@ -1,0 +1,351 @@
+"""Random walks over graphs: the probabilities of their steps, and what is learned from them."""
+
+import collections
+import gzip
+import itertools
+import math
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import jw2v
+from configs import karate
+from experiments import train as program
+from experiments import walks
+from experiments.walks import make_graph, random_walks, read_edges
+from tests.experiments.test_configs import run
+
+# The officer's club after the split; the other 17 members went with Mr. Hi.
+OFFICER = set('10 15 16 19 21 23 24 25 26 27 28 29 30 31 32 33 34'.split())
+# Two triangles, a square, a leaf, and an edge from a node to itself.
+UNDIRECTED = 'a b 1\nb c 4\nc a 2\nc d 3\nd e 1\ne f 1\nf c 2\nd f 5\nf g 1\ne e 2'
+# After a -> b, there is an edge a -> c, but d -> a is one that leads to a, not from it.
+DIRECTED = 'a b 1\nb c 4\na c 2\nb d 3\nd a 1\nc a 2\nb a 1\nd b 2\nc d 1\nd c 0.5'
+WAYS = {
+  'as they are': {},
+  'rejection': {'_FEW_EDGES': 0, '_TRIES': 10**9},
+  'exact': {'_TRIES': 0},
+  'exact in pieces': {'_TRIES': 0, '_EDGES_AT_ONCE': 16},
+  'one try': {'_FEW_EDGES': 0, '_TRIES': 1},
+}
+
+
+def read(tmp_path, text, **settings):
+  (tmp_path / 'edges.txt').write_text(text)
+  return read_edges(tmp_path / 'edges.txt', **settings)
+
+
+def edges_of(text, directed):
+  """The weights of the edges of a list, by their two ends."""
+  weights = {}
+  for source, target, weight in (line.split() for line in text.splitlines()):
+    weights[source, target] = float(weight)
+    if not directed:
+      weights[target, source] = float(weight)
+  return weights
+
+
+def second_order(weights, p, q):
+  """The distribution of x after t and v, as it is written in the paper."""
+  found = {}
+  for (t, v), (w, x) in itertools.product(weights, weights):
+    if v == w:
+      bias = 1 / p if x == t else 1 if (t, x) in weights else 1 / q
+      found.setdefault((t, v), {})[x] = weights[v, x] * bias
+  return normalized(found)
+
+
+def normalized(masses):
+  return {
+    state: {x: mass / sum(row.values()) for x, mass in row.items()} for state, row in masses.items()
+  }
+
+
+def p_value(observed, expected):
+  """Of chi-square: how probable counts at least so far from the distribution are.
+
+  Args:
+    observed: counts of (state, next).
+    expected: for each state the distribution of what is next.
+  """
+  totals = collections.Counter()
+  for (state, x), count in observed.items():
+    assert x in expected[state], 'there is no such edge'
+    totals[state] += count
+  statistic = freedom = 0
+  for state, total in totals.items():
+    for x, probability in expected[state].items():
+      wanted = total * probability
+      assert wanted > 5  # below that chi-square is no measure
+      statistic += (observed[state, x] - wanted) ** 2 / wanted
+    freedom += len(expected[state]) - 1
+  return stats.chi2.sf(statistic, freedom)
+
+
+class TestProbabilities:
+  @pytest.mark.parametrize('way', WAYS)
+  @pytest.mark.parametrize(('p', 'q'), [(0.25, 3), (4, 0.5), (0.2, 0.6)])
+  @pytest.mark.parametrize('kind', ['undirected', 'directed', 'unweighted'])
+  def test_of_steps(self, tmp_path, monkeypatch, kind, p, q, way):
+    """Second-order frequencies are those of the paper, and not those of p and q swapped."""
+    directed = kind == 'directed'
+    text = DIRECTED if directed else UNDIRECTED
+    if kind == 'unweighted':
+      text = '\n'.join(' '.join([*line.split()[:2], '1']) for line in text.splitlines())
+    for name, value in WAYS[way].items():
+      monkeypatch.setattr(walks, name, value)
+    weights = edges_of(text, directed)
+    graph = read(tmp_path, text, directed=directed)
+    made = list(random_walks(graph, p=p, q=q, walks_per_node=150, length=50, seed=3))
+    steps = collections.Counter(
+      ((t, v), x) for walk in made for t, v, x in zip(walk, walk[1:], walk[2:], strict=False)
+    )
+    assert steps.total() == 150 * 48 * len(graph.names)
+    assert p_value(steps, second_order(weights, p, q)) > 1e-3
+    assert p_value(steps, second_order(weights, q, p)) < 1e-12
+
+  def test_of_the_first_step(self, tmp_path):
+    """In proportion to the weights, whatever p and q."""
+    weights = edges_of(UNDIRECTED, directed=False)
+    first = normalized({v: {x: w for (u, x), w in weights.items() if u == v} for v, _ in weights})
+    graph = read(tmp_path, UNDIRECTED)
+    made = random_walks(graph, p=0.1, q=9, walks_per_node=2000, length=2)
+    assert p_value(collections.Counter(map(tuple, made)), first) > 1e-3
+
+  @pytest.mark.parametrize(('p', 'q'), [(1e-6, 1e6), (1e6, 1e-6), (1e6, 1e6), (1e-6, 1e-6)])
+  def test_extremes_end(self, p, q):
+    """Where nearly every draw is rejected, all edges are looked at."""
+    ring = np.arange(5000)
+    graph = make_graph([str(i) for i in ring], ring, (ring + 1) % 5000, np.ones(5000))
+    made = np.array(list(random_walks(graph, p=p, q=q, walks_per_node=1, length=10)), int)
+    back = (made[:, 2:] == made[:, :-2]).mean()
+    assert math.isclose(back, (1 / p) / (1 / p + 1 / q), abs_tol=0.02)
+
+  def test_masses_far_apart(self, monkeypatch):
+    """Many walks that go back by heavy edges, and some that come to a fork of light ones."""
+    monkeypatch.setattr(walks, '_TRIES', 0)
+    edges = [(i, i ^ 1) for i in range(8000)]
+    forks = range(8000, 10000, 4)
+    edges += [edge for i in forks for edge in ((i, i + 1), (i + 1, i + 2), (i + 1, i + 3))]
+    names = [str(i) for i in range(10000)]
+    graph = make_graph(names, *np.array(edges).T, np.ones(len(edges)), directed=True)
+    made = random_walks(graph, p=1e-6, q=1e6, walks_per_node=1, length=3)
+    ends = collections.Counter(int(w[2]) % 4 for w in made if int(w[0]) in forks)
+    assert set(ends) == {2, 3} and min(ends.values()) > 200
+
+  def test_one_node_with_many_edges(self, monkeypatch):
+    monkeypatch.setattr(walks, '_TRIES', 0)
+    monkeypatch.setattr(walks, '_EDGES_AT_ONCE', 4)
+    star = make_graph([str(i) for i in range(10)], np.zeros(9, int), np.arange(1, 10), np.ones(9))
+    made = list(random_walks(star, p=4, walks_per_node=20, length=9))
+    assert {name for walk in made for name in walk[2:]} == set(star.names)
+
+  def test_weights_of_any_size(self, tmp_path):
+    """A graph with weights far apart, each node with two edges of the same weight."""
+    text = ''.join(f'{i} {i}x {w}\n{i} {i}y {w}\n' for i, w in enumerate((1e-300, 1.5e308, 7)))
+    made = random_walks(read(tmp_path, text), p=0.5, walks_per_node=400, length=9)
+    counts = collections.Counter(walk[1] for walk in made if len(walk[0]) == 1)
+    assert set(counts) == {f'{i}{side}' for i in range(3) for side in 'xy'}
+    assert min(counts.values()) > 140
+
+
+class TestWalks:
+  def test_every_node_starts_as_many_in_another_order_each_round(self, tmp_path):
+    made = list(random_walks(read(tmp_path, UNDIRECTED), walks_per_node=9, length=4))
+    rounds = [[walk[0] for walk in made[i : i + 7]] for i in range(0, 63, 7)]
+    assert len(made) == 63 and all(sorted(starts) == list('abcdefg') for starts in rounds)
+    assert len(set(map(tuple, rounds))) > 5
+    assert all(isinstance(walk, list) and len(walk) == 4 for walk in made)
+    assert {type(name) for walk in made for name in walk} == {str}
+
+  def test_same_seed_same_walks(self, tmp_path):
+    graph = read(tmp_path, UNDIRECTED)
+    first, again, other = (list(random_walks(graph, p=0.3, seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+
+  @pytest.mark.parametrize('at_once', [1, 30, 1000])
+  def test_however_many_are_made_at_once(self, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(walks, '_NODES_AT_ONCE', at_once)
+    made = list(random_walks(read(tmp_path, UNDIRECTED), walks_per_node=5, length=6))
+    weights = edges_of(UNDIRECTED, directed=False)
+    assert collections.Counter(walk[0] for walk in made) == dict.fromkeys('abcdefg', 5)
+    assert all(pair in weights for walk in made for pair in itertools.pairwise(walk))
+
+  def test_not_all_are_in_memory(self, tmp_path):
+    """The first of more walks than any memory holds."""
+    made = random_walks(read(tmp_path, UNDIRECTED), walks_per_node=10**12, length=80)
+    assert len(list(itertools.islice(made, 10))) == 10
+
+  def test_directed_and_dead_end(self, tmp_path):
+    graph = read(tmp_path, 'a b\nb c\nc d', directed=True)
+    made = sorted(random_walks(graph, p=2, q=0.5, walks_per_node=2))
+    assert made == sorted(2 * [['a', 'b', 'c', 'd'], ['b', 'c', 'd'], ['c', 'd'], ['d']])
+
+  def test_isolated_node(self):
+    """It starts walks that end with it, and is learned like a word that stands alone."""
+    graph = make_graph(['a', 'b', 'c'], np.array([0]), np.array([2]), np.ones(1))
+    made = list(random_walks(graph, walks_per_node=3, length=4))
+    assert sorted(made) == [['a', 'c', 'a', 'c']] * 3 + [['b']] * 3 + [['c', 'a', 'c', 'a']] * 3
+
+  def test_node_with_an_edge_to_itself_alone(self, tmp_path):
+    assert next(random_walks(read(tmp_path, 'a a'), length=3, p=5)) == ['a', 'a', 'a']
+
+  @pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+      ({'p': 0}, 'p=0: must be positive'),
+      ({'p': math.nan}, 'p=nan: must be positive'),
+      ({'q': math.inf}, 'q=inf: must be positive, a number from 1e-06 to'),
+      ({'q': -1.0}, 'q=-1.0: must be positive'),
+      ({'q': '2'}, "q='2': must be positive"),
+      ({'p': True}, 'p=True: must be positive'),
+      ({'walks_per_node': 0}, 'walks_per_node=0: must be an integer of at least 1'),
+      ({'length': 1}, 'length=1: must be an integer of at least 2'),
+      ({'length': 8.0}, 'length=8.0: must be an integer'),
+      ({'seed': -1}, 'seed=-1: must be an integer of at least 0'),
+    ],
+  )
+  def test_bad_settings(self, tmp_path, settings, message):
+    """When the function is called, not when the first walk is drawn."""
+    graph = read(tmp_path, UNDIRECTED)
+    with pytest.raises(ValueError, match=re.escape(message)):
+      random_walks(graph, **settings)
+
+  def test_numbers_of_numpy(self, tmp_path):
+    graph = read(tmp_path, UNDIRECTED)
+    settings = {'p': np.float32(0.5), 'q': np.int64(2), 'walks_per_node': np.int64(2)}
+    assert len(list(random_walks(graph, **settings))) == 14
+
+
+class TestReadEdges:
+  def test_lines(self, tmp_path):
+    """Comments, blank lines, tabs, CRLF, a byte order mark, and U+00A0, which is no space."""
+    text = '\ufeff# a b\n\n  \na\tb 2\r\n  # c d\n\u00a0 b  1e-1\nb a 0.5\nc c\n'
+    (tmp_path / 'edges.txt').write_bytes(text.encode())
+    graph = read_edges(tmp_path / 'edges.txt')
+    assert graph.names == ['a', 'b', '\u00a0', 'c']
+    assert graph.starts.tolist() == [0, 1, 3, 4, 5]
+    assert graph.targets.tolist() == [1, 0, 2, 1, 3]
+    assert graph.weights.tolist() == [2.5, 2.5, 0.1, 0.1, 1]
+    directed = read_edges(tmp_path / 'edges.txt', directed=True)
+    assert directed.starts.tolist() == [0, 1, 2, 3, 4]
+    assert directed.targets.tolist() == [1, 0, 1, 3]
+    assert directed.weights.tolist() == [2, 0.5, 0.1, 1]
+
+  def test_compressed_and_several_files(self, tmp_path):
+    (tmp_path / '1.gz').write_bytes(gzip.compress(b'a b'))
+    (tmp_path / '2').write_text('b c')
+    assert read_edges(tmp_path).names == ['a', 'b', 'c']
+
+  def test_lines_that_blocks_cut(self, tmp_path, monkeypatch):
+    text = ''.join(f'node{i} node{i + 1} {i + 1}\n' for i in range(200))
+    whole = read(tmp_path, text)
+    monkeypatch.setattr('jw2v.data.text._BLOCK_BYTES', 16)
+    for a, b in zip(whole, read(tmp_path, text), strict=True):
+      np.testing.assert_array_equal(a, b)
+
+  @pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+      ('a b\n\na\n', 'edges.txt: line 3 must be "node node [weight]", got \'a\''),
+      ('a b 1 2', 'line 1 must be "node node [weight]", got \'a b 1 2\''),
+      ('a b 1\nb c x', "line 2 has the weight 'x': must be positive and finite"),
+      ('a b 0', "line 1 has the weight '0'"),
+      ('a b -2', "line 1 has the weight '-2'"),
+      ('a b nan', "line 1 has the weight 'nan'"),
+      ('a b inf', "line 1 has the weight 'inf'"),
+      ('a b 1_0', "line 1 has the weight '1_0'"),
+      ('a b é', "line 1 has the weight 'é'"),
+      ('# a b\n', 'edges.txt: there is no edge in it'),
+    ],
+  )
+  def test_malformed(self, tmp_path, text, message):
+    with pytest.raises(ValueError, match=f'{re.escape(str(tmp_path))}.*{re.escape(message)}'):
+      read(tmp_path, text)
+
+  def test_not_utf8(self, tmp_path):
+    (tmp_path / 'edges.txt').write_bytes(b'a b\nc \xe9\n')
+    with pytest.raises(ValueError, match=r'edges.txt: not UTF-8 at byte 6 \(0xe9\)'):
+      read_edges(tmp_path / 'edges.txt')
+
+
+def two_means(vectors, seed=0):
+  """Which of two clusters each direction is in; the best of many starts."""
+  directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+  generator, best = np.random.default_rng(seed), (np.inf, None)
+  for _ in range(20):
+    centers = directions[generator.choice(len(vectors), 2, replace=False)]
+    for _ in range(30):
+      distances = ((directions[:, None] - centers) ** 2).sum(axis=-1)
+      clusters = distances.argmin(axis=1)
+      centers = np.stack([directions[clusters == k].mean(axis=0) for k in (0, 1)])
+    best = min(best, (distances.min(axis=1).sum(), clusters), key=lambda found: found[0])
+  return best[1]
+
+
+class TestKarate:
+  def test_the_data(self):
+    graph = read_edges(karate.get_config().data.path)
+    degrees = dict(zip(graph.names, np.diff(graph.starts).tolist(), strict=True))
+    assert set(graph.names) == {str(i) for i in range(1, 35)} > OFFICER
+    assert len(graph.targets) == 2 * 78
+    assert (degrees['1'], degrees['34'], degrees['33'], degrees['12']) == (16, 17, 12, 1)
+
+  @pytest.mark.parametrize('seed', range(3))
+  def test_two_clusters_are_the_two_clubs(self, seed):
+    """33 of 34 with the seeds 0 to 7, all but member 9; by chance about 20."""
+    config = karate.get_config()
+    config.seed = seed
+    settings = program.train_config(config)
+    corpus = program.read_corpus(config, settings, pathlib.Path('unused'), None)
+    vectors = jw2v.train(corpus, settings, progress=False).vectors
+    officer = [name in OFFICER for name in vectors.index_to_key]
+    right = (two_means(vectors.vectors) == officer).sum()
+    assert max(right, 34 - right) >= 31
+
+  def test_walks_follow_the_seed(self):
+    ids = []
+    for seed in (0, 0, 1):
+      config = karate.get_config()
+      config.seed = seed
+      settings = program.train_config(config)
+      corpus = program.read_corpus(config, settings, pathlib.Path('unused'), None)
+      ids.append(corpus.ids.tolist())
+    assert ids[0] == ids[1] != ids[2]
+
+  def test_the_program(self, tmp_path):
+    done = run('train', '--config=configs/karate.py', f'--workdir={tmp_path / "run"}')
+    assert done.returncode == 0, done.stderr
+    assert re.match(r'graph +\S*karate.txt \(1 file\): 13,600 nodes', done.stdout)
+    assert re.search(r'vocabulary +34 nodes, .*13,600 in 340 walks', done.stdout)
+    near = {
+      line.split(':')[0].strip(): set(line.split(': ')[1].split(', '))
+      for line in done.stdout.splitlines()[-2:]
+    }
+    assert len(near['34'] & OFFICER) >= 6 and len(near['1'] - OFFICER) >= 6
+    assert {p.name for p in (tmp_path / 'run').iterdir()} == {
+      'checkpoints', 'config.json', 'loss.png', 'metrics.jsonl', 'tensorboard', 'vectors.txt',
+      'words.png',
+    }  # fmt: skip
+
+  @pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+      ('data.walks.r = 3', 'config.data.walks.r: no such setting; there are directed, length, p'),
+      ('data.walks.lenght = 3', "config.data.walks.lenght: no such setting; did you mean 'length'"),
+      ('data.lowercase = True', 'config.data.lowercase: no such setting; there are max_expansion'),
+      ('data.sessions = {}', 'config.data.walks: no such setting; there are max_expansion, path'),
+      ('data = {"path": "x", "walks": 1}', 'config.data.walks=1: must be a ConfigDict'),
+      ('data.walks.p = -1.0', 'p=-1.0: must be positive'),
+      ('data.path = "nothing.txt"', 'nothing.txt: no such file or folder'),
+    ],
+  )
+  def test_mistake_in_the_config(self, tmp_path, content, message):
+    config = karate.get_config()
+    exec(f'config.{content}', {'config': config})
+    with pytest.raises((ValueError, OSError), match=re.escape(message)):
+      program.run(config, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()

@@ -1,0 +1,312 @@
+"""Skip-gram and CBOW windows: closed forms proven, identities D29 to D36, padding."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proof import TwinProof, assert_close
+
+import jw2v
+from jw2v import Word2VecParams
+from tests.losses.test_prediction import log_sigmoid
+
+V, D, C, K = 7, 4, 5, 3
+
+
+def tables(rng, vocabulary=V):
+  return Word2VecParams(rng.normal(size=(vocabulary, D)), rng.normal(size=(vocabulary, D)))
+
+
+def pair_loss(center, outside_id, outside_vectors, negative_ids=None, weights=None):
+  """One prediction in NumPy: negative sampling, or the naive softmax."""
+  scores = outside_vectors @ center
+  if negative_ids is None:
+    return np.log(np.exp(scores).sum()) - scores[outside_id]
+  weights = np.ones(len(negative_ids)) if weights is None else weights
+  noise = sum(w * log_sigmoid(-scores[k]) for w, k in zip(weights, negative_ids, strict=True))
+  return -log_sigmoid(scores[outside_id]) - noise
+
+
+def skip_gram(rng, **kwargs):
+  return (tables(rng), np.int32(2), np.array([5, 0, 5, 2, V - 1], np.int32)), kwargs
+
+
+def negatives(rng):
+  """Repeats, both ends of the table, and words of the window itself."""
+  ids = rng.integers(0, V, size=(C, K))
+  ids[0], ids[1] = [0, 0, 5], [V - 1, 0, 2]
+  return ids
+
+
+MASK = np.array([True, False, True, True, False])
+
+
+class TestSkipGram(TwinProof):
+  loss = staticmethod(jw2v.skip_gram_loss)
+  twin = staticmethod(jw2v.skip_gram_value_and_grad)
+  argnums = 0
+  CASES = {
+    'softmax': lambda rng: skip_gram(rng),
+    'softmax masked': lambda rng: skip_gram(rng, mask=MASK),
+    'softmax all masked': lambda rng: skip_gram(rng, mask=np.zeros(C, bool)),
+    'sampled': lambda rng: skip_gram(rng, negative_ids=negatives(rng)),
+    'sampled weighted': lambda rng: skip_gram(
+      rng, negative_ids=negatives(rng), negative_weights=rng.uniform(size=(C, K))
+    ),
+    'sampled masked': lambda rng: skip_gram(rng, negative_ids=negatives(rng), mask=MASK),
+    'sampled all masked': lambda rng: skip_gram(
+      rng, negative_ids=negatives(rng), mask=np.zeros(C, bool)
+    ),
+  }
+  ARGUMENTS = {
+    'params.center': ((0, 'center'), 'softmax'),
+    'params.outside': ((0, 'outside'), 'softmax'),
+    'center_id': ((1,), 'softmax'),
+    'outside_ids': ((2,), 'softmax'),
+    'negative_ids': (('negative_ids',), 'sampled'),
+    'negative_weights': (('negative_weights',), 'sampled weighted'),
+    'mask': (('mask',), 'softmax masked'),
+  }
+  GIVES_SHAPE = ('params.center', 'center_id', 'outside_ids', 'negative_ids')
+  CONVERTED = ('negative_weights',)
+  OPTIONS = ('negative_ids', 'negative_weights', 'mask')
+
+  @staticmethod
+  def reference(params, center_id, outside_ids, *, negative_ids=None, negative_weights=None,
+                mask=None):  # fmt: skip
+    loss = 0.0
+    for slot, outside_id in enumerate(outside_ids):
+      if mask is None or mask[slot]:
+        loss += pair_loss(
+          params.center[center_id],
+          outside_id,
+          params.outside,
+          None if negative_ids is None else negative_ids[slot],
+          None if negative_weights is None else negative_weights[slot],
+        )
+    return loss
+
+  def saturate(self, args, kwargs, scale):
+    params, *ids = args
+    return (
+      Word2VecParams(np.ones_like(params.center) / D, np.full_like(params.outside, scale)),
+      *ids,
+    ), kwargs
+
+  def test_gradient_is_the_sum_of_the_pairs(self):
+    """D29, D30, D31: a sum over the context, not a mean, of the pair twin."""
+    (params, c, outside_ids), kwargs = skip_gram(
+      rng := np.random.default_rng(0), negative_ids=negatives(rng)
+    )
+    d_center, d_outside, loss = np.zeros((V, D)), np.zeros((V, D)), 0.0
+    for o, ids in zip(outside_ids, kwargs['negative_ids'], strict=True):
+      value, grads = jw2v.negative_sampling_value_and_grad(
+        params.center[c], params.outside[o], params.outside[ids]
+      )
+      loss, d_center[c] = loss + value, d_center[c] + grads.center
+      np.add.at(d_outside, o, grads.outside)
+      np.add.at(d_outside, ids, grads.negatives)
+    assert_close(self.twin(params, c, outside_ids, **kwargs), (loss, (d_center, d_outside)))
+
+  def test_only_the_center_word_gets_an_input_gradient(self, case):
+    """D32: exact zeros for w != c, and not for c itself."""
+    args, kwargs = self._example(case)
+    grads = self.twin(*args, **kwargs)[1]
+    others = np.arange(V) != args[1]
+    assert not np.any(grads.center[others])
+    if np.any(kwargs.get('mask', True)):
+      assert np.all(grads.center[args[1]] != 0)
+
+  def test_a_context_word_that_repeats_counts_each_time(self):
+    """D33: n copies of a word are n times the loss and the gradient; so is c itself."""
+    params = tables(np.random.default_rng(0))
+    for word in (1, 2, 0, V - 1):
+      once = self.twin(params, 2, np.array([word]))
+      assert_close(self.twin(params, 2, np.array([word] * 3)), jax.tree.map(lambda x: 3 * x, once))
+
+  @given(
+    ids=st.lists(st.integers(0, V - 1), min_size=C, max_size=C),
+    drawn=st.lists(st.integers(0, V - 1), min_size=C * K, max_size=C * K),
+    mask=st.lists(st.booleans(), min_size=C, max_size=C),
+    center_id=st.integers(0, V - 1),
+    padding=st.sampled_from([0, -1, V - 1, V, 10**6, -(10**6)]),
+    sampled=st.booleans(),
+  )
+  @settings(max_examples=20, deadline=None, derandomize=True)
+  def test_any_window_matches_autodiff_of_its_unmasked_part(
+    self, ids, drawn, mask, center_id, padding, sampled
+  ):
+    """Any ids, repeats and negatives equal to the target; padding leaks into no row."""
+    params = tables(np.random.default_rng(0))
+    ids, mask = np.array(ids), np.array(mask)
+    drawn = np.array(drawn).reshape(C, K)
+    kept = {'negative_ids': drawn[mask]} if sampled else {}
+    want = jax.value_and_grad(self.loss)(params, center_id, ids[mask], **kept)
+    ids[~mask], drawn[~mask] = padding, padding
+    kwargs = {'negative_ids': drawn} if sampled else {}
+    got = _SKIP_GRAM(params, center_id, ids, mask=mask, **kwargs)
+    assert_close(got, want)
+    touched = np.zeros(V, bool)
+    touched[ids[mask]] = touched[drawn[mask]] = True
+    if sampled:
+      assert not np.any(got[1].outside[~touched])
+
+  @pytest.mark.parametrize('sampled', [True, False])
+  def test_padding_does_not_read_a_row_that_is_not_finite(self, sampled):
+    params = tables(np.random.default_rng(0))
+    for row in (0, -1):
+      params.outside[row] = np.nan if sampled else params.outside[row]
+    kwargs = {'negative_ids': np.full((C, K), -1)} if sampled else {}
+    ids = np.array([-1, 0, -1, 0, 0])
+    mask = np.zeros(C, bool)
+    for result in (
+      self.twin(params, 2, ids, mask=mask, **kwargs),
+      jax.value_and_grad(self.loss)(params, 2, ids, mask=mask, **kwargs),
+    ):
+      assert all(not np.any(x) for x in jax.tree.leaves(result))
+
+  def test_weights_of_padding_may_be_anything(self):
+    rng = np.random.default_rng(0)
+    args, kwargs = skip_gram(rng, negative_ids=negatives(rng), mask=MASK)
+    weights = np.where(MASK[:, None], rng.uniform(size=(C, K)), 0)
+    want = self.twin(*args, **kwargs, negative_weights=weights)
+    weights[~MASK] = np.nan
+    assert_close(self.twin(*args, **kwargs, negative_weights=weights), want)
+    assert_close(jax.value_and_grad(self.loss)(*args, **kwargs, negative_weights=weights), want)
+
+  def test_weights_without_negatives_are_refused(self):
+    args, _ = skip_gram(np.random.default_rng(0))
+    for function in (self.loss, self.twin):
+      with pytest.raises(ValueError, match='negative_weights is given without negative_ids'):
+        function(*args, negative_weights=np.ones((C, K)))
+
+
+def cbow(rng, **kwargs):
+  return (tables(rng), np.array([5, 0, 5, 2, V - 1], np.int32), np.int32(2)), kwargs
+
+
+class TestCbow(TwinProof):
+  loss = staticmethod(jw2v.cbow_loss)
+  twin = staticmethod(jw2v.cbow_value_and_grad)
+  argnums = 0
+  NEGATIVES = np.array([0, 2, V - 1, 0, 1, 2])  # repeats, and some equal to the target
+  CASES = {
+    'softmax': lambda rng: cbow(rng),
+    'softmax masked': lambda rng: cbow(rng, mask=MASK),
+    'sampled': lambda rng: cbow(rng, negative_ids=TestCbow.NEGATIVES),
+    'sampled weighted': lambda rng: cbow(
+      rng, negative_ids=TestCbow.NEGATIVES, negative_weights=rng.uniform(size=6)
+    ),
+    'sampled masked': lambda rng: cbow(rng, negative_ids=TestCbow.NEGATIVES, mask=MASK),
+    'sampled all masked': lambda rng: cbow(
+      rng, negative_ids=TestCbow.NEGATIVES, mask=np.zeros(C, bool)
+    ),
+    'softmax all masked': lambda rng: cbow(rng, mask=np.zeros(C, bool)),
+  }
+  ARGUMENTS = {
+    'params.center': ((0, 'center'), 'softmax'),
+    'params.outside': ((0, 'outside'), 'softmax'),
+    'context_ids': ((1,), 'softmax'),
+    'target_id': ((2,), 'softmax'),
+    'negative_ids': (('negative_ids',), 'sampled'),
+    'negative_weights': (('negative_weights',), 'sampled weighted'),
+    'mask': (('mask',), 'softmax masked'),
+  }
+  GIVES_SHAPE = ('params.center', 'target_id', 'context_ids', 'negative_ids')
+  CONVERTED = ('negative_weights',)
+  OPTIONS = ('negative_ids', 'negative_weights', 'mask')
+  COMBINE = 'mean'
+
+  @staticmethod
+  def reference(params, context_ids, target_id, *, negative_ids=None, negative_weights=None,
+                mask=None, combine='mean'):  # fmt: skip
+    kept = [i for slot, i in enumerate(context_ids) if mask is None or mask[slot]]
+    if not kept:
+      return 0.0
+    combined = sum(params.center[i] for i in kept) / (len(kept) if combine == 'mean' else 1)
+    return pair_loss(combined, target_id, params.outside, negative_ids, negative_weights)
+
+  saturate = TestSkipGram.saturate
+
+  def test_context_word_gets_its_share_of_the_gradient(self):
+    """D34, D35, D36: n_w (sum) or n_w / n (mean) of dF/dv; other words exactly zero."""
+    combine = self.CASES['softmax'](np.random.default_rng(0))[1].get('combine', 'mean')
+    params = tables(np.random.default_rng(0))
+    context, target = np.array([5, 0, 5, 1, V - 1]), 2
+    n = len(context) if combine == 'mean' else 1
+    combined = params.center[context].sum(axis=0) / n
+    _, pair = jw2v.naive_softmax_value_and_grad(combined, target, params.outside)
+    grads = self.twin(params, context, target, combine=combine)[1]
+    for w in range(V):
+      assert_close(grads.center[w], (context == w).sum() / n * pair.center)
+    assert not np.any(grads.center[np.array([2, 3, 4])])
+    assert_close(grads.outside, pair.outside_vectors)
+
+  def test_mean_divides_by_the_unmasked_context(self):
+    """D35: n is the actual context length, not the number of slots."""
+    params = tables(np.random.default_rng(0))
+    full = self.twin(params, np.array([1, 5]), 2)
+    padded = self.twin(params, np.array([1, -1, 5, 0]), 2, mask=np.array([1, 0, 1, 0], bool))
+    assert_close(padded, full)
+
+  @given(
+    ids=st.lists(st.integers(0, V - 1), min_size=C, max_size=C),
+    drawn=st.lists(st.integers(0, V - 1), min_size=K, max_size=K),
+    mask=st.lists(st.booleans(), min_size=C, max_size=C).filter(any),
+    target_id=st.integers(0, V - 1),
+    padding=st.sampled_from([0, -1, V - 1, V, 10**6, -(10**6)]),
+    sampled=st.booleans(),
+    combine=st.sampled_from(['sum', 'mean']),
+  )
+  @settings(max_examples=20, deadline=None, derandomize=True)
+  def test_any_window_matches_autodiff_of_its_unmasked_part(
+    self, ids, drawn, mask, target_id, padding, sampled, combine
+  ):
+    params = tables(np.random.default_rng(0))
+    ids, mask = np.array(ids), np.array(mask)
+    kwargs = {'negative_ids': np.array(drawn)} if sampled else {}
+    want = jax.value_and_grad(self.loss)(params, ids[mask], target_id, combine=combine, **kwargs)
+    ids[~mask] = padding
+    got = _CBOW[combine](params, ids, target_id, mask=mask, **kwargs)
+    assert_close(got, want)
+    assert not np.any(got[1].center[np.setdiff1d(np.arange(V), ids[mask])])
+
+  def test_unknown_combine_is_refused(self):
+    args, _ = cbow(np.random.default_rng(0))
+    for function in (self.loss, self.twin):
+      with pytest.raises(ValueError, match="combine='max': allowed are 'sum' and 'mean'"):
+        function(*args, combine='max')
+
+  def test_weights_without_negatives_are_refused(self):
+    args, _ = cbow(np.random.default_rng(0))
+    for function in (self.loss, self.twin):
+      with pytest.raises(ValueError, match='negative_weights is given without negative_ids'):
+        function(*args, negative_weights=np.ones(K))
+
+
+_SKIP_GRAM = jax.jit(jw2v.skip_gram_value_and_grad)
+_CBOW = {
+  combine: jax.jit(lambda *a, c=combine, **k: jw2v.cbow_value_and_grad(*a, combine=c, **k))
+  for combine in ('sum', 'mean')
+}
+
+
+class TestCbowSum(TestCbow):
+  """The course's form: the context vectors are added, not averaged."""
+
+  loss = staticmethod(lambda *a, **k: jw2v.cbow_loss(*a, **{'combine': 'sum', **k}))
+  twin = staticmethod(lambda *a, **k: jw2v.cbow_value_and_grad(*a, **{'combine': 'sum', **k}))
+  reference = staticmethod(lambda *a, **k: TestCbow.reference(*a, **k, combine='sum'))
+
+  def test_sum_and_mean_differ_by_the_context_length(self):
+    params = tables(np.random.default_rng(0))
+    context = np.array([1, 5, 0])
+    shared = Word2VecParams(params.center / 3, params.outside)
+    assert_close(
+      jw2v.cbow_loss(params, context, 2),
+      jw2v.cbow_loss(shared, context, 2, combine='sum'),
+    )
+
+  test_mean_divides_by_the_unmasked_context = None  # the sum divides by nothing
+  test_any_window_matches_autodiff_of_its_unmasked_part = None  # draws both forms

@@ -1,0 +1,202 @@
+"""Every objective over blocks equals its pure loss, summed over the predictions of the windows."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from proof import assert_close
+
+from jw2v import (
+  TrainConfig,
+  hierarchical_softmax_loss,
+  naive_softmax_loss,
+  nce_loss,
+  negative_sampling_loss,
+  sampled_softmax_loss,
+)
+from jw2v.config import ARCHITECTURES, OBJECTIVES
+from jw2v.data.vocabulary import Vocabulary
+from jw2v.objectives import objective
+from jw2v.objectives.huffman import huffman_tree
+from jw2v.objectives.logistic import curvature_of
+from jw2v.objectives.objective import make_objective, prepare
+from tests.objectives.test_architectures import NEGATIVES, OFFSETS, K, M, V, example, windows
+
+COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
+VOCABULARY = Vocabulary(
+  ('the', 'of', 'seas', 'seaside', 'caf\u00e9', 'a', 'offset', 'caf', 'asides'), COUNTS
+)
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+
+@pytest.fixture(autouse=True)
+def few_hot_nodes(monkeypatch):
+  """So that the tree of nine words has nodes of both kinds, hot ones and listed ones."""
+  monkeypatch.setattr(objective, 'HOT_NODES', 3)
+
+
+def config_of(architecture, objective, **settings):
+  sampled = {'nce': {'negatives': NEGATIVES, 'shared_negatives': K},
+             'negative_sampling': {'negatives': NEGATIVES, 'shared_negatives': K},
+             'sampled_softmax': {'negatives': K}}.get(objective, {})  # fmt: skip
+  settings = {'window': M, 'dynamic_window': False, **sampled, **settings}
+  return TrainConfig(architecture=architecture, objective=objective, **settings)
+
+
+def lookups_of(config):
+  return jax.tree.map(jnp.asarray, prepare(config, VOCABULARY).lookups)
+
+
+@functools.cache
+def compiled(config, measured):
+  objective = make_objective(config)
+  return jax.jit(lambda params, batch, lookups: objective(params, batch, lookups, measured))
+
+
+def rows_of(config, params, batch, measured=None):
+  return compiled(config, measured)(params, batch, lookups_of(config))
+
+
+def pair_loss(config, params, vector, word, noise):
+  """The pure loss of one prediction."""
+  table, lookups = params.outside, lookups_of(config)
+  if config.objective == 'naive_softmax':
+    return naive_softmax_loss(vector, word, table)
+  if config.objective == 'hierarchical_softmax':
+    tree = huffman_tree(COUNTS)
+    nodes, codes = jnp.asarray(tree.node_ids)[word], jnp.asarray(tree.codes)[word]
+    return hierarchical_softmax_loss(vector, table[nodes], codes, mask=nodes < V - 1)
+  vectors = vector, table[word], table[noise]
+  weights = jnp.full(K, NEGATIVES / K)
+  if config.objective == 'negative_sampling':
+    return negative_sampling_loss(*vectors, weights=weights)
+  log_expected = lookups['log_expected']
+  expected = {'log_expected_outside': log_expected[word],
+              'log_expected_negatives': log_expected[noise]}  # fmt: skip
+  if config.objective == 'nce':
+    return nce_loss(*vectors, **expected, weights=weights)
+  return sampled_softmax_loss(*vectors, **expected)
+
+
+def distance_weight(kind, distance):
+  return {'equal': 1, 'harmonic': 1 / distance, 'linear': (M + 1 - distance) / M}[kind]
+
+
+def total_loss(config, params, batch):
+  """Prediction after prediction."""
+  centers, context, mask, noise = windows(batch)
+  counts = jnp.asarray([distance_weight(config.distance_weights, abs(d)) for d in OFFSETS])
+  weights = mask * counts[None]  # [M, C]
+  inner = params.center
+  of_pair = lambda vector, word, noise: pair_loss(config, params, vector, word, noise)
+  if config.architecture == 'cbow':
+    total = weights.sum(axis=1)
+    mean = jnp.einsum('mc,mcd->md', weights, inner[context]) / jnp.maximum(total, 1e-9)[:, None]
+    return jnp.sum(jnp.where(total > 0, jax.vmap(of_pair)(mean, centers, noise), 0))
+  if config.objective == 'hierarchical_softmax':  # the words around predict the center
+    each = jax.vmap(lambda words, center, noise: jax.vmap(of_pair, (0, None, None))(
+      inner[words], center, noise))(context, centers, noise)  # fmt: skip
+  else:
+    each = jax.vmap(lambda center, words, noise: jax.vmap(of_pair, (None, 0, None))(
+      inner[center], words, noise))(centers, context, noise)  # fmt: skip
+  return jnp.sum(weights * each)
+
+
+ALL = [
+  *itertools.product(ARCHITECTURES, OBJECTIVES, ['equal']),
+  ('skip_gram', 'negative_sampling', 'harmonic'),
+  ('skip_gram', 'negative_sampling', 'linear'),
+  ('cbow', 'negative_sampling', 'linear'),
+  ('skip_gram', 'hierarchical_softmax', 'linear'),
+  ('cbow', 'naive_softmax', 'harmonic'),
+]
+
+
+@pytest.mark.parametrize(('architecture', 'objective', 'weights'), ALL)
+class TestEqualsThePureLoss:
+  def test_value_and_gradient(self, architecture, objective, weights):
+    config = config_of(architecture, objective, distance_weights=weights)
+    params, batch = example(len(objective))
+    rows = rows_of(config, params, batch)
+    want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
+    assert_close(rows.loss, want)
+    assert_close(rows.center.to_dense(V), grads.center)
+    assert_close(rows.outside.to_dense(V), grads.outside)
+
+  def test_finite_at_any_score(self, architecture, objective, weights):
+    config = config_of(architecture, objective, distance_weights=weights)
+    params, batch = example(1)
+    for scale in (60, 1e4):
+      rows = rows_of(config, jax.tree.map(functools.partial(jnp.multiply, scale), params), batch)
+      for leaf in jax.tree.leaves(rows):
+        assert jnp.isfinite(leaf).all()
+
+  def test_padding_names_no_row(self, architecture, objective, weights):
+    config = config_of(architecture, objective, distance_weights=weights)
+    params, batch = example(0)
+    none = jnp.zeros_like(batch.left)
+    rows = rows_of(config, params, batch._replace(left=none, right=none))
+    assert rows.loss == 0 and rows.predictions == 0
+    assert np.all(rows.center.ids == V)
+    assert not np.any(rows.center.values) and not np.any(rows.outside.values)
+    if objective != 'naive_softmax':  # which touches all words
+      assert np.all(rows.outside.ids == V)
+
+  def test_measures_the_first_blocks_and_moves_all(self, architecture, objective, weights):
+    config = config_of(architecture, objective, distance_weights=weights)
+    params, batch = example(2)
+    whole, part = (rows_of(config, params, batch, measured) for measured in (None, 2))
+    first = rows_of(config, params, jax.tree.map(lambda x: x[:2], batch))
+    assert_close(part.loss, first.loss)
+    assert_close(part.predictions, first.predictions)
+    assert part.predictions < whole.predictions
+    assert_close(part.center.values, whole.center.values)
+    assert_close(part.outside.values, whole.outside.values)
+
+  def test_a_step_of_a_table_does_not_raise_the_loss(self, architecture, objective, weights):
+    """The longest step of `curvature_damped_sgd`, g / h, of all rows of one table.
+
+    The curvature of a softmax holds where it is taken, and not as far out.
+    """
+    config = config_of(architecture, objective, distance_weights=weights)
+    scales = (0.1, 0.3) if objective in ('naive_softmax', 'sampled_softmax') else (0.3, 3)
+    for scale, table in itertools.product(scales, ('center', 'outside')):
+      params, batch = example(1)
+      params = jax.tree.map(functools.partial(jnp.multiply, scale), params)
+      rows = rows_of(config, params, batch)
+      moved = getattr(rows, table)
+      curvature = jnp.zeros(V).at[moved.ids].add(moved.curvature, mode='drop')
+      step = moved.to_dense(V) / jnp.maximum(curvature, 1e-300)[:, None]
+      after = rows_of(config, params._replace(**{table: getattr(params, table) - step}), batch)
+      assert after.loss < rows.loss
+
+
+@pytest.mark.parametrize('architecture', ARCHITECTURES)
+def test_curvature_of_the_tree(architecture):
+  """That of a vector: the sum of c(z) |u|^2 over the nodes on the paths of what it predicts."""
+  config = config_of(architecture, 'hierarchical_softmax')
+  params, batch = example(7)
+  rows = rows_of(config, params, batch)
+  centers, context, mask, _ = windows(batch)
+  tree = huffman_tree(COUNTS)
+  nodes_of = jnp.asarray(tree.node_ids)
+
+  def of_pair(vector, word):
+    nodes = nodes_of[word]
+    u = params.outside[jnp.minimum(nodes, V - 1)]
+    return jnp.sum(jnp.where(nodes < V - 1, curvature_of(u @ vector) * jnp.sum(u * u, axis=1), 0))
+
+  weights = mask.astype(params.center.dtype)  # [M, C]
+  if architecture == 'cbow':
+    share = weights / jnp.maximum(weights.sum(axis=1, keepdims=True), 1)
+    means = jnp.einsum('mc,mcd->md', share, params.center[context])
+    each = share * jax.vmap(of_pair)(means, centers)[:, None]
+  else:
+    each = weights * jax.vmap(lambda words, center: jax.vmap(of_pair, (0, None))(
+      params.center[words], center))(context, centers)  # fmt: skip
+  wanted = jnp.zeros(V).at[context].add(each)
+  assert_close(jnp.zeros(V).at[rows.center.ids].add(rows.center.curvature, mode='drop'), wanted)

@@ -1,0 +1,143 @@
+"""The softmax objectives: tiles of any size, curvature, memory, and what sampling converges to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from proof import assert_close
+
+from jw2v import TrainConfig, Word2VecParams, nce_loss, sampled_softmax_loss, train
+from jw2v.data.sampling import alias_table, noise_distribution, sample_alias
+from jw2v.objectives.logistic import curvature_of
+from jw2v.objectives.objective import make_objective, prepare
+from tests.objectives.test_architectures import N, V, example, windows
+from tests.objectives.test_objective import VOCABULARY, config_of, rows_of, total_loss
+from tests.training.test_run import two_topics
+
+
+@pytest.mark.usefixtures('float64')
+class TestTiles:
+  @pytest.mark.parametrize(
+    ('architecture', 'tile'), [('skip_gram', 1), ('skip_gram', V - 1), ('cbow', 4), ('cbow', V)]
+  )
+  def test_value_and_gradient(self, architecture, tile):
+    config = config_of(architecture, 'naive_softmax', softmax_tile=tile)
+    params, batch = example(tile)
+    rows = rows_of(config, params, batch)
+    want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
+    assert_close(rows.loss, want)
+    assert_close(rows.center.to_dense(V), grads.center)
+    assert_close(rows.outside.to_dense(V), grads.outside)
+
+  @pytest.mark.parametrize('tile', [2, V])
+  def test_curvature(self, tile):
+    """n y for each word, and c(logit y) for each of the context."""
+    params, batch = example(5)
+    rows = rows_of(config_of('skip_gram', 'naive_softmax', softmax_tile=tile), params, batch)
+    centers, context, mask, _ = windows(batch)
+    v, n = params.center[centers], mask.sum(axis=1)
+    y = jax.nn.softmax(v @ params.outside.T)
+    terms = n[:, None] * y  # [M, V]
+    wrong = curvature_of(jnp.log(y) - jnp.log1p(-y))
+    for slot in range(mask.shape[1]):
+      each = jnp.arange(len(centers)), context[:, slot]
+      terms = terms.at[each].add(mask[:, slot] * wrong[each])
+    assert_close(rows.center.curvature, terms @ jnp.sum(params.outside**2, axis=1))
+    summed = jnp.zeros(V).at[rows.outside.ids].add(rows.outside.curvature, mode='drop')
+    assert_close(summed, terms.T @ jnp.sum(v**2, axis=1))
+
+  def test_larger_than_the_vocabulary(self):
+    config = config_of('skip_gram', 'naive_softmax', softmax_tile=V + 1)
+    with pytest.raises(ValueError, match=f'softmax_tile={V + 1}: must be from 1 to {V}'):
+      prepare(config, VOCABULARY)
+    with pytest.raises(ValueError, match='softmax_tile=1000: must be from 1 to 14'):
+      train(two_topics(), TrainConfig(objective='naive_softmax', softmax_tile=1000, min_count=1))
+
+
+class TestMemory:
+  def temporary(self, num_words, times, tile=4096):
+    """Bytes of the compiled objective for `times` as many windows."""
+    _, batch = example(0)
+    batch = jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), batch)
+    table = jax.ShapeDtypeStruct((num_words, 4), jnp.float32)
+    config = config_of('skip_gram', 'naive_softmax', softmax_tile=tile)
+    run = jax.jit(lambda params: make_objective(config)(params, batch, {}))
+    compiled = run.lower(Word2VecParams(table, table)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes, batch.left.size
+
+  def test_is_that_of_a_tile_of_scores(self):
+    """Twice the words take as much more as their gradient does, and no scores of all windows."""
+    (less, num_windows), (more, _) = (self.temporary(n, 40) for n in (40_960, 81_920))
+    assert more - less < 40_960 * num_windows * 4 / 20
+
+  def test_more_windows_take_a_tile_of_scores_each(self):
+    """Whatever the vocabulary: B times V is nowhere."""
+    for num_words in (40_960, 163_840):
+      (less, few), (more, many) = (self.temporary(num_words, times) for times in (10, 40))
+      assert more - less < 1.1 * (many - few) * 4 * (4 * 4096 + 30 * 4)
+
+
+@pytest.mark.usefixtures('float64')
+class TestConvergence:
+  """With more noise words the gradient of the pure losses becomes that of the exact softmax."""
+
+  COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
+  WORD = 3
+
+  def gradients(self, objective, kind, count, seed=0):
+    """By the center: of the exact softmax, and with `count` noise words."""
+    rng = np.random.default_rng(seed)
+    center, table = rng.normal(size=5), rng.normal(size=(V, 5))
+    if objective is nce_loss:  # it takes the model as normalised: the sum is made to be 1
+      center = np.append(center, 1)
+      table = np.column_stack([table, np.full(V, -np.log(np.exp(table @ center[:-1]).sum()))])
+    y = np.exp(table @ center) / np.exp(table @ center).sum()
+    noise = noise_distribution(self.COUNTS, kind=kind)
+    ids = sample_alias(rng, alias_table(noise), (count,))
+    log_expected = np.log(count * noise)
+    loss = lambda center: objective(
+      center, table[self.WORD], table[ids], log_expected_outside=log_expected[self.WORD],
+      log_expected_negatives=log_expected[ids],
+    )  # fmt: skip
+    return y @ table - table[self.WORD], jax.grad(loss)(jnp.asarray(center))
+
+  @pytest.mark.parametrize('kind', ['unigram', 'uniform', 'log_uniform'])
+  @pytest.mark.parametrize('objective', [nce_loss, sampled_softmax_loss])
+  def test_to_the_exact_gradient(self, objective, kind):
+    def error(count):
+      pairs = [self.gradients(objective, kind, count, seed) for seed in range(4)]
+      return np.mean([np.linalg.norm(got - want) / np.linalg.norm(want) for want, got in pairs])
+
+    few, some, many = (error(count) for count in (30, 3000, 300_000))
+    assert many < some / 2 < few / 4 and many < 0.02
+
+  @pytest.mark.parametrize('objective', ['nce', 'sampled_softmax'])
+  def test_the_block_objective_too(self, objective):
+    """Over blocks: all rows, with normalised tables for NCE."""
+    params, batch = example(3)
+    ids = sample_alias(
+      np.random.default_rng(0),
+      alias_table(noise_distribution(self.COUNTS)), (N, 200_000),
+    )  # fmt: skip
+    if objective == 'nce':
+      normalizer = jnp.log(jnp.exp(params.center @ params.outside.T).mean(axis=1))  # the sum is V
+      params = Word2VecParams(
+        jnp.column_stack([params.center, -normalizer]),
+        jnp.column_stack([params.outside, jnp.ones(V)]),
+      )
+    exact = rows_of(config_of('skip_gram', 'naive_softmax'), params, batch)
+    config = config_of('skip_gram', objective, negatives=ids.shape[1], shared_negatives=None)
+    rows = rows_of(config, params, batch._replace(negative_ids=jnp.asarray(ids)))
+    for table in ('center', 'outside'):
+      got, want = (getattr(x, table).to_dense(V) for x in (rows, exact))
+      assert np.linalg.norm(got - want) < 0.02 * np.linalg.norm(want)
+
+
+class TestTrains:
+  def test_two_topics(self):
+    config = TrainConfig(objective='naive_softmax', dim=16, min_count=1,
+                         sample=0, epochs=15, batch_size=64)  # fmt: skip
+    result = train(two_topics(), config, progress=False)
+    assert result.history[-1]['loss'] < 0.8 * np.log(14)
+    kv = result.vectors
+    assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')

@@ -1,0 +1,167 @@
+"""Row gradients, and optax on the touched rows against dense optax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proof import assert_close
+
+from jw2v.optim import RowGradients, combine_repeated, curvature_damped_sgd, rowwise
+
+V, D, N = 6, 3, 8
+
+pytestmark = pytest.mark.usefixtures('float64')
+
+
+def gradients(rng, high=V + 1):
+  """Rows with repeats; the id V is padding."""
+  return RowGradients(jnp.asarray(rng.integers(0, high, N)), jnp.asarray(rng.normal(size=(N, D))))
+
+
+class TestCombineRepeated:
+  @given(st.lists(st.integers(0, V), min_size=N, max_size=N))
+  @settings(max_examples=50, deadline=None, derandomize=True)
+  def test_one_row_for_each_id_with_the_sum(self, ids):
+    values = np.random.default_rng(0).normal(size=(N, D))
+    rows = RowGradients(jnp.asarray(ids), jnp.asarray(values))
+    combined = jax.jit(combine_repeated, static_argnums=1)(rows, V)
+    named = np.asarray(combined.ids)[np.asarray(combined.ids) < V]
+    assert sorted(named) == sorted({i for i in ids if i < V})
+    dense = np.zeros((V + 1, D))
+    np.add.at(dense, ids, values)
+    assert_close(combined.to_dense(V), dense[:V])
+    assert_close(rows.to_dense(V), dense[:V])
+
+
+def run(tx, steps, dense):
+  rng = np.random.default_rng(0)
+  table = jnp.asarray(rng.normal(size=(V, D)))
+  if dense:
+    state = tx.init(table)
+    for rows in steps:
+      updates, state = tx.update(rows.to_dense(V), state, table)
+      table = optax.apply_updates(table, updates)
+    return table
+  optimizer = rowwise(tx)
+  state = optimizer.init(table)
+  update = jax.jit(optimizer.update)
+  for rows in steps:
+    table, state = update(rows, state, table)
+  return table
+
+
+ALL_ROWS = RowGradients(np.arange(V), np.random.default_rng(9).normal(size=(V, D)))
+
+
+class TestRowwise:
+  @pytest.mark.parametrize(
+    'tx',
+    [
+      optax.sgd(0.1),
+      optax.adagrad(0.1),
+      optax.sgd(optax.linear_schedule(0.1, 0.0, 4)),
+      optax.inject_hyperparams(optax.adagrad)(learning_rate=0.1),
+    ],
+    ids=['sgd', 'adagrad', 'sgd with a schedule', 'adagrad with hyperparameters'],
+  )
+  def test_equals_the_dense_optimizer(self, tx):
+    steps = [gradients(np.random.default_rng(seed)) for seed in range(5)]
+    assert_close(run(tx, steps, dense=False), run(tx, steps, dense=True))
+
+  @pytest.mark.parametrize(
+    'tx', [optax.adam(0.1), optax.rmsprop(0.1), optax.sgd(0.1, momentum=0.9)]
+  )
+  def test_lazy_where_the_dense_optimizer_moves_every_row(self, tx):
+    """Equal as long as all rows are touched; then the untouched ones stay where they are."""
+    everything = RowGradients(jnp.asarray(ALL_ROWS.ids), jnp.asarray(ALL_ROWS.values))
+    one_row = RowGradients(jnp.array([2, 2, V]), jnp.ones((3, D)))
+    assert_close(run(tx, [everything] * 3, dense=False), run(tx, [everything] * 3, dense=True))
+    before = run(tx, [everything], dense=False)
+    after = run(tx, [everything, one_row], dense=False)
+    dense = run(tx, [everything, one_row], dense=True)
+    others = np.arange(V) != 2
+    np.testing.assert_array_equal(after[others], before[others])
+    assert np.abs(after[2] - before[2]).min() > 1e-3
+    if not isinstance(tx.init(before)[0], optax.ScaleByRmsState):  # it has no velocity to go on
+      assert np.abs(dense - before)[others].max() > 1e-3
+
+  def test_adam_sees_the_sum_of_a_repeated_row(self):
+    once = RowGradients(jnp.array([1]), jnp.full((1, D), 3.0))
+    thrice = RowGradients(jnp.array([1, 1, 1]), jnp.ones((3, D)))
+    tx = optax.adam(0.1)
+    assert_close(run(tx, [once, once], False), run(tx, [thrice, thrice], False))
+
+  def test_keeps_the_dtype_of_the_table(self):
+    optimizer, table = rowwise(optax.sgd(0.1)), jnp.ones((V, D), jnp.bfloat16)
+    rows = gradients(np.random.default_rng(0))
+    assert optimizer.update(rows, optimizer.init(table), table)[0].dtype == jnp.bfloat16
+
+  @pytest.mark.parametrize('tx', [optax.adam(0.1), optax.adagrad(0.1), optax.sgd(0.1)])
+  def test_padding_touches_nothing(self, tx):
+    first = gradients(np.random.default_rng(0), V)
+    padding = RowGradients(jnp.full(N, V), jnp.full((N, D), 7.0))
+    np.testing.assert_array_equal(run(tx, [first, padding], False), run(tx, [first], False))
+
+
+class TestCurvatureDampedSgd:
+  def _update(self, rows, rate=0.1, table=None):
+    optimizer = curvature_damped_sgd(rate)
+    table = jnp.zeros((V, D)) if table is None else table
+    return jax.jit(optimizer.update)(rows, optimizer.init(table), table)[0]
+
+  def test_formula_with_the_sums_of_repeated_rows(self):
+    rng = np.random.default_rng(0)
+    rows = gradients(rng)._replace(curvature=jnp.asarray(rng.uniform(0, 50, N)))
+    table = jnp.asarray(rng.normal(size=(V, D)))
+    g, h = np.zeros((V + 1, D)), np.zeros(V + 1)
+    np.add.at(g, rows.ids, rows.values)
+    np.add.at(h, rows.ids, rows.curvature)
+    damping = np.where(h > 0, -np.expm1(-0.1 * h) / np.where(h > 0, 0.1 * h, 1), 1)
+    want = table - (0.1 * damping[:, None] * g)[:V]
+    assert_close(self._update(rows, table=table), want)
+
+  @pytest.mark.parametrize('curvature', [0.0, 1e-6, 1e-3])
+  def test_leaves_rows_with_little_curvature_to_sgd(self, curvature):
+    """To first order: the difference is half of rate x curvature, and of second order."""
+    rows = RowGradients(jnp.array([2]), jnp.ones((1, D)), jnp.array([curvature]))
+    change, z = -self._update(rows)[2, 0] / 0.1, 0.1 * curvature
+    assert abs(change - (1 - z / 2)) <= z**2 / 6 + 1e-12
+
+  def test_is_the_limit_of_many_small_steps_on_a_quadratic(self):
+    """The gradient g + h (x - x0), followed in 10,000 steps for the time of one."""
+    g, h, rate = np.array([1.0, -2.0, 0.5]), 30.0, 0.1
+    x = np.zeros(D)
+    for _ in range(10_000):
+      x -= rate / 10_000 * (g + h * x)
+    rows = RowGradients(jnp.array([1]), jnp.asarray(g)[None], jnp.array([h]))
+    np.testing.assert_allclose(self._update(rows, rate)[1], x, rtol=1e-3)
+
+  @pytest.mark.parametrize('rate', [1.0, 1e3, 1e6])
+  def test_goes_to_the_minimum_of_the_model_at_most(self, rate):
+    rows = RowGradients(jnp.full(500, 4), jnp.ones((500, D)), jnp.full(500, 0.25))
+    change = -self._update(rows, rate)[4]
+    assert (change <= 500 / 125 + 1e-12).all() and (change > 3.9).all()
+
+  def test_padding_touches_nothing(self):
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(V, D)))
+    rows = RowGradients(jnp.full(N, V), jnp.full((N, D), 7.0), jnp.ones(N))
+    np.testing.assert_array_equal(self._update(rows, table=table), table)
+
+  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+  def test_keeps_the_dtype_of_the_table(self, dtype):
+    rows = RowGradients(jnp.array([2]), jnp.ones((1, D), dtype), jnp.ones(1, dtype))
+    assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
+
+  def test_each_step_starts_from_no_curvature(self):
+    optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
+    rows = gradients(np.random.default_rng(0))._replace(curvature=jnp.full(N, 20.0))
+    once, state = optimizer.update(rows, optimizer.init(table), table)
+    assert not state.total.any()
+    assert_close(optimizer.update(rows, state, once)[0], 2 * once)
+
+  def test_needs_the_curvature(self):
+    with pytest.raises(ValueError, match='curvature=None: curvature_damped_sgd needs'):
+      self._update(gradients(np.random.default_rng(0)))

@@ -1,0 +1,145 @@
+"""What a run needs of memory, and its refusal where there is not enough."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+
+import jw2v
+from jw2v import TrainConfig
+from jw2v.config import OPTIMIZERS
+from jw2v.data.sampling import Blocks
+from jw2v.distributed.layout import make_layout
+from jw2v.training import memory
+from jw2v.training.state import init_params
+from jw2v.training.step import compile_steps
+
+LINES = [[f'w{i % 7}' for i in range(20)]] * 10
+
+
+class TestNeeds:
+  @pytest.mark.parametrize('optimizer', OPTIMIZERS)
+  def test_bytes_are_those_of_the_state(self, optimizer):
+    config = TrainConfig(dim=12, optimizer=optimizer, devices=4, layout='width')
+    params = init_params(np.random.default_rng(0), 30, 12)
+    tx = memory.make_optimizer(config)
+    state = memory.TrainState(params, tx.init(params.center), tx.init(params.outside))
+    placed = make_layout(config).put_state(state)
+    on_first = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(placed))
+    assert memory.state_bytes(config, (30, 30), 4) == on_first
+    whole = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+    assert memory.state_bytes(config, (30, 30), 1) == whole
+
+  def test_ten_million_words(self):
+    """24 GB of tables, of which each of eight devices has three where they are split by width."""
+    config = TrainConfig(dim=300)
+    found = {need.layout: need.bytes for need in memory.needs(config, (10**7, 10**7), 4)}
+    assert found["layout='data'"] == 2 * 10**7 * (300 + 1) * 4 + 8
+    assert found["layout='width'"] == 2 * 10**7 * (75 + 1) * 4 + 8
+    assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 8
+
+
+def compiled_bytes(config, num_rows, layout):
+  """Of the compiled steps on each device: arguments, and buffers besides; nothing is made."""
+  steps, blocks = config.steps_per_call, config.blocks_per_step
+  tokens, size = config.block_size + 2 * config.window, config.block_size
+  shape = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
+  batches = Blocks(
+    shape(tokens, jnp.int32), shape(size, jnp.int16), shape(size, jnp.int16),
+    shape(config.shared_negatives, jnp.int32),
+  )  # fmt: skip
+  state = memory.abstract_state(config, num_rows)
+  if layout.mesh is not None:
+    placed = lambda x, spec: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec)
+    )
+    state = jax.tree.map(placed, state, layout.specs(state))
+    batches = jax.tree.map(lambda x: placed(x, layout.blocks_spec), batches)
+  shares = jax.ShapeDtypeStruct((steps,), jnp.float32)
+  analysis = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
+  return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
+
+
+class TestCompiled:
+  """Ten million words of width 304, which exist nowhere: XLA's account of the compiled steps."""
+
+  @pytest.mark.parametrize(
+    ('layout', 'devices', 'width'),
+    [('replicated', 1, 1), ('data', 8, 1), ('data_width', 8, 2), ('width', 8, 8)],
+  )
+  def test_a_device_has_its_slice_and_no_more(self, layout, devices, width):
+    config = TrainConfig(dim=304, layout=layout, devices=devices, steps_per_call=4)
+    rows = (10**7, 10**7)
+    arguments, buffers = compiled_bytes(config, rows, make_layout(config))
+    state = memory.state_bytes(config, rows, width)
+    assert state <= arguments < state + 2e6  # and the blocks
+    assert buffers < 60e6  # nothing of the size of the vocabulary
+
+
+class TestRefusal:
+  def refused(self, monkeypatch, limit, is_cpu=False, **settings):
+    config = TrainConfig(min_count=1, dim=64, **settings)
+    layout = make_layout(config)
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: limit)
+    if not is_cpu:
+
+      class Device:
+        platform = 'gpu'
+
+      monkeypatch.setattr(memory.jax, 'local_devices', lambda: [Device])
+    with pytest.raises(MemoryError) as error:
+      memory.check_fits(config, (7, 7), layout)
+    return str(error.value)
+
+  def test_before_anything_is_made(self, monkeypatch):
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: 10)
+    made = []
+    monkeypatch.setattr(jw2v.training.start, 'init_state', lambda *args: made.append(args))
+    with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would do'):
+      jw2v.train(LINES, TrainConfig(min_count=1, dim=64), progress=False)
+    assert not made
+
+  def test_names_a_layout_that_fits(self, monkeypatch):
+    told = self.refused(monkeypatch, 800)
+    assert told.startswith("layout='replicated': the tables and the optimizer need 0.0 GB")
+    assert told.endswith("layout='width' on 8 devices needs 0.0 GB of each")
+
+  def test_names_how_many_devices_it_takes(self, monkeypatch):
+    assert "layout='width' on 16 devices would do" in self.refused(monkeypatch, 300)
+
+  def test_of_several_devices(self, monkeypatch):
+    told = self.refused(monkeypatch, 2000, devices=4, layout='data')
+    assert told.startswith("layout='data'") and 'of 4 devices' in told
+    assert "layout='data_width', width_devices=2 on 8 devices needs" in told
+
+  def test_where_nothing_would_do(self, monkeypatch):
+    assert 'a smaller max_vocab_size or dim would do' in self.refused(monkeypatch, 10)
+
+  def test_more_devices_of_a_cpu_are_no_help(self, monkeypatch):
+    told = self.refused(monkeypatch, 800, is_cpu=True)
+    assert told.endswith('a smaller max_vocab_size or dim would do')
+    told = self.refused(monkeypatch, 2000, is_cpu=True, devices=4, layout='data')
+    assert "layout='data_width', width_devices=2 on 4 devices needs" in told
+
+  def test_the_exact_softmax_has_a_gradient_of_the_table(self, monkeypatch):
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: 4500)
+    memory.check_fits(TrainConfig(dim=64), (7, 7), make_layout(TrainConfig(dim=64)))
+    exact = TrainConfig(dim=64, objective='naive_softmax')
+    with pytest.raises(MemoryError):
+      memory.check_fits(exact, (7, 7), make_layout(exact))
+
+  @pytest.mark.parametrize(
+    ('limit', 'is_less'), [('1000\n', True), ('max\n', False), (None, False)]
+  )
+  def test_a_container_may_have_less(self, tmp_path, monkeypatch, limit, is_less):
+    if limit is not None:
+      (tmp_path / 'memory.max').write_text(limit)
+    monkeypatch.setattr(memory, '_CONTAINER_LIMIT', tmp_path / 'memory.max')
+    there = memory.device_memory(make_layout(TrainConfig()))
+    assert there == 1000 if is_less else there > 10**8
+
+  def test_devices_of_a_cpu_share_its_memory(self, monkeypatch):
+    monkeypatch.setattr(memory, '_host_memory', lambda: 1000)
+    assert memory.device_memory(make_layout(TrainConfig())) == 1000
+    assert memory.device_memory(make_layout(TrainConfig(devices=4, dim=8))) == 250

@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jw2v import Vocabulary
+from jw2v.data.text import TextReader
+from jw2v.utils.files import Input, atomic_write
+
+
+class TestAtomicWrite:
+  def test_nothing_is_left_behind_by_a_failure(self, tmp_path):
+    (tmp_path / 'file').write_text('before')
+
+    def fail_half_way():
+      with atomic_write(tmp_path / 'file') as file:
+        file.write(b'half')
+        raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+      fail_half_way()
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+    assert (tmp_path / 'file').read_text() == 'before'
+
+  def test_permissions_are_those_of_an_ordinary_file(self, tmp_path):
+    with atomic_write(tmp_path / 'ours') as file:
+      file.write(b'x')
+    (tmp_path / 'plain').write_bytes(b'x')
+    assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+  def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(self, tmp_path):
+    program = 'import sys, jw2v.utils.files as f\nwith f.atomic_write(sys.argv[1]) as file:\n'
+    program += '  file.write(b"half")\n  print("on its way", flush=True)\n  sys.stdin.read()'
+    command = [sys.executable, '-c', program, tmp_path / 'file']
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+      process.stdout.readline()
+      (tmp_path / '.file.mine').touch()
+      names = {path.name for path in tmp_path.iterdir()}
+      with atomic_write(tmp_path / 'file') as file:
+        file.write(b'whole')
+      assert {path.name for path in tmp_path.iterdir()} == {*names, 'file'}
+      process.send_signal(signal.SIGKILL)
+    with atomic_write(tmp_path / 'file') as file:
+      file.write(b'whole')
+    assert {path.name for path in tmp_path.iterdir()} == {'.file.mine', 'file'}
+
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
+  def test_a_full_disk_is_told_with_the_name_of_the_file(self, tmp_path):
+    def fill():
+      with atomic_write(tmp_path / 'file') as file:
+        os.dup2(os.open('/dev/full', os.O_WRONLY), file.fileno())
+        file.write(b'x')
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'") as raised:
+      fill()
+    assert raised.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
+
+
+class TestWhereToWrite:
+  def test_a_link_keeps_leading_to_its_file(self, tmp_path):
+    (tmp_path / 'target').write_text('old')
+    (tmp_path / 'link').symlink_to(tmp_path / 'target')
+    with atomic_write(tmp_path / 'link') as file:
+      file.write(b'new')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'target').read_text() == 'new'
+
+  def test_a_pipe_is_not_replaced(self, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(OSError, match='is no file but a pipe or a device'):
+      with atomic_write(tmp_path / 'pipe'):
+        pass
+    assert not (tmp_path / 'pipe').is_file()
+
+  def test_a_long_name(self, tmp_path):
+    with atomic_write(tmp_path / ('n' * 255)) as file:
+      file.write(b'x')
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+  @pytest.mark.parametrize(('name', 'error'), [('', FileNotFoundError), ('.', IsADirectoryError)])
+  def test_no_name_of_a_file(self, monkeypatch, tmp_path, name, error):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error):
+      with atomic_write(name):
+        pass
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/mem'), reason='a file of Linux')
+@pytest.mark.parametrize('read', [
+  lambda path: list(TextReader([path]).blocks()), Vocabulary.load, lambda path: Input(path).read(1),
+])  # fmt: skip
+def test_a_read_error_is_told_with_the_name_of_the_file(read):
+  with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
+    read('/proc/self/mem')  # whose first bytes belong to nobody
