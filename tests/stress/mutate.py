@@ -594,17 +594,8 @@ def caught(room: str, old: str, new: str) -> bool:
     shutil.copy(ROOT / 'pyproject.toml', copy)
     file = _source(room, copy)
     file.write_text(file.read_text(encoding='utf-8').replace(old, new), encoding='utf-8')
-    path = pathlib.Path("tests", folder_of_tests, f"test_{tests}.py")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", str(path)]
-      sys.executable,
-      '-m',
-      'pytest',
-      '-x',
-      '-q',
-      '-n',
-      '0',
-      str(pathlib.Path('tests', folder_of_tests, f'test_{tests}.py')),
-    ]
+    path = pathlib.Path('tests', folder_of_tests, f'test_{tests}.py')
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', str(path)]
     command += ['-k', choice] if choice else []
     try:
       done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
