@@ -16,8 +16,7 @@ import numpy as np
 from absl import logging
 
 from jw2v.data import store
-from jw2v.data.pairs import find_and_join, join
-from jw2v.data.phrases import PhraseConfig, Phrases
+from jw2v.data.phrases import PhraseConfig, Phrases, find_and_join, join
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.text import IS_PATH, PathLike, TextReader, find_files, total_size
 from jw2v.data.tokens import NumberedText, TextConfig, number_text

@@ -195,7 +195,7 @@ MUTATIONS = {
   'data/phrases': [
     ('        start = None\n', '        pass\n'),
   ],
-  'data/pairs': [
+  'data/phrases@data/phrases_in_text': [
     ('(n_ab - config.min_count)', 'n_ab'),
     ('(keys[n >= min_count], n[n >= min_count])', '(keys[n > min_count], n[n > min_count])'),
     ('keys % parts == part', 'keys >= 0'),

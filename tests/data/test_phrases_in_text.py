@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jw2v.data import pairs, tokens
+from jw2v.data import phrases as phrases_module
+from jw2v.data import tokens
 from jw2v.data.corpus import encode_corpus, learn_phrases
 from jw2v.data.phrases import PhraseConfig, Phrases
 
@@ -63,7 +64,7 @@ class TestFind:
       return
     config = PhraseConfig(1, threshold, scoring, connector_words=connectors)
     tokens._CHUNK, before = chunk, tokens._CHUNK
-    limit, pairs._MAX_PAIRS = pairs._MAX_PAIRS, 1 if chunk == 2 else 10**6
+    limit, phrases_module._MAX_PAIRS = phrases_module._MAX_PAIRS, 1 if chunk == 2 else 10**6
     try:
       phrases = learn_phrases(lines, config)
       joined = [phrases.join(line) for line in lines if line]
@@ -73,7 +74,7 @@ class TestFind:
         assert decoded(encoded) == joined
         assert decoded(encode_corpus(lines, min_count=1, phrases=phrases)) == joined
     finally:
-      tokens._CHUNK, pairs._MAX_PAIRS = before, limit
+      tokens._CHUNK, phrases_module._MAX_PAIRS = before, limit
     want = by_hand(lines, config)
     assert phrases.passes[0].keys() == want.keys()
     for pair, score in want.items():
@@ -96,7 +97,7 @@ class TestFind:
 
   def test_too_many_words_for_one_number(self, monkeypatch):
     lines = [[f'w{i}', 'of', f'w{i + 1}'] for i in range(50)]
-    monkeypatch.setattr(pairs, '_KEY_BITS', 12)
+    monkeypatch.setattr(phrases_module, '_KEY_BITS', 12)
     with pytest.raises(ValueError, match=r'51 words and 2 sequences .* raise min_count'):
       learn_phrases(lines, PhraseConfig(1, connector_words=('of',)))
 
@@ -104,14 +105,14 @@ class TestFind:
     """Of words that are all phrases, and of connectors after the end of a line."""
     monkeypatch.setattr(tokens, '_CHUNK', 10)
     held = []
-    segments = pairs._segments
+    segments = phrases_module._segments
 
     def watched(*args):
       for tokens_, line_ends, last in segments(*args):
         held.append(len(tokens_))
         yield tokens_, line_ends, last
 
-    monkeypatch.setattr(pairs, '_segments', watched)
+    monkeypatch.setattr(phrases_module, '_segments', watched)
     phrases = Phrases(({('a', 'a'): 1.0},), ('of',))
     lines = [['a'] * 201, ['b'], *[['of']] * 200, ['a', 'a']]
     encoded = encode_corpus(lines, min_count=1, phrases=phrases)
