@@ -161,7 +161,7 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   began = time.monotonic()
   with one_line_errors():
-    from jw2v.distributed.layout import prepare_backend
+    from jw2v.distributed.backend import prepare_backend
 
     prepare_backend()
     import jax

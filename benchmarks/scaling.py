@@ -68,7 +68,7 @@ def measured(
   """The times of skip-gram steps by width and layout on the devices at hand, as a table."""
   from benchmarks.timing import time_calls
   from jw2v.data.corpus import encode_corpus
-  from jw2v.distributed.layout import prepare_backend
+  from jw2v.distributed.backend import prepare_backend
 
   prepare_backend(max(devices))
   encoded = encode_corpus(text, min_count=5)

@@ -82,7 +82,7 @@ def _check(job):
   import jax
 
   from benchmarks import quality
-  from jw2v.distributed.layout import prepare_backend
+  from jw2v.distributed.backend import prepare_backend
 
   if job['evaluation'] is not None:
     quality.read_evaluation(job['evaluation'])

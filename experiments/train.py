@@ -60,7 +60,7 @@ from experiments.settings import read_corpus, train_config
 from experiments.tables import one_line, plural
 from jw2v.data.text import find_files
 from jw2v.distributed.agreement import first_alone, first_leaves_last
-from jw2v.distributed.layout import prepare_backend
+from jw2v.distributed.backend import prepare_backend
 from jw2v.distributed.processes import (
   ending_without_the_others,
   is_first,

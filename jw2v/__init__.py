@@ -6,6 +6,8 @@ from jw2v.data.phrases import PhraseConfig, Phrases
 from jw2v.data.store import EncodedCorpus, open_corpus
 from jw2v.data.tokens import TextConfig
 from jw2v.data.vocabulary import Vocabulary
+from jw2v.distributed.backend import prepare_backend
+from jw2v.distributed.processes import start_processes
 from jw2v.formats.registry import load_vectors, save_vectors
 from jw2v.losses.derivatives import (
   cross_entropy_gradient,
@@ -51,6 +53,7 @@ from jw2v.losses.window import (
   skip_gram_value_and_grad,
 )
 from jw2v.optim import RowGradients, curvature_damped_sgd, rowwise
+from jw2v.training.checkpoints import Checkpoints, Stopped
 from jw2v.training.run import TrainResult, train
 from jw2v.vectors.keyed_vectors import KeyedVectors
 from jw2v.vectors.subwords import SubwordVectors
@@ -58,6 +61,7 @@ from jw2v.vectors.subwords import SubwordVectors
 __version__ = '0.1.0'
 
 __all__ = [
+  'Checkpoints',
   'EncodedCorpus',
   'HierarchicalSoftmaxGrads',
   'KeyedVectors',
@@ -68,6 +72,7 @@ __all__ = [
   'Phrases',
   'RowGradients',
   'SampledSoftmaxGrads',
+  'Stopped',
   'SubwordVectors',
   'TextConfig',
   'TrainConfig',
@@ -98,6 +103,7 @@ __all__ = [
   'negative_sampling_loss',
   'negative_sampling_value_and_grad',
   'open_corpus',
+  'prepare_backend',
   'rowwise',
   'sampled_softmax_loss',
   'sampled_softmax_value_and_grad',
@@ -106,6 +112,7 @@ __all__ = [
   'skip_gram_loss',
   'skip_gram_value_and_grad',
   'softmax_jacobian',
+  'start_processes',
   'tiled_softmax_loss',
   'train',
   'two_layer_logits',

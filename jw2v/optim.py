@@ -1,9 +1,8 @@
-"""Gradients by row, and the optimizers that work on the touched rows alone.
+"""Row-wise optimizers: gradients as rows, and updates of the touched rows only.
 
-What belongs here: everything that writes into a table. A step touches a few thousand
-of a table's V rows; a dense [V, D] gradient would cost more than the step itself.
-`rowwise` makes such an optimizer of any elementwise optax transformation, and
-`curvature_damped_sgd` is the trainer's own.
+A step touches a few thousand of the V rows of a table, and a dense [V, D] gradient would cost more
+than the step itself. `rowwise` turns any elementwise optax transformation into a row-wise
+optimizer; `curvature_damped_sgd` is the optimizer that the trainer uses by default.
 """
 
 from collections.abc import Callable
@@ -20,19 +19,14 @@ class RowGradients(NamedTuple):
   An id may repeat. The id V marks padding: it names no row, and its values are dropped.
   (A row of zeros under a real id would not do: to Adam it is a gradient like any other.)
 
-  The curvature of an id's row is the sum of what its rows carry: about the trace of the
-  Hessian of the loss with respect to that row alone (`blocks.py` tells which). Only
-  `curvature_damped_sgd` asks for it.
+  The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
+  loss with respect to that row of the table (see `objectives/architectures.py`). Only
+  `curvature_damped_sgd` needs it.
   """
 
   ids: jax.Array  # [N] integers in [0, V]
   values: jax.Array  # [N, D]
   curvature: jax.Array | None = None  # [N], not negative
-
-  def to_dense(self, num_rows: int) -> jax.Array:
-    """The [num_rows, D] gradient, for tests and small tables."""
-    zeros = jnp.zeros((num_rows, self.values.shape[-1]), self.values.dtype)
-    return zeros.at[self.ids].add(self.values, mode='drop')
 
 
 def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:

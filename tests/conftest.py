@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from jw2v.distributed.layout import prepare_backend
+from jw2v.distributed.backend import prepare_backend
 
 prepare_backend(8)  # of which a run takes one, if it does not ask for more
 

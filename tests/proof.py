@@ -209,3 +209,9 @@ class TwinProof:
     args, kwargs = self._example(case)
     value = kwargs[path[0]] if isinstance(path[0], str) else args[path[0]]
     return value if len(path) == 1 else getattr(value, path[1])
+
+
+def to_dense(rows, num_rows):
+  """Returns the [num_rows, D] gradient of `RowGradients`."""
+  zeros = jnp.zeros((num_rows, rows.values.shape[-1]), rows.values.dtype)
+  return zeros.at[rows.ids].add(rows.values, mode='drop')

@@ -7,7 +7,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proof import assert_close
+from proof import assert_close, to_dense
 
 from jw2v.optim import RowGradients, combine_repeated, curvature_damped_sgd, rowwise
 
@@ -32,8 +32,8 @@ class TestCombineRepeated:
     assert sorted(named) == sorted({i for i in ids if i < V})
     dense = np.zeros((V + 1, D))
     np.add.at(dense, ids, values)
-    assert_close(combined.to_dense(V), dense[:V])
-    assert_close(rows.to_dense(V), dense[:V])
+    assert_close(to_dense(combined, V), dense[:V])
+    assert_close(to_dense(rows, V), dense[:V])
 
 
 def run(tx, steps, dense):
@@ -42,7 +42,7 @@ def run(tx, steps, dense):
   if dense:
     state = tx.init(table)
     for rows in steps:
-      updates, state = tx.update(rows.to_dense(V), state, table)
+      updates, state = tx.update(to_dense(rows, V), state, table)
       table = optax.apply_updates(table, updates)
     return table
   optimizer = rowwise(tx)

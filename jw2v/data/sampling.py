@@ -7,7 +7,6 @@ epoch e is the same whoever asks for it and in whatever order.
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 
@@ -140,32 +139,46 @@ def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
   return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, chunk, epoch]))
 
 
-# Products that XLA's CPU backend runs side by side, in chains of a step on one device; each chain
-# has its own list of rows of n-grams.
-CHAINS = 2
+Array = Any  # of NumPy on the host, of JAX in a compiled step
 
 
 class Blocks(NamedTuple):
   """Blocks of B consecutive windows, on host or device.
 
-  The context of center b are the `left[b]` tokens before it and the `right[b]` after it,
-  which is where windows of any size, line ends and the end of the text are told. A center
-  with 0 of both is padding. All ids are those of words, in padding too.
+  The context of center b is the `left[b]` tokens before it and the `right[b]` tokens after it.
+  These two sizes express windows of any size, line ends and the end of the text. A center with
+  0 on both sides is padding. All ids are valid word ids, in padding too.
   """
 
-  token_ids: np.ndarray | jax.Array  # [..., B + 2m] int32: m tokens, the B centers, m tokens
-  left: np.ndarray | jax.Array  # [..., B] integers from 0 to m
-  right: np.ndarray | jax.Array  # [..., B]
-  negative_ids: np.ndarray | jax.Array  # [..., K] int32, the block's noise words
-  # Where words have n-grams, and else None, what `Bags.attach` adds.
-  bag_places: Any = None
-  bag_rows: Any = None
-  bag_owners: Any = None
+  token_ids: Array  # [..., B + 2m] int32: m tokens, the B centers, m tokens
+  left: Array  # [..., B] integers from 0 to m
+  right: Array  # [..., B]
+  negative_ids: Array  # [..., K] int32, the block's noise words
+  # The rows of words with n-grams, added by `objectives.subwords.Subwords.attach`; else None.
+  subword_slots: Any = None
+  subword_rows: Any = None
+  subword_owners: Any = None
 
   @property
   def margin(self) -> int:
     """The tokens on either side of the centers: m, the largest distance of a window."""
     return (self.token_ids.shape[-1] - self.left.shape[-1]) // 2
+
+  @property
+  def nbytes(self) -> int:
+    """Memory in bytes."""
+    return sum(x.nbytes for x in self if x is not None)
+
+  def pad_subword_rows(self, length: int) -> 'Blocks':
+    """Pads the lists of subword rows to a common length, for blocks of several processes."""
+    if self.subword_rows is None or self.subword_rows.shape[-1] == length:
+      return self
+    fill = length - self.subword_rows.shape[-1]
+    pad = lambda x, value: np.pad(x, ((0, 0), (0, 0), (0, fill)), constant_values=value)
+    no_row = np.iinfo(np.int32).max
+    return self._replace(
+      subword_rows=pad(self.subword_rows, no_row), subword_owners=pad(self.subword_owners, 0)
+    )
 
 
 class Capacity(NamedTuple):

@@ -1,7 +1,8 @@
-"""The stream of blocks that a run trains on, from the first word to the last.
+"""The stream of blocks that a run trains on, in the order of the text or of a shuffle.
 
-What belongs here: the order in which the text becomes compiled calls, and the thread
-that keeps the next calls ready while one runs.
+A text is read in chunks of 65,536 tokens. Chunks become blocks of windows, and blocks become
+dispatches: the input of one call of the compiled step function. A thread prepares the next
+dispatches while one runs.
 """
 
 import bisect
@@ -10,11 +11,11 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import jax
 import numpy as np
 
 from jw2v.data import sampling
 from jw2v.data.sampling import AliasTable, Blocks
+from jw2v.data.store import EncodedCorpus
 from jw2v.utils.files import StoredArray
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
@@ -25,20 +26,20 @@ Item = TypeVar('Item')
 
 
 class Position(NamedTuple):
-  """Where in the stream a block is."""
+  """The position of a block in the stream."""
 
   epoch: int = 0
-  place: int = 0  # of its chunk, in the order of the epoch
-  block: int = 0  # of that chunk
-  words: int = 0  # of the corpus, read before that chunk, over all epochs
+  chunk: int = 0  # index of its chunk in the order of the epoch
+  block: int = 0  # index of the block in its chunk
+  words: int = 0  # corpus words before that chunk, over all epochs
 
 
-class Call(NamedTuple):
-  """The blocks of one compiled call: S steps of N blocks."""
+class Dispatch(NamedTuple):
+  """The input of one compiled call: S steps of N blocks."""
 
   blocks: Blocks  # [S, N, ...]
   words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
-  end: Position  # of the first block that is not in it
+  end: Position  # of the first block after this dispatch
 
 
 class TextBlocks(NamedTuple):
@@ -56,10 +57,10 @@ class TextBlocks(NamedTuple):
     seed: the seed of the run.
     first, end: the words that are read, from `first` to before `end`.
     shuffle: whether each epoch reads the chunks in an order of its own.
-    share: (i, n) reads every n-th chunk of that order, from the i-th on: n processes
+    shard: (i, n) reads every n-th chunk of that order, starting at the i-th: n processes
       with i from 0 to n - 1 read each chunk once.
-    capacity: what a block has room for, apart from its centers.
-    attach: what else the blocks of a call get, or None.
+    capacity: limit on the summed size of the words of a block; None for no limit.
+    attach: function that adds further fields to the blocks of a dispatch, or None.
   """
 
   ids: np.ndarray
@@ -74,47 +75,98 @@ class TextBlocks(NamedTuple):
   first: int
   end: int
   shuffle: bool = False
-  share: tuple[int, int] = (0, 1)
+  shard: tuple[int, int] = (0, 1)
   capacity: sampling.Capacity | None = None
   attach: Callable[[Blocks], Blocks] | None = None
+
+  @classmethod
+  def of_corpus(
+    cls,
+    corpus: EncodedCorpus,
+    *,
+    window: int,
+    dynamic: bool,
+    block_size: int,
+    shared_negatives: int,
+    seed: int,
+    sample: float = 0.0,
+    noise: str = 'unigram',
+    noise_exponent: float = 0.75,
+    shuffle: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    capacity: sampling.Capacity | None = None,
+  ) -> 'TextBlocks':
+    """Returns the stream of a whole corpus.
+
+    Args:
+      corpus: the encoded corpus.
+      window: as the attribute, like all arguments that are not named here.
+      dynamic: as the attribute.
+      block_size: as the attribute.
+      shared_negatives: as the attribute.
+      seed: as the attribute.
+      sample: threshold of `sampling.keep_probability`; 0 keeps all words.
+      noise: kind of `sampling.noise_distribution`.
+      noise_exponent: exponent of the unigram noise.
+      shuffle: as the attribute.
+      shard: as the attribute.
+      capacity: as the attribute.
+    """
+    counts = corpus.vocabulary.counts
+    return cls(
+      corpus.ids,
+      corpus.line_ends,
+      sampling.keep_probability(counts, sample),
+      sampling.alias_table(sampling.noise_distribution(counts, noise_exponent, noise)),
+      window=window,
+      dynamic=dynamic,
+      block_size=block_size,
+      shared_negatives=shared_negatives,
+      seed=seed,
+      first=0,
+      end=len(corpus.ids),
+      shuffle=shuffle,
+      shard=shard,
+      capacity=capacity,
+    )
 
   def order(self, epoch: int) -> np.ndarray:
     """The numbers of the chunks that are read in an epoch, in their order."""
     chunks = np.arange(-(-(self.end - self.first) // _CHUNK_TOKENS))
     if self.shuffle:  # drawn with the number of no chunk
       sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
-    return chunks[self.share[0] :: self.share[1]]
+    return chunks[self.shard[0] :: self.shard[1]]
 
   def resume(self, ends: Sequence[Position]) -> Position:
-    """Where this stream goes on after streams that read the text together up to there.
+    """Returns the position at which this stream resumes after streams that read the text together.
 
     Args:
-      ends: of each of n streams, with the shares (0, n) to (n - 1, n).
+      ends: the end of each of n streams, with the shards (0, n) to (n - 1, n).
 
     Returns:
-      Where its own ended, if there are as many streams now; or the first chunk of its share
-      from the first one on that not all of them had read. What others had read after it, a few
-      chunks by which one stream was ahead of another, is read again then.
+      The end of its own stream if there are still n streams. Otherwise the first chunk of its
+      shard that not all of them had read; it then reads again the few chunks by which one
+      stream was ahead of another.
     """
-    own, number = self.share
+    own, number = self.shard
     if len(ends) == number:
       return ends[own]
-    epoch, chunk = min((end.epoch, end.place * len(ends) + i) for i, end in enumerate(ends))
-    place = max(0, -(-(chunk - own) // number))
-    orders = [self.order(e) for e in range(epoch)] + [self.order(epoch)[:place]]
+    epoch, first = min((end.epoch, end.chunk * len(ends) + i) for i, end in enumerate(ends))
+    chunk = max(0, -(-(first - own) // number))
+    orders = [self.order(e) for e in range(epoch)] + [self.order(epoch)[:chunk]]
     chunks = np.concatenate(orders)
     sizes = np.minimum(_CHUNK_TOKENS, self.end - self.first - chunks * _CHUNK_TOKENS)
-    return Position(epoch, place, 0, int(sizes.sum()))
+    return Position(epoch, chunk, 0, int(sizes.sum()))
 
-  def blank_call(self, steps: int, blocks_per_step: int) -> Call:
-    """A call of padding."""
+  def padding(self, steps: int, blocks_per_step: int) -> Dispatch:
+    """Returns a dispatch of padding."""
     tokens = self.block_size + 2 * self.window
     empty = lambda width, dtype: np.zeros((0, width), dtype)
     columns = [
       empty(tokens, np.int32), empty(self.block_size, np.int16), empty(self.block_size, np.int16),
       empty(self.shared_negatives, np.int32), np.zeros(0, np.int64),
     ]  # fmt: skip
-    return self._call(columns, steps, blocks_per_step, Position())
+    return self._dispatch(columns, steps, blocks_per_step, Position())
 
   def chunk(self, epoch: int, chunk: int) -> tuple[Blocks, np.ndarray, int]:
     """The blocks of one chunk, which depend on nothing but (seed, epoch, chunk).
@@ -148,32 +200,32 @@ class TextBlocks(NamedTuple):
     )
     return blocks, words, len(ids)
 
-  def calls(
+  def dispatches(
     self, epochs: range, *, steps: int, blocks_per_step: int, start: Position | None = None
-  ) -> Iterator[Call]:
-    """The blocks of some epochs in the order of their chunks, cut into calls of one shape.
+  ) -> Iterator[Dispatch]:
+    """Cuts the blocks of some epochs, in the order of their chunks, into dispatches of one shape.
 
     Args:
-      epochs: their numbers.
-      steps: S, the steps of a call.
+      epochs: the numbers of the epochs.
+      steps: S, the steps of a dispatch.
       blocks_per_step: N.
-      start: the first block, which is the `end` of a call; the calls are then those that came
-        after it.
+      start: the `end` of an earlier dispatch, to yield the dispatches after it; by default the
+        stream starts at the first epoch.
 
     Yields:
-      Calls; the last one is filled up with padding. None at all if no word is kept.
+      Dispatches, the last one filled up with padding; nothing if no word is kept.
     """
     start = Position(epochs.start) if start is None else start
     size, read = steps * blocks_per_step, start.words
-    waiting: list[Any] | None = None  # the columns of blocks that fill no call yet
-    ready: Call | None = None  # kept back, for the last one counts the words after it
+    waiting: list[Any] | None = None  # columns of blocks that do not fill a dispatch yet
+    ready: Dispatch | None = None  # kept back, since the last one counts the words after it
     for epoch in range(start.epoch, epochs.stop):
       order = self.order(epoch).tolist()
-      for place in range(start.place if epoch == start.epoch else 0, len(order)):
-        blocks, words, num_words = self.chunk(epoch, order[place])
-        here = np.broadcast_arrays(epoch, place, np.arange(len(words)), read)  # their positions
+      for position in range(start.chunk if epoch == start.epoch else 0, len(order)):
+        blocks, words, num_words = self.chunk(epoch, order[position])
+        here = np.broadcast_arrays(epoch, position, np.arange(len(words)), read)  # their positions
         columns: list[Any] = [*blocks[:4], read + words, *here]
-        if (epoch, place) == (start.epoch, start.place):
+        if (epoch, position) == (start.epoch, start.chunk):
           columns = [column[start.block :] for column in columns]
         read += num_words
         if waiting is not None:
@@ -183,27 +235,29 @@ class TextBlocks(NamedTuple):
             yield ready
           taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
           first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
-          end = Position(epoch, place + 1, 0, read) if first is None else Position(*map(int, first))
-          ready = self._call(taken[:-4], steps, blocks_per_step, end)
+          end = (
+            Position(epoch, position + 1, 0, read) if first is None else Position(*map(int, first))
+          )
+          ready = self._dispatch(taken[:-4], steps, blocks_per_step, end)
         waiting = columns
     last = Position(epochs.stop, 0, 0, read)
     if waiting is not None and len(waiting[0]):
       if ready is not None:
         yield ready
-      ready = self._call(waiting[:-4], steps, blocks_per_step, last)
+      ready = self._dispatch(waiting[:-4], steps, blocks_per_step, last)
     if ready is not None:
       words = np.where(ready.words == 0, read, ready.words)
-      words[-1] = read  # those dropped after the last block are read as well
+      words[-1] = read  # words dropped after the last block are read as well
       yield ready._replace(words=words, end=last)
 
-  def _call(self, columns, steps, blocks_per_step, end):
+  def _dispatch(self, columns, steps, blocks_per_step, end):
     fill = steps * blocks_per_step - len(columns[0])
     *blocks, words = (
       np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
       for c in columns
     )
     blocks = Blocks(*blocks)
-    return Call(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
+    return Dispatch(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
 
 
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -286,8 +340,3 @@ def in_background(
   finally:
     stopped.set()
     thread.join()
-
-
-def bytes_of(call: Call) -> int:
-  """The memory of one call."""
-  return call.words.nbytes + sum(leaf.nbytes for leaf in jax.tree.leaves(call.blocks))

@@ -1,7 +1,7 @@
-"""What several processes tell each other on the host.
+"""Agreement of several processes on the host, through JAX's key-value store.
 
-What belongs here: waiting for one another, and knowing that all have the same, through the
-key-value store of `processes.py`; and the calls that all of them run.
+Processes wait for each other, check that their settings are equal, and agree on the dispatches
+that all of them run. The arrays themselves are exchanged by the devices, see `layout.py`.
 """
 
 import collections
@@ -10,47 +10,50 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jw2v.data.sampling import Blocks
-from jw2v.data.stream import Call, Position
+from jw2v.data.store import EncodedCorpus
+from jw2v.data.stream import Dispatch, Position
 from jw2v.distributed.processes import ProcessLost, client, is_first, num_processes, process_number
 from jw2v.utils.files import as_json
 from jw2v.utils.limits import one_line
 
-_STEP_SECONDS = 300  # to wait for what another process tells in each call
-_LONG_SECONDS = 7 * 24 * 3600  # to wait for process 0 where it works alone
-_runs = itertools.count()  # all processes count the same runs
+_STEP_SECONDS = 300  # timeout for the facts of another process about a dispatch
+_LONG_SECONDS = 7 * 24 * 3600  # timeout for process 0 while it works alone
+_runs = itertools.count()  # equal in all processes, which make the same calls
 
 
-class JointCall(NamedTuple):
-  """What all processes run next.
+class JointDispatch(NamedTuple):
+  """The next dispatch of all processes.
 
   Attributes:
-    blocks: those of this process.
-    words: `[S]` corpus words that all have read by the end of each step.
-    ends: the first block of each stream that is not in it.
-    save: whether a checkpoint is to be written after it; None if each may decide.
-    stop: whether the run is to stop then.
+    blocks: the blocks of this process.
+    words: `[S]` corpus words that all processes have read by the end of each step.
+    ends: the first block of each stream after this dispatch.
+    save: whether to write a checkpoint after it; None if this process decides alone.
+    stop: whether to stop the run after it.
   """
 
   blocks: Blocks
-  words: Any
+  words: np.ndarray
   ends: tuple[Position, ...]
   save: bool | None = None
   stop: bool = False
 
 
 @contextlib.contextmanager
-def first_leaves_last(stops: type[Exception]) -> Iterator[None]:
-  """Keeps the others until process 0 has left: JAX ends all where some have gone for long.
+def first_exits_last(stops: type[Exception]) -> Iterator[None]:
+  """Keeps the other processes until process 0 is done, since JAX ends those that outlive it.
 
   Args:
-    stops: an exception that all processes raise together; after any other nobody waits.
+    stops: an exception that all processes raise together. After any other exception a process
+      does not wait.
 
   Raises:
     ProcessLost: process 0 is gone.
@@ -62,31 +65,31 @@ def first_leaves_last(stops: type[Exception]) -> Iterator[None]:
   try:
     yield
   except stops:
-    _leave(key)
+    _exit_in_order(key)
     raise
   except BaseException:
     if is_first():
       client().key_value_set(key, 'failed')
     raise
-  _leave(key)
+  _exit_in_order(key)
 
 
-def _leave(key: str) -> None:
+def _exit_in_order(key: str) -> None:
   if is_first():
     client().key_value_set(key, 'done')
   else:
-    _wait_for(key, _LONG_SECONDS)
+    _wait_for(key, 0, _LONG_SECONDS)
 
 
-def first_alone(work: Callable[[], Any], name: str) -> Any:
-  """Lets process 0 do some work that leaves a file, and then the others, which find it done.
+def first_then_others(work: Callable[[], Any], name: str) -> Any:
+  """Calls a function that leaves a file in process 0, then in the others, which find the file.
 
   Args:
-    work: what all of them call.
-    name: for the others to wait for.
+    work: the function; every process calls it.
+    name: identifies the work in messages.
 
   Raises:
-    ProcessLost: process 0 could not do it, or is gone.
+    ProcessLost: process 0 failed, or is gone.
   """
   if num_processes() == 1:
     return work()
@@ -99,142 +102,155 @@ def first_alone(work: Callable[[], Any], name: str) -> Any:
       raise
     client().key_value_set(key, 'done')
     return result
-  if _wait_for(key, _LONG_SECONDS) != 'done':
-    raise ProcessLost(f'process 0 could not do its part ({name}): its message says why')
+  if _wait_for(key, 0, _LONG_SECONDS) != 'done':
+    raise ProcessLost(f'process 0 failed ({name}); see its message for the reason')
   return work()
 
 
-def check_same(about: dict[str, Any]) -> None:
-  """Refuses to go on where processes differ, in all of them.
+def check_same(values: dict[str, Any]) -> None:
+  """Raises an error in every process if their values differ.
 
   Args:
-    about: what must be the same, values that JSON has.
+    values: by name what must be equal in all processes; JSON values.
 
   Raises:
     ValueError: with the first name whose values differ.
-    ProcessLost: a process says nothing.
+    ProcessLost: a process does not answer.
   """
   if num_processes() == 1:
     return
-  ours = as_json(about)
-  for index, theirs in enumerate(_tell_all(f'jw2v/same/{next(_runs)}', ours)):
+  ours = as_json(values)
+  for index, theirs in enumerate(_exchange(f'jw2v/same/{next(_runs)}', ours)):
     for name in sorted({*ours, *theirs}):
       if ours.get(name) != theirs.get(name):
         raise ValueError(
-          f'{name}={ours.get(name)!r}: process {index} has {theirs.get(name)!r}, and process '
-          f'{process_number()} must have the same'
+          f'{name} must be the same in all processes, got {ours.get(name)!r} in process '
+          f'{process_number()} and {theirs.get(name)!r} in process {index}'
         )
 
 
-def together(
-  calls: Iterator[Call],
-  blank: Callable[[], Call],
+def checksums(
+  corpus: EncodedCorpus, initial: tuple[Sequence[str], np.ndarray] | None
+) -> dict[str, int]:
+  """Returns checksums of the words, the text and the initial vectors, for `check_same`.
+
+  Args:
+    corpus: the encoded corpus; only a sample of its text is read.
+    initial: words and vectors that the run starts from, if any.
+  """
+  if num_processes() == 1:
+    return {}
+  words, size = corpus.vocabulary, len(corpus.ids)
+  places = range(0, size, max(1024, size // 64))
+  pieces = [corpus.ids.read(place, min(place + 1024, size)) for place in places]
+  parts: dict[str, list[Any]] = {
+    'vocabulary': [' '.join(words.words).encode(), np.ascontiguousarray(words.counts)],
+    'text': [*pieces, corpus.line_ends.read(0, min(100_000, len(corpus.line_ends)))],
+  }
+  if initial is not None:
+    names, vectors = initial
+    parts['initial'] = [' '.join(names).encode(), np.asarray(vectors)]
+  return {
+    name: zlib.crc32(b''.join(bytes(memoryview(x).cast('B')) for x in arrays))
+    for name, arrays in parts.items()
+  }
+
+
+def joint_dispatches(
+  dispatches: Iterator[Dispatch],
+  padding: Callable[[], Dispatch],
   stream: int,
   start: Position,
   epochs: int,
-  wants: Callable[[], tuple[bool, bool]],
-  stopped: threading.Event,
-) -> Iterator[JointCall]:
-  """The calls of all processes, as many in each.
+  requests: Callable[[], tuple[bool, bool]],
+  closed: threading.Event,
+) -> Iterator[JointDispatch]:
+  """Yields the dispatches of all processes, the same number in each.
 
-  A process whose text has ended goes on with padding until the text of all has. It touches no
-  device, and may run ahead in a thread.
+  A process whose text has ended continues with padding until the text of all has ended. The
+  iterator does not touch any device, and may run ahead in a thread.
 
   Args:
-    calls: those of this process.
-    blank: makes a call of padding.
-    stream: the number of the stream that they are of; processes of one number have the same.
-    start: where they begin in it.
-    epochs: of the run; the stream ends where they do.
-    wants: whether this process wants a checkpoint, and to stop. It counts in process 0, of a
-      wish to stop in all.
-    stopped: set where nobody waits for the calls.
-
-  Yields:
-    What each is to run.
+    dispatches: the dispatches of this process.
+    padding: makes a dispatch of padding.
+    stream: index of the stream that they belong to; processes with one index read the same text.
+    start: start of the dispatches in their stream.
+    epochs: number of epochs of the run, the end of the stream.
+    requests: returns whether this process requests a checkpoint, and whether it requests to stop.
+      The request of process 0 decides on checkpoints; any process can stop the run.
+    closed: set when the consumer no longer waits for dispatches.
 
   Raises:
-    ProcessLost: a process says nothing.
+    ProcessLost: a process does not answer.
   """
   if num_processes() == 1:
-    for call in calls:
-      yield JointCall(call.blocks, call.words, (call.end,))
+    for dispatch in dispatches:
+      yield JointDispatch(dispatch.blocks, dispatch.words, (dispatch.end,))
     return
-  run, last = next(_runs), blank()
+  run, last = next(_runs), padding()
   last = last._replace(words=last.words * 0 + start.words)
   for number in itertools.count():
-    own = next(calls, None)
+    own = next(dispatches, None)
     over = own is None
     if own is None:
       read = int(last.words[-1])
       end = Position(epochs, 0, 0, read)
-      own = blank()._replace(words=last.words * 0 + read, end=end)
-    last = call = own
-    save, stop = wants()
-    bags = 0 if call.blocks.bag_rows is None else call.blocks.bag_rows.shape[-1]
+      own = padding()._replace(words=last.words * 0 + read, end=end)
+    last = own
+    save, stop = requests()
+    rows = own.blocks.subword_rows
     facts = {
-      'stream': stream, 'words': call.words.tolist(), 'end': list(call.end), 'over': over,
-      'save': save, 'stop': stop, 'bags': bags,
+      'stream': stream, 'words': own.words.tolist(), 'end': list(own.end), 'over': over,
+      'save': save, 'stop': stop, 'subword_rows': 0 if rows is None else rows.shape[-1],
     }  # fmt: skip
     try:
-      told = _tell_all(f'jw2v/{run}/{number}', facts, stopped)
+      all_facts = _exchange(f'jw2v/{run}/{number}', facts, closed)
     except ProcessLost:
-      if stopped.is_set():
+      if closed.is_set():
         return
       raise
-    if all(each['over'] for each in told):
+    if all(each['over'] for each in all_facts):
       return
-    streams = {each['stream']: each for each in reversed(told)}
-    of_streams = [streams[i] for i in sorted(streams)]
-    words = call.words * 0 + [sum(x) for x in zip(*(s['words'] for s in of_streams), strict=True)]
-    stop = any(each['stop'] for each in told)
-    yield JointCall(
-      _with_bags(call.blocks, max(each['bags'] for each in told)),
+    by_stream = {each['stream']: each for each in reversed(all_facts)}
+    streams = [by_stream[i] for i in sorted(by_stream)]
+    words = own.words * 0 + [sum(x) for x in zip(*(s['words'] for s in streams), strict=True)]
+    stop = any(each['stop'] for each in all_facts)
+    yield JointDispatch(
+      own.blocks.pad_subword_rows(max(each['subword_rows'] for each in all_facts)),
       words,
-      tuple(Position(*each['end']) for each in of_streams),
-      save=told[0]['save'] or stop,
+      tuple(Position(*each['end']) for each in streams),
+      save=all_facts[0]['save'] or stop,
       stop=stop,
     )
 
 
-def _with_bags(blocks: Blocks, length: int) -> Blocks:
-  """The blocks with lists of rows as long as the longest of any process."""
-  if blocks.bag_rows is None or blocks.bag_rows.shape[-1] == length:
-    return blocks
-  fill = length - blocks.bag_rows.shape[-1]
-  padded = lambda x, value: np.pad(x, ((0, 0), (0, 0), (0, fill)), constant_values=value)
-  no_row = np.iinfo(np.int32).max
-  return blocks._replace(
-    bag_rows=padded(blocks.bag_rows, no_row), bag_owners=padded(blocks.bag_owners, 0)
-  )
-
-
-def _tell_all(key: str, value: Any, stopped: threading.Event | None = None) -> list[dict[str, Any]]:
-  """What every process says under a key, in their order."""
+def _exchange(key: str, value: Any, closed: threading.Event | None = None) -> list[dict[str, Any]]:
+  """Publishes a value and returns the values of all processes, in their order."""
   store, own = client(), process_number()
   store.key_value_set(f'{key}/{own}', json.dumps(value))
   found = [
-    value if i == own else json.loads(_wait_for(f'{key}/{i}', _STEP_SECONDS, stopped))
+    value if i == own else json.loads(_wait_for(f'{key}/{i}', i, _STEP_SECONDS, closed))
     for i in range(num_processes())
   ]
-  # Whoever has read this has read all that was told two times before.
-  _told.append(f'{key}/{own}')
-  while len(_told) > 2:
-    store.key_value_delete(_told.popleft())
+  # A process that has read these values has read all values of two exchanges before.
+  _published.append(f'{key}/{own}')
+  while len(_published) > 2:
+    store.key_value_delete(_published.popleft())
   return found
 
 
-_told: collections.deque = collections.deque()
+_published: collections.deque = collections.deque()
 
 
-def _wait_for(key: str, seconds: float, stopped: threading.Event | None = None) -> str:
+def _wait_for(key: str, process: int, seconds: float, closed: threading.Event | None = None) -> str:
+  """Returns the value that a process publishes under a key."""
   until = time.monotonic() + seconds
   while True:
     try:
       return client().blocking_key_value_get(key, 500)
     except jax.errors.JaxRuntimeError as error:
-      late = time.monotonic() > until or (stopped is not None and stopped.is_set())
+      late = time.monotonic() > until or (closed is not None and closed.is_set())
       if late or 'DEADLINE_EXCEEDED' not in str(error):
         raise ProcessLost(
-          f'process {key.rpartition("/")[2]} says nothing (for {key}): {one_line(error)}'
+          f'timed out waiting for process {process} (key {key}): {one_line(error)}'
         ) from error

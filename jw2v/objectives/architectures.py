@@ -1,18 +1,17 @@
-r"""The windows of blocks of consecutive words: what they predict, and from which vectors.
+r"""Skip-gram and CBOW over blocks of consecutive words.
 
-What belongs here: the geometry of blocks, and the two architectures: functions from the
-center table and a batch of blocks to the vectors that predict, with the way back, from the
-gradients of these vectors to those of the table's rows. What a prediction costs is told by
-the objectives, in `binary.py` and `softmax.py`; `objectives.py` brings both together.
+An architecture is a function from the center table and a batch of blocks to the predictions of
+its windows (which vectors predict which words, and with which weights), and a VJP from the
+gradients of the predicting vectors to gradients of the table's rows. The losses of the
+predictions are in `logistic.py` and `softmax.py`; `objective.py` combines both.
 
-The windows of B consecutive words share nearly all of their context, T = B + 2m tokens, and
-here they share their K noise words as well. So a block is two small matrices, one of vectors
-that predict, one of outside rows, and three products: scores, and the gradients of either
-side.
+The windows of B consecutive words share nearly all of their context, T = B + 2m tokens. Here they
+also share their K noise words. A block is therefore two small matrices (the predicting vectors and
+the outside rows) and three products: the scores and the gradients of either side.
 
-Gradients go back with their curvature, for `rowwise.curvature_damped_sgd`: for a row
-:math:`x` of a table, :math:`h_x` sums the curvature of all terms of the loss that it is in
-(the docstring of `binary.py` has that of one term).
+A VJP returns the curvature beside the gradient, for `optim.curvature_damped_sgd`. For a row
+:math:`x` of a table, :math:`h_x` is the sum of the curvatures of all terms of the loss that
+contain it; the docstring of `logistic.py` derives the curvature of one term.
 
 Axes: N blocks, B centers of a block, T tokens, K noise words, I vectors that predict,
 O outside rows, L nodes of a path, D vector width, V words.
@@ -28,22 +27,22 @@ import numpy as np
 from jw2v.data.sampling import Blocks
 from jw2v.optim import RowGradients
 
-# From [N, I, D] gradients of the vectors that predict, and their [N, I] curvature, to rows.
-Pull = Callable[[jax.Array, jax.Array], RowGradients]
+# From [N, I, D] gradients of the predicting vectors and their [N, I] curvature to rows.
+VJP = Callable[[jax.Array, jax.Array], RowGradients]
 
 
-class Windows(NamedTuple):
-  """What the windows of N blocks predict, and from which vectors.
+class Predictions(NamedTuple):
+  """The predictions of N blocks.
 
-  Either any vector of a block may predict any of the block's words, or each has one of its
-  own.
+  Either every vector of a block may predict every word of the block, or each vector predicts one
+  word.
 
   Attributes:
-    vectors: `[N, I, D]`, those that predict.
-    word_ids: `[N, O]`, the words that they predict; or `[N, I]`, one each.
-    weights: `[N, O + K, I]`, how much each prediction counts, 0 where there is none, and zeros
-      in the rows of the noise words, for their objective to fill in; or `[N, I]`.
-    totals: `[N, I]`, the weight of all that each vector predicts.
+    vectors: `[N, I, D]` predicting vectors.
+    word_ids: `[N, O]` predicted words; or `[N, I]` if each vector predicts one word.
+    weights: `[N, O + K, I]` weight of each prediction, 0 for none. The rows of the K noise words
+      are zeros for the objective to fill in. `[N, I]` if each vector predicts one word.
+    totals: `[N, I]` summed weight of the predictions of each vector.
   """
 
   vectors: jax.Array
@@ -52,61 +51,61 @@ class Windows(NamedTuple):
   totals: np.ndarray | jax.Array
 
   @property
-  def each_its_own(self) -> bool:
-    """Whether each vector predicts one word."""
+  def one_to_one(self) -> bool:
+    """Returns whether each vector predicts one word."""
     return self.weights.ndim == 2
 
 
-def word_rows(table: jax.Array, ids: jax.Array, touched: jax.Array) -> tuple[jax.Array, Pull]:
-  """The vectors of words that have a row each.
+def word_rows(table: jax.Array, ids: jax.Array, touched: jax.Array) -> tuple[jax.Array, VJP]:
+  """Looks up the vectors of words that have one row each.
 
   Args:
-    table: `[V, D]`.
-    ids: `[N, X]` words.
+    table: `[V, D]` center table.
+    ids: `[N, X]` word ids.
     touched: `[N, X]` bool, False for padding.
 
   Returns:
-    `[N, X, D]`, and the way back.
+    `[N, X, D]` vectors and the VJP of the lookup.
   """
 
-  def pull(gradients, curvature):
+  def vjp(gradients, curvature):
     return RowGradients(
       padded_ids(ids, touched, len(table)), flat(gradients), curvature.reshape(-1)
     )
 
-  return rows_of(table, ids), pull
+  return gather_rows(table, ids), vjp
 
 
 def skip_gram(
   table: jax.Array, blocks: Blocks, *, vectors_of: Callable = word_rows, weighting: str = 'equal'
-) -> tuple[Windows, Pull]:
+) -> tuple[Predictions, VJP]:
   """Skip-gram: each center predicts the words around it.
 
   Args:
     table: the center table.
     blocks: N blocks.
-    vectors_of: what makes vectors of words, `word_rows` or another with its arguments.
-    weighting: how much a context word counts at distance d, see `distance_weights`.
+    vectors_of: function that looks up word vectors, with the signature of `word_rows`.
+    weighting: weight of a context word by its distance, see `distance_weights`.
 
   Returns:
-    The windows, of I = B centers and O = T tokens, and the way back to rows.
+    Predictions with I = B centers and O = T tokens, and the VJP to rows.
   """
   weights = window_weights(blocks, weighting, table.dtype, blocks.negative_ids.shape[1])
   size = context_size(blocks)
-  # Where all weigh the same, the size is there without a sum.
+  # With equal weights the total is the size of the context, known without a sum.
   totals = size.astype(table.dtype) if weighting == 'equal' else jnp.sum(weights, axis=1)
-  vectors, pull = vectors_of(table, center_ids_of(blocks), size > 0)
-  return Windows(vectors, blocks.token_ids, weights, totals), pull
+  vectors, vjp = vectors_of(table, center_ids_of(blocks), size > 0)
+  return Predictions(vectors, blocks.token_ids, weights, totals), vjp
 
 
 def skip_gram_of_context(
   table: jax.Array, blocks: Blocks, *, vectors_of: Callable = word_rows, weighting: str = 'equal'
-) -> tuple[Windows, Pull]:
-  """Skip-gram with the roles changed: each center is predicted by the words around it.
+) -> tuple[Predictions, VJP]:
+  """Skip-gram with the roles changed: the words around a center predict it.
 
-  For the hierarchical softmax, which has no noise words and many outside rows for each
-  predicted word: so a block predicts its B centers and not its T tokens. The windows are those
-  of the predicted words, as in the C tool.
+  The hierarchical softmax has no noise words and many outside rows for each predicted word, so a
+  block predicts its B centers and not its T tokens. The windows belong to the predicted words, as
+  in the C tool.
 
   Args:
     table: the center table.
@@ -115,12 +114,12 @@ def skip_gram_of_context(
     weighting: as for `skip_gram`.
 
   Returns:
-    The windows, of I = T tokens and O = B centers, and the way back to rows.
+    Predictions with I = T tokens and O = B centers, and the VJP to rows.
   """
   weights = window_weights(blocks, weighting, table.dtype)
   totals = jnp.sum(weights, axis=2)
-  vectors, pull = vectors_of(table, blocks.token_ids, totals > 0)
-  return Windows(vectors, center_ids_of(blocks), jnp.swapaxes(weights, 1, 2), totals), pull
+  vectors, vjp = vectors_of(table, blocks.token_ids, totals > 0)
+  return Predictions(vectors, center_ids_of(blocks), jnp.swapaxes(weights, 1, 2), totals), vjp
 
 
 def cbow(
@@ -130,7 +129,7 @@ def cbow(
   vectors_of: Callable = word_rows,
   weighting: str = 'equal',
   divide_gradient: bool = True,
-) -> tuple[Windows, Pull]:
+) -> tuple[Predictions, VJP]:
   r"""CBOW: the mean of the words around a center predicts it.
 
   The means of a block's windows are one product with the masked band matrix M, in which
@@ -144,26 +143,26 @@ def cbow(
     blocks: N blocks.
     vectors_of: as for `skip_gram`.
     weighting: as for `skip_gram`.
-    divide_gradient: whether a context word gets its share of the gradient of the mean, as
-      is right, or all of it, as in the C tool, gensim and fastText.
+    divide_gradient: True gives each context word its share of the gradient of the mean, which is
+      the true gradient; False gives it the whole gradient, as the C tool, gensim and fastText do.
 
   Returns:
-    The windows, of I = B means with a word of their own, and the way back to rows.
+    Predictions with I = B means that predict one word each, and the VJP to rows.
   """
   weights = window_weights(blocks, weighting, table.dtype)  # [N, T, B]
   total = jnp.sum(weights, axis=1)
   share = weights * (1 / jnp.where(total > 0, total, 1))[:, None]  # M^T
-  vectors, pull = vectors_of(table, blocks.token_ids, jnp.sum(weights, axis=2) > 0)
+  vectors, vjp = vectors_of(table, blocks.token_ids, jnp.sum(weights, axis=2) > 0)
   back = share if divide_gradient else (weights > 0).astype(share.dtype)
 
-  def pull_means(gradients, curvature):
-    return pull(
+  def means_vjp(gradients, curvature):
+    return vjp(
       jnp.einsum('ntb,nbd->ntd', back, gradients), jnp.einsum('ntb,nb->nt', back, curvature)
     )
 
   means = jnp.einsum('nbt,ntd->nbd', transposed(share), vectors)
   present = (total > 0).astype(table.dtype)
-  return Windows(means, center_ids_of(blocks), present, present), pull_means
+  return Predictions(means, center_ids_of(blocks), present, present), means_vjp
 
 
 def distance_weights(weighting: str, window: int) -> np.ndarray:
@@ -221,8 +220,8 @@ def context_size(blocks: Blocks) -> np.ndarray | jax.Array:
   return blocks.left.astype(jnp.int32) + blocks.right.astype(jnp.int32)
 
 
-def rows_of(table: jax.Array, ids: np.ndarray | jax.Array) -> jax.Array:
-  """The rows of ids, of which those of padding are any."""
+def gather_rows(table: jax.Array, ids: np.ndarray | jax.Array) -> jax.Array:
+  """Gathers rows by id. Rows for padding ids are unspecified."""
   return table.at[ids].get(mode='clip', wrap_negative_indices=False)
 
 

@@ -1,12 +1,15 @@
-"""The Huffman tree of a vocabulary: a short path from the root for each frequent word.
+"""The Huffman tree of the hierarchical softmax: frequent words have short paths from the root.
 
-What belongs here: the tree of the hierarchical softmax, built from the counts of the words,
-and the paths to its leaves.
+`huffman_tree` builds the tree from word counts; `tree_paths` arranges its paths for the compiled
+step.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+HOT_NODES = 15  # nodes next to the root, which all blocks share
+NODES_PER_WORD = 10  # other nodes that a block has room for, per center
 
 
 class HuffmanTree(NamedTuple):
@@ -82,3 +85,45 @@ def huffman_tree(counts: np.ndarray) -> HuffmanTree:
     word, here = word[here != root], here[here != root]
   by_id = np.argsort(order)
   return HuffmanTree(node_ids[by_id], codes[by_id], lengths[by_id])
+
+
+class TreePaths(NamedTuple):
+  """The paths of all words, split at the H hot nodes.
+
+  Attributes:
+    hot_codes: `[V, H]` int8: 1 for code 0, -1 for code 1, 0 for a node not on the path.
+    nodes: the other nodes of all paths, one path after another: int32, twice the number of the
+      node, plus 1 for code 1.
+    starts: `[V]` start of each word in `nodes`.
+    lengths: `[V]` number of nodes of each word in `nodes`.
+    slots: `[O]` 0, 1, ...: the slots of a block for such nodes.
+  """
+
+  hot_codes: Any
+  nodes: Any
+  starts: Any
+  lengths: Any
+  slots: Any
+
+
+def tree_paths(tree: HuffmanTree, block_size: int) -> TreePaths:
+  """Arranges the paths of a tree for the compiled step, with the hot nodes apart.
+
+  Args:
+    tree: the tree of V words.
+    block_size: B, the centers of a block.
+  """
+  num_words = len(tree.lengths)
+  num_hot = min(HOT_NODES, num_words - 1)
+  word, depth = np.nonzero(tree.node_ids < num_words - 1)
+  node, code = tree.node_ids[word, depth], tree.codes[word, depth]
+  hot_codes = np.zeros((num_words, num_hot), np.int8)
+  is_hot = node < num_hot
+  hot_codes[word[is_hot], node[is_hot]] = 1 - 2 * code[is_hot]
+  word, node, code = (x[~is_hot] for x in (word, node, code))
+  lengths = np.bincount(word, minlength=num_words).astype(np.int32)
+  starts = (np.cumsum(lengths) - lengths).astype(np.int32)
+  # The longest path has room, in a block of its own if need be.
+  slots = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
+  nodes = np.append((2 * node + code).astype(np.int32), np.int32(0))
+  return TreePaths(hot_codes, nodes, starts, lengths, slots)

@@ -1,17 +1,16 @@
 r"""Objectives made of logistic terms: negative sampling, NCE and the hierarchical softmax.
 
-What belongs here: losses of windows that are sums of binary decisions, over blocks. All
-three are
+All three are sums of binary decisions,
 
 .. math:: J = -\sum_{i, o} w_{io}
    \big( t_o \log \sigma(z_{io}) + (1 - t_o) \log \sigma(-z_{io}) \big)
 
-with the score :math:`z_{io} = u_o^\top v_i` of a vector that predicts and an outside row, less a
+with the score :math:`z_{io} = u_o^\top v_i` of a predicting vector and an outside row, minus a
 correction of the row in NCE. They differ in the rows, the targets :math:`t_o` and the weights:
 
-- negative sampling and NCE: the words of the context with t = 1, and noise words with t = 0,
-  of which each window weighs all K of its block so that a prediction counts `negatives` of them;
-- the hierarchical softmax: the nodes on the paths of the context words, with t = 1 for code 0.
+- negative sampling and NCE: context words have t = 1 and noise words t = 0. Each window uses all K
+  noise words of its block, weighted so that a prediction counts `negatives` of them;
+- hierarchical softmax: the rows are the nodes on the paths of the context words, t = 1 for code 0.
 
 The derivative by a score is :math:`w (\sigma(z) - t)`, and the curvature of a term
 
@@ -29,7 +28,7 @@ a parabola is as high as before.
 References: Jaakkola and Jordan, `Bayesian parameter estimation via variational methods
 <https://doi.org/10.1023/A:1008932416310>`_, 2000, for the parabola.
 
-Axes: those of `blocks`.
+Axes: as in `architectures.py`.
 """
 
 from typing import NamedTuple
@@ -38,37 +37,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jw2v.objectives.architectures import Windows, rows_of, transposed
-from jw2v.objectives.scores import Gradients, Products, add_gradients, pull_scores, score
-
-
-class TreeLookups(NamedTuple):
-  """The paths of all words, split at the H hot nodes.
-
-  Attributes:
-    hot_codes: `[V, H]` int8, 1 for code 0, -1 for code 1, 0 for a node not on the path.
-    nodes: the other nodes of all paths, one path after the other: int32, twice the number of
-      the node and 1 for code 1.
-    starts: `[V]`, where those of each word begin.
-    lengths: `[V]`, how many each word has.
-    places: `[O]`, 0, 1, ...: those that a block has for nodes.
-  """
-
-  hot_codes: jax.Array
-  nodes: jax.Array
-  starts: jax.Array
-  lengths: jax.Array
-  places: jax.Array
+from jw2v.objectives.architectures import Predictions, gather_rows, transposed
+from jw2v.objectives.huffman import TreePaths
+from jw2v.objectives.scores import Gradients, Products, add_gradients, score, scores_vjp
 
 
 class Term(NamedTuple):
-  """Binary decisions: outside rows, and how the vectors of a block are to decide at them.
+  """Binary decisions: outside rows with the targets of the vectors of a block.
 
   Attributes:
-    ids: `[N, O]` rows.
-    weights: w `[N, O, I]`, 0 for none; or `[N, O]` where each row has a vector of its own.
-    positive: w t, how much of the weight is for t = 1; of the same shape.
-    correction: subtracted from the scores, of a shape that broadcasts to it; None for none.
+    ids: `[N, O]` row ids.
+    weights: `[N, O, I]` weights w, 0 for no decision; or `[N, O]` if row o meets vector o only.
+    positive: w t, the part of the weight with target 1, in the shape of the weights.
+    correction: subtracted from the scores, broadcast to their shape; None for no correction.
   """
 
   ids: np.ndarray | jax.Array
@@ -78,7 +59,7 @@ class Term(NamedTuple):
 
 
 def negative_sampling(
-  windows: Windows,
+  predictions: Predictions,
   noise_ids: jax.Array,
   table: jax.Array,
   *,
@@ -90,105 +71,105 @@ def negative_sampling(
   """Negative sampling, or NCE if given `log_expected`: the sum of the window losses.
 
   Args:
-    windows: what predicts what.
-    noise_ids: `[N, K]`.
+    predictions: the predictions of N blocks.
+    noise_ids: `[N, K]` noise words.
     table: the outside table.
-    negatives: noise words of each prediction, in all: each of the K weighs `negatives / K`.
-    log_expected: `[V]`, log(negatives q(w)) of each word, which the scores of NCE are
-      corrected by.
-    measured: of how many blocks, the first, to sum the loss; None for all. The logarithms
+    negatives: noise words that a prediction counts in all; each of the K weighs `negatives / K`.
+    log_expected: `[V]` log(negatives q(w)) of each word, the correction of the scores in NCE.
+    measured: number of leading blocks whose loss is summed; None for all. The logarithms
       of a loss cost a tenth of a step, and no gradient needs them.
-    products: how they are made.
+    products: how the products are computed.
 
   Returns:
     The loss and its gradients: those of `jw2v.negative_sampling_loss` or `jw2v.nce_loss`,
-    summed over the windows.
+    summed over the predictions.
   """
   num_noise = noise_ids.shape[1]
-  noise_weights = (windows.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
-  corrected = lambda ids: None if log_expected is None else rows_of(log_expected, ids)
+  noise_weights = (predictions.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
+  corrected = lambda ids: None if log_expected is None else gather_rows(log_expected, ids)
   for_all = lambda corrections: None if corrections is None else corrections[..., None]
-  if windows.each_its_own:
-    own = Term(windows.word_ids, windows.weights, windows.weights, corrected(windows.word_ids))
+  if predictions.one_to_one:
+    word_ids, weights = predictions.word_ids, predictions.weights
+    own = Term(word_ids, weights, weights, corrected(word_ids))
     noise_weights = jnp.broadcast_to(
       noise_weights, (len(noise_ids), num_noise, noise_weights.shape[2])
     )
     none = jnp.zeros_like(noise_weights)
     terms = [own, Term(noise_ids, noise_weights, none, for_all(corrected(noise_ids)))]
   else:  # one product for both is faster than two
-    ids = jnp.concatenate([windows.word_ids, noise_ids], axis=1)
+    ids = jnp.concatenate([predictions.word_ids, noise_ids], axis=1)
     is_word = (np.arange(ids.shape[1]) < ids.shape[1] - num_noise)[None, :, None]
-    weights = jnp.where(is_word, windows.weights, noise_weights)
-    # Windows have no weight in the rows of noise words: nothing positive there.
-    terms = [Term(ids, weights, windows.weights, for_all(corrected(ids)))]
-  of_term = lambda term: _of_term(term, windows.vectors, table, measured, products)
+    weights = jnp.where(is_word, predictions.weights, noise_weights)
+    # The weights of the predictions are 0 in the rows of noise words: their target is 0.
+    terms = [Term(ids, weights, predictions.weights, for_all(corrected(ids)))]
+  of_term = lambda term: _of_term(term, predictions.vectors, table, measured, products)
   return add_gradients(*map(of_term, terms))
 
 
 def hierarchical_softmax(
-  windows: Windows,
-  tree: TreeLookups,
+  predictions: Predictions,
+  tree: TreePaths,
   table: jax.Array,
   *,
   measured: int | None = None,
   products: Products = Products(),
 ) -> Gradients:
-  """The hierarchical softmax: a decision at each node on the path of a word.
+  """Hierarchical softmax: a decision at each node on the path of a word.
 
-  A block has the hot nodes, those next to the root, once. The other nodes on the paths of its
-  words come one word after the other, filled up to the places there are.
+  A block has the hot nodes, which are next to the root, once. A list holds the other nodes on the
+  paths of its words, one word after another, padded to a fixed length.
 
   Args:
-    windows: what predicts what.
-    tree: the paths of all words. Those of a block's words, without the hot nodes, must not
-      be longer together than it has places: `sampling.Capacity` makes such blocks.
+    predictions: the predictions of N blocks.
+    tree: the paths of all words. The paths of a block's words without the hot nodes must fit in
+      the list; `sampling.Capacity` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
-    measured: of how many blocks, the first, to sum the loss; None for all.
-    products: how they are made.
+    measured: number of leading blocks whose loss is summed; None for all.
+    products: how the products are computed.
 
   Returns:
     The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
-    windows.
+    predictions.
   """
-  words = windows.word_ids  # [N, B]
+  words = predictions.word_ids  # [N, B]
 
   # Which words of a block have the hot nodes on their paths, and with code 0.
   num_hot = tree.hot_codes.shape[1]
-  hot_codes = jnp.swapaxes(rows_of(tree.hot_codes, words), 1, 2)  # [N, H, B]
+  hot_codes = jnp.swapaxes(gather_rows(tree.hot_codes, words), 1, 2)  # [N, H, B]
   hot_ids = jnp.broadcast_to(jnp.arange(num_hot), (len(words), num_hot))
   hot_paths = [x.astype(table.dtype) for x in (hot_codes != 0, hot_codes > 0)]
 
-  # The other nodes: a place of the list is that of one word, or empty.
-  lengths = rows_of(tree.lengths, words)
+  # The other nodes: each slot of the list belongs to one word, or is empty.
+  lengths = gather_rows(tree.lengths, words)
   ends = jnp.cumsum(lengths, axis=1)  # [N, B]
-  first = rows_of(tree.starts, words) + lengths - ends
-  place = tree.places[None, :, None]
-  is_owner = (place < ends[:, None]) & (place >= (ends - lengths)[:, None])  # [N, O, B]
-  # A sum in which one term is not 0 is faster than a look-up.
-  nodes = rows_of(tree.nodes, jnp.sum(jnp.where(is_owner, first[:, None] + place, 0), axis=2))
+  first = gather_rows(tree.starts, words) + lengths - ends
+  slot = tree.slots[None, :, None]
+  is_owner = (slot < ends[:, None]) & (slot >= (ends - lengths)[:, None])  # [N, O, B]
+  # A sum with one nonzero term is faster than a lookup.
+  nodes = gather_rows(tree.nodes, jnp.sum(jnp.where(is_owner, first[:, None] + slot, 0), axis=2))
   paths = [x.astype(table.dtype) for x in (is_owner, is_owner & (nodes & 1 == 0)[..., None])]
 
-  if not windows.each_its_own:
+  if not predictions.one_to_one:
     both = [jnp.concatenate(x, axis=1) for x in zip(hot_paths, paths, strict=True)]
-    weights = [jnp.einsum('nob,nbi->noi', x, windows.weights) for x in both]
+    weights = [jnp.einsum('nob,nbi->noi', x, predictions.weights) for x in both]
     term = Term(jnp.concatenate([hot_ids, nodes >> 1], axis=1), *weights)
-    return _of_term(term, windows.vectors, table, measured, products)
-  hot = Term(hot_ids, *(x * windows.weights[:, None] for x in hot_paths))
+    return _of_term(term, predictions.vectors, table, measured, products)
+  hot = Term(hot_ids, *(x * predictions.weights[:, None] for x in hot_paths))
   # Each node of the list has the vector of its word.
-  listed = Term(nodes >> 1, *(jnp.einsum('nob,nb->no', x, windows.weights) for x in paths))
-  vectors = jnp.einsum('nob,nbd->nod', paths[0], windows.vectors)
+  listed = Term(nodes >> 1, *(jnp.einsum('nob,nb->no', x, predictions.weights) for x in paths))
+  vectors = jnp.einsum('nob,nbd->nod', paths[0], predictions.vectors)
   each = _of_term(listed, vectors, table, measured, products)
   each = each._replace(
     vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), each.vectors),
     curvature=jnp.einsum('nob,no->nb', paths[0], each.curvature),
   )
-  return add_gradients(_of_term(hot, windows.vectors, table, measured, products), each)
+  return add_gradients(_of_term(hot, predictions.vectors, table, measured, products), each)
 
 
 def _of_term(
   term: Term, vectors: jax.Array, table: jax.Array, measured: int | None, products: Products
 ) -> Gradients:
-  """The loss of some binary decisions and its gradients."""
+  """Returns the loss of some binary decisions and its gradients."""
   each = term.weights.ndim == 2
   scored = score(term.ids, table, vectors, each=each, products=products)
   scores = scored.scores if term.correction is None else scored.scores - term.correction
@@ -196,7 +177,7 @@ def _of_term(
   touched = term.weights > 0 if each else jnp.sum(term.weights, axis=2) > 0
   return Gradients(
     _loss(*(x[:measured] for x in (scores, term.weights, term.positive))),
-    *pull_scores(scored, delta, curvature, touched, vectors, len(table), products),
+    *scores_vjp(scored, delta, curvature, touched, vectors, len(table), products),
   )
 
 
@@ -211,8 +192,8 @@ def _loss(scores: jax.Array, weights: jax.Array, positive: jax.Array) -> jax.Arr
 def logistic(
   scores: jax.Array, weights: jax.Array, positive: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """The derivative of the terms of the loss by their scores, and their curvature (D21 to D26)."""
-  # It cannot overflow; XLA makes that of `curvature_of` once with it.
+  """Returns the derivatives of the loss by the scores, and their curvature (D21-D26)."""
+  # exp cannot overflow here; XLA shares it with `curvature_of`.
   small = jnp.exp(-jnp.abs(scores))
   larger = 1 / (1 + small)
   probability = jnp.where(scores >= 0, larger, small * larger)
@@ -220,9 +201,9 @@ def logistic(
 
 
 def curvature_of(scores: jax.Array) -> jax.Array:
-  """c(z) of each score, from the docstring of this module."""
+  """Returns the curvature c(z) of each score, as in the docstring of this module."""
   magnitude = jnp.abs(scores)
   small = jnp.exp(-magnitude)
   larger = 1 / (1 + small)
-  bound = (larger - 0.5) / jnp.maximum(magnitude, 1e-3)  # near 0 the other one is larger
+  bound = (larger - 0.5) / jnp.maximum(magnitude, 1e-3)  # near 0 the other term is larger
   return jnp.maximum(small * larger * larger, bound / 2)

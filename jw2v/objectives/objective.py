@@ -1,7 +1,7 @@
-"""The objective of a run: an architecture, which makes windows of blocks, and what they cost.
+"""The objective of a run: an architecture combined with a loss.
 
-What belongs here: which functions the names of a config stand for, and the arrays over the
-vocabulary that they look up.
+`make_objective` resolves the names of a config to functions, and computes the constants over the
+vocabulary that these functions read.
 """
 
 import functools
@@ -19,160 +19,152 @@ from jw2v.data.vocabulary import Vocabulary
 from jw2v.losses import tiled_softmax
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives import architectures, logistic, softmax
-from jw2v.objectives.huffman import HuffmanTree, huffman_tree
+from jw2v.objectives.huffman import huffman_tree, tree_paths
 from jw2v.objectives.scores import Products
-from jw2v.objectives.subwords import Bags, bag_vectors, make_bags
+from jw2v.objectives.subwords import Subwords, make_subwords, subword_vectors
 from jw2v.optim import RowGradients
-
-HOT_NODES = 15  # of the Huffman tree, that all blocks share
-NODES_PER_WORD = 10  # of the others: so many times its centers a block has room for
 
 
 class ObjectiveRows(NamedTuple):
-  """Sums over a batch of blocks and their gradients."""
+  """The objective summed over a batch of blocks, with its gradients."""
 
   loss: jax.Array  # [] sum over all predictions of the measured blocks
-  predictions: jax.Array  # [] float32, their weight: pairs in skip-gram, windows in CBOW
+  predictions: jax.Array  # [] float32 summed weight of these: pairs in skip-gram, windows in CBOW
   center: RowGradients
   outside: RowGradients
 
 
-class Preparation(NamedTuple):
-  """What an objective needs to know of the vocabulary.
+class Objective(NamedTuple):
+  """The objective of a run.
 
   Attributes:
-    lookups: arrays by name, of words or nodes; arguments of the compiled step, since constants
-      in it would be slow.
-    capacity: what limits the words of a block, the nodes of the tree that it has room for.
-    bags: the rows of words with n-grams.
+    rows: `rows(params, blocks, constants, measured=None) -> ObjectiveRows`, the sums over some
+      blocks. Only the first `measured` blocks count in the loss and the predictions.
+    constants: arrays by name, of words or nodes. They are arguments of the compiled step, since
+      constants embedded in it would be slow.
+    num_rows: the number of rows of the center table and of the outside table.
+    touches_all_rows: True if a step has a gradient for every row of the outside table.
+    capacity: limit on the words of a block, from the room that it has for tree nodes; or None.
+    attach: function of (blocks, lists) that adds the rows of n-grams to blocks; or None.
+    subwords: the rows of words with n-grams; or None.
   """
 
-  lookups: dict[str, Any]
+  rows: Callable[..., ObjectiveRows]
+  constants: dict[str, Any]
+  num_rows: tuple[int, int]
+  touches_all_rows: bool = False
   capacity: sampling.Capacity | None = None
-  bags: Bags | None = None
+  attach: Callable[..., Blocks] | None = None
+  subwords: Subwords | None = None
 
 
-def prepare(config: TrainConfig, vocabulary: Vocabulary) -> Preparation:
-  """What the objective of a config needs for a vocabulary.
+def make_objective(
+  config: TrainConfig, vocabulary: Vocabulary, width_axis: str | None = None
+) -> Objective:
+  """Makes the objective of a config for a vocabulary.
 
   Args:
     config: the run's settings.
     vocabulary: the words with their counts.
+    width_axis: axis of the device mesh that the width of both tables is split over.
 
   Raises:
-    ValueError: a tile that is larger than the vocabulary, or fewer than two words for a tree.
+    ValueError: the tile is larger than the vocabulary, or a tree has fewer than two words.
   """
   counts = vocabulary.counts
-  lookups: dict[str, Any] = {}
-  capacity = bags = None
+  constants: dict[str, Any] = {}
+  capacity = attach = subwords = None
   if config.softmax_tile is not None and config.softmax_tile > len(counts):
     raise ValueError(
-      f'softmax_tile={config.softmax_tile}: must be from 1 to {len(counts)}, the words there are'
+      f'softmax_tile must be from 1 to {len(counts)}, the size of the vocabulary, '
+      f'got {config.softmax_tile}'
     )
   if config.objective == 'hierarchical_softmax':
-    tree = tree_lookups(huffman_tree(counts), config.block_size)
-    lookups['tree'] = tree
-    capacity = sampling.Capacity(np.asarray(tree.lengths), len(tree.places))
+    tree = tree_paths(huffman_tree(counts), config.block_size)
+    constants['tree'] = tree
+    capacity = sampling.Capacity(tree.lengths, len(tree.slots))
   if config.objective in ('nce', 'sampled_softmax'):
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
-    # NCE takes the model as normalised: here by V, as it is where all vectors are zero.
+    # NCE treats the model as normalized: here by V, as it is when all vectors are zero.
     normalizer = len(counts) if config.objective == 'nce' else 1
-    lookups['log_expected'] = log_expected(noise * normalizer, config.negatives or 1)
+    constants['log_expected'] = log_expected(noise * normalizer, config.negatives or 1)
+  num_rows = len(counts), len(counts)
   if config.has_subwords:
-    bags = make_bags(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
-    lookups['bag_sizes'] = bags.sizes
-  return Preparation(lookups, capacity, bags)
+    subwords = make_subwords(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
+    constants['subword_sizes'] = subwords.sizes
+    num_rows = subwords.num_rows, len(counts)
+    of_centers = centers_predict(config)
+    attach = lambda blocks, lists: subwords.attach(blocks, of_centers, lists)
+  return Objective(
+    block_objective(config, width_axis), constants, num_rows,
+    config.objective == 'naive_softmax', capacity, attach, subwords,
+  )  # fmt: skip
 
 
 def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
-  """`[V]` float32, log(k q(w)): how often each word is expected among k noise words."""
+  """Returns `[V]` float32 log(k q(w)), the expected count of each word among k noise words."""
   return np.log(negatives * np.maximum(noise, 1e-30)).astype(np.float32)
 
 
-def tree_lookups(tree: HuffmanTree, block_size: int) -> logistic.TreeLookups:
-  """The paths of a tree for the step; its first nodes apart from the others."""
-  num_words = len(tree.lengths)
-  num_hot = min(HOT_NODES, num_words - 1)
-  word, place = np.nonzero(tree.node_ids < num_words - 1)
-  node, code = tree.node_ids[word, place], tree.codes[word, place]
-  hot_codes: Any = np.zeros((num_words, num_hot), np.int8)
-  is_hot = node < num_hot
-  hot_codes[word[is_hot], node[is_hot]] = 1 - 2 * code[is_hot]
-  word, node, code = (x[~is_hot] for x in (word, node, code))
-  lengths: Any = np.bincount(word, minlength=num_words).astype(np.int32)
-  starts: Any = (np.cumsum(lengths) - lengths).astype(np.int32)
-  # A word of the longest path has room, alone if need be.
-  places: Any = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
-  nodes: Any = np.append((2 * node + code).astype(np.int32), np.int32(0))
-  return logistic.TreeLookups(hot_codes, nodes, starts, lengths, places)
-
-
 def centers_predict(config: TrainConfig) -> bool:
-  """Whether the vectors that predict are those of the centers, or of the words around."""
+  """Returns True if the predicting vectors are those of the centers, False for the context."""
   return config.architecture == 'skip_gram' and config.objective != 'hierarchical_softmax'
 
 
-def make_objective(
+def block_objective(
   config: TrainConfig, width_axis: str | None = None
 ) -> Callable[..., ObjectiveRows]:
-  """The objective of a config, with its gradients as rows.
-
-  Args:
-    config: the run's settings.
-    width_axis: the axis of the device mesh that the width of both tables is split over.
-
-  Returns:
-    `objective(params, blocks, lookups, measured=None)`: the sums over some blocks, of which
-    only the first `measured` are in the loss and the predictions.
-  """
+  """Returns `Objective.rows` of a config: the loss over blocks with its gradients as rows."""
   is_cbow = config.architecture == 'cbow'
-  windows_of: Callable = architectures.cbow if is_cbow else architectures.skip_gram_of_context
+  predict: Callable = architectures.cbow if is_cbow else architectures.skip_gram_of_context
   if centers_predict(config):
-    windows_of = architectures.skip_gram
-  windows_of = functools.partial(windows_of, weighting=config.distance_weights)
+    predict = architectures.skip_gram
+  predict = functools.partial(predict, weighting=config.distance_weights)
   if is_cbow:
-    windows_of = functools.partial(windows_of, divide_gradient=config.cbow_gradient == 'exact')
+    predict = functools.partial(predict, divide_gradient=config.cbow_gradient == 'exact')
   dtype = None if config.product_dtype == 'float32' else config.product_dtype
-  cost = _loss_of(config, Products(width_axis, dtype))
+  loss = _loss(config, Products(width_axis, dtype))
 
-  def objective(
-    params: Word2VecParams, batch: Blocks, lookups: dict[str, Any], measured: int | None = None
+  def rows(
+    params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: int | None = None
   ) -> ObjectiveRows:
     vectors_of = architectures.word_rows
     if config.has_subwords:
-      vectors_of = functools.partial(bag_vectors, batch, lookups['bag_sizes'])
-    windows, pull = windows_of(params.center, batch, vectors_of=vectors_of)
-    gradients = cost(windows, batch, params.outside, lookups, measured)
+      vectors_of = functools.partial(subword_vectors, blocks, constants['subword_sizes'])
+    predictions, vjp = predict(params.center, blocks, vectors_of=vectors_of)
+    gradients = loss(predictions, blocks, params.outside, constants, measured)
     return ObjectiveRows(
       gradients.loss,
-      jnp.sum(windows.totals[:measured].astype(jnp.float32)),
-      pull(gradients.vectors, gradients.curvature),
+      jnp.sum(predictions.totals[:measured].astype(jnp.float32)),
+      vjp(gradients.vectors, gradients.curvature),
       gradients.outside,
     )
 
-  return objective
+  return rows
 
 
-def _loss_of(config, products):
-  """`cost(windows, batch, table, lookups, measured)` of the config's objective."""
+def _loss(config, products):
+  """Returns `loss(predictions, blocks, table, constants, measured)` of the config's objective."""
   if config.objective == 'naive_softmax':
 
-    def naive(windows, batch, table, lookups, measured):
-      del batch, lookups
+    def naive(predictions, blocks, table, constants, measured):
+      del blocks, constants
       size = tiled_softmax.tile_size(config.softmax_tile, len(table))
-      return softmax.naive_softmax(windows, table, tile=size, measured=measured, products=products)
+      return softmax.naive_softmax(
+        predictions, table, tile=size, measured=measured, products=products
+      )
 
     return naive
   if config.objective == 'hierarchical_softmax':
-    return lambda windows, batch, table, lookups, measured: logistic.hierarchical_softmax(
-      windows, lookups['tree'], table, measured=measured, products=products
+    return lambda predictions, blocks, table, constants, measured: logistic.hierarchical_softmax(
+      predictions, constants['tree'], table, measured=measured, products=products
     )
   if config.objective == 'sampled_softmax':
-    return lambda windows, batch, table, lookups, measured: softmax.sampled_softmax(
-      windows, batch.negative_ids, table, log_expected=lookups['log_expected'],
+    return lambda predictions, blocks, table, constants, measured: softmax.sampled_softmax(
+      predictions, blocks.negative_ids, table, log_expected=constants['log_expected'],
       measured=measured, products=products,
     )  # fmt: skip
-  return lambda windows, batch, table, lookups, measured: logistic.negative_sampling(
-    windows, batch.negative_ids, table, negatives=config.negatives,
-    log_expected=lookups.get('log_expected'), measured=measured, products=products,
+  return lambda predictions, blocks, table, constants, measured: logistic.negative_sampling(
+    predictions, blocks.negative_ids, table, negatives=config.negatives,
+    log_expected=constants.get('log_expected'), measured=measured, products=products,
   )  # fmt: skip

@@ -1,9 +1,10 @@
-"""Rows of the outside table, the vectors of blocks that are scored against them, and the way back.
+"""Scores of block vectors against rows of the output table, and the corresponding VJP.
 
-What belongs here: scores, and the three products that make gradients of their derivatives. The
-objectives in `binary.py` and `softmax.py` are functions of scores in between.
+Every objective computes scores, derivatives of its loss by the scores, and from these the
+gradients of vectors and rows. This module has the first and the last step; `logistic.py` and
+`softmax.py` have the functions of scores between them.
 
-Axes: those of `blocks`.
+Axes: as in `architectures.py`.
 """
 
 from typing import NamedTuple
@@ -12,25 +13,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jw2v.objectives.architectures import flat, padded_ids, rows_of, squared_norms, transposed
+from jw2v.objectives.architectures import flat, gather_rows, padded_ids, squared_norms, transposed
 from jw2v.optim import RowGradients
 
 
 class Products(NamedTuple):
-  """How products that sum over the columns of the tables are made.
+  """How products that sum over the columns of the tables are computed.
 
   Attributes:
-    axis: the mesh axis that the columns are split over: each device sums over its columns, and
-      the sums are added up. None where a device has all of them.
-    dtype: what both sides are rounded to before a product, which adds up in the dtype that
-      they had; None for no rounding.
+    axis: mesh axis that the columns are split over. Each device sums over its columns, and a psum
+      adds the partial sums. None if each device holds all columns.
+    dtype: dtype that both sides of a product are rounded to. The product accumulates in their
+      original dtype. None for no rounding.
   """
 
   axis: str | None = None
   dtype: str | None = None
 
   def einsum(self, formula: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    """`jnp.einsum` of two arrays, of the columns that are here."""
+    """Returns `jnp.einsum` of two arrays over the local columns."""
     if self.dtype is None:
       return jnp.einsum(formula, a, b)
     result = a.dtype
@@ -38,11 +39,11 @@ class Products(NamedTuple):
     return jnp.einsum(formula, a, b, preferred_element_type=result)
 
   def scores(self, vectors: jax.Array, rows: jax.Array) -> jax.Array:
-    """`[M, S]`, of every vector `[M, D]` with every row `[S, D]`."""
+    """Returns the `[M, S]` scores of vectors `[M, D]` against rows `[S, D]`."""
     return self.over_width(self.einsum('md,sd->ms', vectors, rows))[0]
 
   def over_width(self, *partial: jax.Array) -> tuple[jax.Array, ...]:
-    """The sums over all columns, of arrays of sums over those that are here, in one exchange."""
+    """Adds partial sums of the local columns over all devices, in one collective."""
     if self.axis is None:
       return partial
     total = jax.lax.psum(jnp.concatenate([x.reshape(-1) for x in partial]), self.axis)
@@ -51,24 +52,24 @@ class Products(NamedTuple):
 
 
 class Gradients(NamedTuple):
-  """The loss of the windows of some blocks, and its gradients."""
+  """The loss of the predictions of N blocks and its gradients."""
 
-  loss: jax.Array  # [], of the measured blocks
-  vectors: jax.Array  # [N, I, D], by the vectors that predict
+  loss: jax.Array  # [] sum over the measured blocks
+  vectors: jax.Array  # [N, I, D] by the predicting vectors
   curvature: jax.Array  # [N, I]
   outside: RowGradients
 
 
 class Scored(NamedTuple):
-  """Outside rows and their scores, of `[N, I, D]` vectors.
+  """Outside rows and their scores against `[N, I, D]` vectors.
 
   Attributes:
-    ids: `[N, O]`.
-    rows: `[N, O, D]`.
-    scores: `[N, O, I]`, of all vectors of a block; or `[N, O]` where O = I and each row has a
-      vector of its own.
-    row_norms: `[N, O]`, squared.
-    norms: `[N, I]`, those of the vectors, squared.
+    ids: `[N, O]` row ids.
+    rows: `[N, O, D]` rows.
+    scores: `[N, O, I]` scores of every row against every vector of its block; or `[N, O]` if
+      O = I and row o is scored against vector o only.
+    row_norms: `[N, O]` squared norms of the rows.
+    norms: `[N, I]` squared norms of the vectors.
   """
 
   ids: np.ndarray | jax.Array
@@ -86,8 +87,8 @@ def score(
   each: bool,
   products: Products = Products(),
 ) -> Scored:
-  """The rows of a table by `ids`, and their scores: `each` with its own vector, or with all."""
-  rows = rows_of(table, ids)
+  """Gathers rows and scores them: row o against vector o if `each`, else against all vectors."""
+  rows = gather_rows(table, ids)
   if each:
     scores = jnp.sum(rows * vectors, axis=2)
   else:  # the narrow side last is the faster order of this product
@@ -97,7 +98,7 @@ def score(
   )
 
 
-def pull_scores(
+def scores_vjp(
   scored: Scored,
   delta: jax.Array,
   curvature: jax.Array,
@@ -106,23 +107,23 @@ def pull_scores(
   num_rows: int,
   products: Products = Products(),
 ) -> tuple[jax.Array, jax.Array, RowGradients]:
-  r"""The gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`.
+  r"""Gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`, by vectors and rows.
 
   .. math:: \nabla_{v_i} J = \sum_o \delta_{oi} u_o, \qquad h_{v_i} = \sum_o h_{oi} \|u_o\|^2,
 
-  and the same with the sides changed.
+  and the same for :math:`u_o` with the sides exchanged.
 
   Args:
     scored: the rows and scores.
-    delta: the derivative of the loss by each score.
-    curvature: of the loss by each score.
-    touched: `[N, O]` bool, which rows any vector meets.
-    vectors: `[N, I, D]`.
-    num_rows: V, of the table.
-    products: how they are made.
+    delta: derivative of the loss by each score, in the shape of the scores.
+    curvature: curvature of the loss in each score.
+    touched: `[N, O]` bool, False for rows that no vector is scored against.
+    vectors: `[N, I, D]` vectors.
+    num_rows: V, the rows of the table.
+    products: how the products are computed.
 
   Returns:
-    The gradient of the vectors, their curvature, and the rows of the table.
+    The gradient by the vectors, its curvature, and the gradient by rows of the table.
   """
   ids = padded_ids(scored.ids, touched, num_rows)
   if delta.ndim == 2:
@@ -137,7 +138,7 @@ def pull_scores(
 
 
 def add_gradients(*parts: Gradients) -> Gradients:
-  """The gradients of a sum of losses of the same vectors."""
+  """Returns the gradients of a sum of losses of the same vectors."""
   losses, vectors, curvature, outside = zip(*parts, strict=True)
   return Gradients(
     sum(losses), sum(vectors), sum(curvature),

@@ -1,7 +1,4 @@
-"""What a run tells while it runs: its history, for its callbacks and its progress bar.
-
-What belongs here: turning the results of compiled calls into records.
-"""
+"""Training history: collects step results into records for callbacks and the progress bar."""
 
 import contextlib
 import time
@@ -20,17 +17,16 @@ _SAVED = (
 )  # fmt: skip
 
 
-class Progress:
-  """Collects the results of calls into the records of a history.
+class History:
+  """Collects the results of dispatches into records.
 
   Attributes:
-    history: the records so far: step, epoch, words, words_per_second, loss (the mean
-      over an eighth of the predictions since the record before, the first of each step),
-      learning_rate, gradient_norm (the root mean square since then), and what else was
-      measured.
-    step: steps so far.
-    words: corpus words read so far.
-    total_words: those that the whole run reads.
+    history: the records: step, epoch, words, words_per_second, loss (mean over an eighth of the
+      predictions since the previous record, the first eighth of each step), learning_rate,
+      gradient_norm (root mean square since the previous record), and any other measurement.
+    step: number of steps.
+    words: number of corpus words read.
+    total_words: corpus words of the whole run.
     seconds: wall time from the creation of this object to the last result.
   """
 
@@ -46,12 +42,12 @@ class Progress:
 
     Args:
       num_words: words of the corpus.
-      epochs: passes over it.
-      show: with a progress bar on standard error.
-      callbacks: called with each record as it is made.
+      epochs: number of passes over it.
+      show: True to show a progress bar on standard error.
+      callbacks: functions that are called with each record.
 
     Raises:
-      ImportError: the bar is asked for and tqdm is not there.
+      ImportError: the progress bar needs tqdm, which is not installed.
     """
     self.history: list[dict[str, Any]] = []
     self.words: int = 0
@@ -74,14 +70,14 @@ class Progress:
     *,
     last: bool = False,
   ) -> None:
-    """Takes the result of a call.
+    """Adds the results of a dispatch.
 
     Args:
-      words: corpus words read by the end of the call.
-      results: of the call; waits until they are computed.
-      measured: what else is known after the call, to make a record of; None for no record.
-      done_at: the `time.perf_counter` of when they were computed; now if not given.
-      last: whether the run ends with this call, which makes a record too.
+      words: corpus words read by the end of the dispatch.
+      results: its results; this method waits until they are computed.
+      measured: further measurements after the dispatch, which make a record; None for no record.
+      done_at: the `time.perf_counter()` at which the results were computed; now by default.
+      last: True for the last dispatch of the run, which makes a record too.
 
     Raises:
       FloatingPointError: a loss is not finite; the message has the step.
@@ -92,8 +88,8 @@ class Progress:
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:
       raise FloatingPointError(
-        f'step {self.step + diverged[0] + 1}: the loss is {losses[diverged[0]]} at learning '
-        f'rate {learning_rate:.4g}; the run diverged, and a lower learning_rate may hold it'
+        f'step {self.step + diverged[0] + 1}: the loss must be finite, got {losses[diverged[0]]} '
+        f'at learning rate {learning_rate:.4g}; the run diverged, try a lower learning_rate'
       )
     steps = int(np.count_nonzero(predictions))
     self.step += steps
@@ -108,9 +104,9 @@ class Progress:
       self._record(learning_rate, measured or {})
 
   def begins_record(self, words: int, now: bool = False) -> bool:
-    """Whether the call that ends with so many words is to make a record: 20 times an epoch.
+    """Returns whether the dispatch that ends at this word makes a record: 20 times an epoch.
 
-    Results come later than calls begin: what is to be measured is decided here.
+    The decision comes before the results, since measurements must be started with the dispatch.
     """
     due = now or words - self._scheduled_words >= self._num_words / RECORDS_PER_EPOCH
     if due:
@@ -142,7 +138,7 @@ class Progress:
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
-    """Stops the clock: what is measured meanwhile is not training."""
+    """Stops the clock during measurements that are not part of training."""
     began = time.perf_counter()
     try:
       yield
@@ -150,26 +146,29 @@ class Progress:
       self._start += time.perf_counter() - began
 
   def saved(self) -> dict[str, Any]:
-    """All that `load` needs, in values that JSON has."""
+    """Returns the JSON values that `load` needs."""
     return {name: getattr(self, name) for name in _SAVED}
 
   def load(self, saved: dict[str, Any]) -> None:
-    """Goes on from what `saved` gave, as if no time had passed since."""
+    """Resumes from the values of `saved`, as if no time had passed since."""
     for name in _SAVED:
       setattr(self, name, saved[name])
     self._start = time.perf_counter() - self.seconds
-    if self._bar is not None:  # what was done before is not done now, nor as fast
-      self._bar.n = self._bar.initial = self._bar.last_print_n = self.words
+    self._reset_bar()
 
   def go_back(self, words: int) -> None:
-    """Sets back how many words have been read; those after them are read again."""
+    """Resets the number of words read to a smaller number; the words after it are read again."""
     self.words = words
     self._recorded_words = min(self._recorded_words, words)
     self._scheduled_words = min(self._scheduled_words, words)
+    self._reset_bar()
+
+  def _reset_bar(self) -> None:
+    # The speed that the bar shows must not include words of an earlier process.
     if self._bar is not None:
-      self._bar.n = self._bar.initial = self._bar.last_print_n = words
+      self._bar.n = self._bar.initial = self._bar.last_print_n = self.words
 
   def close(self) -> None:
-    """Takes the bar away from the terminal's last line."""
+    """Removes the progress bar from the terminal."""
     if self._bar is not None:
       self._bar.close()

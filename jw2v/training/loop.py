@@ -1,9 +1,7 @@
-"""The loop of a run: from its first call, or the newest checkpoint, to its last.
+"""The training loop, from the initial state or the newest checkpoint to the vectors.
 
-What belongs here: joining the stream of calls, the compiled steps, the checkpoints and the
-records. A thread draws blocks of windows, one compiled call runs many
-steps over them with the tables donated, and the result of a call is read while the next one
-runs.
+A thread draws blocks of windows. One compiled call, a dispatch, runs many steps over them with the
+tables donated. The results of a dispatch are read while the next one runs.
 """
 
 import collections
@@ -13,7 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,35 +19,48 @@ import numpy as np
 
 from jw2v.config import TrainConfig
 from jw2v.data.store import EncodedCorpus
-from jw2v.data.stream import in_background
-from jw2v.distributed.agreement import together
-from jw2v.distributed.layout import Layout, make_layout
+from jw2v.data.stream import Position, TextBlocks, in_background
+from jw2v.distributed.agreement import check_same, checksums, first_then_others, joint_dispatches
+from jw2v.distributed.layout import Layout
 from jw2v.losses.window import Word2VecParams
-from jw2v.objectives.objective import prepare
+from jw2v.objectives.objective import Objective
+from jw2v.optim import RowwiseTransformation
 from jw2v.training.checkpoints import Checkpoints, Stopped
-from jw2v.training.history import Progress
-from jw2v.training.memory import predict_peak
-from jw2v.training.start import HELD_OUT_EPOCH, begin, steps_per_call, texts
-from jw2v.training.state import make_vectors
-from jw2v.training.step import compile_steps, make_evaluate, row_norms
+from jw2v.training.history import RECORDS_PER_EPOCH, History
+from jw2v.training.memory import check_fits, predict_peak
+from jw2v.training.state import (
+  TrainState,
+  abstract_state,
+  export_vectors,
+  init_state,
+  initial_params,
+)
+from jw2v.training.step import (
+  compile_steps,
+  make_evaluate,
+  make_run_steps,
+  make_schedule,
+  row_norms,
+)
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
-_CALLS_AHEAD = 2
+_AHEAD = 2  # dispatches that the thread prepares in advance
+_HELD_OUT_EPOCH = 2**31  # its random numbers are used by no epoch of training
 
 
 @dataclasses.dataclass
 class Started:
-  """What is known when a run has started, for `train(..., started=)`.
+  """Facts about a run that has started, for `train(..., started=)`.
 
   Attributes:
-    step: the step that it goes on from: 0, or that of the checkpoint.
-    history: the records up to there.
-    words_left: corpus words to read from there on.
-    config: the settings that it trains with, on its devices.
-    layout: the devices, and what each of them has.
-    predicted_bytes: peak memory of the process; 0 if nothing is left to do.
-    seconds_left: as long as all calls take what the second one took; None for a run of
-      fewer than two.
+    step: the step that the run starts from: 0, or the step of the checkpoint.
+    history: the records up to this step.
+    words_left: corpus words left to read.
+    config: the settings, with the defaults of the devices.
+    layout: the devices.
+    predicted_bytes: predicted peak memory of the process; 0 if nothing is left to do.
+    seconds_left: time left, extrapolated from the second dispatch; None for a run of fewer than
+      two dispatches.
   """
 
   step: int
@@ -61,176 +72,322 @@ class Started:
   seconds_left: float | None = None
 
 
-class Hooks(NamedTuple):
-  """What `train` was given to be called on the way."""
-
-  checkpoints: Checkpoints | None
-  evaluate: Callable[[KeyedVectors], dict[str, float]] | None
-  started: Callable[[Started], Any]
-
-
-def run(
-  encoded: EncodedCorpus,
-  num_words: int,
+def fit(
+  corpus: EncodedCorpus,
+  streams: tuple[TextBlocks, TextBlocks],
   config: TrainConfig,
-  monitor: Progress,
+  objective: Objective,
+  optimizer: RowwiseTransformation,
+  layout: Layout,
+  history: History,
+  *,
   initial: Any,
-  hooks: Hooks,
+  checkpoints: Checkpoints | None,
+  evaluate: Callable[[KeyedVectors], dict[str, float]] | None,
+  started: Callable[[Started], Any],
 ) -> tuple[KeyedVectors, Word2VecParams, int]:
-  """Trains from the first call, or the newest checkpoint, to the last.
+  """Trains from the initial state, or the newest checkpoint, to the end of the text.
 
   Args:
-    encoded: the corpus.
-    num_words: those that are trained on; the others are held out.
+    corpus: the encoded corpus.
+    streams: the text to train on, and the text that is held out.
     config: the settings.
-    monitor: gets the results.
-    initial: as for `train`.
-    hooks: what `train` was given.
+    objective: the objective of the config.
+    optimizer: the optimizer of the config.
+    layout: the devices.
+    history: collects the results.
+    initial: as for `train`, like the following arguments.
+    checkpoints: where the run saves checkpoints.
+    evaluate: scores of the vectors at the end of each epoch.
+    started: called when the run has started.
 
   Returns:
-    The vectors, both tables, and the memory predicted.
+    The vectors, both tables, and the predicted peak memory in bytes.
   """
-  prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
-  training, held_out = texts(encoded, num_words, config, prepared, layout)
-  shape = {'steps': steps_per_call(config, num_words), 'blocks_per_step': config.blocks_per_step}
-  state, standing = begin(
-    encoded, num_words, config, prepared, layout, training, monitor, initial, hooks.checkpoints
+  training, held_out = streams
+  num_words, (stream, num_streams) = training.end, training.shard
+  settings: dict[str, Any] = {'config': dataclasses.asdict(config), 'num_words': num_words}
+  check_same(settings['config'] | {'num_words': num_words} | _checksums(corpus, initial))
+
+  # The state: restored from the newest checkpoint, or initialized.
+  shapes = abstract_state(optimizer, objective.num_rows, config.dim)
+  check_fits(shapes, layout, touches_all_rows=objective.touches_all_rows)
+  saved = None if checkpoints is None else _restore(checkpoints, shapes, corpus, settings, history)
+  if saved is None:
+    params = initial_params(corpus.vocabulary, config, objective.subwords, initial)
+    state = init_state(params, optimizer, layout)
+    positions, stopping = (Position(),) * num_streams, EarlyStopping(config.patience)
+  else:
+    arrays, positions, stopping = saved
+    stopping.patience = config.patience
+    state = layout.put_state(arrays)
+    del saved, arrays  # of the size of the tables
+  positions = _resume(training, positions, history)
+
+  # The compiled functions.
+  constants = layout.put(objective.constants)
+  run_steps = make_run_steps(
+    objective, optimizer, make_schedule(config), config.blocks_per_step, layout
   )
-  words_left = monitor.total_words - monitor.words
-  start = Started(monitor.step, monitor.history.copy(), words_left, config, layout)
-  lookups = layout.put(prepared.lookups)
-  vectors_of = functools.partial(make_vectors, encoded.vocabulary, config, prepared.bags)
-  measure = _make_measure(held_out, config, layout, shape, hooks.evaluate, vectors_of, lookups)
-  wishes = _Wishes(hooks.checkpoints)
+  compiled: dict[Any, jax.stages.Compiled] = {}  # by shape of the blocks: one, without n-grams
+  export = functools.partial(export_vectors, corpus.vocabulary, objective.subwords)
+  shape = {
+    'steps': steps_per_dispatch(config, num_words),
+    'blocks_per_step': config.blocks_per_step,
+  }
+  held_out_loss = None
+  if config.held_out:
+    held_out_loss = _make_held_out_loss(held_out, objective, layout, constants, shape)
+
+  def measure(params: Word2VecParams, epoch_ends: bool) -> dict[str, Any]:
+    """Returns the measurements of a record; device scalars, so that nothing waits for them."""
+    measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
+    if epoch_ends and held_out_loss is not None:
+      measured['held_out_loss'] = held_out_loss(params)
+    if epoch_ends and evaluate is not None:
+      measured |= evaluate(export(params))
+    return measured
+
+  # The dispatches of this process, together with those of the others.
+  own_shape = {**shape, 'blocks_per_step': config.blocks_per_step // num_streams}
+  epochs = range(0) if stopping.triggered else range(config.epochs)
+  requests, closed = _Requests(checkpoints), threading.Event()
+  all_dispatches = joint_dispatches(
+    training.dispatches(epochs, **own_shape, start=positions[stream]),
+    functools.partial(training.padding, **own_shape),
+    stream, positions[stream], config.epochs, requests, closed,
+  )  # fmt: skip
+
+  words_left = history.total_words - history.words
+  info = Started(history.step, history.history.copy(), words_left, config, layout)
+  pending: collections.deque[Any] = collections.deque()  # results that may not be computed yet
+  number, words, saved_step = 0, history.words, history.step
+
+  def record_pending(leave: int = 0) -> None:
+    while len(pending) > leave:
+      history.add(*pending.popleft())
 
   def save() -> None:
-    run = {'place': standing.saved(), 'progress': monitor.saved()}
-    assert hooks.checkpoints is not None
-    hooks.checkpoints.save(monitor.step, state, run)
-    wishes.told = False
+    assert checkpoints is not None
+    place = {**stopping.saved(), 'positions': list(map(list, positions))}
+    checkpoints.save(history.step, state, {'place': place, 'progress': history.saved()})
+    requests.pending = False
 
-  compiled: dict[Any, Any] = {}  # by the shape of a call: one, but of words with n-grams
-  saved_step, num_calls, words = monitor.step, 0, monitor.words
-  waiting: collections.deque[Any] = collections.deque()  # results, some of them not computed
-  epochs = range(0) if standing.is_over(config) else range(config.epochs)
-  own = {**shape, 'blocks_per_step': config.blocks_per_step // training.share[1]}
-  own_start = standing.positions[training.share[0]]
-  own_calls = training.calls(epochs, **own, start=own_start)
-  blank, stopped = functools.partial(training.blank_call, **own), threading.Event()
-  all_calls = together(
-    own_calls, blank, training.share[0], own_start, config.epochs, wishes, stopped
-  )
-  # Closed at an error too: the thread would live as long as the traceback.
-  with contextlib.closing(in_background(all_calls, _CALLS_AHEAD, stopped)) as calls:
-    for call in calls:
-      shares = (call.words / monitor.total_words).astype(np.float32)
-      shape_of_call = tuple(np.shape(leaf) for leaf in jax.tree.leaves(call.blocks))
-      blocks = layout.put_blocks(call.blocks)
-      run_steps = compiled.get(shape_of_call)
-      if run_steps is None:
-        run_steps = compile_steps(config, state, blocks, shares, lookups, layout)
+  # `closing` ends the thread at an error too; it would live as long as the traceback.
+  with contextlib.closing(in_background(all_dispatches, _AHEAD, closed)) as dispatches:
+    for dispatch in dispatches:
+      progress = (dispatch.words / history.total_words).astype(np.float32)
+      blocks = layout.put_blocks(dispatch.blocks)
+      shapes_of_blocks = tuple(np.shape(leaf) for leaf in jax.tree.leaves(dispatch.blocks))
+      if shapes_of_blocks not in compiled:
+        step_function = compile_steps(run_steps, state, blocks, progress, constants)
         if not compiled:
-          saves = hooks.checkpoints is not None
-          start.predicted_bytes = predict_peak(run_steps, state, call, _CALLS_AHEAD + 2, saves)
-        compiled[shape_of_call] = run_steps
-      before, words, standing.positions = words, int(call.words[-1]), call.ends
-      state, results = run_steps(state, blocks, shares, lookups)
+          info.predicted_bytes = predict_peak(
+            step_function, state, dispatch.blocks, _AHEAD + 2, checkpoints is not None
+          )
+        compiled[shapes_of_blocks] = step_function
+      state, results = compiled[shapes_of_blocks](state, blocks, progress, constants)
+      before, words, positions = words, int(dispatch.words[-1]), dispatch.ends
+      number += 1
+
+      # Record: 20 times an epoch the norms, at the end of an epoch the held-out loss and scores.
       epoch_ends = words // num_words > before // num_words
-      full = epoch_ends and bool(config.held_out or hooks.evaluate)
+      full = epoch_ends and bool(config.held_out or evaluate)
       measured = None
-      if monitor.begins_record(words, now=full):
+      if history.begins_record(words, now=full):
         if full:
-          while num_calls > 1 and waiting:
-            monitor.add(*waiting.popleft())
+          record_pending(0 if number > 2 else len(pending))
           jax.block_until_ready(results)
-        with monitor.paused() if full else contextlib.nullcontext():
+        with history.paused() if full else contextlib.nullcontext():
           measured = measure(state.params, full)
-      if full and config.held_out and measured is not None:
-        standing.add(measured['held_out_loss'])
-      num_calls += 1
+        if full and config.held_out:
+          stopping.add(measured['held_out_loss'])
+
+      # Report: the second dispatch predicts the time of the run, the first includes warm-up.
       done_at = None
-      if num_calls <= 2:  # what they take is measured; the first is not like the others
+      if number <= 2:
         jax.block_until_ready(results)
         done_at = time.perf_counter()
-      waiting.append((words, results, measured, done_at))
-      if num_calls == 2:
-        first_words, *_, clock = waiting[0]
-        seconds_per_word = (done_at - clock) / max(1, words - first_words)
-        start.seconds_left = (monitor.total_words - words) * seconds_per_word
-        hooks.started(start)
-      while num_calls > 1 and len(waiting) > 1:  # of the call before, while this one runs
-        monitor.add(*waiting.popleft())
-      if standing.is_over(config):
+      pending.append((words, results, measured, done_at))
+      if number == 2:
+        first_words, *_, first_done = pending[0]
+        seconds_per_word = (done_at - first_done) / max(1, words - first_words)
+        info.seconds_left = (history.total_words - words) * seconds_per_word
+        started(info)
+      if number >= 2:
+        record_pending(leave=1)  # the results of the previous dispatch, while this one runs
+      if stopping.triggered:
         break
-      save_now = wishes.due(num_calls) if call.save is None else call.save
-      if save_now and words < monitor.total_words:  # after the last call there is one anyway
-        while waiting:
-          monitor.add(*waiting.popleft())
+
+      # Checkpoint.
+      saves = requests.due(number) if dispatch.save is None else dispatch.save
+      if saves and words < history.total_words:  # the last dispatch is saved below
+        record_pending()
         save()
-        saved_step = monitor.step
-        if wishes.stop if call.save is None else call.stop:
-          raise Stopped(monitor.step, words / monitor.total_words)
-  if num_calls < 2:
-    hooks.started(start)
-  while waiting:
-    read, results, measured, done_at = waiting.popleft()
-    if not waiting:
-      measured = measure(state.params, False) if measured is None else measured
-    monitor.add(read, results, measured, done_at, last=not waiting)
-  if not monitor.history:
-    raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
-  if not all(jnp.isfinite(table).all() for table in state.params):  # the last step is in no loss
-    raise FloatingPointError(f'step {monitor.history[-1]["step"]}: the vectors are not finite')
-  if hooks.checkpoints is not None and monitor.step > saved_step:
+        saved_step = history.step
+        if requests.stop if dispatch.save is None else dispatch.stop:
+          raise Stopped(history.step, words / history.total_words)
+
+  # The end: the last record, the checks, the last checkpoint, and the vectors.
+  if number < 2:
+    started(info)
+  record_pending(leave=1)
+  if pending:
+    read, results, measured, done_at = pending.popleft()
+    measured = measure(state.params, False) if measured is None else measured
+    history.add(read, results, measured, done_at, last=True)
+  if not history.history:
+    raise ValueError(
+      f'subsampling left no training pairs (sample={config.sample:g}); increase sample, or set it '
+      'to 0 to turn subsampling off'
+    )
+  if not all(jnp.isfinite(table).all() for table in state.params):  # no loss has the last step
+    raise FloatingPointError(
+      f'step {history.history[-1]["step"]}: the vectors must be finite, got NaN or infinity; try a '
+      'lower learning_rate'
+    )
+  if checkpoints is not None and history.step > saved_step:
     save()
-  return vectors_of(state.params), state.params, start.predicted_bytes
+  return export(state.params), state.params, info.predicted_bytes
 
 
-class _Wishes:
-  """Whether this process wants a checkpoint, told once until there is one."""
+@dataclasses.dataclass
+class EarlyStopping:
+  """Stops a run after `patience` epochs without a lower held-out loss; None never stops it."""
+
+  patience: int | None = None
+  lowest: float | None = None
+  epochs_since: int = 0
+
+  def add(self, held_out_loss: float) -> None:
+    """Adds the held-out loss at the end of an epoch."""
+    lower = self.lowest is None or held_out_loss < self.lowest
+    self.lowest = held_out_loss if lower else self.lowest
+    self.epochs_since = 0 if lower else self.epochs_since + 1
+
+  @property
+  def triggered(self) -> bool:
+    """Returns whether early stopping has triggered."""
+    return self.patience is not None and self.epochs_since >= self.patience
+
+  def saved(self) -> dict[str, Any]:
+    """Returns the fields that a checkpoint holds."""
+    return {'lowest': self.lowest, 'epochs_since': self.epochs_since}
+
+
+class _Requests:
+  """Requests of this process for a checkpoint, or to stop, to all processes.
+
+  Attributes:
+    pending: True from a request for a checkpoint until one is saved.
+  """
 
   def __init__(self, checkpoints: Checkpoints | None):
-    self._checkpoints, self.told = checkpoints, False
+    self._checkpoints, self.pending = checkpoints, False
 
   @property
   def stop(self) -> bool:
-    """Whether the run was asked to stop."""
+    """Returns whether the run was asked to stop."""
     return self._checkpoints is not None and self._checkpoints.stop_requested
 
-  def due(self, num_calls: int) -> bool:
-    """Whether it is time for one; the first call compiles, and its time is not known yet."""
-    return self._checkpoints is not None and num_calls > 1 and self._checkpoints.due()
+  def due(self, number: int) -> bool:
+    """Returns whether a checkpoint is due; not after the first dispatch, which compiles."""
+    return self._checkpoints is not None and number > 1 and self._checkpoints.due()
 
   def __call__(self) -> tuple[bool, bool]:
-    """What the others are told: that it is time for one, and that the run is to stop."""
-    wants = self._checkpoints is not None and not self.told and self._checkpoints.due()
-    self.told |= wants
+    """Returns the request for a checkpoint, made once until it is saved, and the one to stop."""
+    wants = self._checkpoints is not None and not self.pending and self._checkpoints.due()
+    self.pending |= wants
     return wants, self.stop
 
 
-def _make_measure(
-  held_out, config, layout, shape, evaluate_vectors, vectors_of, lookups
-) -> Callable:
-  """`measure(params, full)`: what a record has besides; at the end of an epoch, all of it."""
-  evaluate = make_evaluate(config, layout)
-  calls = lambda: held_out.calls(range(HELD_OUT_EPOCH, HELD_OUT_EPOCH + 1), **shape)
-  if config.held_out and next(calls(), None) is None:
-    raise ValueError(f'held_out={config.held_out:g}: no word is left in it; raise it')
+def _checksums(corpus: EncodedCorpus, initial: Any) -> dict[str, int]:
+  if initial is None:
+    return checksums(corpus, None)
+  vectors = initial if isinstance(initial, KeyedVectors) else initial.vectors
+  return checksums(corpus, (vectors.index_to_key, vectors.vectors))
 
-  def measure(params, full):
-    # Not read yet: that would wait for the call that is running.
-    measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
-    if full and config.held_out:
-      sums = [
-        jax.device_get(evaluate(params, layout.put_same_blocks(call.blocks), lookups))
-        for call in calls()
-      ]
-      losses, predictions = (
-        np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True)
-      )
-      measured['held_out_loss'] = float(losses / max(predictions, 1))
-    if full and evaluate_vectors is not None:
-      measured |= evaluate_vectors(vectors_of(params))
-    return measured
 
-  return measure
+def _restore(
+  checkpoints: Checkpoints,
+  shapes: TrainState,
+  corpus: EncodedCorpus,
+  settings: dict[str, Any],
+  history: History,
+) -> tuple[TrainState, tuple[Position, ...], EarlyStopping] | None:
+  """Returns the state, positions and early stopping of the newest checkpoint, and loads history.
+
+  Raises:
+    ValueError: the checkpoint is damaged or belongs to another run, or processes see different
+      checkpoints.
+  """
+  # A run may resume with another layout.
+  layout_settings = ('layout', 'devices', 'width_devices')
+  config = {name: x for name, x in settings['config'].items() if name not in layout_settings}
+  restore = functools.partial(
+    checkpoints.restore, shapes, corpus.vocabulary, {**settings, 'config': config}
+  )
+  found = first_then_others(restore, 'restoring')
+  name = f'the position of the checkpoint in {checkpoints.folder}'
+  check_same({name: None if found is None else found[1]['place']})
+  if found is None:
+    return None
+  state, run = found
+  try:
+    place = dict(run['place'])
+    positions = tuple(Position(*each) for each in place.pop('positions'))
+    if not all(type(number) is int and number >= 0 for each in positions for number in each):
+      raise ValueError(f'positions must be integers of at least 0, got {positions}')
+    stopping = EarlyStopping(**place)
+    history.load(run['progress'])
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'{checkpoints.folder}: the checkpoint must hold a position, got {error!r}; restart the run'
+    ) from error
+  return state, positions, stopping
+
+
+def _resume(
+  training: TextBlocks, positions: tuple[Position, ...], history: History
+) -> tuple[Position, ...]:
+  """Returns the positions at which the streams of this run resume after those of the checkpoint."""
+  number = training.shard[1]
+  shards = [training._replace(shard=(i, number)) for i in range(number)]
+  resumed = tuple(shard.resume(positions) for shard in shards)
+  if len(resumed) != len(positions):
+    history.go_back(sum(position.words for position in resumed))
+  return resumed
+
+
+def steps_per_dispatch(config: TrainConfig, num_words: int) -> int:
+  """Returns `config.steps_per_call`, or fewer for a small corpus, to have enough records."""
+  steps = -(-num_words // (RECORDS_PER_EPOCH * config.batch_size))
+  return min(config.steps_per_call, steps)
+
+
+def _make_held_out_loss(
+  held_out: TextBlocks,
+  objective: Objective,
+  layout: Layout,
+  constants: dict[str, Any],
+  shape: dict[str, Any],
+) -> Callable[[Word2VecParams], float]:
+  """Returns the function that computes the mean loss of the held-out text.
+
+  Raises:
+    ValueError: the held-out text has no words.
+  """
+  evaluate = make_evaluate(objective, layout)
+  epochs = range(_HELD_OUT_EPOCH, _HELD_OUT_EPOCH + 1)
+  if next(held_out.dispatches(epochs, **shape), None) is None:
+    raise ValueError('held_out must leave at least one word in the held-out text; increase it')
+
+  def held_out_loss(params: Word2VecParams) -> float:
+    sums = [
+      jax.device_get(evaluate(params, layout.put_same_blocks(dispatch.blocks), constants))
+      for dispatch in held_out.dispatches(epochs, **shape)
+    ]
+    losses, predictions = (np.concatenate(x).sum(dtype=np.float64) for x in zip(*sums, strict=True))
+    return float(losses / max(predictions, 1))
+
+  return held_out_loss

@@ -1,129 +1,114 @@
-"""What a run needs of memory: foreseen before it begins, and refused where there is not enough.
-
-What belongs here: sizes of tables and buffers by layout, what devices and hosts have, and the
-peak of the process.
-"""
+"""Memory of a run: predicted before it starts, and compared with the memory of the devices."""
 
 import os
 import pathlib
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from absl import logging
 
-from jw2v.config import TrainConfig
-from jw2v.data.stream import bytes_of
+from jw2v.data.sampling import Blocks
 from jw2v.distributed.layout import Layout
-from jw2v.losses.window import Word2VecParams
-from jw2v.training.step import TrainState, make_optimizer
+from jw2v.training.state import TrainState
 
 try:
   import resource
-except ImportError:  # Windows, where nobody tells what the process holds
+except ImportError:  # Windows, which does not report the memory of a process
   resource = None  # type: ignore[assignment]
 
 _CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
-_MOST_DEVICES = 8192  # that anybody is advised to have
-_CHECKPOINT_COPIES = 4  # of the state: the one that is written, and about three in orbax
+_MOST_DEVICES = 8192  # largest number of devices that an error suggests
+_CHECKPOINT_COPIES = 4  # of the state: the one being written, and about three in orbax
 
 
 class Need(NamedTuple):
-  """What a layout needs on each device."""
+  """Memory that a layout needs on each device."""
 
-  layout: str  # as it is written in a config
+  layout: str  # as written in a config
   bytes: int
 
 
-def abstract_state(config: TrainConfig, num_rows: tuple[int, int]) -> TrainState:
-  """The shapes of a state, with nothing made.
+def state_bytes(state: TrainState, width_devices: int) -> int:
+  """Returns the bytes of tables and optimizer on each device that holds a slice of the width.
 
   Args:
-    config: the run's settings.
-    num_rows: of the center and of the outside table.
+    state: shapes and dtypes of the state, see `state.abstract_state`.
+    width_devices: number of devices that the width is split over.
   """
-  optimizer = make_optimizer(config)
-
-  def make():
-    tables = Word2VecParams(*(jnp.zeros((rows, config.dim), jnp.float32) for rows in num_rows))
-    return TrainState(tables, optimizer.init(tables.center), optimizer.init(tables.outside))
-
-  return jax.eval_shape(make)
-
-
-def state_bytes(config: TrainConfig, num_rows: tuple[int, int], width_devices: int) -> int:
-  """The tables and the state of the optimizer on each device that has a slice of the width."""
-  leaves = jax.tree.leaves(abstract_state(config, num_rows))
+  leaves = jax.tree.leaves(state)
   return sum(
     leaf.size * leaf.dtype.itemsize // (width_devices if leaf.ndim == 2 else 1) for leaf in leaves
   )
 
 
-def needs(config: TrainConfig, num_rows: tuple[int, int], devices: int) -> list[Need]:
-  """What each layout that divides a run's width needs on each of some devices.
+def needs(state: TrainState, devices: int, *, touches_all_rows: bool = False) -> list[Need]:
+  """Returns the memory that each layout needs on each device, for layouts that divide the width.
 
   Args:
-    config: the run's settings.
-    num_rows: of the center and of the outside table.
-    devices: how many there are.
+    state: shapes and dtypes of the state.
+    devices: number of devices.
+    touches_all_rows: `Objective.touches_all_rows`, which needs a gradient of the whole table.
   """
+  dim = state.params.center.shape[1]
   found = []
   for n in range(1, devices + 1):
-    if devices % n == 0 and config.dim % n == 0:
+    if devices % n == 0 and dim % n == 0:
       name = "layout='width'" if n == devices else f"layout='data_width', width_devices={n}"
       name = ("layout='replicated'" if devices == 1 else "layout='data'") if n == 1 else name
-      size = state_bytes(config, num_rows, n) + _gradient_bytes(config, num_rows, n, n < devices)
-      found.append(Need(name, size))
+      gradient = _gradient_bytes(state, n, n < devices) if touches_all_rows else 0
+      found.append(Need(name, state_bytes(state, n) + gradient))
   return found
 
 
-def _gradient_bytes(config, num_rows, width, is_split):
-  """The exact softmax has a gradient of the whole table, and where windows are split its sum."""
-  if config.objective != 'naive_softmax':
-    return 0
-  return 4 * num_rows[1] * config.dim // width * (2 if is_split else 1)
+def _gradient_bytes(state: TrainState, width_devices: int, splits_windows: bool) -> int:
+  """Returns the bytes of a gradient of the whole outside table, and of its sum over devices."""
+  num_rows, dim = state.params.outside.shape
+  return 4 * num_rows * dim // width_devices * (2 if splits_windows else 1)
 
 
-def check_fits(config: TrainConfig, num_rows: tuple[int, int], layout: Layout) -> None:
-  """Refuses a run whose tables do not fit, before it makes them.
+def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = False) -> None:
+  """Raises an error if the tables do not fit in memory, before they are allocated.
 
   Args:
-    config: the run's settings.
-    num_rows: of the center and of the outside table.
-    layout: that of the run.
+    state: shapes and dtypes of the state.
+    layout: the devices.
+    touches_all_rows: as for `needs`.
 
   Raises:
-    MemoryError: with what it needs, what there is, and a layout that would fit.
+    MemoryError: with the memory needed and available, and a layout that would fit.
   """
   width = 1 if layout.mesh is None else layout.mesh.shape['width']
-  needed, there = state_bytes(config, num_rows, width), device_memory(layout)
-  needed += _gradient_bytes(config, num_rows, width, layout.data_axis is not None)
-  if there is None or needed <= there:
+  dim = state.params.center.shape[1]
+
+  def needed_on(width_devices: int, splits_windows: bool) -> int:
+    gradient = _gradient_bytes(state, width_devices, splits_windows) if touches_all_rows else 0
+    return state_bytes(state, width_devices) + gradient
+
+  needed, available = needed_on(width, layout.data_axis is not None), device_memory(layout)
+  if available is None or needed <= available:
     return
-  # Devices of a CPU share its memory: more of them would not help.
+  # The devices of a CPU share its memory, so that more of them would not help.
   is_cpu = jax.local_devices()[0].platform == 'cpu'
   number = layout.devices if is_cpu else jax.device_count()
-  fitting = [need for need in needs(config, num_rows, number) if need.bytes <= there]
-  splits = [n for n in range(2, min(config.dim, _MOST_DEVICES) + 1) if config.dim % n == 0]
-  of_width = lambda n: (
-    state_bytes(config, num_rows, n) + _gradient_bytes(config, num_rows, n, False)
-  )
-  enough = [n for n in splits if of_width(n) <= there]
+  all_needs = needs(state, number, touches_all_rows=touches_all_rows)
+  fitting = [need for need in all_needs if need.bytes <= available]
+  splits = [n for n in range(2, min(dim, _MOST_DEVICES) + 1) if dim % n == 0]
+  enough = [n for n in splits if needed_on(n, False) <= available]
   if fitting:
-    hint = f'{fitting[0].layout} on {number} devices needs {fitting[0].bytes / 1e9:.1f} GB of each'
+    hint = f'{fitting[0].layout} on {number} devices needs {fitting[0].bytes / 1e9:.1f} GB each'
   elif enough and not is_cpu:
-    hint = f"layout='width' on {enough[0]} devices would do"
+    hint = f"layout='width' on {enough[0]} devices would fit"
   else:
-    hint = 'a smaller max_vocab_size or dim would do'
+    hint = 'a smaller max_vocab_size or dim would fit'
   raise MemoryError(
-    f'layout={layout.name!r}: the tables and the optimizer need {needed / 1e9:.1f} GB of each of '
-    f'{layout.devices} devices, which has {there / 1e9:.1f} GB; {hint}'
+    f'layout={layout.name!r}: tables and optimizer need {needed / 1e9:.1f} GB on each of '
+    f'{layout.devices} devices, which has {available / 1e9:.1f} GB; {hint}'
   )
 
 
 def device_memory(layout: Layout) -> int | None:
-  """Bytes that each device of a run has; None where nobody tells.
+  """Returns the memory of each device in bytes, or None if the backend does not report it.
 
   The devices of a CPU share the memory of their host.
   """
@@ -136,36 +121,35 @@ def device_memory(layout: Layout) -> int | None:
 
 
 def _host_memory() -> int:
-  """What the machine has, or the container if that is less."""
-  there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  """Returns the memory of the machine, or of the container if that is less."""
+  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   try:
-    return min(there, int(_CONTAINER_LIMIT.read_text()))
+    return min(memory, int(_CONTAINER_LIMIT.read_text()))
   except (OSError, ValueError):  # no container, or no limit
-    return there
+    return memory
 
 
 def predict_peak(
-  compiled: jax.stages.Compiled, state: Any, call: Any, calls: int, saves: bool
+  compiled: jax.stages.Compiled, state: TrainState, blocks: Blocks, waiting: int, saves: bool
 ) -> int:
-  """Peak memory of the process in bytes: what it holds, and what training adds.
+  """Predicts the peak memory of the process in bytes: what it holds now, and what training adds.
 
-  The state is already there. To come are the calls that wait, the one that is made and
-  the one that runs; the buffers of the compiled steps; and the vectors of the result, or
-  before those the copies of the state while a checkpoint is written.
+  Training adds the waiting dispatches, the buffers of the compiled steps, and the larger of two:
+  the exported vectors, or the copies of the state while a checkpoint is written.
 
   Args:
-    compiled: the steps.
-    state: of the run.
-    call: one of those to come.
-    calls: how many of them are there at once.
-    saves: whether checkpoints are written.
+    compiled: the compiled steps.
+    state: the state, which is already allocated.
+    blocks: the blocks of a dispatch.
+    waiting: number of dispatches in memory at once.
+    saves: True if the run writes checkpoints.
   """
   analysis = compiled.memory_analysis()
   buffers = analysis.temp_size_in_bytes if analysis is not None else 0
   tables = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-  predicted = _peak() + calls * bytes_of(call) + buffers
-  # With n-grams, their rows are put in another order, and the words' means are made of them.
-  copies = 1 if call.blocks.bag_rows is None else 3
+  predicted = _peak() + waiting * blocks.nbytes + buffers
+  # The export of n-grams reorders their rows and computes the means of the words.
+  copies = 1 if blocks.subword_rows is None else 3
   checkpoint = _CHECKPOINT_COPIES * tables if saves else 0
   predicted += max(checkpoint, copies * state.params.center.nbytes)
   logging.info(
@@ -176,7 +160,7 @@ def predict_peak(
 
 
 def _peak() -> int:
-  """What the process has held at most until now, in bytes; 0 where nobody tells."""
+  """Returns the peak memory of the process so far in bytes; 0 if it is not reported."""
   if resource is None:
     return 0
   # macOS counts in bytes, Linux in KiB.

@@ -1,9 +1,6 @@
-"""The trainer: `train()`, and what it returns.
+"""`train`: from a corpus and a config to vectors."""
 
-What belongs here: what is checked before a run and written after it, and the corpus that it is
-made of. The run itself is in `loop.py`.
-"""
-
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -15,42 +12,43 @@ import jax
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import Corpus, encode_corpus, is_text
 from jw2v.data.store import EncodedCorpus
-from jw2v.data.stream import held_out_start
+from jw2v.data.stream import TextBlocks, held_out_start
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.distributed.agreement import check_same, first_alone, first_leaves_last
-from jw2v.distributed.layout import prepare_backend
+from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
+from jw2v.distributed.backend import prepare_backend
+from jw2v.distributed.layout import Layout, make_layout
 from jw2v.distributed.processes import is_first, naming_lost_processes
 from jw2v.formats.registry import check_words
 from jw2v.losses.window import Word2VecParams
+from jw2v.objectives.objective import Objective, make_objective
 from jw2v.training.checkpoints import Checkpoints, Stopped
-from jw2v.training.history import Progress
-from jw2v.training.loop import Hooks, Started, run
-from jw2v.training.state import check_initial
-from jw2v.training.workdir import check_workdir, write_workdir
+from jw2v.training.history import History
+from jw2v.training.loop import Started, fit
+from jw2v.training.state import check_initial, make_optimizer
+from jw2v.training.workdir import Workdir
 from jw2v.utils.progress_bar import import_tqdm
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-  """What `train` returns.
+  """The result of `train`.
 
   Attributes:
-    vectors: the words with their input vectors; `SubwordVectors` if they have n-grams.
-    params: both tables, where they were trained (of several devices, split or copied as in
-      `layout`). With n-grams, the rows of these come after those of the words in the center
-      table; with the hierarchical softmax, those of the outside table are the nodes of the tree
-      of the counts.
+    vectors: the words with their input vectors; `SubwordVectors` if the words have n-grams.
+    params: both tables on the devices of the run, split or copied as in `layout`. With n-grams the
+      rows of the n-grams follow those of the words in the center table. With the hierarchical
+      softmax the rows of the outside table are the nodes of the Huffman tree of the counts.
     vocabulary: the words with their counts.
-    config: the settings, defaults filled in.
-    history: a dict for each record: step, epoch, words, words_per_second, loss (the mean
-      over an eighth of the predictions since the last record, the first of each step),
-      learning_rate, gradient_norm (of the centers, root mean square since then), center_norm
-      and outside_norm (mean lengths of the rows); at the ends of epochs held_out_loss, if some
-      of the corpus is held out, and what `evaluate` gave.
-    words_per_second: corpus words, those dropped by `sample` included, over the wall
-      time of training; compilation counts, reading and counting do not.
-    predicted_bytes: peak memory of the process as it was predicted before the first step.
+    config: the settings, with all defaults filled in.
+    history: one dict per record: step, epoch, words, words_per_second, loss (mean over an eighth
+      of the predictions since the previous record, the first eighth of each step), learning_rate,
+      gradient_norm (of the centers, root mean square since the previous record), center_norm and
+      outside_norm (mean norms of the rows). At the ends of epochs also held_out_loss, if a part of
+      the corpus is held out, and the scores of `evaluate`.
+    words_per_second: corpus words, those dropped by `sample` included, divided by the wall time of
+      training. Compilation counts; reading and counting the text do not.
+    predicted_bytes: peak memory of the process, predicted before the first step.
   """
 
   vectors: KeyedVectors
@@ -66,7 +64,7 @@ def train(
   corpus: Corpus | EncodedCorpus,
   config: TrainConfig = TrainConfig(),
   *,
-  workdir: str | pathlib.Path | None = None,
+  workdir: str | pathlib.Path | Workdir | None = None,
   progress: bool = True,
   callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
   initial: TrainResult | KeyedVectors | None = None,
@@ -76,107 +74,147 @@ def train(
 ) -> TrainResult:
   """Learns vectors of the words of a corpus.
 
-  Where several processes train (`processes.start_processes`), all call it with the same
-  arguments; the first one writes to `workdir` and `checkpoints`, in folders that all see.
+  If several processes train (`start_processes`), all of them call `train` with the same arguments.
+  The first process writes to `workdir` and `checkpoints`, in folders that all processes see.
 
   Args:
     corpus: a path to text, a list of paths, an iterable of lists of words, or a corpus
-      that `encode_corpus` or `open_corpus` gave.
+      from `encode_corpus` or `open_corpus`.
     config: the settings.
-    workdir: a folder that gets `vectors.txt` (word2vec format), `config.json` and
-      `metrics.jsonl` when training has ended, with n-grams `vectors.safetensors` too, and
-      for text `corpus`, its encoded store, which the next run on the same text opens; made
-      if it does not exist.
-    progress: show a progress bar on standard error.
-    callbacks: each is called with every record of the history as it is made.
-    initial: vectors to start from, those of an earlier run (with both tables) or of a
-      file: they go to the rows of their words. All its words stay, whatever their count
-      in the corpus, and counts are added up, unless the corpus is encoded already.
-    checkpoints: where the run is saved from time to time; it goes on from the newest one
-      that is there, to the bits of a run that was not interrupted.
-    evaluate: scores of the vectors, which go to the record at the end of each epoch.
-    started: called once: after the second compiled call, or at the end of a run that has fewer.
+    workdir: folder for `vectors.txt` (word2vec format), `config.json` and `metrics.jsonl` (one line
+      per record, written during training); with n-grams also `vectors.safetensors`, and for text
+      `corpus`, its encoded store, which the next run on the same text opens. The folder is created
+      if it does not exist, and locked while the run uses it.
+    progress: True to show a progress bar on standard error.
+    callbacks: functions that are called with each record of the history.
+    initial: vectors to start from, of an earlier run (with both tables) or of a file. They are
+      copied to the rows of their words. All these words are kept, whatever their count in the
+      corpus, and their counts are added, unless the corpus is already encoded.
+    checkpoints: saves the run from time to time. If the folder has a checkpoint, the run resumes
+      from the newest one and produces bit-identical results.
+    evaluate: returns scores of the vectors, for the record at the end of each epoch.
+    started: called once: after the second dispatch, or at the end of a run that has fewer.
 
   Returns:
-    The vectors, tables, vocabulary, history and speed. A run that `patience` stops has
-    the tables of its last step.
+    The vectors, tables, vocabulary, history and speed. A run that early stopping ends
+    has the tables of its last step.
 
   Raises:
     FileNotFoundError: a path does not exist.
-    NotADirectoryError: `workdir` is a file, or in one.
-    PermissionError: `workdir` cannot be written to.
-    TypeError: the corpus or the config is of the wrong kind.
+    NotADirectoryError: `workdir` is a file or inside one.
+    PermissionError: `workdir` is not writable.
+    BlockingIOError: another run uses `workdir`.
+    TypeError: the corpus or the config has the wrong type.
     ProcessLost: another process of the run is gone.
-    MemoryError: the tables do not fit into the devices' memory; the message names a layout
-      that would.
-    ValueError: the devices do not divide the run's settings, or processes have different
-      ones; the corpus holds nothing to learn from, is not UTF-8, or has words that
-      `vectors.txt` cannot hold; it was encoded with other settings than the config's;
-      nothing is left to hold out; or `initial` is of another width.
-    FloatingPointError: the loss is no longer finite; the message has the step.
-    Stopped: `checkpoints` was asked to stop the run, and has saved it.
-    ImportError: text or the progress bar without the extra `text`.
+    MemoryError: the tables do not fit in the memory of the devices; the message suggests a layout
+      that would fit.
+    ValueError: the devices do not divide the settings, or processes have different settings; the
+      corpus is empty, is not UTF-8, or contains words that `vectors.txt` cannot hold; the corpus
+      was encoded with other settings; nothing is left to hold out; or `initial` has another width.
+    FloatingPointError: the loss is not finite; the message has the step.
+    Stopped: `checkpoints` was asked to stop the run, and saved it.
+    ImportError: the corpus is text, or the progress bar is on, without the extra `text`.
   """
+  # Everything that would stop the run at its end is checked before it starts.
   if not isinstance(config, TrainConfig):
-    raise TypeError(f'config={config!r}: must be a TrainConfig')
+    raise TypeError(f'config must be a TrainConfig, got {config!r}')
   if not isinstance(initial, TrainResult | KeyedVectors | None):
-    raise TypeError(f'initial={initial!r}: must be a TrainResult or KeyedVectors')
+    raise TypeError(f'initial must be a TrainResult or KeyedVectors, got {initial!r}')
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
   prepare_backend(config.devices)
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
-  with first_leaves_last(Stopped):
-    return _train(
-      corpus, config, workdir, progress, callbacks, initial, checkpoints, evaluate, started
+  with first_exits_last(Stopped), contextlib.ExitStack() as stack:
+    config = config.on(jax.default_backend())
+    if progress:
+      import_tqdm()
+    folder = Workdir(workdir) if isinstance(workdir, str | pathlib.Path) else workdir
+    if folder is not None and is_first():
+      folder.check()
+      stack.enter_context(folder.locked())
+
+    encode = functools.partial(_encoded, corpus, config, folder, initial, progress)
+    encoded = first_then_others(encode, 'encoding') if folder is not None else encode()
+    if folder is not None:
+      check_words(encoded.vocabulary.words)
+
+    layout = make_layout(config)
+    objective = make_objective(config, encoded.vocabulary, layout.width_axis)
+    streams = make_streams(encoded, config, objective, layout)
+    callbacks, on_start = list(callbacks), [started] if started is not None else []
+    if folder is not None and is_first():
+      metrics = stack.enter_context(contextlib.closing(folder.metrics()))
+      callbacks.insert(0, metrics.add)
+      on_start.insert(0, lambda info: metrics.start(info.history))
+    history = History(
+      streams[0].end, config.epochs, show=progress and is_first(), callbacks=callbacks
     )
-
-
-def _train(
-  corpus, config, workdir, progress, callbacks, initial, checkpoints, evaluate, started
-) -> TrainResult:
-  config = config.on(jax.default_backend())
-  # What would stop the run at its end is found before it starts.
-  if progress:
-    import_tqdm()
-  workdir = pathlib.Path(workdir) if workdir is not None else None
-  if workdir is not None and is_first():
-    check_workdir(workdir)
-  encode = functools.partial(_encoded, corpus, config, workdir, initial, progress)
-  encoded = first_alone(encode, 'encoding') if workdir is not None else encode()
-  if workdir is not None:
-    check_words(encoded.vocabulary.words)
-  num_words = held_out_start(encoded.line_ends, config.held_out)
-  monitor = Progress(num_words, config.epochs, show=progress and is_first(), callbacks=callbacks)
-  try:
-    hooks = Hooks(checkpoints, evaluate, started or (lambda _: None))
-    with naming_lost_processes():
-      vectors, params, predicted_bytes = run(encoded, num_words, config, monitor, initial, hooks)
-  finally:
-    monitor.close()
+    stack.callback(history.close)
     if checkpoints is not None:
-      checkpoints.close()
-  result = TrainResult(
-    vectors=vectors,
-    params=params,
-    vocabulary=encoded.vocabulary,
-    config=config,
-    history=monitor.history,
-    words_per_second=monitor.words / monitor.seconds,
-    predicted_bytes=predicted_bytes,
+      stack.callback(checkpoints.close)
+    with naming_lost_processes():
+      vectors, params, predicted_bytes = fit(
+        encoded, streams, config, objective, make_optimizer(config), layout, history,
+        initial=initial, checkpoints=checkpoints, evaluate=evaluate,
+        started=lambda info: [call(info) for call in on_start],
+      )  # fmt: skip
+    result = TrainResult(
+      vectors=vectors,
+      params=params,
+      vocabulary=encoded.vocabulary,
+      config=config,
+      history=history.history,
+      words_per_second=history.words / history.seconds,
+      predicted_bytes=predicted_bytes,
+    )
+    if folder is not None and is_first():
+      folder.write_results(dataclasses.asdict(config), result.vectors)
+    return result
+
+
+def make_streams(
+  corpus: EncodedCorpus, config: TrainConfig, objective: Objective, layout: Layout = Layout()
+) -> tuple[TextBlocks, TextBlocks]:
+  """Returns the stream of the text to train on, and that of the text that is held out."""
+  end, devices = held_out_start(corpus.line_ends, config.held_out), layout.data_devices
+  training = TextBlocks.of_corpus(
+    corpus,
+    window=config.window,
+    dynamic=config.dynamic_window,
+    block_size=config.block_size,
+    shared_negatives=config.shared_negatives or 0,
+    seed=config.seed,
+    sample=config.sample,
+    noise=config.noise,
+    noise_exponent=config.noise_exponent,
+    shuffle=config.shuffle,
+    shard=layout.shard,
+    capacity=objective.capacity,
   )
-  if workdir is not None and is_first():
-    write_workdir(workdir, dataclasses.asdict(config), result.vectors, result.history)
-  return result
+  held_out = training._replace(first=end, shuffle=False, shard=(0, 1))
+  training = training._replace(end=end)
+  if objective.attach is None:
+    return training, held_out
+  own_devices = devices // training.shard[1]
+  return (
+    training._replace(attach=functools.partial(objective.attach, lists=own_devices)),
+    held_out._replace(attach=functools.partial(objective.attach, lists=devices)),
+  )
 
 
-def _encoded(corpus, config, workdir, initial, progress) -> EncodedCorpus:
-  """The corpus as ids, encoded now if it was not."""
+def _encoded(
+  corpus: Any, config: TrainConfig, folder: Workdir | None, initial: Any, progress: bool
+) -> EncodedCorpus:
+  """Encodes the corpus, unless it is encoded already."""
   if isinstance(corpus, EncodedCorpus):
     for name in ('min_count', 'max_vocab_size'):
-      value, chosen = getattr(config, name), corpus.settings[name]
-      if chosen != value and corpus.settings['vocabulary'] is None:
-        raise ValueError(f'{name}={value!r}: the corpus was encoded with {chosen!r}')
+      value, encoded = getattr(config, name), corpus.settings[name]
+      if encoded != value and corpus.settings['vocabulary'] is None:
+        raise ValueError(
+          f'{name}={value!r} does not match the encoded corpus ({name}={encoded!r}); encode it '
+          'again or change the config'
+        )
     return corpus
   if isinstance(initial, KeyedVectors):
     known = Vocabulary.of_words(initial.index_to_key)
@@ -184,7 +222,7 @@ def _encoded(corpus, config, workdir, initial, progress) -> EncodedCorpus:
     known = initial.vocabulary if initial is not None else None
   return encode_corpus(
     corpus,
-    workdir / 'corpus' if workdir is not None and is_text(corpus) else None,
+    folder.path / 'corpus' if folder is not None and is_text(corpus) else None,
     min_count=config.min_count,
     max_vocab_size=config.max_vocab_size,
     known=known,

@@ -1,7 +1,4 @@
-"""The compiled steps: one call runs many, over blocks of windows, with the tables donated.
-
-What belongs here: the objective and the optimizer of a config as one compiled function.
-"""
+"""The compiled step function: one call runs many steps, with the tables donated."""
 
 import functools
 from collections.abc import Callable
@@ -14,50 +11,30 @@ import optax
 from jax.sharding import PartitionSpec
 
 from jw2v.config import TrainConfig
-from jw2v.data import sampling
+from jw2v.data.sampling import Blocks
 from jw2v.distributed.layout import Layout
 from jw2v.losses.window import Word2VecParams
-from jw2v.objectives.objective import ObjectiveRows, make_objective
-from jw2v.optim import RowGradients, RowwiseTransformation, curvature_damped_sgd, rowwise
+from jw2v.objectives.objective import Objective, ObjectiveRows
+from jw2v.objectives.subwords import CHAINS
+from jw2v.optim import RowGradients, RowwiseTransformation
+from jw2v.training.state import TrainState
 
-_OPTAX = {
-  'sgd': optax.sgd,
-  'adagrad': optax.adagrad,
-  'adam': optax.adam,
-  'rmsprop': optax.rmsprop,
-}
-# The loss is of the first eighth of the blocks of a step, the gradient norm of the first eighth
-# of its rows.
+# The loss is measured on the first eighth of the blocks of a step, the gradient norm on the first
+# eighth of its rows.
 _MEASURED = 8
 
 
-class TrainState(NamedTuple):
-  """What a step reads and writes."""
-
-  params: Word2VecParams
-  center_optimizer: optax.OptState
-  outside_optimizer: optax.OptState
-
-
 class Results(NamedTuple):
-  """What a compiled call tells of its S steps."""
+  """The results of the S steps of a dispatch."""
 
   losses: np.ndarray  # [S] sums over the measured predictions
-  predictions: np.ndarray  # [S] how many they are, by weight
+  predictions: np.ndarray  # [S] summed weights of these predictions
   learning_rates: np.ndarray  # [S]
-  squared_gradients: np.ndarray  # [S] mean squared lengths of the gradients of centers
-
-
-def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
-  """The config's optimizer by row; its learning rate is a part of its state."""
-  if config.optimizer == 'curvature_damped_sgd':
-    return curvature_damped_sgd(config.learning_rate)
-  inject = optax.inject_hyperparams(_OPTAX[config.optimizer], hyperparam_dtype=jnp.float32)
-  return rowwise(inject(learning_rate=config.learning_rate))
+  squared_gradients: np.ndarray  # [S] mean squared norms of the gradients of centers
 
 
 def make_schedule(config: TrainConfig) -> optax.Schedule:
-  """From the share of the run's words that are read, in [0, 1], to the learning rate."""
+  """Returns the learning rate as a function of the progress of the run, from 0 to 1."""
   first, last = config.learning_rate, config.min_learning_rate
   if config.schedule == 'linear':
     return optax.linear_schedule(first, last, 1)
@@ -66,34 +43,39 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
   return optax.constant_schedule(first)
 
 
-def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages.Wrapped:
-  """The compiled call: `run_steps(state, blocks, shares, lookups)`.
+def make_run_steps(
+  objective: Objective,
+  optimizer: RowwiseTransformation,
+  schedule: optax.Schedule,
+  blocks_per_step: int,
+  layout: Layout = Layout(),
+) -> jax.stages.Wrapped:
+  """Returns the jitted `run_steps(state, blocks, progress, constants)`.
 
   Args:
-    config: the run's settings.
-    layout: the devices, and what each of them has.
+    objective: the objective of the run.
+    optimizer: the row-wise optimizer.
+    schedule: the learning rate as a function of the progress.
+    blocks_per_step: N, over all devices.
+    layout: the devices.
 
   Returns:
-    A jitted function that donates the state and scans S steps of N blocks, the share
-    of the run's words read by the end of each step in `shares` `[S]`, with the `lookups` of
-    `objectives.prepare`. It returns the state and the `Results` of the steps.
+    A function that donates the state and scans S steps of N blocks. `progress` `[S]` is the
+    fraction of the run's words read by the end of each step, and `constants` those of the
+    objective. It returns the state and the `Results` of the steps.
   """
-  objective = make_objective(config, layout.width_axis)
-  optimizer, schedule = make_optimizer(config), make_schedule(config)
-  # XLA's CPU backend computes the products of a block on one core, and independent ones
-  # side by side: a chain of them for each of two cores.
-  # The exact softmax makes one large product, for all cores, and touches all rows.
-  exact = config.objective == 'naive_softmax'
-  many = not exact and layout.devices == 1 and config.blocks_per_step % sampling.CHAINS == 0
-  chains = sampling.CHAINS if jax.default_backend() == 'cpu' and many else 1
-  measured = max(1, config.blocks_per_step // layout.data_devices // chains // _MEASURED)
+  # XLA's CPU backend computes the products of a block on one core and independent products side
+  # by side, hence a chain of products for each of two cores. The exact softmax has one large
+  # product that uses all cores.
+  exact = objective.touches_all_rows
+  splits = not exact and layout.devices == 1 and blocks_per_step % CHAINS == 0
+  chains = CHAINS if jax.default_backend() == 'cpu' and splits else 1
+  measured = max(1, blocks_per_step // layout.data_devices // chains // _MEASURED)
 
-  def gradients(
-    params: Word2VecParams, batch: sampling.Blocks, lookups: dict[str, Any]
-  ) -> ObjectiveRows:
-    split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), batch)
+  def gradients(params: Word2VecParams, blocks: Blocks, constants: dict[str, Any]) -> ObjectiveRows:
+    split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), blocks)
     parts = [
-      objective(params, jax.tree.map(lambda x: x[i], split), lookups, measured)  # noqa: B023
+      objective.rows(params, jax.tree.map(lambda x: x[i], split), constants, measured)  # noqa: B023
       for i in range(chains)
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
@@ -102,12 +84,12 @@ def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages
     learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
     return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
 
-  def step(lookups, state: TrainState, inputs):
-    batch, rate = inputs
+  def step(constants, state: TrainState, inputs):
+    blocks, rate = inputs
     center, outside = state.params
-    rows = gradients(state.params, batch, lookups)
+    rows = gradients(state.params, blocks, constants)
     squares = _squares(rows.center, len(center))
-    if exact:  # and not the rows of all devices, each of them as many as the table has
+    if exact:  # the rows of all devices would be as many as the table has on each of them
       d_outside = layout.add_up(rows.outside, len(outside))
       (d_center,) = layout.exchange(rows.center)
     else:
@@ -121,24 +103,28 @@ def make_run_steps(config: TrainConfig, layout: Layout = Layout()) -> jax.stages
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
     return state, (rows.loss, rows.predictions, *squares)
 
-  def run_steps(state, batches, shares, lookups):
-    rates = jnp.broadcast_to(schedule(shares), shares.shape).astype(jnp.float32)
-    one_step = functools.partial(step, lookups)
-    state, sums = jax.lax.scan(one_step, state, (batches, rates))
+  def run_steps(state, blocks, progress, constants):
+    rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
+    state, sums = jax.lax.scan(functools.partial(step, constants), state, (blocks, rates))
     losses, predictions, squares, counts = layout.over_data(sums)
     squares = layout.over_width(squares) / jnp.maximum(1, counts)
     return state, Results(losses, predictions, rates, squares)
 
-  def on_all(state, batches, shares, lookups):
+  def on_all_devices(state, blocks, progress, constants):
     specs, whole = layout.specs(state), PartitionSpec()
-    each = layout.map(run_steps, (specs, layout.blocks_spec, whole, whole), (specs, whole))
-    return each(state, batches, shares, lookups)
+    mapped = layout.map(run_steps, (specs, layout.blocks_spec, whole, whole), (specs, whole))
+    return mapped(state, blocks, progress, constants)
 
-  return jax.jit(on_all, donate_argnums=0)
+  return jax.jit(on_all_devices, donate_argnums=0)
+
+
+def compile_steps(run_steps: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:
+  """Compiles `run_steps` for dispatches of one shape, without running it."""
+  return run_steps.lower(*arguments).compile()
 
 
 def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
-  """The summed squared lengths of the gradients of some rows, padding apart, and their number."""
+  """Returns the summed squared norms of the measured gradients, and how many rows these are."""
   count = max(1, len(rows.ids) // _MEASURED)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
@@ -147,37 +133,24 @@ def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def row_norms(params: Word2VecParams) -> tuple[jax.Array, jax.Array]:
-  """The mean lengths of the rows of both tables."""
-  lengths = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=1)
-  return jnp.mean(lengths(params.center)), jnp.mean(lengths(params.outside))
+  """Returns the mean norms of the rows of both tables."""
+  norms = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=1)
+  return jnp.mean(norms(params.center)), jnp.mean(norms(params.outside))
 
 
-def compile_steps(
-  config: TrainConfig,
-  state: TrainState,
-  batches: sampling.Blocks,
-  shares: np.ndarray,
-  lookups: dict[str, Any],
-  layout: Layout = Layout(),
-) -> jax.stages.Compiled:
-  """`make_run_steps` compiled for calls of one shape."""
-  return make_run_steps(config, layout).lower(state, batches, shares, lookups).compile()
+def make_evaluate(objective: Objective, layout: Layout = Layout()) -> Callable:
+  """Returns the jitted `evaluate(params, blocks, constants)`: `[S]` losses and weights."""
 
-
-def make_evaluate(config: TrainConfig, layout: Layout = Layout()) -> Callable:
-  """The compiled `evaluate(params, blocks, lookups)`: `[S]` losses and prediction weights."""
-  objective = make_objective(config, layout.width_axis)
-
-  def evaluate(params, batches, lookups):
-    def loss(none, batch):
-      rows = objective(params, batch, lookups)
+  def evaluate(params, blocks, constants):
+    def loss(none, blocks_of_step):
+      rows = objective.rows(params, blocks_of_step, constants)
       return none, (rows.loss, rows.predictions)
 
-    return layout.over_data(jax.lax.scan(loss, None, batches)[1])
+    return layout.over_data(jax.lax.scan(loss, None, blocks)[1])
 
-  def on_all(params, batches, lookups):
+  def on_all_devices(params, blocks, constants):
     whole = PartitionSpec()
     specs = layout.specs(params), layout.blocks_spec, whole
-    return layout.map(evaluate, specs, whole)(params, batches, lookups)
+    return layout.map(evaluate, specs, whole)(params, blocks, constants)
 
-  return jax.jit(on_all)
+  return jax.jit(on_all_devices)

@@ -1,8 +1,4 @@
-"""The folder of a run.
-
-What belongs here: what a run leaves in its folder, and the refusal, before it starts, of
-a folder that cannot be written to or is in use.
-"""
+"""The folder of a run: its lock, its metrics and its results."""
 
 import contextlib
 import json
@@ -12,99 +8,148 @@ from collections.abc import Iterator
 from typing import Any
 
 from jw2v.formats.registry import save_vectors
-from jw2v.utils.files import atomic_write, unfinished
+from jw2v.utils.files import atomic_write, naming, unfinished
 from jw2v.vectors.keyed_vectors import KeyedVectors
 from jw2v.vectors.subwords import SubwordVectors
 
 try:
   import fcntl
-except ImportError:  # not on every system
+except ImportError:  # Windows
   fcntl = None  # type: ignore[assignment]
 
 
-def check_workdir(workdir: pathlib.Path) -> None:
-  """Refuses a workdir that could not be made or written to; makes nothing yet.
+class Workdir:
+  """The folder of a run, for `train(..., workdir=)`.
 
-  Raises:
-    NotADirectoryError: it is a file, or in one.
-    PermissionError: it, or the folder that it would be made in, cannot be written to.
+  Attributes:
+    path: the folder.
+    config: JSON value that `config.json` gets; None for the settings of the run.
   """
-  existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-  if not existing.is_dir():
-    raise NotADirectoryError(f'workdir={str(workdir)!r}: {existing} is a file: name a folder')
-  if not os.access(existing, os.W_OK | os.X_OK):
-    raise PermissionError(f'workdir={str(workdir)!r}: no permission to write in {existing}')
 
+  def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None):
+    """Stores the path; nothing is created yet."""
+    self.path: pathlib.Path = pathlib.Path(path)
+    self.config: dict[str, Any] | None = config
+    self._is_locked = False
 
-@contextlib.contextmanager
-def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
-  """Keeps a folder for this process; it is made if it is missing, and removed if still empty.
+  def check(self) -> None:
+    """Raises an error if the folder cannot be created or written to; creates nothing.
 
-  The system lets go of it when the process ends, in whatever way.
+    Raises:
+      NotADirectoryError: the path is a file or inside one.
+      PermissionError: the folder, or the one to create it in, is not writable.
+    """
+    existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+    if not existing.is_dir():
+      raise NotADirectoryError(
+        f'workdir must be a folder, got {str(self.path)!r}: {existing} is a file'
+      )
+    if not os.access(existing, os.W_OK | os.X_OK):
+      raise PermissionError(
+        f'workdir must be writable, got {str(self.path)!r}: no permission to write in {existing}'
+      )
 
-  Raises:
-    BlockingIOError: another process has it.
-  """
-  made = [path for path in (workdir, *workdir.absolute().parents) if not path.exists()]
-  workdir.mkdir(parents=True, exist_ok=True)
-  path, handle = workdir / '.lock', None
-  while fcntl is not None and handle is None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+  @contextlib.contextmanager
+  def locked(self) -> Iterator['Workdir']:
+    """Locks the folder for this process; creates it if missing, and removes it if still empty.
+
+    The operating system releases the lock when the process ends, for whatever reason. Locking the
+    same object again has no effect.
+
+    Raises:
+      BlockingIOError: another run has locked the folder.
+    """
+    if self._is_locked:
+      yield self
+      return
+    created = [p for p in (self.path, *self.path.absolute().parents) if not p.exists()]
+    self.path.mkdir(parents=True, exist_ok=True)
+    path, handle = self.path / '.lock', None
+    while fcntl is not None and handle is None:
+      handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+      try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        os.close(handle)
+        raise BlockingIOError(
+          f'workdir={str(self.path)!r} is in use by another run; name another folder, or wait'
+        ) from None
+      except OSError:  # the file system does not support locks
+        break
+      if not _is_at(handle, path):  # a run that ended meanwhile removed it; others lock a new file
+        os.close(handle)
+        handle = None
+    self._is_locked = True
     try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      os.close(handle)
-      raise BlockingIOError(
-        f'workdir={str(workdir)!r}: another run is at work there: name another folder, or wait'
-      ) from None
-    except OSError:  # not every file system has locks
-      break
-    if not _is_at(handle, path):  # a run that ended meanwhile has removed it; others lock a new one
-      os.close(handle)
-      handle = None
-  try:
-    with unfinished(path):
-      yield
-  finally:
-    if handle is not None:
-      with contextlib.suppress(OSError):
-        path.unlink()
-      os.close(handle)
-    with contextlib.suppress(OSError):  # one of them is not empty
-      for folder in made:
-        folder.rmdir()
+      with unfinished(path):
+        yield self
+    finally:
+      self._is_locked = False
+      if handle is not None:
+        with contextlib.suppress(OSError):
+          path.unlink()
+        os.close(handle)
+      with contextlib.suppress(OSError):  # one of the folders is not empty
+        for folder in created:
+          folder.rmdir()
+
+  def metrics(self) -> 'MetricsFile':
+    """Returns the writer of `metrics.jsonl`."""
+    return MetricsFile(self.path / 'metrics.jsonl')
+
+  def write_results(self, config: dict[str, Any], vectors: KeyedVectors) -> None:
+    """Writes `vectors.txt` and `config.json`, each whole or not at all.
+
+    With n-grams also writes `vectors.safetensors`, which has them; otherwise removes that file of
+    an earlier run.
+    """
+    has_ngrams = isinstance(vectors, SubwordVectors)
+    plain = KeyedVectors(vectors.index_to_key, vectors.vectors) if has_ngrams else vectors
+    save_vectors(plain, self.path / 'vectors.txt')
+    if has_ngrams:
+      save_vectors(vectors, self.path / 'vectors.safetensors')
+    else:
+      (self.path / 'vectors.safetensors').unlink(missing_ok=True)
+    chosen = config if self.config is None else self.config
+    with atomic_write(self.path / 'config.json') as file:
+      file.write((json.dumps(chosen, indent=2) + '\n').encode())
+
+
+class MetricsFile:
+  """A file with one JSON object per record, written during training."""
+
+  def __init__(self, path: pathlib.Path):
+    """Stores the path; `start` creates the file."""
+    self._path: pathlib.Path = path
+    self._file: Any = None
+
+  def start(self, history: list[dict[str, Any]]) -> None:
+    """Replaces the file by the records of the run so far, none or those of its checkpoint."""
+    with atomic_write(self._path) as file:
+      file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
+    self._file = open(self._path, 'ab', buffering=0)  # closed by close()
+
+  def add(self, record: dict[str, Any]) -> None:
+    """Appends a record: a whole line, or nothing if the disk is full."""
+    assert self._file is not None
+    line, size = (json.dumps(record) + '\n').encode(), self._file.seek(0, os.SEEK_END)
+    with naming(self._path):
+      try:
+        while line:
+          line = line[self._file.write(line) :]  # a full disk writes a part of the line first
+      except OSError:
+        self._file.truncate(size)
+        raise
+
+  def close(self) -> None:
+    """Closes the file."""
+    if self._file is not None:
+      self._file.close()
 
 
 def _is_at(handle: int, path: pathlib.Path) -> bool:
-  """Whether an open file is still the one of that name."""
+  """Returns whether an open file is still the file of this name."""
   try:
     return os.path.samestat(os.fstat(handle), os.stat(path))
   except FileNotFoundError:
     return False
-
-
-def write_workdir(
-  workdir: pathlib.Path,
-  config: dict[str, Any],
-  vectors: KeyedVectors,
-  history: list[dict[str, Any]],
-) -> None:
-  """Writes `vectors.txt`, `config.json` and `metrics.jsonl`, each whole or not at all.
-
-  With n-grams also `vectors.safetensors`, which has them; one of an earlier run goes.
-  """
-  texts = {
-    'config.json': json.dumps(config, indent=2) + '\n',
-    'metrics.jsonl': ''.join(json.dumps(record) + '\n' for record in history),
-  }
-  workdir.mkdir(parents=True, exist_ok=True)
-  has_ngrams = isinstance(vectors, SubwordVectors)
-  plain = KeyedVectors(vectors.index_to_key, vectors.vectors) if has_ngrams else vectors
-  save_vectors(plain, workdir / 'vectors.txt')
-  if has_ngrams:
-    save_vectors(vectors, workdir / 'vectors.safetensors')
-  else:
-    (workdir / 'vectors.safetensors').unlink(missing_ok=True)
-  for name, text in texts.items():
-    with atomic_write(workdir / name) as file:
-      file.write(text.encode())

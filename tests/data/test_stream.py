@@ -1,4 +1,4 @@
-"""The stream of calls, and the thread that keeps it flowing."""
+"""The stream of dispatches, and the thread that keeps it flowing."""
 
 import gc
 import itertools
@@ -27,8 +27,10 @@ def text(n=50, keep=1.0, seed=0, block_size=1, **more):
   )._replace(**more)  # fmt: skip
 
 
-def calls(epochs=2, steps=3, blocks_per_step=4, **settings):
-  return list(text(**settings).calls(range(epochs), steps=steps, blocks_per_step=blocks_per_step))
+def dispatches(epochs=2, steps=3, blocks_per_step=4, **settings):
+  return list(
+    text(**settings).dispatches(range(epochs), steps=steps, blocks_per_step=blocks_per_step)
+  )
 
 
 def centers(found):
@@ -41,14 +43,14 @@ def centers(found):
 class TestCalls:
   @pytest.mark.parametrize('block_size', [1, 3])
   def test_every_window_once_an_epoch_and_one_shape(self, block_size):
-    found = calls(block_size=block_size)
+    found = dispatches(block_size=block_size)
     np.testing.assert_array_equal(centers(found), np.tile(np.arange(50) % 7, 2))
     assert {c.blocks.token_ids.shape for c in found} == {(3, 4, block_size + 4)}
     assert {c.blocks.negative_ids.shape for c in found} == {(3, 4, 3)}
 
   def test_words_read_rise_to_the_whole_corpus(self):
     for keep in (1.0, 0.6):
-      words = np.concatenate([c.words for c in calls(keep=keep)])
+      words = np.concatenate([c.words for c in dispatches(keep=keep)])
       assert (np.diff(words) >= 0).all() and words[0] > 0 and words[-1] == 100
 
   @pytest.mark.parametrize('chunk', [5, 12, 13, 1000])
@@ -57,10 +59,10 @@ class TestCalls:
   def test_goes_on_from_the_end_of_any_call(self, monkeypatch, chunk, steps, blocks_per_step, more):
     monkeypatch.setattr(stream, '_CHUNK_TOKENS', chunk)
     shape = {'steps': steps, 'blocks_per_step': blocks_per_step}
-    whole = calls(epochs=3, **shape, **more)
+    whole = dispatches(epochs=3, **shape, **more)
     assert whole[-1].end == (3, 0, 0, 150)
-    for done, call in enumerate(whole, start=1):
-      rest = list(text(**more).calls(range(3), **shape, start=call.end))
+    for done, dispatch in enumerate(whole, start=1):
+      rest = list(text(**more).dispatches(range(3), **shape, start=dispatch.end))
       assert len(rest) == len(whole) - done
       for found, expected in zip(rest, whole[done:], strict=True):
         assert found.end == expected.end
@@ -70,23 +72,23 @@ class TestCalls:
 
   @pytest.mark.parametrize('n', [47, 48, 49, 95, 96, 97])
   def test_no_call_of_padding_alone(self, n):
-    """Around a multiple of the 12 windows of a call, the last one counts what is left."""
-    found = calls(epochs=1, n=n)
+    """Around a multiple of the 12 windows of a dispatch, the last one counts what is left."""
+    found = dispatches(epochs=1, n=n)
     assert len(found) == -(-n // 12)
     assert found[-1].blocks.left.any() and found[-1].words[-1] == n
 
   def test_words_dropped_after_the_last_window_are_read(self):
-    """Of 14 words 0 to 6, 0 to 6, the sixes are dropped, and the others fill a call."""
-    found = calls(epochs=1, n=14, keep=[1, 1, 1, 1, 1, 1, 0])
+    """Of 14 words 0 to 6, 0 to 6, the sixes are dropped, and the others fill a dispatch."""
+    found = dispatches(epochs=1, n=14, keep=[1, 1, 1, 1, 1, 1, 0])
     assert len(found) == 1 and found[0].words.tolist() == [4, 9, 14]
 
   def test_no_word_kept_is_no_call(self):
-    assert calls(keep=0.0) == []
+    assert dispatches(keep=0.0) == []
 
   @pytest.mark.parametrize('chunk', [8, 9, 10])
   def test_chunks_do_not_lose_a_window_and_keep_the_lines(self, monkeypatch, chunk):
     monkeypatch.setattr(stream, '_CHUNK_TOKENS', chunk)
-    found = calls(epochs=1)
+    found = dispatches(epochs=1)
     ids = np.concatenate([c.blocks.token_ids[..., 2:-2].ravel() for c in found])[:50]
     np.testing.assert_array_equal(ids, np.arange(50) % 7)
     right = np.concatenate([c.blocks.right.ravel() for c in found])[:50]
@@ -97,19 +99,21 @@ class TestCalls:
     assert words[:12].tolist() == [*range(4, 50, 4)]
 
   def test_same_seed_same_stream(self):
-    ids = lambda seed: centers(calls(seed=seed, keep=0.5)).tolist()
+    ids = lambda seed: centers(dispatches(seed=seed, keep=0.5)).tolist()
     assert ids(3) == ids(3) != ids(4)
 
   def test_an_epoch_is_the_same_whoever_asks(self):
-    epoch = lambda epochs: centers(list(text(keep=0.5).calls(epochs, steps=1, blocks_per_step=1)))
+    epoch = lambda epochs: centers(
+      list(text(keep=0.5).dispatches(epochs, steps=1, blocks_per_step=1))
+    )
     both, second = epoch(range(2)), epoch(range(1, 2))
     assert both[-len(second) :].tolist() == second.tolist() != both[: len(second)].tolist()
 
   def test_ids_may_be_mapped_from_a_file(self, tmp_path):
     np.save(tmp_path / 'ids.npy', text().ids)
     mapped = text()._replace(ids=np.load(tmp_path / 'ids.npy', mmap_mode='r'))
-    found = list(mapped.calls(range(1), steps=3, blocks_per_step=4))
-    assert centers(found).tolist() == centers(calls(epochs=1)).tolist()
+    found = list(mapped.dispatches(range(1), steps=3, blocks_per_step=4))
+    assert centers(found).tolist() == centers(dispatches(epochs=1)).tolist()
 
 
 class TestMemory:
@@ -158,14 +162,14 @@ class TestOrder:
   @pytest.mark.parametrize('shuffle', [False, True])
   def test_shares_are_the_whole(self, shuffle):
     whole = self.words(shuffle=shuffle)
-    shares = [self.words(shuffle=shuffle, share=(i, 3)) for i in range(3)]
+    shares = [self.words(shuffle=shuffle, shard=(i, 3)) for i in range(3)]
     assert [whole[i::3] for i in range(3)] == shares
 
   def test_a_chunk_is_the_same_whoever_asks(self):
     """In any order, epoch by epoch, alone or with others."""
     numbered = text(n=100, keep=0.5)
     want = numbered.chunk(1, 3)[0]
-    for other in (numbered._replace(shuffle=True), numbered._replace(share=(1, 2))):
+    for other in (numbered._replace(shuffle=True), numbered._replace(shard=(1, 2))):
       for a, b in zip(other.chunk(1, 3)[0], want, strict=True):
         np.testing.assert_array_equal(a, b)
     for epoch, chunk in ((0, 3), (1, 2)):
@@ -174,9 +178,9 @@ class TestOrder:
   def test_words_read_in_random_order(self):
     """The last chunk is shorter, wherever it comes."""
     for share, total in (((0, 1), 200), ((0, 2), None)):
-      shuffled = text(n=100, shuffle=True, share=share)
-      found = list(shuffled.calls(range(2), steps=1, blocks_per_step=1))
-      words = np.concatenate([call.words for call in found])
+      shuffled = text(n=100, shuffle=True, shard=share)
+      found = list(shuffled.dispatches(range(2), steps=1, blocks_per_step=1))
+      words = np.concatenate([dispatch.words for dispatch in found])
       assert words.tolist() == list(range(1, len(words) + 1))
       assert total is None or words[-1] == total
 

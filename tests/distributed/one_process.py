@@ -9,7 +9,7 @@ import numpy as np
 
 import jw2v
 from jw2v.distributed import agreement, processes
-from jw2v.distributed.layout import prepare_backend
+from jw2v.distributed.backend import prepare_backend
 from jw2v.training.checkpoints import Checkpoints
 
 
@@ -35,7 +35,7 @@ def main(*, index, number, coordinator, store, out, settings, devices=1, folder=
       checkpoints=checkpoints, callbacks=[record],
       evaluate=(lambda kv: {'size': float(len(kv))}) if 'evaluate' in given else None,
     )  # fmt: skip
-    with agreement.first_leaves_last(ValueError):
+    with agreement.first_exits_last(ValueError):
       time.sleep(late if index == 0 else 0)
     np.save(f'{out}{index}.npy', result.vectors.vectors)
     again = jw2v.train(

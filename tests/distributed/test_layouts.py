@@ -10,8 +10,10 @@ import pytest
 from benchmarks import costs
 from jw2v import TrainConfig, encode_corpus, train
 from jw2v.distributed.layout import make_layout
-from jw2v.objectives.objective import prepare
-from jw2v.training import start, step
+from jw2v.objectives.objective import make_objective
+from jw2v.training import step
+from jw2v.training.run import make_streams
+from jw2v.training.state import init_state, initial_params, make_optimizer
 
 SMALL = {'dim': 16, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 64, 'block_size': 4,
          'steps_per_call': 4, 'epochs': 2, 'product_dtype': 'float32'}  # fmt: skip
@@ -106,14 +108,18 @@ class TestSameAsOneDevice:
 def compiled(config):
   """The steps of a config, for a vocabulary of 90 words, and its layout."""
   corpus = encode_corpus(lines(), min_count=1)
-  prepared, layout = prepare(config, corpus.vocabulary), make_layout(config)
-  text, _ = start.texts(corpus, len(corpus.ids), config, prepared, layout)
-  call = next(text.calls(range(1), steps=2, blocks_per_step=config.blocks_per_step))
-  state = start.init_state(config, corpus.vocabulary, None, prepared.bags, layout)
-  blocks, lookups = layout.put_blocks(call.blocks), layout.put(prepared.lookups)
-  return step.compile_steps(
-    config, state, blocks, np.zeros(2, np.float32), lookups, layout
-  ), corpus.vocabulary
+  layout, optimizer = make_layout(config), make_optimizer(config)
+  objective = make_objective(config, corpus.vocabulary, layout.width_axis)
+  text, _ = make_streams(corpus, config, objective, layout)
+  dispatch = next(text.dispatches(range(1), steps=2, blocks_per_step=config.blocks_per_step))
+  params = initial_params(corpus.vocabulary, config, objective.subwords, None)
+  state = init_state(params, optimizer, layout)
+  blocks, constants = layout.put_blocks(dispatch.blocks), layout.put(objective.constants)
+  run_steps = step.make_run_steps(
+    objective, optimizer, step.make_schedule(config), config.blocks_per_step, layout
+  )
+  compiled = step.compile_steps(run_steps, state, blocks, np.zeros(2, np.float32), constants)
+  return compiled, corpus.vocabulary
 
 
 def collectives(run_steps):
@@ -193,7 +199,7 @@ class TestBadInput:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'devices': 9}, r'devices=9: there are 8; .*prepare_backend\(9\)'),
+      ({'devices': 9}, r'devices must be at most 8, got 9; call jw2v.prepare_backend\(9\)'),
       ({'devices': 3, 'layout': 'width'}, "dim=16: layout='width' splits it over 3 devices"),
       ({'devices': 3}, "batch_size=64: layout='data' splits its 16 blocks over 3 devices"),
       ({'devices': 3, 'layout': 'data_width'}, 'width_devices=2: must divide devices=3'),

@@ -156,14 +156,19 @@ class TestBadInput:
     each = {1: {'settings': {**SMALL, 'window': 2}}}
     ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
     assert [status for status, *_ in ends] == [3, 3]
-    assert ends[0][1] == 'ValueError: window=3: process 1 has 2, and process 0 must have the same'
-    assert ends[1][1] == 'ValueError: window=2: process 0 has 3, and process 1 must have the same'
+    message = 'ValueError: window must be the same in all processes, got {} in process {} and {} '
+    message += 'in process {}'
+    assert ends[0][1] == message.format(3, 0, 2, 1)
+    assert ends[1][1] == message.format(2, 1, 3, 0)
 
   def test_what_is_given_to_one_alone(self, store, tmp_path):
     each = {0: {'given': ['evaluate']}}
     ends = Run(2, store, tmp_path / 'v', {'layout': 'width'}, each=each).ends()
     assert [status for status, *_ in ends] == [3, 3]
-    assert ends[0][1].startswith("ValueError: evaluate='given': process 1 has 'none'")
+    assert ends[0][1] == (
+      "ValueError: evaluate must be the same in all processes, got 'given' in process 0 and 'none' "
+      'in process 1'
+    )
 
   def test_another_text_of_the_same_words(self, store, tmp_path):
     corpus = jw2v.open_corpus(store)
@@ -230,22 +235,22 @@ class TestAlone:
 
   def test_calls_pass_through(self):
     blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
-    calls = list(blocks.calls(range(1), steps=2, blocks_per_step=2))
-    joint = agreement.together(iter(calls), None, 0, Position(), 1, None, threading.Event())
+    calls = list(blocks.dispatches(range(1), steps=2, blocks_per_step=2))
+    joint = agreement.joint_dispatches(iter(calls), None, 0, Position(), 1, None, threading.Event())
     for one, other in zip(calls, joint, strict=True):
       assert other.blocks is one.blocks and other.ends == (one.end,) and other.save is None
 
   def test_work_is_done_once(self):
     made = []
-    assert agreement.first_alone(lambda: made.append(1) or 'done', 'test') == 'done'
+    assert agreement.first_then_others(lambda: made.append(1) or 'done', 'test') == 'done'
     assert made == [1]
 
 
-def blocks_of(ids, share=(0, 1)):
+def blocks_of(ids, shard=(0, 1)):
   noise = jw2v.data.sampling.alias_table(np.ones(10))
   return TextBlocks(
     ids, np.array([len(ids)]), np.ones(10, np.float32), noise, window=2, dynamic=False,
-    block_size=4, shared_negatives=3, seed=0, first=0, end=len(ids), share=share,
+    block_size=4, shared_negatives=3, seed=0, first=0, end=len(ids), shard=shard,
   )  # fmt: skip
 
 

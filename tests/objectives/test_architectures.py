@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from proof import assert_close
+from proof import assert_close, to_dense
 
 from jw2v import (
   TrainConfig,
@@ -18,7 +18,7 @@ from jw2v import (
   skip_gram_value_and_grad,
 )
 from jw2v.data.sampling import Blocks
-from jw2v.objectives.objective import make_objective
+from jw2v.objectives.objective import block_objective
 
 V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
 OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
@@ -27,7 +27,7 @@ OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
 def rows(architecture, params, batch, measured=None):
   """Negative sampling by row."""
   config = TrainConfig(architecture=architecture, negatives=NEGATIVES, shared_negatives=K)
-  return make_objective(config)(params, batch, {}, measured)
+  return block_objective(config)(params, batch, {}, measured)
 
 
 skip_gram_rows, cbow_rows = (functools.partial(rows, name) for name in ('skip_gram', 'cbow'))
@@ -86,8 +86,8 @@ def assert_equals_the_sum(rows, value_and_grad, num_words=V):
   losses, grads = value_and_grad
   want = jax.tree.map(lambda g: g.sum(axis=0), grads)
   assert_close(rows.loss, losses.sum())
-  assert_close(rows.center.to_dense(num_words), want.center)
-  assert_close(rows.outside.to_dense(num_words), want.outside)
+  assert_close(to_dense(rows.center, num_words), want.center)
+  assert_close(to_dense(rows.outside, num_words), want.outside)
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -141,7 +141,7 @@ class TestCurvature:
     params = jax.tree.map(lambda x: scale * x, params)
     of_table = self._of_table(mapped, loss, params, batch, table)
     rows, before = getattr(objective(params, batch), table), getattr(params, table)
-    step = rows.to_dense(V) / jnp.maximum(self._summed(rows), 1e-300)[:, None]
+    step = to_dense(rows, V) / jnp.maximum(self._summed(rows), 1e-300)[:, None]
     assert of_table(before - step) < 0.9 * of_table(before)
     alone = [of_table(before.at[i].add(-step[i])) for i in range(V)]
     assert max(alone) <= of_table(before) * (1 + 1e-12)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from proof import assert_close
+from proof import assert_close, to_dense
 
 from jw2v import (
   TrainConfig,
@@ -19,10 +19,10 @@ from jw2v import (
 )
 from jw2v.config import ARCHITECTURES, OBJECTIVES
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.objectives import objective
+from jw2v.objectives import huffman
 from jw2v.objectives.huffman import huffman_tree
 from jw2v.objectives.logistic import curvature_of
-from jw2v.objectives.objective import make_objective, prepare
+from jw2v.objectives.objective import block_objective, make_objective
 from tests.objectives.test_architectures import NEGATIVES, OFFSETS, K, M, V, example, windows
 
 COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures('float64')
 @pytest.fixture(autouse=True)
 def few_hot_nodes(monkeypatch):
   """So that the tree of nine words has nodes of both kinds, hot ones and listed ones."""
-  monkeypatch.setattr(objective, 'HOT_NODES', 3)
+  monkeypatch.setattr(huffman, 'HOT_NODES', 3)
 
 
 def config_of(architecture, objective, **settings):
@@ -47,23 +47,23 @@ def config_of(architecture, objective, **settings):
   return TrainConfig(architecture=architecture, objective=objective, **settings)
 
 
-def lookups_of(config):
-  return jax.tree.map(jnp.asarray, prepare(config, VOCABULARY).lookups)
+def constants_of(config):
+  return jax.tree.map(jnp.asarray, make_objective(config, VOCABULARY).constants)
 
 
 @functools.cache
 def compiled(config, measured):
-  objective = make_objective(config)
-  return jax.jit(lambda params, batch, lookups: objective(params, batch, lookups, measured))
+  rows = block_objective(config)
+  return jax.jit(lambda params, batch, constants: rows(params, batch, constants, measured))
 
 
 def rows_of(config, params, batch, measured=None):
-  return compiled(config, measured)(params, batch, lookups_of(config))
+  return compiled(config, measured)(params, batch, constants_of(config))
 
 
 def pair_loss(config, params, vector, word, noise):
   """The pure loss of one prediction."""
-  table, lookups = params.outside, lookups_of(config)
+  table, constants = params.outside, constants_of(config)
   if config.objective == 'naive_softmax':
     return naive_softmax_loss(vector, word, table)
   if config.objective == 'hierarchical_softmax':
@@ -74,7 +74,7 @@ def pair_loss(config, params, vector, word, noise):
   weights = jnp.full(K, NEGATIVES / K)
   if config.objective == 'negative_sampling':
     return negative_sampling_loss(*vectors, weights=weights)
-  log_expected = lookups['log_expected']
+  log_expected = constants['log_expected']
   expected = {'log_expected_outside': log_expected[word],
               'log_expected_negatives': log_expected[noise]}  # fmt: skip
   if config.objective == 'nce':
@@ -124,8 +124,8 @@ class TestEqualsThePureLoss:
     rows = rows_of(config, params, batch)
     want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
     assert_close(rows.loss, want)
-    assert_close(rows.center.to_dense(V), grads.center)
-    assert_close(rows.outside.to_dense(V), grads.outside)
+    assert_close(to_dense(rows.center, V), grads.center)
+    assert_close(to_dense(rows.outside, V), grads.outside)
 
   def test_finite_at_any_score(self, architecture, objective, weights):
     config = config_of(architecture, objective, distance_weights=weights)
@@ -170,7 +170,7 @@ class TestEqualsThePureLoss:
       rows = rows_of(config, params, batch)
       moved = getattr(rows, table)
       curvature = jnp.zeros(V).at[moved.ids].add(moved.curvature, mode='drop')
-      step = moved.to_dense(V) / jnp.maximum(curvature, 1e-300)[:, None]
+      step = to_dense(moved, V) / jnp.maximum(curvature, 1e-300)[:, None]
       after = rows_of(config, params._replace(**{table: getattr(params, table) - step}), batch)
       assert after.loss < rows.loss
 

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from proof import assert_close
+from proof import assert_close, to_dense
 
 from jw2v import TrainConfig, Word2VecParams, nce_loss, sampled_softmax_loss, train
 from jw2v.data.sampling import alias_table, noise_distribution, sample_alias
 from jw2v.objectives.logistic import curvature_of
-from jw2v.objectives.objective import make_objective, prepare
+from jw2v.objectives.objective import block_objective, make_objective
 from tests.objectives.test_architectures import N, V, example, windows
 from tests.objectives.test_objective import VOCABULARY, config_of, rows_of, total_loss
 from tests.training.test_run import two_topics
@@ -26,8 +26,8 @@ class TestTiles:
     rows = rows_of(config, params, batch)
     want, grads = jax.jit(jax.value_and_grad(lambda p: total_loss(config, p, batch)))(params)
     assert_close(rows.loss, want)
-    assert_close(rows.center.to_dense(V), grads.center)
-    assert_close(rows.outside.to_dense(V), grads.outside)
+    assert_close(to_dense(rows.center, V), grads.center)
+    assert_close(to_dense(rows.outside, V), grads.outside)
 
   @pytest.mark.parametrize('tile', [2, V])
   def test_curvature(self, tile):
@@ -48,9 +48,9 @@ class TestTiles:
 
   def test_larger_than_the_vocabulary(self):
     config = config_of('skip_gram', 'naive_softmax', softmax_tile=V + 1)
-    with pytest.raises(ValueError, match=f'softmax_tile={V + 1}: must be from 1 to {V}'):
-      prepare(config, VOCABULARY)
-    with pytest.raises(ValueError, match='softmax_tile=1000: must be from 1 to 14'):
+    with pytest.raises(ValueError, match=f'softmax_tile must be from 1 to {V}, .*, got {V + 1}'):
+      make_objective(config, VOCABULARY)
+    with pytest.raises(ValueError, match=r'softmax_tile must be from 1 to 14, .*, got 1000'):
       train(two_topics(), TrainConfig(objective='naive_softmax', softmax_tile=1000, min_count=1))
 
 
@@ -61,7 +61,7 @@ class TestMemory:
     batch = jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), batch)
     table = jax.ShapeDtypeStruct((num_words, 4), jnp.float32)
     config = config_of('skip_gram', 'naive_softmax', softmax_tile=tile)
-    run = jax.jit(lambda params: make_objective(config)(params, batch, {}))
+    run = jax.jit(lambda params: block_objective(config)(params, batch, {}))
     compiled = run.lower(Word2VecParams(table, table)).compile()
     return compiled.memory_analysis().temp_size_in_bytes, batch.left.size
 
@@ -129,7 +129,7 @@ class TestConvergence:
     config = config_of('skip_gram', objective, negatives=ids.shape[1], shared_negatives=None)
     rows = rows_of(config, params, batch._replace(negative_ids=jnp.asarray(ids)))
     for table in ('center', 'outside'):
-      got, want = (getattr(x, table).to_dense(V) for x in (rows, exact))
+      got, want = (to_dense(getattr(x, table), V) for x in (rows, exact))
       assert np.linalg.norm(got - want) < 0.02 * np.linalg.norm(want)
 
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from proof import assert_close
+from proof import assert_close, to_dense
 
 from jw2v import SubwordVectors, TrainConfig, train
 from jw2v.ngrams import ngram_buckets
-from jw2v.objectives.objective import centers_predict, make_objective, prepare
-from jw2v.objectives.subwords import make_bags
+from jw2v.objectives.objective import centers_predict, make_objective
+from jw2v.objectives.subwords import make_subwords
 from tests.objectives.test_architectures import V, example
 from tests.objectives.test_objective import COUNTS, VOCABULARY, config_of, total_loss
 
@@ -23,39 +23,39 @@ def by_hand(word, minn, maxn, bucket):
   return ngram_buckets([word], minn, maxn, bucket)[0].tolist()
 
 
-class TestMakeBags:
+class TestMakeSubwords:
   @pytest.mark.parametrize('bucket', [5, 1000, 2_000_000])
   def test_rows_are_the_word_and_its_ngrams(self, bucket):
-    bags = make_bags(WORDS, COUNTS, 3, 5, bucket)
+    subwords = make_subwords(WORDS, COUNTS, 3, 5, bucket)
     for i, word in enumerate(WORDS):
-      rows = bags.rows[bags.starts[i] : bags.starts[i + 1]]
+      rows = subwords.rows[subwords.starts[i] : subwords.starts[i + 1]]
       assert rows[0] == i
-      assert sorted(bags.buckets[rows[1:] - V].tolist()) == sorted(by_hand(word, 3, 5, bucket))
-    assert len(set(bags.buckets.tolist())) == len(bags.buckets) == bags.num_rows - V
-    assert bags.sizes.tolist() == [1 + len(by_hand(word, 3, 5, bucket)) for word in WORDS]
+      assert sorted(subwords.buckets[rows[1:] - V].tolist()) == sorted(by_hand(word, 3, 5, bucket))
+    assert len(set(subwords.buckets.tolist())) == len(subwords.buckets) == subwords.num_rows - V
+    assert subwords.sizes.tolist() == [1 + len(by_hand(word, 3, 5, bucket)) for word in WORDS]
 
   def test_frequent_buckets_first(self):
-    bags = make_bags(WORDS, COUNTS, 3, 5, 1000)
+    subwords = make_subwords(WORDS, COUNTS, 3, 5, 1000)
     occurrences = np.zeros(1000)
     for word, count in zip(WORDS, COUNTS, strict=True):
       np.add.at(occurrences, by_hand(word, 3, 5, 1000), count)
-    assert np.all(np.diff(occurrences[bags.buckets]) <= 0)
+    assert np.all(np.diff(occurrences[subwords.buckets]) <= 0)
 
   def test_the_end_of_a_line_has_no_ngrams(self):
     """As in fastText, which calls it </s>."""
-    bags = make_bags(('seas', '</s>', 'sea'), np.array([3, 2, 1]), 3, 5, 1000)
-    assert bags.sizes[1] == 1 and bags.rows[bags.starts[1]] == 1
-    assert bags.sizes[2] == 1 + len(by_hand('sea', 3, 5, 1000))
+    subwords = make_subwords(('seas', '</s>', 'sea'), np.array([3, 2, 1]), 3, 5, 1000)
+    assert subwords.sizes[1] == 1 and subwords.rows[subwords.starts[1]] == 1
+    assert subwords.sizes[2] == 1 + len(by_hand('sea', 3, 5, 1000))
 
 
-def tables(bags, seed):
+def tables(subwords, seed):
   rng = np.random.default_rng(seed)
-  return jnp.asarray(rng.normal(size=(bags.num_rows, 4))), jnp.asarray(rng.normal(size=(V, 4)))
+  return jnp.asarray(rng.normal(size=(subwords.num_rows, 4))), jnp.asarray(rng.normal(size=(V, 4)))
 
 
-def means(bags, rows):
+def means(subwords, rows):
   """The vectors of all words, one by one."""
-  parts = [bags.rows[a:b] for a, b in zip(bags.starts, bags.starts[1:], strict=False)]
+  parts = [subwords.rows[a:b] for a, b in zip(subwords.starts, subwords.starts[1:], strict=False)]
   return jnp.stack([rows[part].mean(axis=0) for part in parts])
 
 
@@ -65,57 +65,57 @@ def means(bags, rows):
   [('skip_gram', 'negative_sampling'), ('cbow', 'nce'), ('skip_gram', 'hierarchical_softmax')],
 )
 class TestGradient:
-  def prepared(self, architecture, objective, seed, num_blocks=4):
-    config = config_of(architecture, objective, minn=2, maxn=3, bucket=30)
-    prepared = prepare(config, VOCABULARY)
+  def prepared(self, architecture, name, seed, num_blocks=4):
+    config = config_of(architecture, name, minn=2, maxn=3, bucket=30)
+    objective = make_objective(config, VOCABULARY)
     _, batch = example(seed)
     batch = jax.tree.map(lambda x: np.asarray(x[None, :num_blocks]), batch)  # one step
-    attached = prepared.bags.attach(batch, centers_predict(config))
+    attached = objective.attach(batch, 1)
     one = lambda x: jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), x)
-    return config, prepared, one(batch), one(attached)
+    return config, objective, one(batch), one(attached)
 
   @pytest.mark.parametrize('num_blocks', [4, 5])  # two lists of rows, or one
   def test_equals_the_pure_loss_of_means(self, architecture, objective, num_blocks):
-    config, prepared, batch, attached = self.prepared(architecture, objective, 1, num_blocks)
-    inner, outside = tables(prepared.bags, 2)
+    config, made, batch, attached = self.prepared(architecture, objective, 1, num_blocks)
+    inner, outside = tables(made.subwords, 2)
     params = example(0)[0]._replace(center=inner, outside=outside)
-    lookups = jax.tree.map(jnp.asarray, prepared.lookups)
-    rows = jax.jit(make_objective(config))(params, attached, lookups)
+    constants = jax.tree.map(jnp.asarray, made.constants)
+    rows = jax.jit(made.rows)(params, attached, constants)
 
     def loss(inner, outside):
-      words = params._replace(center=means(prepared.bags, inner), outside=outside)
+      words = params._replace(center=means(made.subwords, inner), outside=outside)
       return total_loss(config, words, batch)
 
     want, grads = jax.jit(jax.value_and_grad(loss, (0, 1)))(inner, outside)
     assert_close(rows.loss, want)
-    assert_close(rows.center.to_dense(len(inner)), grads[0])
-    assert_close(rows.outside.to_dense(V), grads[1])
+    assert_close(to_dense(rows.center, len(inner)), grads[0])
+    assert_close(to_dense(rows.outside, V), grads[1])
 
   def test_moves_the_rows_of_the_words_of_windows_and_no_others(self, architecture, objective):
-    config, prepared, batch, _ = self.prepared(architecture, objective, 1)
+    config, made, batch, _ = self.prepared(architecture, objective, 1)
     batch = batch._replace(left=batch.left * 0, right=batch.right * 0)
     batch = batch._replace(right=batch.right.at[0, 0].set(1))  # one pair
     expanded = jax.tree.map(lambda x: np.asarray(x)[None], batch)
-    attached = prepared.bags.attach(expanded, centers_predict(config))
+    attached = made.attach(expanded, 1)
     attached = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), attached)
-    inner, outside = tables(prepared.bags, 2)
+    inner, outside = tables(made.subwords, 2)
     params = example(0)[0]._replace(center=inner, outside=outside)
-    lookups = jax.tree.map(jnp.asarray, prepared.lookups)
-    rows = jax.jit(make_objective(config))(params, attached, lookups)
+    constants = jax.tree.map(jnp.asarray, made.constants)
+    rows = jax.jit(made.rows)(params, attached, constants)
     word = int(batch.token_ids[0, 3 if centers_predict(config) else 4])
-    bags = prepared.bags
-    own = bags.rows[bags.starts[word] : bags.starts[word + 1]].tolist()
+    subwords = made.subwords
+    own = subwords.rows[subwords.starts[word] : subwords.starts[word + 1]].tolist()
     assert sorted(set(rows.center.ids.tolist()) - {len(inner)}) == sorted(set(own))
 
 
 def test_lists_have_few_lengths():
   """Each length is compiled for."""
-  bags = make_bags(WORDS, COUNTS, 2, 4, 100)
+  subwords = make_subwords(WORDS, COUNTS, 2, 4, 100)
   lengths = set()
   for seed in range(20):
     _, batch = example(seed)
-    attached = bags.attach(jax.tree.map(lambda x: np.asarray(x[None, :4]), batch), True)
-    lengths.add(attached.bag_rows.shape[2])
+    attached = subwords.attach(jax.tree.map(lambda x: np.asarray(x[None, :4]), batch), True)
+    lengths.add(attached.subword_rows.shape[2])
   assert len(lengths) <= 4
 
 
@@ -152,11 +152,11 @@ class TestTrains:
 
   def test_vectors_are_means_of_the_table(self):
     result = trained()
-    bags = prepare(result.config, result.vocabulary).bags
+    subwords = make_objective(result.config, result.vocabulary).subwords
     np.testing.assert_allclose(
-      result.vectors.vectors, means(bags, result.params.center), rtol=1e-5, atol=1e-6
+      result.vectors.vectors, means(subwords, result.params.center), rtol=1e-5, atol=1e-6
     )
-    assert result.params.center.shape == (bags.num_rows, 16)
+    assert result.params.center.shape == (subwords.num_rows, 16)
 
   def test_goes_on_from_an_earlier_run(self):
     first = trained()
@@ -168,7 +168,7 @@ class TestTrains:
 
   def test_not_from_vectors_without_the_same_ngrams(self):
     config = TrainConfig(**{**SETTINGS, 'minn': 2})
-    with pytest.raises(ValueError, match='minn=2, maxn=5, bucket=5000; they have minn=3'):
+    with pytest.raises(ValueError, match=r'minn=2, maxn=5, bucket=5000, .*got minn=3'):
       train(MORPHOLOGY, config, progress=False, initial=trained().vectors)
     words = train(MORPHOLOGY, TrainConfig(**{**SETTINGS, 'minn': 0, 'maxn': 0}), progress=False)
     with pytest.raises(ValueError, match='they have none'):

@@ -1,4 +1,4 @@
-"""What a run needs of memory, and its refusal where there is not enough."""
+"""Memory of a run, and the error if there is not enough."""
 
 import jax
 import jax.numpy as jnp
@@ -11,30 +11,36 @@ from jw2v import TrainConfig
 from jw2v.config import OPTIMIZERS
 from jw2v.data.sampling import Blocks
 from jw2v.distributed.layout import make_layout
-from jw2v.training import memory
-from jw2v.training.state import init_params
-from jw2v.training.step import compile_steps
+from jw2v.objectives.objective import Objective, block_objective
+from jw2v.training import loop, memory
+from jw2v.training.state import TrainState, abstract_state, make_optimizer, random_params
+from jw2v.training.step import make_run_steps, make_schedule
 
 LINES = [[f'w{i % 7}' for i in range(20)]] * 10
+
+
+def abstract(config, num_rows):
+  return abstract_state(make_optimizer(config), num_rows, config.dim)
 
 
 class TestNeeds:
   @pytest.mark.parametrize('optimizer', OPTIMIZERS)
   def test_bytes_are_those_of_the_state(self, optimizer):
     config = TrainConfig(dim=12, optimizer=optimizer, devices=4, layout='width')
-    params = init_params(np.random.default_rng(0), 30, 12)
-    tx = memory.make_optimizer(config)
-    state = memory.TrainState(params, tx.init(params.center), tx.init(params.outside))
+    params = random_params(np.random.default_rng(0), 30, 12)
+    tx = make_optimizer(config)
+    state = TrainState(params, tx.init(params.center), tx.init(params.outside))
     placed = make_layout(config).put_state(state)
     on_first = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(placed))
-    assert memory.state_bytes(config, (30, 30), 4) == on_first
+    shapes = abstract(config, (30, 30))
+    assert memory.state_bytes(shapes, 4) == on_first
     whole = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
-    assert memory.state_bytes(config, (30, 30), 1) == whole
+    assert memory.state_bytes(shapes, 1) == whole
 
   def test_ten_million_words(self):
     """24 GB of tables, of which each of eight devices has three where they are split by width."""
-    config = TrainConfig(dim=300)
-    found = {need.layout: need.bytes for need in memory.needs(config, (10**7, 10**7), 4)}
+    state = abstract(TrainConfig(dim=300), (10**7, 10**7))
+    found = {need.layout: need.bytes for need in memory.needs(state, 4)}
     assert found["layout='data'"] == 2 * 10**7 * (300 + 1) * 4 + 8
     assert found["layout='width'"] == 2 * 10**7 * (75 + 1) * 4 + 8
     assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 8
@@ -49,7 +55,7 @@ def compiled_bytes(config, num_rows, layout):
     shape(tokens, jnp.int32), shape(size, jnp.int16), shape(size, jnp.int16),
     shape(config.shared_negatives, jnp.int32),
   )  # fmt: skip
-  state = memory.abstract_state(config, num_rows)
+  state = abstract(config, num_rows)
   if layout.mesh is not None:
     placed = lambda x, spec: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec)
@@ -57,7 +63,11 @@ def compiled_bytes(config, num_rows, layout):
     state = jax.tree.map(placed, state, layout.specs(state))
     batches = jax.tree.map(lambda x: placed(x, layout.blocks_spec), batches)
   shares = jax.ShapeDtypeStruct((steps,), jnp.float32)
-  analysis = compile_steps(config, state, batches, shares, {}, layout).memory_analysis()
+  objective = Objective(block_objective(config, layout.width_axis), {}, num_rows)
+  run_steps = make_run_steps(
+    objective, make_optimizer(config), make_schedule(config), config.blocks_per_step, layout
+  )
+  analysis = run_steps.lower(state, batches, shares, {}).compile().memory_analysis()
   return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 
@@ -72,7 +82,7 @@ class TestCompiled:
     config = TrainConfig(dim=304, layout=layout, devices=devices, steps_per_call=4)
     rows = (10**7, 10**7)
     arguments, buffers = compiled_bytes(config, rows, make_layout(config))
-    state = memory.state_bytes(config, rows, width)
+    state = memory.state_bytes(abstract(config, rows), width)
     assert state <= arguments < state + 2e6  # and the blocks
     assert buffers < 60e6  # nothing of the size of the vocabulary
 
@@ -89,24 +99,24 @@ class TestRefusal:
 
       monkeypatch.setattr(memory.jax, 'local_devices', lambda: [Device])
     with pytest.raises(MemoryError) as error:
-      memory.check_fits(config, (7, 7), layout)
+      memory.check_fits(abstract(config, (7, 7)), layout)
     return str(error.value)
 
   def test_before_anything_is_made(self, monkeypatch):
     monkeypatch.setattr(memory, 'device_memory', lambda layout: 10)
     made = []
-    monkeypatch.setattr(jw2v.training.start, 'init_state', lambda *args: made.append(args))
-    with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would do'):
+    monkeypatch.setattr(loop, 'init_state', lambda *args: made.append(args))
+    with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would fit'):
       jw2v.train(LINES, TrainConfig(min_count=1, dim=64), progress=False)
     assert not made
 
   def test_names_a_layout_that_fits(self, monkeypatch):
     told = self.refused(monkeypatch, 800)
-    assert told.startswith("layout='replicated': the tables and the optimizer need 0.0 GB")
-    assert told.endswith("layout='width' on 8 devices needs 0.0 GB of each")
+    assert told.startswith("layout='replicated': tables and optimizer need 0.0 GB")
+    assert told.endswith("layout='width' on 8 devices needs 0.0 GB each")
 
   def test_names_how_many_devices_it_takes(self, monkeypatch):
-    assert "layout='width' on 16 devices would do" in self.refused(monkeypatch, 300)
+    assert "layout='width' on 16 devices would fit" in self.refused(monkeypatch, 300)
 
   def test_of_several_devices(self, monkeypatch):
     told = self.refused(monkeypatch, 2000, devices=4, layout='data')
@@ -114,20 +124,20 @@ class TestRefusal:
     assert "layout='data_width', width_devices=2 on 8 devices needs" in told
 
   def test_where_nothing_would_do(self, monkeypatch):
-    assert 'a smaller max_vocab_size or dim would do' in self.refused(monkeypatch, 10)
+    assert 'a smaller max_vocab_size or dim would fit' in self.refused(monkeypatch, 10)
 
   def test_more_devices_of_a_cpu_are_no_help(self, monkeypatch):
     told = self.refused(monkeypatch, 800, is_cpu=True)
-    assert told.endswith('a smaller max_vocab_size or dim would do')
+    assert told.endswith('a smaller max_vocab_size or dim would fit')
     told = self.refused(monkeypatch, 2000, is_cpu=True, devices=4, layout='data')
     assert "layout='data_width', width_devices=2 on 4 devices needs" in told
 
   def test_the_exact_softmax_has_a_gradient_of_the_table(self, monkeypatch):
     monkeypatch.setattr(memory, 'device_memory', lambda layout: 4500)
-    memory.check_fits(TrainConfig(dim=64), (7, 7), make_layout(TrainConfig(dim=64)))
-    exact = TrainConfig(dim=64, objective='naive_softmax')
+    config = TrainConfig(dim=64)
+    memory.check_fits(abstract(config, (7, 7)), make_layout(config))
     with pytest.raises(MemoryError):
-      memory.check_fits(exact, (7, 7), make_layout(exact))
+      memory.check_fits(abstract(config, (7, 7)), make_layout(config), touches_all_rows=True)
 
   @pytest.mark.parametrize(
     ('limit', 'is_less'), [('1000\n', True), ('max\n', False), (None, False)]

@@ -187,7 +187,7 @@ class TestHeldOut:
     assert stopped[-1]['words'] < 200 * 420
 
   def test_nothing_is_left_in_it(self):
-    with pytest.raises(ValueError, match=r'held_out=0.001: no word is left in it'):
+    with pytest.raises(ValueError, match='held_out must leave at least one word'):
       fit([['a', 'b']] * 20, held_out=0.001)
 
 
@@ -266,12 +266,14 @@ class TestWorkdir:
   def test_a_file_in_its_place(self, tmp_path):
     (tmp_path / 'file').touch()
     for workdir in (tmp_path / 'file', tmp_path / 'file' / 'run'):
-      with pytest.raises(NotADirectoryError, match=r'workdir=.* is a file: name a folder'):
+      with pytest.raises(NotADirectoryError, match=r'workdir must be a folder, got .* is a file'):
         train(two_topics(), workdir=workdir, progress=False)
 
   def test_no_permission_is_found_before_training(self, tmp_path, monkeypatch):
     monkeypatch.setattr('jw2v.training.workdir.os.access', lambda path, mode: False)
-    with pytest.raises(PermissionError, match=r'workdir=.*: no permission to write in'):
+    with pytest.raises(
+      PermissionError, match=r'workdir must be writable, got .*: no permission to write in'
+    ):
       train(two_topics(), workdir=tmp_path / 'new' / 'run', progress=False)
     assert not (tmp_path / 'new').exists()
 
@@ -299,10 +301,15 @@ class TestCorpora:
       np.testing.assert_array_equal(got, want)
 
   def test_encoded_with_other_settings(self, path):
-    with pytest.raises(ValueError, match='min_count=1: the corpus was encoded with 2'):
+    with pytest.raises(
+      ValueError, match=r'min_count=1 does not match the encoded corpus \(min_count=2\)'
+    ):
       train(encode_corpus(path, min_count=2), TrainConfig(**TINY), progress=False)
     encoded = encode_corpus(path, min_count=1, max_vocab_size=9)
-    with pytest.raises(ValueError, match='max_vocab_size=None: the corpus was encoded with 9'):
+    with pytest.raises(
+      ValueError,
+      match=r'max_vocab_size=None does not match the encoded corpus \(max_vocab_size=9\)',
+    ):
       train(encoded, TrainConfig(**TINY), progress=False)
     given = Vocabulary(('sea1', 'sea2', 'land1'), np.array([5, 5, 5]))
     encoded = encode_corpus(path, vocabulary=given)
@@ -370,7 +377,7 @@ class TestGrowth:
     assert set(grown.vectors.index_to_key) == {'sea1', 'sea2', 'boat', 'sail'}
 
   def test_of_another_width(self):
-    with pytest.raises(ValueError, match='dim=8: the vectors to start from have width'):
+    with pytest.raises(ValueError, match='dim must be 4, the width of the initial vectors, got 8'):
       train(
         self.NEW, TrainConfig(**{**TINY, 'dim': 8}), progress=False,
         initial=fit(dim=4).vectors,
@@ -379,7 +386,7 @@ class TestGrowth:
 
 class TestErrors:
   def test_divergence_stops_the_run_with_its_step(self):
-    with pytest.raises(FloatingPointError, match=r'step \d+: the loss is (nan|inf)'):
+    with pytest.raises(FloatingPointError, match=r'step \d+: the loss must be finite, got \w+'):
       fit(optimizer='sgd', learning_rate=1e6, epochs=20)
 
   def test_divergence_in_the_last_step_is_found(self, monkeypatch):
@@ -397,7 +404,7 @@ class TestErrors:
 
     monkeypatch.setattr(loop, 'compile_steps', last_step_overflows)
     monkeypatch.setattr(loop, 'predict_peak', lambda *args: 0)
-    with pytest.raises(FloatingPointError, match='the vectors are not finite'):
+    with pytest.raises(FloatingPointError, match='the vectors must be finite'):
       fit([['a', 'b']])
 
   def test_no_thread_is_left_by_an_error(self):
@@ -407,11 +414,11 @@ class TestErrors:
     assert 'jw2v sampler' not in {thread.name for thread in threading.enumerate()} and kept
 
   def test_no_pair_is_left_by_subsampling(self):
-    with pytest.raises(ValueError, match='sample=1e-09 leaves no two words'):
+    with pytest.raises(ValueError, match=r'subsampling left no training pairs \(sample=1e-09\)'):
       fit([['a', 'b']] * 20, sample=1e-9)
 
   def test_config_of_another_kind(self):
-    with pytest.raises(TypeError, match=r"config=.*'dim': 8.*: must be a TrainConfig"):
+    with pytest.raises(TypeError, match=r"config must be a TrainConfig, got .*'dim': 8"):
       train(two_topics(), {'dim': 8})
 
   def test_progress_bar_without_tqdm(self, monkeypatch):

@@ -1,0 +1,66 @@
+"""Settings that JAX reads when it starts its backend.
+
+`jw2v.prepare_backend` makes them; the programs and `jw2v.train` call it first.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import warnings
+
+import jax
+from jax._src.xla_bridge import backends_are_initialized  # there is no public function
+
+_SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
+_FAST_SCATTER_FLAG = '-nvptx-allow-ftz-atomics'
+
+
+def prepare_backend(devices: int | None = None) -> None:
+  """Makes the settings that JAX reads when it starts its backend; call it first in a program.
+
+  `train` calls it too. It does not start the backend. It appends to `XLA_FLAGS` and keeps the
+  flags that are already set.
+
+  A CPU is one device by default. If `devices` is given in time, JAX splits it into that many.
+
+  jaxlib 0.10.2 to 0.11.0 compile a float32 scatter-add for NVIDIA GPUs to a loop of
+  compare-and-swap, which is hundreds of times slower for repeated indices. With these versions
+  this function asks for the atomic addition of the hardware, or warns if the backend has already
+  started without it.
+
+  Args:
+    devices: number of devices that a CPU is split into; None leaves it unchanged.
+
+  References:
+    https://github.com/openxla/xla/issues/46225, https://github.com/jax-ml/jax/issues/38806
+  """
+  if devices is not None and not backends_are_initialized():
+    there: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if there < devices:
+      jax.config.update('jax_num_cpu_devices', devices)
+  if not _SLOW_SCATTER_FROM <= _jaxlib_version() <= _SLOW_SCATTER_TO or not _has_cuda():
+    return
+  xla_flags = os.environ.get('XLA_FLAGS', '')
+  if _FAST_SCATTER_FLAG in xla_flags:
+    return
+  flag = f'--xla_backend_extra_options={_FAST_SCATTER_FLAG}'
+  if backends_are_initialized() or '--xla_backend_extra_options' in xla_flags:
+    warnings.warn(
+      f'jaxlib {importlib.metadata.version("jaxlib")} adds to repeated rows hundreds of times '
+      f'slower than the GPU could. Set XLA_FLAGS={flag} before JAX starts, or call '
+      'jw2v.prepare_backend() first',
+      stacklevel=2,
+    )
+    return
+  os.environ['XLA_FLAGS'] = f'{xla_flags} {flag}'.strip()
+
+
+def _jaxlib_version() -> tuple[int, ...]:
+  return tuple(int(n) for n in re.findall(r'\d+', importlib.metadata.version('jaxlib'))[:3])
+
+
+def _has_cuda() -> bool:
+  """Returns whether JAX's CUDA plugin is installed."""
+  names = [f'jax_cuda{version}_plugin' for version in (12, 13)]
+  return any(importlib.util.find_spec(name) is not None for name in names)
