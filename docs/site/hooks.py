@@ -1,8 +1,9 @@
-"""README.md and its neighbours as pages of the site, with links that hold there.
+"""Pages of the site that are not files in docs/: README.md and others, and the reference.
 
-What belongs here: what `mkdocs` does to pages that are written to be read beside the code too.
+The reference has one page per package of the library, with every public module of the tree.
 """
 
+import ast
 import pathlib
 import re
 
@@ -15,24 +16,43 @@ _PAGES = {
   'CHANGELOG.md': 'CHANGELOG.md',
 }
 _LINK = re.compile(r'(\]\(|src=")(?!\w+:)([^)#"\s]+)')
-_ROOM = re.compile(r'\]\(\.\./jw2v/(\w+)\.py\)')
+_MODULE = re.compile(r'\]\(\.\./jw2v/([\w/]+)\.py\)')
 
 
 def on_files(files, config):
-  """Adds the pages that stand at the top of the repository."""
+  """Adds the pages at the top of the repository and the pages of the reference."""
+  for name, content in reference_pages().items():
+    files.append(File.generated(config, f'reference/{name}.md', content=content))
   for name, source in _PAGES.items():
     text = (ROOT / source).read_text(encoding='utf-8')
     files.append(File.generated(config, name, content=_LINK.sub(_from_top, text)))
   return files
 
 
+def reference_pages():
+  """Returns the page of each package by name, and one of the modules outside of packages."""
+  library = ROOT / 'jw2v'
+  pages = {}
+  for package in sorted(path.parent for path in library.glob('*/__init__.py')):
+    summary = ast.get_docstring(ast.parse((package / '__init__.py').read_text('utf-8')))
+    modules = [f'jw2v.{package.name}.{path.stem}' for path in sorted(package.glob('[!_]*.py'))]
+    pages[package.name] = _page(f'jw2v.{package.name}', summary, modules)
+  modules = [f'jw2v.{path.stem}' for path in sorted(library.glob('[!_]*.py'))]
+  pages['modules'] = _page('Modules', 'Modules outside of packages.', modules)
+  return pages
+
+
+def _page(title, summary, modules):
+  return '\n\n'.join([f'# {title}', summary, *(f'::: {module}' for module in modules)]) + '\n'
+
+
 def on_page_markdown(markdown, page, **_):
-  """Points links that leave docs/ to what stands for them on the site."""
+  """Points links out of docs/ to the corresponding pages of the site."""
   if page.file.src_uri in _PAGES:
     return markdown
   markdown = markdown.replace('](../README.md', '](index.md')
   markdown = re.sub(r'\]\(\.\./(CONTRIBUTING|CHANGELOG)\.md', r'](\1.md', markdown)
-  return _ROOM.sub(r'][jw2v.\1]', markdown)
+  return _MODULE.sub(lambda link: f'][jw2v.{link[1].replace("/", ".")}]', markdown)
 
 
 def _from_top(link):

@@ -1,1 +1,1 @@
-"""Atomic files, locks, checks, limits and the progress bar."""
+"""Helpers without any knowledge of words: atomic files, locks, checks, limits, progress bar."""
