@@ -17,7 +17,7 @@ from absl import logging
 
 from jw2v.formats import fasttext, text, word2vec_binary
 from jw2v.formats.projector import read_projector, write_projector
-from jw2v.formats.subword_format import read_subwords, write_subwords
+from jw2v.formats.safetensors import read_subwords, write_subwords
 from jw2v.losses._check import check_number
 from jw2v.utils.files import Input, atomic_write
 from jw2v.utils.limits import VECTORS_EXPANSION, check_max_expansion, shown

@@ -459,7 +459,7 @@ MUTATIONS = {
     ('jnp.where(is_row, owners, ids.size)', 'owners'),
     ('np.argsort(order)[rows]', 'order[rows]'),
   ],
-  'formats/subword_format@formats/safetensors': [
+  'formats/safetensors': [
     ('1 <= min_n <= max_n', '1 <= max_n'),
     ('index[1:] <= index[:-1]', 'index[1:] < index[:-1]'),
     ('len(found) < len(words)', 'False'),
