@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jw2v.losses._check import check_number
 from jw2v.ngrams import LONGEST
+from jw2v.utils.checks import check_number
 
 OrDefault = Any  # the type of a None that the config replaces by what it stands for
 ARCHITECTURES = ('cbow', 'skip_gram')

@@ -21,7 +21,7 @@ from jw2v.data.store import EncodedCorpus
 from jw2v.data.text import IS_PATH, PathLike, TextReader, find_files, total_size
 from jw2v.data.tokens import NumberedText, TextConfig, number_text
 from jw2v.data.vocabulary import Vocabulary, select_words
-from jw2v.losses._check import check_number
+from jw2v.utils.checks import check_number
 from jw2v.utils.progress_bar import progress_bar
 
 _SHORT = 1.0  # seconds; no bar for what takes less

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jw2v.data.tokens import NumberedText
-from jw2v.losses._check import check_number
+from jw2v.utils.checks import check_number
 from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import shown
 

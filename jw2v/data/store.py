@@ -22,15 +22,12 @@ from typing import Any
 import numpy as np
 
 from jw2v.data.phrases import Phrases
+from jw2v.data.stored_array import StoredArray
 from jw2v.data.text import PathLike, Source
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.utils.files import StoredArray, as_json, default_mode, naming, unfinished
+from jw2v.utils.files import as_json, default_mode, digest, naming, unfinished
 from jw2v.utils.limits import shown
-
-try:
-  import fcntl
-except ImportError:  # Windows; what a killed run leaves behind stays there
-  fcntl = None  # type: ignore[assignment]
+from jw2v.utils.locks import locked_folder, try_lock_folder
 
 _FORMAT, _VERSION = 'jw2v corpus', 1
 _FILES = {'vocabulary.txt', 'ids.npy', 'line_ends.npy'}
@@ -176,7 +173,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
     raise damaged(path, 'it is no manifest') from error
   if not ours and not (folder / 'ids.npy').is_file():
     return None
-  if checksum != _digest(manifest):
+  if checksum != digest(manifest):
     raise damaged(path, 'it is not what was written')
   if not isinstance(manifest.get('files'), dict) or type(manifest.get('version')) is not int:
     raise damaged(path, 'it does not say what is in the folder')
@@ -226,20 +223,9 @@ def check_place(folder: pathlib.Path) -> None:
     raise FileExistsError(f'{folder}: has other files than an encoded corpus: {shown}')
 
 
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-  """Keeps other processes from opening or placing a store beside or in this place."""
-  handle = None
-  if fcntl is not None:
-    above = next(path for path in folder.absolute().parents if path.is_dir())
-    with contextlib.suppress(OSError):  # not every file system has locks
-      handle = os.open(above, os.O_RDONLY)
-      fcntl.flock(handle, fcntl.LOCK_EX)
-  try:
-    yield
-  finally:
-    if handle is not None:
-      os.close(handle)
+def _locked(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+  """Locks the nearest existing parent, so that no other process opens or replaces the store."""
+  return locked_folder(next(path for path in folder.absolute().parents if path.is_dir()))
 
 
 @contextlib.contextmanager
@@ -260,7 +246,7 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
   with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
     _remove_abandoned(parent, prefix, folder)
     work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
-    lock = _lock(work)
+    lock = try_lock_folder(work)
   try:
     with unfinished(work):
       yield work
@@ -275,27 +261,11 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
       os.close(lock)
 
 
-def _lock(folder: pathlib.Path) -> int | None:
-  """Locks a folder while this process lives; None if another one has done so."""
-  if fcntl is None:
-    return None
-  try:
-    handle = os.open(folder, os.O_RDONLY)
-  except OSError:  # somebody else's
-    return None
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:
-    os.close(handle)
-    return None
-  return handle
-
-
 def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | None) -> None:
   """Removes what runs that were killed have left of this store, and restores an older one."""
   for path in parent.iterdir():
     if path.name.startswith(prefix) and path.name.endswith(('.partial', '.partial.old')):
-      lock = _lock(path) if path.is_dir() else None
+      lock = try_lock_folder(path) if path.is_dir() else None
       if lock is None:
         continue
       if path.name.endswith('.old') and folder is not None and not folder.exists():
@@ -315,7 +285,7 @@ def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[
     'sources': [dataclasses.asdict(source) for source in sources],
     'files': files,
   }
-  text = json.dumps({**manifest, 'sha256': _digest(manifest)}, indent=2) + '\n'
+  text = json.dumps({**manifest, 'sha256': digest(manifest)}, indent=2) + '\n'
   (work / 'manifest.json').write_text(text, encoding='utf-8')
 
 
@@ -355,7 +325,3 @@ def _describe(path: pathlib.Path) -> dict[str, Any]:
       'size': path.stat().st_size,
       'sha256': hashlib.file_digest(file, 'sha256').hexdigest(),
     }
-
-
-def _digest(value: Any) -> str:
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ import numpy as np
 from jw2v.data import sampling
 from jw2v.data.sampling import AliasTable, Blocks
 from jw2v.data.store import EncodedCorpus
-from jw2v.utils.files import StoredArray
+from jw2v.data.stored_array import StoredArray
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
 

@@ -1,5 +1,7 @@
-"""Vector files to and from plain tables of words and numbers.
+"""Codecs: vector files to and from plain tables.
 
-Each format is one module; `registry` names them and detects the format of a file. The package does
-not know the classes of `jw2v.vectors`.
+For maintainers: each module but `registry` and `table` reads and writes one format. A codec
+knows no class of `jw2v.vectors`: it returns a `VectorTable`, or raises a `ValueError` that names
+the row. `registry` selects the codec and adds the name of the file to the error. The package
+imports `jw2v.utils` and `jw2v.ngrams` only.
 """

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 
 from jw2v.ngrams import LONGEST, Ngrams
+from jw2v.utils.checks import first_not_finite
 from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.lookup import first_not_finite
 from jw2v.vectors.subwords import SubwordVectors
 
 MAGIC = (793712314).to_bytes(4, 'little')

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jw2v.formats.text import GrowingTable, Table, read_header
-from jw2v.utils.files import Input
+from jw2v.formats.table import GrowingTable, Input
+from jw2v.formats.text import Table, read_header
+from jw2v.utils.checks import first_not_finite
 from jw2v.utils.limits import VECTORS_EXPANSION, Expansion, shown
-from jw2v.vectors.lookup import first_not_finite
 
 _BLOCK_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes

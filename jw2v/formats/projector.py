@@ -11,8 +11,9 @@ import re
 
 import numpy as np
 
-from jw2v.formats.text import GrowingTable, Table, parse_numbers, read_lines
-from jw2v.utils.files import Input, atomic_write, unfinished
+from jw2v.formats.table import GrowingTable, Input
+from jw2v.formats.text import Table, parse_numbers, read_lines
+from jw2v.utils.files import atomic_write, unfinished
 from jw2v.utils.limits import VECTORS_EXPANSION
 
 CONFIG = 'projector_config.pbtxt'

@@ -18,11 +18,11 @@ from absl import logging
 from jw2v.formats import fasttext, text, word2vec_binary
 from jw2v.formats.projector import read_projector, write_projector
 from jw2v.formats.safetensors import read_subwords, write_subwords
-from jw2v.losses._check import check_number
-from jw2v.utils.files import Input, atomic_write
+from jw2v.formats.table import Input
+from jw2v.utils.checks import check_number, first_not_finite
+from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import VECTORS_EXPANSION, check_max_expansion, shown
 from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.lookup import first_not_finite
 from jw2v.vectors.subwords import SubwordVectors
 
 FORMATS = (

@@ -19,8 +19,8 @@ import numpy as np
 
 from jw2v.formats.word2vec_binary import read_tensors, write_safetensors
 from jw2v.ngrams import LONGEST, Ngrams
+from jw2v.utils.checks import first_not_finite
 from jw2v.utils.limits import shown
-from jw2v.vectors.lookup import first_not_finite
 from jw2v.vectors.subwords import SubwordVectors
 
 _KINDS = {

@@ -1,178 +1,82 @@
-"""Files that appear whole or not at all, files read from start to end, and arrays left in a file.
+"""Plain tables of vectors, and the file that a codec reads them from."""
 
-What belongs here: what every format shares, and nothing about what is in a file.
-"""
-
-import contextlib
-import glob
 import gzip
-import io
-import json
 import os
-import pathlib
-import shutil
 import stat
-import tempfile
-import weakref
 import zlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 
+from jw2v.ngrams import Ngrams
+from jw2v.utils.files import naming
 from jw2v.utils.limits import VECTORS_EXPANSION, Expansion
 
-try:
-  import fcntl
-except ImportError:  # Windows; what a killed process leaves behind stays there
-  fcntl = None  # type: ignore[assignment]
-
-_UNFINISHED: set[str | os.PathLike[str]] = set()
 _GZIP = b'\x1f\x8b'
-_PARTIAL = '.partial'
+_MOST_GROWTH = 16  # times at once
 
 
-def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
-  """Refuses the name of a file that could not be written; makes nothing.
+class VectorTable(NamedTuple):
+  """Contents of a file of vectors.
 
-  Returns:
-    The path, that behind it if it is a link.
-
-  Raises:
-    FileNotFoundError: the name is empty, or its folder does not exist.
-    IsADirectoryError: it is a folder.
-    OSError: it is no file but a pipe or a device, which a renamed file would replace.
+  Attributes:
+    words: V words.
+    vectors: `[V, D]` float32; may be mapped from a file.
+    ngrams: rows of character n-grams; None if the file has none.
+    word_rows: `[V, D]`, the rows of the words without their n-grams; None if not known.
+    counts: `[V]` int64, occurrences of the words; None if not known.
   """
-  if not os.fspath(path):
-    raise FileNotFoundError('the name of the file to write is empty')
-  path = pathlib.Path(path)
-  path = pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path
-  if not path.parent.is_dir():
-    raise FileNotFoundError(f'{path}: there is no folder {path.parent}')
-  if path.is_dir():
-    raise IsADirectoryError(f'{path}: is a folder, not a file')
-  if path.exists() and not path.is_file():
-    raise OSError(f'{path}: is no file but a pipe or a device: name a file')
-  return path
+
+  words: list[str]
+  vectors: np.ndarray
+  ngrams: Ngrams | None = None
+  word_rows: np.ndarray | None = None
+  counts: np.ndarray | None = None
 
 
-@contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-  """Opens a file that appears under its name when written whole, or not at all."""
-  path = check_output(path)
-  handle, temporary = _make_partial(path)
-  lock = os.dup(handle)  # until the file has its name, or another process would remove it
-  try:
-    with io.BufferedWriter(_Output(handle, path), 1 << 16) as file, unfinished(temporary):
-      yield file
-      with naming(path):
-        file.flush()
-        os.fsync(handle)  # or after a loss of power the name may be there and the bytes not
-    os.chmod(temporary, default_mode(0o666))  # mkstemp's 0600 is not what open() would give
-    if os.name != 'posix':  # where a file that is open cannot be renamed
-      os.close(lock)
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(temporary)
-    raise
-  finally:
-    with contextlib.suppress(OSError):
-      os.close(lock)
+class GrowingTable:
+  """One array that grows with the blocks of rows appended to it.
 
+  A damaged header may promise any number of rows, so it does not decide how much is
+  allocated. The allocation is extrapolated from the share of the file read so far.
+  """
 
-class _Output(io.FileIO):
-  """A file whose errors have the name that it will have."""
+  def __init__(self, width: int, expected: int | None):
+    """Starts an empty table.
 
-  def __init__(self, handle, path):
-    super().__init__(handle, 'wb')
-    self._path = path
+    Args:
+      width: D, numbers per row.
+      expected: number of rows that the file promises, or None.
+    """
+    self.width: int = width
+    self._expected = expected
+    self._array, self._count = np.empty((0, width), np.float32), 0
 
-  def write(self, data):
-    with naming(self._path):
-      return super().write(data)
-
-
-@contextlib.contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Adds the name of a file to an `OSError` that has none, as of a read or a full disk."""
-  try:
-    yield
-  except OSError as error:
-    if error.errno is None or error.filename is not None:
-      raise
-    raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
-
-
-def default_mode(mode: int) -> int:
-  """The permissions that a new file or folder gets of those asked for."""
-  mask = os.umask(0)
-  os.umask(mask)
-  return mode & ~mask
-
-
-def as_json(value: Any) -> Any:
-  """What JSON makes of a value: lists of tuples, plain dicts."""
-  return json.loads(json.dumps(value))
-
-
-def try_lock(handle: int) -> bool:
-  """Whether no other process has locked a file, which this one then has while it is open."""
-  if fcntl is None:
-    return False
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:  # or the file system has no locks
-    return False
-  return True
-
-
-def _make_partial(path: pathlib.Path) -> tuple[int, str]:
-  """A new file beside `path`, locked; those that killed processes have left are removed."""
-  prefix = f'.{path.name[:40]}.'
-  with contextlib.suppress(OSError):
-    for other in path.parent.glob(f'{glob.escape(prefix)}*{_PARTIAL}'):
-      handle = os.open(other, os.O_RDWR)
-      try:
-        if try_lock(handle):
-          os.unlink(other)
-      finally:
-        os.close(handle)
-  while True:
-    handle, temporary = tempfile.mkstemp(_PARTIAL, prefix, path.parent)
-    if fcntl is not None:
-      with contextlib.suppress(OSError):  # not every file system has locks
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    if os.path.exists(temporary):  # or another process took it for abandoned before the lock
-      return handle, temporary
-    os.close(handle)
-
-
-@contextlib.contextmanager
-def unfinished(path: str | os.PathLike[str]) -> Iterator[None]:
-  """While open, `remove_unfinished` removes this file, empty folder, or folder named .partial."""
-  _UNFINISHED.add(path)
-  try:
-    yield
-  finally:
-    _UNFINISHED.discard(path)
-
-
-def remove_unfinished() -> None:
-  """Removes what is half written, for a process that is told to end."""
-  for path in sorted(_UNFINISHED, key=os.fspath, reverse=True):  # files before their folder
-    with contextlib.suppress(OSError):
-      if os.fspath(path).endswith(_PARTIAL) and os.path.isdir(path):
-        shutil.rmtree(path)
+  def append(self, rows: np.ndarray, share: float) -> None:
+    """Appends `[n, D]` rows; `share` of the file has been read by then."""
+    need = self._count + len(rows)
+    if need > len(self._array):
+      room = min(int(1.05 * need / share), _MOST_GROWTH * need)
+      if self._expected is not None and need <= self._expected:
+        room = min(room, self._expected)
+      if len(self._array):  # in place where the system can move pages
+        self._array.resize((max(need, room), self.width), refcheck=False)
       else:
-        (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+        self._array = np.empty((max(need, room), self.width), np.float32)
+    self._array[self._count : need] = rows
+    self._count = need
+
+  def finish(self, count: int) -> np.ndarray:
+    """Returns the first `count` rows."""
+    self._array.resize((count, self.width), refcheck=False)
+    return self._array
 
 
 class Input:
-  """A file that is read once, from its start; one in gzip is decompressed on the way.
+  """A file that is read once from start to end, and decompressed if it is gzip.
 
   Attributes:
-    size: the bytes of a plain file, or None: nobody knows those of a compressed one.
+    size: size of a plain file in bytes; None for a compressed file or a pipe.
   """
 
   def __init__(self, path: str | os.PathLike[str], max_expansion: float | None = VECTORS_EXPANSION):
@@ -180,10 +84,10 @@ class Input:
 
     Args:
       path: the file.
-      max_expansion: how many times as large as the file what comes out may be; None for any.
+      max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
 
     Raises:
-      OSError: it cannot be opened.
+      OSError: the file cannot be opened.
     """
     self._raw = open(path, 'rb')  # closed by __exit__
     status = os.fstat(self._raw.fileno())
@@ -208,10 +112,10 @@ class Input:
     self._raw.close()
 
   def read(self, size: int) -> bytes:
-    """The next `size` bytes, fewer only at the end.
+    """Returns the next `size` bytes, or fewer at the end of the file.
 
     Raises:
-      ValueError: the compressed data are damaged or cut short, or become too many.
+      ValueError: the compressed data are damaged or truncated, or expand too much.
     """
     try:
       with naming(self._raw.name):
@@ -222,51 +126,7 @@ class Input:
     return data
 
   def share_read(self) -> float:
-    """How much of the file has been read, above 0 and up to 1."""
-    if self._bytes is None:  # nobody knows of a pipe
+    """Returns the share of the file that has been read, above 0 and at most 1."""
+    if self._bytes is None:  # a pipe has no size
       return 1.0
     return min(max(self._raw.tell(), 1) / max(self._bytes, 1), 1.0)
-
-
-class StoredArray(np.memmap):
-  """An array of one axis that stays in its file: mapped, and read in pieces by `read`.
-
-  What touches a mapped page that the disk does not give, or that is beyond the end of a file that
-  was cut, is killed by the system; and the pages that were touched count as memory of the process.
-  Neither is so of what `read` returns.
-  """
-
-  _handle: int | None = None  # that of a part of the array, a view, is None
-
-  @classmethod
-  def open(cls, path: str | os.PathLike[str]) -> 'StoredArray':
-    """Opens a `.npy` file; its place may go to another file while this array lives.
-
-    Raises:
-      OSError: it cannot be read.
-      ValueError: it is no array.
-    """
-    with naming(path):
-      array = np.lib.format.open_memmap(path, mode='r').view(cls)
-      if hasattr(os, 'pread'):
-        array._handle = os.open(path, os.O_RDONLY)
-        weakref.finalize(array, os.close, array._handle)
-    return array
-
-  def read(self, start: int, end: int) -> np.ndarray:
-    """What is from `start` to before `end`, in memory.
-
-    Raises:
-      OSError: the disk does not give it, or the file has been cut.
-    """
-    if self._handle is None:
-      return np.array(self[start:end])
-    size, path = (end - start) * self.itemsize, pathlib.Path(str(self.filename))
-    with naming(path):
-      data = os.pread(self._handle, size, self.offset + start * self.itemsize)
-    if len(data) < size:
-      raise OSError(
-        f'{path}: damaged, it has been cut to {os.fstat(self._handle).st_size:,} bytes while it '
-        f'was read; remove {path.parent} to encode the text again'
-      )
-    return np.frombuffer(data, self.dtype)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from absl import logging
 
-from jw2v.utils.files import Input
+from jw2v.formats.table import GrowingTable, Input
 from jw2v.utils.limits import shown
 
 _BLOCK_BYTES = 1 << 20
@@ -24,7 +24,6 @@ _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
 _BOM = '\ufeff'.encode()  # a character of a word like others
 _WIDEST = 1 << 12  # pyarrow takes kilobytes for each column
-_MOST_GROWTH = 16  # times at once
 _ROWS = 1024  # written at once: numbers of Python take eight times the memory
 # Each digit can be taken in one way only, or many of them would take quadratic time.
 _NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
@@ -168,39 +167,6 @@ def read_lines(file: Input) -> Iterator[bytes]:
   """The lines of a file, without their line feeds."""
   for block in _blocks(file, b'', 1):
     yield from block.removesuffix(b'\n').split(b'\n')
-
-
-class GrowingTable:
-  """Rows that come in blocks, in one array that is hardly larger than they are.
-
-  A header may lie, so that it is not what decides how much is allocated: the share of
-  the file that the rows so far took does, and memory is taken as it is filled.
-  """
-
-  def __init__(self, width: int, expected: int | None):
-    """Takes the width of the rows, and how many there should be if something says so."""
-    self.width: int = width
-    self._expected = expected
-    self._array, self._count = np.empty((0, width), np.float32), 0
-
-  def append(self, rows: np.ndarray, share: float) -> None:
-    """Adds `[n, D]` rows, after which the share of the file has been read."""
-    need = self._count + len(rows)
-    if need > len(self._array):
-      room = min(int(1.05 * need / share), _MOST_GROWTH * need)
-      if self._expected is not None and need <= self._expected:
-        room = min(room, self._expected)
-      if len(self._array):  # in place where the system can move pages
-        self._array.resize((max(need, room), self.width), refcheck=False)
-      else:
-        self._array = np.empty((max(need, room), self.width), np.float32)
-    self._array[self._count : need] = rows
-    self._count = need
-
-  def finish(self, count: int) -> np.ndarray:
-    """The first `count` rows."""
-    self._array.resize((count, self.width), refcheck=False)
-    return self._array
 
 
 def _parse(block: bytes, row: int, width: int, glove: bool) -> Table:

@@ -1,11 +1,8 @@
-"""Contracts of arguments: the axes and kind of arrays, and the range of plain numbers.
+"""Checks of the axes and dtypes of array arguments.
 
-What belongs here: checks that name what they refuse. Those of arrays are of shape and dtype,
-which JAX knows while it traces: they cost nothing in the compiled code.
+JAX knows shapes and dtypes while it traces, so the checks cost nothing in the compiled code.
 """
 
-import math
-import numbers
 from typing import Any
 
 import chex
@@ -62,29 +59,3 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
     for axis, length in zip(axes, array.shape, strict=True):
       lengths.setdefault(axis, (length, name))
   return list(checked.values())
-
-
-def check_number(name: str, value: Any, kind: type, low: float, high: float | None = None) -> Any:
-  """Converts and checks a plain number.
-
-  Args:
-    name: what it is called.
-    value: the number, of Python or NumPy.
-    kind: `int`, or `float`, which integers are as well.
-    low: the least that is allowed.
-    high: the most; None for any.
-
-  Returns:
-    The number as Python's own.
-
-  Raises:
-    ValueError: it is of another kind, or out of range.
-  """
-  right = isinstance(value, numbers.Integral if kind is int else numbers.Real)
-  if (
-    not right or isinstance(value, bool) or not low <= value <= (math.inf if high is None else high)
-  ):
-    noun = 'an integer' if kind is int else 'a number'
-    limits = f'of at least {low}' if high is None else f'from {low} to {high}'
-    raise ValueError(f'{name}={value!r}: must be {noun} {limits}')
-  return int(value) if isinstance(value, numbers.Integral) else float(value)

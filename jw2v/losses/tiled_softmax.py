@@ -7,27 +7,30 @@ Axes: M vectors, V rows of the table, D their width, S the rows of a tile.
 """
 
 import functools
+import numbers
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jw2v.losses._check import check, check_number
+from jw2v.losses._check import check
 
 
 def tile_size(tile: int | None, num_rows: int) -> int:
-  """The rows of a tile: `tile`, or where it is None 1,024, other devices than CPUs 8,192.
+  """Returns the rows of a tile: by default 1,024 on a CPU and 8,192 elsewhere.
 
-  There are no more than those of the table.
+  A tile has at most as many rows as the table.
 
   Raises:
-    ValueError: the tile is larger than the table, or no positive integer.
+    ValueError: `tile` is not an integer from 1 to the rows of the table.
   """
   if tile is None:
     # What fits into the cache; elsewhere, what makes a product large enough.
     return min(1024 if jax.default_backend() == 'cpu' else 8192, num_rows)
-  return check_number('tile', tile, int, 1, num_rows)
+  if not isinstance(tile, numbers.Integral) or isinstance(tile, bool) or not 1 <= tile <= num_rows:
+    raise ValueError(f'tile={tile!r}: must be an integer from 1 to {num_rows}')
+  return int(tile)
 
 
 def tile_at(

@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.layout import is_here, to_host
 from jw2v.distributed.processes import is_first, num_processes, process_number
-from jw2v.losses._check import check_number
+from jw2v.utils.checks import check_number
 from jw2v.utils.files import as_json
 from jw2v.utils.limits import one_line, shown
 

@@ -1,1 +1,5 @@
-"""Helpers without any knowledge of words: atomic files, locks, checks, limits, progress bar."""
+"""Atomic files, locks, checks, limits and the progress bar.
+
+For maintainers: this package knows no other part of jw2v and no file format. It imports
+numpy and the standard library only.
+"""

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, or lines where that is no terminal."""
+"""Progress bars on standard error, or one line a minute if it is not a terminal."""
 
 import sys
 import time
@@ -8,12 +8,12 @@ _LINE_EVERY = 60  # seconds
 
 
 def is_terminal() -> bool:
-  """Whether a person sees what goes to standard error."""
+  """Returns whether standard error is a terminal."""
   return sys.stderr.isatty()
 
 
 def import_tqdm() -> Any:
-  """The module of the progress bar; an `ImportError` that says how to get it."""
+  """Imports tqdm; the `ImportError` names the extra that installs it."""
   try:
     import tqdm
   except ImportError as error:
@@ -24,16 +24,16 @@ def import_tqdm() -> Any:
 
 
 def progress_bar(total: int | None, unit: str, description: str, delay: float = 0) -> Any:
-  """A bar on standard error, of tqdm; a line a minute where that is no terminal.
+  """Returns a tqdm bar on standard error, or its replacement if that is not a terminal.
 
   Args:
-    total: how much there is to do; None if nobody knows.
-    unit: of what.
-    description: what is done.
-    delay: what takes fewer seconds shows no bar.
+    total: number of units to process; None if not known.
+    unit: name of a unit.
+    description: name of the task.
+    delay: seconds before the bar appears.
 
   Raises:
-    ImportError: tqdm is not there.
+    ImportError: tqdm is not installed.
   """
   if not is_terminal():
     return _Lines(total, unit, description)
@@ -43,7 +43,7 @@ def progress_bar(total: int | None, unit: str, description: str, delay: float = 
 
 
 class _Lines:
-  """A line a minute, in the place of a bar, for what is no terminal."""
+  """Prints one line per minute, with the interface of a tqdm bar."""
 
   def __init__(self, total: int | None, unit: str, description: str):
     self._total, self._unit, self._description = total, unit.strip(), description
@@ -51,7 +51,7 @@ class _Lines:
     self._start = self._told = time.monotonic()
 
   def update(self, count: int) -> None:
-    """Counts what was done, and tells of it if a minute has passed."""
+    """Adds processed units, and prints a line if a minute has passed."""
     self.n += count
     now = time.monotonic()
     if now - self._told < _LINE_EVERY:
@@ -67,11 +67,11 @@ class _Lines:
     print(line, file=sys.stderr, flush=True)
 
   def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-    """What else the next line says."""
+    """Sets text to add to the next line."""
     self._postfix = text
 
   def close(self) -> None:
-    """As that of a bar."""
+    """Does nothing; a tqdm bar needs it."""
 
   def __enter__(self) -> '_Lines':
     return self

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from jw2v.utils.checks import first_not_finite
 from jw2v.utils.limits import shown
 
 _SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
-_CHECKED = 1 << 16  # rows looked through at once
 
 
 class WordVectors:
@@ -181,12 +181,3 @@ def unit(vector: np.ndarray) -> np.ndarray:
   vector = np.asarray(vector, np.float64)
   norm = np.sqrt(vector @ vector)
   return (vector / (norm if norm > 0 else 1)).astype(np.float32)
-
-
-def first_not_finite(vectors: np.ndarray) -> int | None:
-  """The first of `[V, D]` rows with NaN or infinity in it; reads a mapped table in parts."""
-  for begin in range(0, len(vectors), _CHECKED):
-    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
-    if unsound.size:
-      return begin + int(unsound[0])
-  return None

@@ -1,6 +1,5 @@
 """The stream of dispatches, and the thread that keeps it flowing."""
 
-import gc
 import itertools
 import os
 import pathlib
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 
 from jw2v.data import sampling, stream
+from jw2v.data.stored_array import StoredArray
 from jw2v.data.stream import TextBlocks, held_out_start, in_background
-from jw2v.utils.files import StoredArray
 
 
 def text(n=50, keep=1.0, seed=0, block_size=1, **more):
@@ -265,14 +264,3 @@ class TestStored:
     """Who touches a page that the disk does not give is killed."""
     monkeypatch.setattr(StoredArray, '__getitem__', lambda *_: pytest.fail('touched'))
     stored[0].chunk(0, 0)
-
-  def test_its_handle_is_closed(self, tmp_path):
-    np.save(tmp_path / 'ids.npy', np.arange(9))
-    array = StoredArray.open(tmp_path / 'ids.npy')
-    part, handle = array[2:5], array._handle
-    assert part.read(1, 3).tolist() == [3, 4]
-    os.fstat(handle)
-    del array, part
-    gc.collect()
-    with pytest.raises(OSError, match='Bad file descriptor'):
-      os.fstat(handle)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from jw2v import KeyedVectors, load_vectors, save_vectors
 from jw2v.formats import registry, word2vec_binary
 from jw2v.formats import text as text_format
-from jw2v.vectors import lookup
 
 RNG = np.random.default_rng(0)
 FILES = {  # of each format: a name that says nothing, so that it is told by what is in the file
@@ -274,13 +273,6 @@ def safetensors(header=None, data=b'', **changes):
 
 
 class TestParts:
-  def test_row_that_is_not_finite_in_a_later_part(self, monkeypatch):
-    monkeypatch.setattr(lookup, '_CHECKED', 2)
-    table = np.zeros((7, 2))
-    assert lookup.first_not_finite(table) is None
-    table[5, 1] = np.nan
-    assert lookup.first_not_finite(table) == 5
-
   def test_numbers_of_safetensors_are_aligned(self, tmp_path):
     for word in ('a', 'ab', 'abc' * 1000):
       save_vectors(KeyedVectors([word, 'b'], np.ones((2, 3))), tmp_path / 'v.safetensors')

@@ -217,7 +217,7 @@ MUTATIONS = {
      "False and manifest['about']['settings'] != as_json"),
     ('len(sources) != len(files) or not all(', 'not all('),
     ('_describe(folder / name) != expected', 'False'),
-    ('checksum != _digest(manifest)', 'False'),
+    ('checksum != digest(manifest)', 'False'),
     ("    shutil.rmtree(work, ignore_errors=True)\n    if isinstance", '    if isinstance'),
     ('      if lock is None:\n        continue', '      if False:\n        continue'),
     ('      if old.exists():', '      if False:'),
@@ -229,8 +229,16 @@ MUTATIONS = {
     ('np.asarray(rows)[old]', 'np.asarray(rows)[new]'),
     ('- np.float32(0.5)', ''),
   ],
-  'vectors/lookup@formats/registry': [
+  'utils/checks': [
     ('return begin + int(unsound[0])', 'return int(unsound[0])'),
+    ('isinstance(value, bool) or', ''),
+    ('not low <= value', 'not low < value'),
+  ],
+  'utils/locks': [
+    ('if not _is_at(handle, path):', 'if False:'),
+    ('        path.unlink()', '        pass'),
+    ('  if not try_lock(handle):', '  if False:'),
+    ('      wait_for_lock(handle)', '      pass'),
   ],
   'vectors/lookup@vectors/keyed_vectors': [
     ('if (unsound := first_not_finite(self.vectors)) is not None:', 'if False:'),
@@ -442,7 +450,7 @@ MUTATIONS = {
     ('jnp.where(begin + jnp.arange(size) < num_rows, y, 0)', 'y'),
     ('scores_of(d_vectors, rows) + scores_of(vectors, d_rows)', 'scores_of(d_vectors, rows)'),
     ('  @jax.checkpoint', '  @jax.jit'),
-    ("check_number('tile', tile, int, 1, num_rows)", "check_number('tile', tile, int, 1)"),
+    ('not 1 <= tile <= num_rows', 'not 1 <= tile'),
   ],
   'objectives/huffman': [
     ('for branch in (False, True)', 'for branch in (True, False)'),
@@ -542,13 +550,13 @@ MUTATIONS = {
     ('self._count > self._most * (size := self._size())', 'self._count > (size := self._size())'),
     ('1 <= value < math.inf', '0 < value'),
   ],
-  'utils/files@utils/limits': [
+  'formats/table@utils/limits': [
     ('self._expansion.add(len(data))', 'self._expansion.add(0)'),
   ],
   'data/text@utils/limits': [
     ('expansion.add(len(piece))', 'expansion.add(0)'),
   ],
-  'formats/text@utils/limits': [
+  'formats/table': [
     ('_MOST_GROWTH * need)', '10**9 * need)'),
   ],
   'formats/text@fuzz::vectors': [

@@ -10,7 +10,7 @@ import pytest
 
 from jw2v import Vocabulary
 from jw2v.data.text import TextReader
-from jw2v.utils.files import Input, atomic_write
+from jw2v.utils.files import atomic_write, digest
 
 
 class TestAtomicWrite:
@@ -91,9 +91,12 @@ class TestWhereToWrite:
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/mem'), reason='a file of Linux')
-@pytest.mark.parametrize('read', [
-  lambda path: list(TextReader([path]).blocks()), Vocabulary.load, lambda path: Input(path).read(1),
-])  # fmt: skip
+@pytest.mark.parametrize('read', [lambda path: list(TextReader([path]).blocks()), Vocabulary.load])
 def test_a_read_error_is_told_with_the_name_of_the_file(read):
   with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
     read('/proc/self/mem')  # whose first bytes belong to nobody
+
+
+def test_a_digest_depends_on_the_value_and_not_on_the_order_of_its_keys():
+  assert digest({'a': 1, 'b': [2]}) == digest({'b': (2,), 'a': 1}) != digest({'a': 1, 'b': [3]})
+  assert digest([]) == '4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945'

@@ -18,7 +18,6 @@ from experiments import convert, settings
 from experiments.sessions import read_sessions
 from experiments.walks import read_edges
 from jw2v.data.text import TextReader
-from jw2v.formats import text
 from jw2v.utils import limits
 from jw2v.utils.limits import Expansion
 
@@ -86,13 +85,6 @@ class TestVectors:
     values(['convert', *files, '--max_expansion=0'])
     convert.run(values)
     assert (tmp_path / 'out.txt').is_file()
-
-  def test_a_table_grows_with_its_rows_whatever_its_share_of_the_file_says(self):
-    table = text.GrowingTable(2, None)
-    table.append(np.ones((1000, 2), np.float32), 1e-12)  # a little text before much that is none
-    assert len(table._array) <= 16_000
-    table.append(np.ones((50_000, 2), np.float32), 1e-9)
-    assert table.finish(51_000).sum() == 102_000
 
 
 class TestText:

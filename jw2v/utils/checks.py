@@ -1,0 +1,47 @@
+"""Checks of plain numbers and of tables."""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+_CHECKED = 1 << 16  # rows per block
+
+
+def check_number(name: str, value: Any, kind: type, low: float, high: float | None = None) -> Any:
+  """Converts and checks a plain number.
+
+  Args:
+    name: name of the setting, for the error.
+    value: a number of Python or NumPy.
+    kind: `int`, or `float`, which accepts integers too.
+    low: smallest allowed value.
+    high: largest allowed value; None for no limit.
+
+  Returns:
+    The number as a Python int or float.
+
+  Raises:
+    ValueError: the value is of another kind, or out of range.
+  """
+  right = isinstance(value, numbers.Integral if kind is int else numbers.Real)
+  if (
+    not right or isinstance(value, bool) or not low <= value <= (math.inf if high is None else high)
+  ):
+    noun = 'an integer' if kind is int else 'a number'
+    limits = f'of at least {low}' if high is None else f'from {low} to {high}'
+    raise ValueError(f'{name}={value!r}: must be {noun} {limits}')
+  return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def first_not_finite(vectors: np.ndarray) -> int | None:
+  """Returns the first row of a `[V, D]` table with NaN or infinity, or None.
+
+  Reads the table in blocks, so that a memory-mapped table does not have to fit into memory.
+  """
+  for begin in range(0, len(vectors), _CHECKED):
+    unsound = np.flatnonzero(~np.isfinite(vectors[begin : begin + _CHECKED]).all(axis=1))
+    if unsound.size:
+      return begin + int(unsound[0])
+  return None
