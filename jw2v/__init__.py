@@ -8,7 +8,6 @@ from jw2v.data.tokens import TextConfig
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.backend import prepare_backend
 from jw2v.distributed.processes import start_processes
-from jw2v.formats.registry import load_vectors, save_vectors
 from jw2v.losses.derivatives import (
   cross_entropy_gradient,
   cross_entropy_loss,
@@ -55,8 +54,12 @@ from jw2v.losses.window import (
 from jw2v.optim import RowGradients, curvature_damped_sgd, rowwise
 from jw2v.training.checkpoints import Checkpoints, Stopped
 from jw2v.training.run import TrainResult, train
-from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.subwords import SubwordVectors
+from jw2v.vectors.keyed_vectors import (
+  KeyedVectors,
+  SubwordVectors,
+  load_vectors,
+  save_vectors,
+)
 
 __version__ = '0.1.0'
 

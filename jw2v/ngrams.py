@@ -1,11 +1,12 @@
-"""Character n-grams: which a word has, and the rows that fastText keeps them in."""
+"""Character n-grams of words, their buckets as in fastText, and word vectors made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 END_OF_LINE = '</s>'  # fastText's word for it, which has no n-grams
+_WORDS, _NGRAMS = 1 << 12, 1 << 18  # most words and n-grams to process at once
 LONGEST = 100  # characters of an n-gram: what a file or a config asks for beyond is a mistake
 
 
@@ -99,3 +100,46 @@ class Ngrams(NamedTuple):
     known &= np.repeat([word != END_OF_LINE for word in words], counts)
     owner = np.repeat(np.arange(len(words)), counts)
     return rows[known], np.bincount(owner[known], minlength=len(words))
+
+
+def word_vectors(words: Sequence[str], word_rows: np.ndarray, ngrams: Ngrams) -> np.ndarray:
+  """Computes vectors as the means of the rows of words and of their n-grams.
+
+  Args:
+    words: V words.
+    word_rows: `[V, D]`, the row of each word; `[0, D]` if the words have none.
+    ngrams: the rows of n-grams.
+
+  Returns:
+    `[V, D]` float32; zeros for a word without any row.
+  """
+  ngram_rows = ngrams.vectors
+  vectors = np.zeros((len(words), ngram_rows.shape[1]), np.float32)
+  for begin, end in _blocks(words, ngrams.max_n - ngrams.min_n + 1):
+    block = words[begin:end]
+    buckets, counts = ngrams.rows(block)
+    sums, some = np.zeros((len(block), ngram_rows.shape[1])), counts > 0
+    if len(block) == 1:  # it may be very long
+      different, times = np.unique(buckets, return_counts=True)
+      sums[0] = times @ ngram_rows[different]
+    elif some.any():
+      rows = ngram_rows[buckets]
+      sums[some] = np.add.reduceat(rows, (np.cumsum(counts) - counts)[some], dtype=np.float64)
+    if len(word_rows):
+      sums += word_rows[begin:end]
+      counts = counts + 1
+    vectors[begin:end] = sums / np.maximum(counts, 1)[:, None]
+  return vectors
+
+
+def _blocks(words: Sequence[str], lengths: int) -> Iterator[tuple[int, int]]:
+  """Yields the bounds of blocks of words; `lengths` is the number of lengths of n-grams."""
+  begin = ngrams = 0
+  for end, word in enumerate(words):
+    more = (len(word) + 2) * lengths
+    if end > begin and (end - begin == _WORDS or ngrams + more > _NGRAMS):
+      yield begin, end
+      begin, ngrams = end, 0
+    ngrams += more
+  if len(words):
+    yield begin, len(words)

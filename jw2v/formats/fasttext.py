@@ -1,10 +1,10 @@
-"""fastText's `.bin` models: words with the n-grams that make vectors of unseen words.
+"""fastText models (`.bin`): words with the n-grams for vectors of out-of-vocabulary words.
 
-What belongs here: reading and writing that file. Its layout, all little-endian, is that of
-version 12 of the fastText program (11 too, which has no n-grams in supervised models): magic number
-and version; twelve int32 settings and a float64; the dictionary; a flag and the input
-matrix, which has a row for each word and one for each bucket of n-grams; then the output
-matrix, which is not read, and written as zeros.
+The layout is that of version 12 of the fastText program, or of version 11, in which supervised
+models have no n-grams. All numbers are little-endian: magic number and version; twelve int32
+settings and a float64; the dictionary; a flag and the input matrix, with a row for each word and
+for each bucket of n-grams; a flag and the output matrix. We skip the output matrix when reading,
+and write zeros.
 """
 
 import mmap
@@ -14,10 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jw2v.ngrams import LONGEST, Ngrams
+from jw2v.formats.table import VectorTable
+from jw2v.ngrams import LONGEST, Ngrams, word_vectors
 from jw2v.utils.checks import first_not_finite
-from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.subwords import SubwordVectors
 
 MAGIC = (793712314).to_bytes(4, 'little')
 _SETTINGS = (
@@ -31,7 +30,7 @@ _LONGEST_WORD = 1 << 16
 
 
 class _Reader:
-  """Numbers and words of a file, one after the other, never past its end."""
+  """Reads numbers and words of a file one after the other, never past its end."""
 
   def __init__(self, data: mmap.mmap):
     self.data, self.place = data, 0
@@ -53,19 +52,18 @@ class _Reader:
       raise ValueError(f'row {row} of the dictionary: {error}') from error
 
 
-def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) -> KeyedVectors:
-  """Reads the words of a fastText model and maps its n-grams.
+def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) -> VectorTable:
+  """Reads the words of a model and maps its n-grams.
 
   Args:
     path: the file.
-    limit: give only so many words; the n-grams are there all the same.
+    limit: return only the first so many words; n-grams are not limited.
 
   Returns:
-    `SubwordVectors`; `KeyedVectors` of a model without n-grams.
+    The table; without n-grams if the model has none.
 
   Raises:
-    ValueError: another version, a quantized or pruned model, a file that is cut short, or
-      one whose sizes do not fit together.
+    ValueError: the model has another version, is quantized or pruned, or is damaged.
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -92,18 +90,19 @@ def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) ->
   ngrams, words = matrix[len(words) :], words[:limit]
   min_n, max_n = max(args['minn'], 1), args['maxn']
   if (version == 11 and args['model'] == _SUPERVISED) or max_n <= 0 or not len(ngrams):
-    return KeyedVectors(words, np.array(matrix[: len(words)], np.float32))
+    return VectorTable(words, np.array(matrix[: len(words)], np.float32))
   if len(ngrams) != args['bucket'] or not min_n <= max_n <= LONGEST:
     raise ValueError(
       f'{len(ngrams)} rows for n-grams of {min_n} to {max_n} characters; the settings say '
       f'{args["bucket"]}, of at most {LONGEST}'
     )
-  ngrams = Ngrams(ngrams, min_n, max_n, len(ngrams))
-  return SubwordVectors(words, None, ngrams, matrix[: len(words)], counts[: len(words)])
+  ngrams, word_rows = Ngrams(ngrams, min_n, max_n, len(ngrams)), matrix[: len(words)]
+  vectors = word_vectors(words, word_rows, ngrams)
+  return VectorTable(words, vectors, ngrams, word_rows, counts[: len(words)])
 
 
 def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], np.ndarray, int]:
-  """The words with their counts, without labels; and how many buckets were pruned away or -1."""
+  """Returns the words and counts without labels, and the number of pruned buckets or -1."""
   entries, num_words, _, _, pruned = reader.numbers('<3i2q', 'the dictionary')
   if not 0 <= num_words <= entries or entries * 10 > size:  # a NUL, a count and a kind each
     raise ValueError(f'the dictionary cannot have {entries} entries, {num_words} of them words')
@@ -119,14 +118,19 @@ def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], np.ndarray,
   return words, np.array(counts, np.int64), pruned
 
 
-def write_fasttext_bin(file: BinaryIO, kv: SubwordVectors) -> None:
-  """Writes a model that the fastText program and gensim load, for vectors of any word.
+def write_fasttext_bin(file: BinaryIO, table: VectorTable) -> None:
+  """Writes a model that the fastText program and gensim can load.
 
-  Buckets without a row, and the output matrix, are zeros: the model cannot be trained further.
+  The model contains zeros as the output matrix and as the rows of unused buckets, so it cannot
+  be trained further.
+
+  Raises:
+    ValueError: the table has no n-grams, or no rows of the words themselves.
   """
-  if kv.word_rows is None:
-    raise ValueError('word_rows=None: a model has the rows of the words themselves')
-  ngrams, (num_words, width) = kv.ngrams, kv.vectors.shape
+  ngrams, word_rows = table.ngrams, table.word_rows
+  if ngrams is None or word_rows is None:
+    raise ValueError('a fastText model needs n-grams and the rows of the words themselves')
+  num_words, width = table.vectors.shape
   settings = {
     'dim': width, 'ws': 5, 'epoch': 1, 'minCount': 1, 'neg': 5, 'wordNgrams': 1,
     'loss': _NEGATIVE_SAMPLING, 'model': _SKIP_GRAM, 'bucket': ngrams.buckets,
@@ -134,16 +138,16 @@ def write_fasttext_bin(file: BinaryIO, kv: SubwordVectors) -> None:
   }  # fmt: skip
   file.write(MAGIC + struct.pack('<i', 12))
   file.write(struct.pack('<12id', *(settings[name] for name in _SETTINGS), 1e-4))
-  counts = np.ones(num_words, np.int64) if kv.counts is None else kv.counts
-  # fastText draws noise words by the counts when it loads a model: none may be 0.
+  counts = np.ones(num_words, np.int64) if table.counts is None else table.counts
+  # fastText builds its noise distribution from the counts when it loads a model: 0 is an error.
   counts = np.maximum(counts, 1).tolist()
   file.write(struct.pack('<3i2q', num_words, num_words, 0, sum(counts), -1))
-  for word, count in zip(kv.index_to_key, counts, strict=True):
+  for word, count in zip(table.words, counts, strict=True):
     file.write(word.encode() + b'\0' + struct.pack('<qb', count, 0))
   rows = num_words + ngrams.buckets
   file.write(struct.pack('<?2q', False, rows, width))
   for begin in range(0, num_words, _ROWS):
-    file.write(kv.word_rows[begin : begin + _ROWS].astype('<f4').tobytes())
+    file.write(word_rows[begin : begin + _ROWS].astype('<f4').tobytes())
   for begin in range(0, ngrams.buckets, _ROWS):
     block = np.zeros((min(_ROWS, ngrams.buckets - begin), width), '<f4')
     if ngrams.index is None:

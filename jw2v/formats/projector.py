@@ -1,7 +1,7 @@
-"""The folder that TensorBoard's embedding projector opens.
+"""Folders for TensorBoard's embedding projector.
 
-What belongs here: its three files. `vectors.tsv` has a row of numbers for each word,
-`metadata.tsv` a word a line, and `projector_config.pbtxt` names both.
+A folder has three files: `vectors.tsv` with the numbers of a word per line, `metadata.tsv` with a
+word per line, and `projector_config.pbtxt`, which names the other two.
 """
 
 import contextlib
@@ -9,10 +9,8 @@ import itertools
 import pathlib
 import re
 
-import numpy as np
-
-from jw2v.formats.table import GrowingTable, Input
-from jw2v.formats.text import Table, parse_numbers, read_lines
+from jw2v.formats.table import GrowingTable, Input, VectorTable
+from jw2v.formats.text import parse_numbers, read_lines
 from jw2v.utils.files import atomic_write, unfinished
 from jw2v.utils.limits import VECTORS_EXPANSION
 
@@ -22,12 +20,13 @@ _LONGEST_CONFIG = 1 << 20  # bytes
 _LONGEST_NAME = 1000  # of a file, in characters
 
 
-def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray) -> None:
-  """Writes the three files, each whole or not at all; the folder is made if it is missing.
+def write_projector(folder: pathlib.Path, table: VectorTable) -> None:
+  """Writes the three files, each atomically, and creates the folder if it is missing.
 
   Raises:
-    OSError: there is no folder to make it in, or no writing there.
+    OSError: the parent folder is missing, or not writable.
   """
+  words, vectors = table.words, table.vectors
   if not folder.absolute().parent.is_dir():
     raise FileNotFoundError(f'{folder}: there is no folder {folder.absolute().parent}')
   if folder.exists() and not folder.is_dir():
@@ -35,17 +34,17 @@ def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray)
   made = not folder.exists()
   folder.mkdir(exist_ok=True)
   try:
-    with contextlib.ExitStack() as stack:  # the config comes last into place
+    with contextlib.ExitStack() as stack:  # the config, opened first, is renamed last
       if made:
         stack.enter_context(unfinished(folder))
-      config, metadata, table = (
+      config, metadata, tensor = (
         stack.enter_context(atomic_write(folder / name))
         for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
       )
       row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
       for start in range(0, len(words), _ROWS):
         rows = vectors[start : start + _ROWS].tolist()
-        table.write(''.join([row_format % tuple(row) for row in rows]).encode())
+        tensor.write(''.join([row_format % tuple(row) for row in rows]).encode())
         metadata.write(''.join(f'{word}\n' for word in words[start : start + _ROWS]).encode())
       config.write(
         b'embeddings {\n  tensor_name: "vectors"\n  tensor_path: "vectors.tsv"\n'
@@ -59,20 +58,21 @@ def write_projector(folder: pathlib.Path, words: list[str], vectors: np.ndarray)
 
 def read_projector(
   folder: pathlib.Path, limit: int | None = None, max_expansion: float | None = VECTORS_EXPANSION
-) -> Table:
+) -> VectorTable:
   """Reads the first embedding that the config names.
 
-  Metadata of several columns start with a line of their names; the words are the first.
+  Metadata with several columns start with a line of column names, and the words are the first
+  column.
 
   Args:
-    folder: has the config, and the files that it names.
-    limit: read only so many rows.
-    max_expansion: how many times as large as a file in gzip what is in it may be.
+    folder: contains the config, and the files that it names.
+    limit: read only the first so many rows.
+    max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
 
   Raises:
     OSError: a file is missing.
-    ValueError: the config names no two files in the folder, or a row is not one word and
-      as many finite numbers as the first.
+    ValueError: the config does not name two files in the folder, or a row is not a word and as
+      many finite numbers as the first row.
   """
   if folder.is_dir() and not (folder / CONFIG).exists():
     raise FileNotFoundError(f'{folder}: a folder of vectors is a projector and has a {CONFIG}')
@@ -85,7 +85,7 @@ def read_projector(
   ):
     rows, lines = read_lines(table_file), read_lines(words_file)
     first = next(lines, b'')
-    if b'\t' not in first:  # no names of columns
+    if b'\t' not in first:  # no column names
       lines = itertools.chain([first], lines)
     words: list[str] = []
     table = None
@@ -105,13 +105,11 @@ def read_projector(
         break
   if table is None:
     raise ValueError('there is no vector in it')
-  if table is None:
-    raise ValueError('there is no row')
-  return words, table.finish(len(words))
+  return VectorTable(words, table.finish(len(words)))
 
 
 def _named(folder: pathlib.Path, config: str, name: str) -> pathlib.Path:
-  """The first file that the config gives this name."""
+  """Returns the path of the first file that the config gives this name."""
   found = re.search(rf'^[^#\n]*\b{name}\s*:\s*"([^"\\\n]+)"', config, re.M)
   path = folder / found[1] if found and len(found[1]) <= _LONGEST_NAME else None
   if path is None or folder.resolve() not in path.resolve().parents:

@@ -1,9 +1,4 @@
-"""Files of vectors that other tools read and write.
-
-What belongs here: the names of the formats, how a file's format is told, and the checks
-that all formats share. The formats themselves are in `text_formats`, `binary_formats` and
-`fasttext_format`. Files are written beside their name and renamed when whole.
-"""
+"""Names of the formats, and reading and writing tables in any of them."""
 
 import gzip
 import os
@@ -12,210 +7,171 @@ import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
-import numpy as np
 from absl import logging
 
-from jw2v.formats import fasttext, text, word2vec_binary
-from jw2v.formats.projector import read_projector, write_projector
-from jw2v.formats.safetensors import read_subwords, write_subwords
-from jw2v.formats.table import Input
+from jw2v.formats import fasttext, npz, projector, safetensors, text, word2vec_binary
+from jw2v.formats.table import Input, VectorTable
 from jw2v.utils.checks import check_number, first_not_finite
 from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import VECTORS_EXPANSION, check_max_expansion, shown
-from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.subwords import SubwordVectors
 
 FORMATS = (
   'word2vec', 'word2vec_binary', 'glove', 'fasttext', 'safetensors', 'numpy', 'projector',
 )  # fmt: skip
-_ENDINGS = {  # of names of files to write; any other is word2vec text
+_ENDINGS = {  # the default format by file extension; any other extension is word2vec text
   '.bin': 'word2vec_binary',
   '.npz': 'numpy',
   '.safetensors': 'safetensors',
   '.vec': 'fasttext',
 }
-_SEPARATORS = {  # that a word cannot hold; in word2vec text and binary and fastText ' ' and '\n'
+_SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\n'
   'glove': '\n',
   'numpy': '\n',
   'projector': '\t\r\n',
   'safetensors': '\n',
 }
-# What JavaScript trims: TensorBoard leaves out a line of nothing else, and then names every
-# later row wrongly.
+# What JavaScript trims. TensorBoard skips a line without any other character, and then assigns the
+# wrong word to every later row.
 _BLANK = re.compile(r'[\t\v\f \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+')
-_SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 has no bytes for
-_LOOKED_AT = 1 << 16  # bytes, to tell a format
+_SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 cannot encode
+_LOOKED_AT = 1 << 16  # bytes, to guess a format
 
 
-def load_vectors(
+def read_table(
   path: str | os.PathLike[str],
   format: str | None = None,
   *,
   limit: int | None = None,
   max_expansion: float | None = VECTORS_EXPANSION,
-) -> KeyedVectors:
-  """Reads vectors from a file that this or another tool wrote.
-
-  Text and word2vec binary may be in gzip. The numbers of safetensors stay in the file until
-  they are used.
+) -> tuple[VectorTable, int]:
+  """Reads a table from a file of any format.
 
   Args:
-    path: the file, or the folder of a TensorBoard projector.
-    format: one of `FORMATS`; told by what is in the file if not given. 'fasttext' is the
-      text of a `.vec` file as well as the model of a `.bin` file.
+    path: the file, or the folder of a projector.
+    format: one of `FORMATS`; guessed from the content if not given.
     limit: read only the first so many words; None for all.
-    max_expansion: how many times as large as a compressed file, gzip or NumPy's, what is in it
-      may be; None for any. 64 MiB always may.
+    max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
 
   Returns:
-    The vectors; `SubwordVectors`, which have vectors for unseen words too, of a fastText
-    model or safetensors with n-grams.
+    The table, and the number of its first row in the file, for errors about words.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: an unknown format, or a damaged file, with row and reason.
+    ValueError: the format is unknown, or the file is damaged; the message names the file.
   """
   _check_format(format)
   check_max_expansion(max_expansion)
   limit = None if limit is None else check_number('limit', limit, int, 1)
   try:
-    format = format or guess_format(path)
-    if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext.MAGIC:
-      return fasttext.read_fasttext_bin(path, limit)
-    words, vectors, first_row = _read(path, format, limit, max_expansion)
-    try:
-      if format == 'safetensors' and (kv := read_subwords(path, words, vectors)) is not None:
-        return kv
-      return KeyedVectors(words, vectors)
-    except ValueError:
-      _check_once(words, first_row)
-      raise
+    return _read(path, format or guess_format(path), limit, max_expansion)
   except ValueError as error:
     raise ValueError(f'{os.fspath(path)}: {error}') from error
 
 
-def _read(path, format, limit, max_expansion) -> tuple[list[str], np.ndarray, int]:
-  """The words, the table, and the number of the first row."""
+def _read(path, format, limit, max_expansion) -> tuple[VectorTable, int]:
+  if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext.MAGIC:
+    return fasttext.read_fasttext_bin(path, limit), 1
   if format == 'safetensors':
-    return *word2vec_binary.read_safetensors(path, limit), 1
+    return safetensors.read_safetensors(path, limit), 1
   if format == 'numpy':
-    return *word2vec_binary.read_npz(path, limit, max_expansion), 1
+    return npz.read_npz(path, limit, max_expansion), 1
   if format == 'projector':
-    return *read_projector(pathlib.Path(path), limit, max_expansion), 1
+    return projector.read_projector(pathlib.Path(path), limit, max_expansion), 1
   with Input(path, max_expansion) as file:
     if format == 'word2vec_binary':
-      return *word2vec_binary.read_word2vec_binary(file, limit), 1
+      return word2vec_binary.read_word2vec_binary(file, limit), 1
     if format == 'glove':
-      return *text.read_glove(file, limit), 1
-    return *text.read_word2vec(file, limit), 2
+      return text.read_glove(file, limit), 1
+    return text.read_word2vec(file, limit), 2
 
 
-def save_vectors(
-  kv: KeyedVectors, path: str | os.PathLike[str], format: str | None = None, *, newline: bool = True
+def write_table(
+  table: VectorTable,
+  path: str | os.PathLike[str],
+  format: str | None = None,
+  *,
+  newline: bool = True,
 ) -> None:
-  r"""Writes vectors to a file that other tools read.
-
-  ===================  ================================================================
-  `word2vec`           the C tool's text: a line `V D`, then a word and D numbers a line
-  `word2vec_binary`    the C tool's binary form: float32 after each word
-  `glove`              text without the line `V D`
-  `fasttext`           the text of a `.vec` file, which is that of word2vec; or the model of
-                       a `.bin` file, of vectors with n-grams
-  `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words;
-                       and the n-grams, if there are any
-  `numpy`              a `.npz` file with the same two arrays
-  `projector`          a folder that TensorBoard opens: vectors, words, and its config file
-  ===================  ================================================================
-
-  Nine digits keep every float32 exactly in text.
+  """Writes a table to a file of any format, atomically.
 
   Args:
-    kv: the vectors.
-    path: the file; it appears when it is whole. Text and word2vec binary are compressed
-      if its name ends in `.gz`.
-    format: one of `FORMATS`; if not given, told by the ending of the name (`.bin`, `.vec`,
-      `.safetensors`, `.npz`), a folder is a projector, and anything else word2vec text. A
-      `.bin` file is word2vec's, or with n-grams fastText's.
-    newline: whether each row of word2vec binary ends with a line feed, as those of the C
-      tool do, or not, as those of gensim.
+    table: the words, vectors and n-grams.
+    path: the file, or the folder of a projector.
+    format: one of `FORMATS`; from the file extension if not given.
+    newline: whether a row of word2vec binary ends with a line feed.
 
   Raises:
     FileNotFoundError: the folder does not exist.
-    ValueError: an unknown format, one that the ending of the name contradicts, a word that
-      it cannot hold, or a vector that is empty or has NaN or infinity in it.
+    ValueError: the format is unknown or does not match the file extension, a word does not fit
+      into the format, or a vector is empty or not finite.
   """
   _check_format(format)
   name = os.fsdecode(path)
   path = pathlib.Path(name) if name else path
   compressed = name.endswith('.gz')
   ending = os.path.splitext(name.removesuffix('.gz'))[1].lower()
+  is_complete = table.ngrams is not None and table.word_rows is not None  # as a fastText model
   if format is None:
     folder = os.path.isdir(path) or name.endswith(('/', os.sep))
     format = 'projector' if folder else _ENDINGS.get(ending, 'word2vec')
-    if ending == '.bin' and _is_model(kv):
+    if ending == '.bin' and is_complete:
       format = 'fasttext'
   is_model = format == 'fasttext' and ending == '.bin'
-  if is_model and not _is_model(kv):
+  if is_model and not is_complete:
     raise ValueError(
       f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
       'a .vec file'
     )
   if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):
     raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
-  if not kv.vector_size:
+  if not table.vectors.shape[1]:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
-  if not len(kv) and format in ('glove', 'projector'):
+  if not table.words and format in ('glove', 'projector'):
     raise ValueError(f'{name}: format={format!r} cannot say that there is no word')
-  with_ngrams = kv if isinstance(kv, SubwordVectors) else None
-  if with_ngrams is not None and not is_model and format != 'safetensors':
+  if table.ngrams is not None and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
-    check_words(kv.index_to_key, format)
+    check_words(table.words, format)
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
-  if (unsound := first_not_finite(kv.vectors)) is not None:
-    raise ValueError(f'{name}: the vector of {kv.index_to_key[unsound]!r} is not finite')
-  ngrams = None if with_ngrams is None else with_ngrams.ngrams.vectors
-  if ngrams is not None and (unsound := first_not_finite(ngrams)) is not None:
+  if (unsound := first_not_finite(table.vectors)) is not None:
+    raise ValueError(f'{name}: the vector of {table.words[unsound]!r} is not finite')
+  ngram_rows = None if table.ngrams is None else table.ngrams.vectors
+  if ngram_rows is not None and (unsound := first_not_finite(ngram_rows)) is not None:
     raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
   if format == 'projector':
-    return write_projector(pathlib.Path(path), kv.index_to_key, kv.vectors)
+    return projector.write_projector(pathlib.Path(path), table)
   with atomic_write(path) as file:
-    if with_ngrams is not None and is_model:
-      return fasttext.write_fasttext_bin(file, with_ngrams)
-    if with_ngrams is not None and format == 'safetensors':
-      return write_subwords(file, with_ngrams)
+    if is_model:
+      return fasttext.write_fasttext_bin(file, table)
     if not compressed:
-      return _write(file, kv, format, newline)
+      return _write(file, table, format, newline)
     zipped: Any
-    with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes whenever written
-      _write(zipped, kv, format, newline)
+    with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes at any time
+      _write(zipped, table, format, newline)
 
 
-def _is_model(kv: KeyedVectors) -> bool:
-  """Whether they have all that a model of fastText holds."""
-  return isinstance(kv, SubwordVectors) and kv.word_rows is not None
-
-
-def _write(file: BinaryIO, kv: KeyedVectors, format: str, newline: bool) -> None:
-  words, vectors = kv.index_to_key, kv.vectors
+def _write(file: BinaryIO, table: VectorTable, format: str, newline: bool) -> None:
   if format == 'word2vec_binary':
-    word2vec_binary.write_word2vec_binary(file, words, vectors, newline=newline)
+    word2vec_binary.write_word2vec_binary(file, table, newline=newline)
   elif format == 'safetensors':
-    word2vec_binary.write_safetensors(file, words, vectors)
+    safetensors.write_safetensors(file, table)
   elif format == 'numpy':
-    word2vec_binary.write_npz(file, words, vectors)
+    npz.write_npz(file, table)
   else:
-    text.write_rows(file, words, vectors, header=format != 'glove')
+    text.write_rows(file, table, header=format != 'glove')
 
 
 def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
-  r"""Raises a `ValueError` for a word that the format cannot hold.
+  r"""Raises a `ValueError` for a word that the format cannot represent.
 
-  That is an empty word, one that is no valid Unicode, and one with a separator of the
-  format in it: space or line feed; line feed alone in GloVe text, safetensors and NumPy;
-  tab, `\r` or line feed in a projector, whose words may not be of blanks alone either. In
-  GloVe text, where a word ends is told by the numbers: no part of it after a space may be one.
+  No format can represent an empty word or a lone surrogate. Other words depend on the format:
+
+  - word2vec and fastText do not allow a space or a line feed.
+  - safetensors and NumPy do not allow a line feed.
+  - GloVe text does not allow a line feed, or a number after a space, since a reader could not
+    tell it from the numbers of the vector.
+  - A projector does not allow a tab, `\r` or a line feed, or a word of blanks only.
   """
   separators = _SEPARATORS.get(format, ' \n')
   for word in words:
@@ -228,15 +184,14 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
       raise ValueError(f'a {format} file cannot hold the word {word!r}')
 
 
-def _check_once(words: list[str], first_row: int) -> None:
-  """Refuses a word that is there twice, with its two rows."""
+def describe_duplicate(words: list[str], first_row: int) -> str | None:
+  """Describes the first duplicate word with its two rows, for an error; None if there is none."""
   rows: dict[str, int] = {}
   for row, word in enumerate(words, start=first_row):
     if word in rows:
-      raise ValueError(
-        f'row {row}: the word {shown(repr(word))} is there twice, first in row {rows[word]}'
-      )
+      return f'row {row}: duplicate word {shown(repr(word))}, first in row {rows[word]}'
     rows[word] = row
+  return None
 
 
 def _check_format(format: str | None) -> None:
@@ -250,7 +205,7 @@ def _start(path) -> bytes:
 
 
 def guess_format(path: str | os.PathLike[str]) -> str:
-  """The format of a file, by what is in it.
+  """Guesses the format of a file from its content.
 
   Args:
     path: the file or folder.
@@ -260,7 +215,7 @@ def guess_format(path: str | os.PathLike[str]) -> str:
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: the file is empty, or nothing that is read here.
+    ValueError: the file is empty, a pipe, or of an unknown format.
   """
   if os.path.isdir(path):
     return 'projector'

@@ -1,62 +1,126 @@
-"""Vectors with n-grams as safetensors: our own format, a row for each n-gram that has one.
+r"""safetensors files, with or without character n-grams.
 
-What belongs here: what such a file has beside the tensors `vectors` and `words` of any other:
+The format is our own choice of tensors, which any reader of safetensors can open:
 
 =================  =====================================================================
+`vectors`          F32 [V, D]
+`words`            U8: UTF-8, with `\n` between words
 `word_rows`        F32 [V, D], the rows of the words without their n-grams
 `ngram_vectors`    F32 [U, D], the rows of n-grams
 `ngram_buckets`    I64 [U], the bucket of each row, increasing; left out if all have one
 `counts`           I64 [V], occurrences of the words; left out if not known
 =================  =====================================================================
 
-and in the metadata `min_n`, `max_n` and `buckets`.
+Only the first two are required. With `ngram_vectors`, the metadata contains `min_n`, `max_n` and
+`buckets`. The tensors are memory-mapped. The `safetensors` package is not used because it copies
+tensors into memory when it reads them for NumPy.
 """
 
+import json
 import os
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from jw2v.formats.word2vec_binary import read_tensors, write_safetensors
+from jw2v.formats.table import VectorTable, join_words, split_words
 from jw2v.ngrams import LONGEST, Ngrams
 from jw2v.utils.checks import first_not_finite
 from jw2v.utils.limits import shown
-from jw2v.vectors.subwords import SubwordVectors
 
-_KINDS = {
-  'word_rows': ('F32', 2), 'ngram_vectors': ('F32', 2), 'ngram_buckets': ('I64', 1),
-  'counts': ('I64', 1),
+_DTYPES: dict[str, np.dtype[Any]] = {
+  'F32': np.dtype('<f4'),
+  'I64': np.dtype('<i8'),
+  'U8': np.dtype('u1'),
+}
+_KINDS = {  # of the tensors: dtype and rank
+  'vectors': ('F32', 2), 'words': ('U8', 1), 'word_rows': ('F32', 2), 'ngram_vectors': ('F32', 2),
+  'ngram_buckets': ('I64', 1), 'counts': ('I64', 1),
 }  # fmt: skip
+_LONGEST_HEADER = 100 << 20  # bytes; the limit of the format itself
 _MOST_BUCKETS = (1 << 31) - 1
+_ROWS = 4096  # written at once
 
 
-def write_subwords(file: BinaryIO, kv: SubwordVectors) -> None:
-  """Writes words, n-grams and metadata."""
-  ngrams = kv.ngrams
-  more: dict[str, Any] = {'word_rows': kv.word_rows, 'ngram_vectors': ngrams.vectors,
-          'ngram_buckets': ngrams.index, 'counts': kv.counts}  # fmt: skip
-  dtypes = {'F32': np.float32, 'I64': np.int64}
-  more = {
-    name: np.asanyarray(tensor, dtypes[_KINDS[name][0]])
-    for name, tensor in more.items()
-    if tensor is not None
-  }
-  about = {name: str(getattr(ngrams, name)) for name in ('min_n', 'max_n', 'buckets')}
-  write_safetensors(file, kv.index_to_key, kv.vectors, more, about)
+def read_safetensors(path: str | os.PathLike[str], limit: int | None = None) -> VectorTable:
+  """Maps the tensors of a file: rows are read when they are used.
 
+  Args:
+    path: the file.
+    limit: return only the first so many words; n-grams are not limited.
 
-def read_subwords(
-  path: str | os.PathLike[str], words: list[str], vectors: np.ndarray
-) -> SubwordVectors | None:
-  """The n-grams of a file whose words and vectors have been read, or None if it has none.
+  Returns:
+    The table. Writing to its arrays does not change the file.
 
   Raises:
-    ValueError: they do not fit together.
+    ValueError: a tensor is missing or damaged, or the tensors do not fit together.
   """
-  tensors, about = read_tensors(path, _KINDS)
+  file = _File(path)
+  start, end, (count, _) = file.span('vectors')
+  words_start, words_end, _ = file.span('words')
+  if words_start < end and start < words_end:
+    raise ValueError('the tensors overlap')
+  with open(path, 'rb') as opened:
+    opened.seek(file.start + words_start)
+    words = split_words(opened.read(words_end - words_start), count)[:limit]
+  vectors = file.map('vectors')[:limit]
+  more = [name for name in _KINDS if name not in ('vectors', 'words') and name in file.header]
+  tensors = {name: file.map(name) for name in more}
   if 'ngram_vectors' not in tensors:
-    return None
+    return VectorTable(words, vectors)
+  return _with_ngrams(words, vectors, tensors, file.header.get('__metadata__'))
+
+
+class _File:
+  """The header of a file, and its tensors."""
+
+  def __init__(self, path: str | os.PathLike[str]):
+    """Reads the header."""
+    self.path, size = path, os.path.getsize(path)
+    with open(path, 'rb') as file:
+      length = int.from_bytes(file.read(8), 'little')
+      if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        raise ValueError(f'the header is said to be {length} bytes long, the file has {size}')
+      try:
+        header = json.loads(file.read(length))
+      except (ValueError, RecursionError) as error:
+        raise ValueError(f'the header is not JSON: {error}') from error
+    self.header: dict[str, Any] = header if isinstance(header, dict) else {}
+    self.start, self.size = 8 + length, size - 8 - length  # of the data
+
+  def span(self, name: str) -> tuple[int, int, list[int]]:
+    """Returns the start and end of a tensor in the data, and its shape, after checking them."""
+    found, (dtype, rank) = self.header.get(name), _KINDS[name]
+    if not isinstance(found, dict):
+      raise ValueError(f'there is no tensor {name!r}')
+    shape: Any = found.get('shape')
+    offsets: Any = found.get('data_offsets')
+    whole = lambda x: isinstance(x, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in x)
+    if found.get('dtype') != dtype or not whole(shape) or len(shape) != rank:
+      raise ValueError(
+        f'the tensor {name!r} is {shown(found.get("dtype"))} of shape {shown(shape)}, not {dtype} '
+        f'of rank {rank}'
+      )
+    bytes_needed = int(np.prod([_DTYPES[dtype].itemsize, *map(int, shape)], dtype=object))
+    if not whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != bytes_needed:
+      raise ValueError(
+        f'the tensor {name!r} of shape {shape} cannot be at the bytes {shown(offsets)}'
+      )
+    if offsets[1] > self.size:
+      raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {self.size}')
+    return offsets[0], offsets[1], shape
+
+  def map(self, name: str) -> np.ndarray:
+    """Maps a tensor; an empty one is not mapped, since the system cannot."""
+    (start, end, shape), dtype = self.span(name), _DTYPES[_KINDS[name][0]]
+    if start == end:
+      return np.zeros(shape, dtype)
+    return np.memmap(self.path, dtype, 'c', self.start + start, tuple(shape))
+
+
+def _with_ngrams(words, vectors, tensors, about) -> VectorTable:
+  """Checks that the tensors fit together."""
   rows, index = tensors['ngram_vectors'], tensors.get('ngram_buckets')
+  about = about if isinstance(about, dict) else {}
   try:
     min_n, max_n, buckets = (int(about[name]) for name in ('min_n', 'max_n', 'buckets'))
   except (KeyError, OverflowError, TypeError, ValueError) as error:
@@ -85,4 +149,30 @@ def read_subwords(
     raise ValueError(f'row {unsound + 1} of word_rows is not finite')
   ngrams = Ngrams(rows, min_n, max_n, buckets, None if index is None else np.array(index))
   part = lambda found: None if found is None else found[: len(words)]
-  return SubwordVectors(words, vectors, ngrams, part(word_rows), part(counts))
+  return VectorTable(words, vectors, ngrams, part(word_rows), part(counts))
+
+
+def write_safetensors(file: BinaryIO, table: VectorTable) -> None:
+  """Writes a table, with its n-grams if it has any."""
+  tensors: dict[str, Any] = {'vectors': table.vectors}
+  header: dict[str, Any] = {}
+  if (ngrams := table.ngrams) is not None:
+    tensors |= {'word_rows': table.word_rows, 'ngram_vectors': ngrams.vectors,
+                'ngram_buckets': ngrams.index, 'counts': table.counts}  # fmt: skip
+    about = {name: str(getattr(ngrams, name)) for name in ('min_n', 'max_n', 'buckets')}
+    header['__metadata__'] = about
+  tensors['words'] = join_words(table.words)
+  place = 0
+  for name in [name for name, tensor in tensors.items() if tensor is not None]:
+    kind = _KINDS[name][0]
+    tensor = tensors[name] = np.asanyarray(tensors[name], _DTYPES[kind].newbyteorder('='))
+    end = place + tensor.size * tensor.itemsize
+    header[name] = {'dtype': kind, 'shape': list(tensor.shape), 'data_offsets': [place, end]}
+    place = end
+  encoded = json.dumps(header, separators=(',', ':')).encode()
+  encoded += b' ' * (-len(encoded) % 8)  # aligns the numbers
+  file.write(len(encoded).to_bytes(8, 'little') + encoded)
+  for name, tensor in tensors.items():
+    for start in range(0, 0 if tensor is None else len(tensor), _ROWS):
+      block = tensor[start : start + _ROWS]
+      file.write(np.ascontiguousarray(block, _DTYPES[_KINDS[name][0]]).data)

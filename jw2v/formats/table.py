@@ -4,6 +4,7 @@ import gzip
 import os
 import stat
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -130,3 +131,25 @@ class Input:
     if self._bytes is None:  # a pipe has no size
       return 1.0
     return min(max(self._raw.tell(), 1) / max(self._bytes, 1), 1.0)
+
+
+def join_words(words: Sequence[str]) -> np.ndarray:
+  r"""Returns the words as uint8: UTF-8, with `\n` between words."""
+  return np.frombuffer('\n'.join(words).encode(), np.uint8)
+
+
+def split_words(text: bytes, count: int) -> list[str]:
+  """Splits the text of `join_words`.
+
+  Raises:
+    ValueError: the text is not UTF-8, has an empty word, or does not have `count` words.
+  """
+  try:
+    words = text.decode().split('\n') if text or count else []
+  except UnicodeDecodeError as error:
+    raise ValueError(f'the words are not UTF-8: {error}') from error
+  if len(words) != count:
+    raise ValueError(f'{len(words)} words for {count} vectors')
+  if '' in words:
+    raise ValueError(f'row {words.index("") + 1} has no word')
+  return words

@@ -1,12 +1,9 @@
-"""Vectors as text: a row is a word and its numbers, separated by single spaces.
+"""Text formats: word2vec, fastText (`.vec`) and GloVe.
 
-What belongs here: reading and writing the rows of the word2vec, fastText (`.vec`) and GloVe
-formats. Readers return the words and a `[V, D]` float32 table and raise a `ValueError`
-that names the row; `formats.py` adds the file.
-
-Rows end at a line feed, fields at the ASCII space: U+00A0, U+2028 and U+0085 are characters
-of a word. pyarrow parses the rows where it is installed, several times as fast as
-Python; a block that it does not take is read row by row, to take it or to say what is wrong.
+A row is a word and its numbers, separated by single spaces. Rows end at a line feed and fields
+at the ASCII space, so U+00A0, U+2028 and U+0085 may occur within a word. pyarrow parses the
+rows if it is installed, several times faster than Python. If pyarrow rejects a block, Python
+parses it row by row, and either accepts it or raises an error that names the row.
 """
 
 import re
@@ -16,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from absl import logging
 
-from jw2v.formats.table import GrowingTable, Input
+from jw2v.formats.table import GrowingTable, Input, VectorTable
 from jw2v.utils.limits import shown
 
 _BLOCK_BYTES = 1 << 20
@@ -28,22 +25,22 @@ _ROWS = 1024  # written at once: numbers of Python take eight times the memory
 # Each digit can be taken in one way only, or many of them would take quadratic time.
 _NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
 
-Table = tuple[list[str], np.ndarray]
+_Rows = tuple[list[str], np.ndarray]
 
 
 def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple[int, int]:
   """Reads the line `V D` at the start of a file.
 
   Args:
-    file: stands at its start.
-    bytes_per_row: the fewest that a row of no number can take.
-    bytes_per_number: the fewest that each number adds.
+    file: the file, at its start.
+    bytes_per_row: smallest size of a row without numbers.
+    bytes_per_number: smallest size of a number.
 
   Returns:
-    How many rows there should be, and their width.
+    V, the number of rows, and D, their width.
 
   Raises:
-    ValueError: there is no such line, or more rows than there is room for in the file.
+    ValueError: the line is missing, or promises more rows than fit into the file.
   """
   line = b''
   while not line.endswith(b'\n') and len(line) < _LONGEST_HEADER and (byte := file.read(1)):
@@ -63,39 +60,39 @@ def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple
   return count, width
 
 
-def read_word2vec(file: Input, limit: int | None = None) -> Table:
+def read_word2vec(file: Input, limit: int | None = None) -> VectorTable:
   """Reads text with a line `V D` before the rows.
 
   Args:
-    file: stands at its start.
-    limit: read only so many rows.
+    file: the file, at its start.
+    limit: read only the first so many rows.
 
   Raises:
-    ValueError: another number of rows, a row that is not a word and D finite float32
-      numbers, or invalid UTF-8.
+    ValueError: the number of rows is not V, a row is not a word and D finite float32 numbers,
+      or a word is not UTF-8.
   """
   count, width = read_header(file, 1, 2)  # the shortest number is " 1"; the last LF may lack
   words, vectors = _read_rows(file, b'', width, limit, first_row=2, expected=count, glove=False)
   missing = len(words) < min(count, limit or count)
   if missing or (limit is None and len(words) > count):
     raise ValueError(f'{len(words)} rows of words, the header says {count}')
-  return words, vectors
+  return VectorTable(words, vectors)
 
 
-def read_glove(file: Input, limit: int | None = None) -> Table:
+def read_glove(file: Input, limit: int | None = None) -> VectorTable:
   """Reads rows without a line `V D` before them; the first row gives the width.
 
-  The last D fields of a row are its numbers, and what is before them is the word, which may
-  have spaces in it. It may not be only numbers after its first part: such a row has too
-  many of them.
+  The last D fields of a row are its numbers. The fields before them are the word, which may
+  contain spaces. If all fields of the word but the first are numbers, the row has too many
+  numbers.
 
   Args:
-    file: stands at its start.
-    limit: read only so many rows.
+    file: the file, at its start.
+    limit: read only the first so many rows.
 
   Raises:
-    ValueError: there is no row, or one that is not a word and D finite float32 numbers, or
-      invalid UTF-8.
+    ValueError: the file is empty, a row is not a word and D finite float32 numbers, or a word
+      is not UTF-8.
   """
   start = b''
   while b'\n' not in start and len(start) < _LONGEST_ROW and (more := file.read(_BLOCK_BYTES)):
@@ -107,14 +104,15 @@ def read_glove(file: Input, limit: int | None = None) -> Table:
   if not width:
     raise ValueError(f'row 1 must be a word and its numbers, got {start[:40]!r}')
   words, vectors = _read_rows(file, start, width, limit, first_row=1, expected=None, glove=True)
-  return words, vectors
+  return VectorTable(words, vectors)
 
 
-def write_rows(file: BinaryIO, words: Sequence[str], vectors: np.ndarray, *, header: bool) -> None:
+def write_rows(file: BinaryIO, table: VectorTable, *, header: bool) -> None:
   """Writes a line `V D` if `header`, and a line for each word.
 
-  Nine digits keep every float32 exactly.
+  Nine digits represent every float32 exactly.
   """
+  words, vectors = table.words, table.vectors
   if header:
     file.write(f'{len(words)} {vectors.shape[1]}\n'.encode())
   row_format = ' '.join(['%s', *['%.9g'] * vectors.shape[1]]) + '\n'
@@ -125,12 +123,12 @@ def write_rows(file: BinaryIO, words: Sequence[str], vectors: np.ndarray, *, hea
 
 
 def is_number(field: bytes) -> bool:
-  """Whether a field of a row is written as a number, be it finite or not."""
+  """Returns whether a field of a row is a number, finite or not."""
   return _NUMBER.fullmatch(field) is not None
 
 
-def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> Table:
-  """All rows, or the first `limit`; `start` is what has been read of them already."""
+def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> _Rows:
+  """Reads all rows, or the first `limit`; `start` is text that has already been read."""
   words: list[str] = []
   table = GrowingTable(width, expected if limit is None else limit)
   for block in _blocks(file, start, first_row):
@@ -144,7 +142,7 @@ def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> Tabl
 
 
 def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
-  """What a file has left, in pieces that end where a row does."""
+  """Yields the rest of a file in blocks of complete rows."""
   rows, rest, more = first_row, start, True
   while more:
     more = file.read(_BLOCK_BYTES)
@@ -164,13 +162,13 @@ def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
 
 
 def read_lines(file: Input) -> Iterator[bytes]:
-  """The lines of a file, without their line feeds."""
+  """Yields the lines of a file without their line feeds."""
   for block in _blocks(file, b'', 1):
     yield from block.removesuffix(b'\n').split(b'\n')
 
 
-def _parse(block: bytes, row: int, width: int, glove: bool) -> Table:
-  """The words and numbers of whole rows, of which the first is number `row` of the file."""
+def _parse(block: bytes, row: int, width: int, glove: bool) -> _Rows:
+  """Parses complete rows; the first is row number `row` of the file."""
   try:
     return _parse_with_pyarrow(block, width)
   except _NotTaken:
@@ -178,10 +176,10 @@ def _parse(block: bytes, row: int, width: int, glove: bool) -> Table:
 
 
 class _NotTaken(Exception):
-  """The quick parser leaves a block to the careful one."""
+  """Raised by the fast parser to leave a block to the slow one."""
 
 
-def _parse_with_pyarrow(block: bytes, width: int) -> Table:
+def _parse_with_pyarrow(block: bytes, width: int) -> _Rows:
   try:
     import pyarrow
     from pyarrow import csv
@@ -222,12 +220,12 @@ def _parse_with_pyarrow(block: bytes, width: int) -> Table:
 
 
 def _floats(column) -> np.ndarray:
-  """The numbers of a pyarrow column, whose own `to_numpy` imports pandas where there is one."""
+  """Returns the numbers of a pyarrow column; its `to_numpy` would import pandas."""
   numbers = np.frombuffer(column.buffers()[1], np.float32)
   return numbers[column.offset : column.offset + len(column)]
 
 
-def _parse_by_row(block: bytes, row: int, width: int, glove: bool) -> Table:
+def _parse_by_row(block: bytes, row: int, width: int, glove: bool) -> _Rows:
   words, vectors = [], []
   for number, line in enumerate(block.removesuffix(b'\n').split(b'\n'), start=row):
     fields = line.rstrip(b'\r ').split(b' ')
@@ -246,7 +244,11 @@ def _parse_by_row(block: bytes, row: int, width: int, glove: bool) -> Table:
 
 
 def parse_numbers(fields: Sequence[bytes], row: int) -> np.ndarray:
-  """The finite float32 numbers of a row; a `ValueError` that names the row otherwise."""
+  """Parses the finite float32 numbers of a row.
+
+  Raises:
+    ValueError: a field is not such a number; the message names the row.
+  """
   if any(b'_' in field for field in fields):
     raise ValueError(f'row {row} has an underscore in a number')  # float() takes 1_0 for 10
   try:

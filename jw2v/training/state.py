@@ -20,8 +20,7 @@ from jw2v.ngrams import Ngrams
 from jw2v.objectives.huffman import huffman_tree
 from jw2v.objectives.subwords import Subwords
 from jw2v.optim import RowwiseTransformation, curvature_damped_sgd, rowwise
-from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.subwords import SubwordVectors
+from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors
 
 _INIT_EPOCH = 2**31 + 1  # its random numbers are used by no epoch of training
 _OPTAX = {

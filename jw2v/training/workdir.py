@@ -7,10 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from jw2v.formats.registry import save_vectors
 from jw2v.utils.files import atomic_write, naming, unfinished
-from jw2v.vectors.keyed_vectors import KeyedVectors
-from jw2v.vectors.subwords import SubwordVectors
+from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors, save_vectors
 
 try:
   import fcntl

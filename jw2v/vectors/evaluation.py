@@ -1,20 +1,15 @@
-"""Word vectors against human judgements of similarity, and against analogies.
-
-What belongs here: reading such files, and gensim's two evaluations with its results.
-"""
+"""Evaluation of word vectors on similarity ratings and on analogies, with gensim's results."""
 
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from jw2v.vectors.lookup import WordVectors
 from jw2v.vectors.search import nearest_to_combinations
-
-if TYPE_CHECKING:
-  from jw2v.vectors.keyed_vectors import KeyedVectors
 
 SIMILARITY_FUNCTIONS = ('most_similar', 'most_similar_cosmul')
 _ANSWERS = 5  # of a question, the first of which that is no variant of a word asked about counts
@@ -116,7 +111,7 @@ def _index(words: list[str], case_insensitive: bool) -> dict[str, int]:
 
 
 def evaluate_pairs(
-  kv: 'KeyedVectors',
+  kv: WordVectors,
   pairs: list[tuple[str, str, float]],
   restrict_vocab: int | None = 300_000,
   case_insensitive: bool = True,
@@ -157,7 +152,7 @@ def evaluate_pairs(
 
 
 def evaluate_analogies(
-  kv: 'KeyedVectors',
+  kv: WordVectors,
   sections: dict[str, list[Question]],
   restrict_vocab: int | None = 300_000,
   case_insensitive: bool = True,

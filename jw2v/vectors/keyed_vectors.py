@@ -1,7 +1,6 @@
-"""KeyedVectors: words with their vectors, and what is similar to what.
+"""Word vectors with similarity queries, with or without n-grams, and their files.
 
-What belongs here: questions about finished vectors, and tables made of others. Names,
-arguments and results are gensim's, so that code carries over.
+Names, arguments and results are those of gensim, so that code can be carried over.
 """
 
 import numbers
@@ -12,6 +11,10 @@ from typing import Any, cast
 import numpy as np
 from absl import logging
 
+from jw2v.formats.registry import describe_duplicate, read_table, write_table
+from jw2v.formats.table import VectorTable
+from jw2v.ngrams import END_OF_LINE, Ngrams, word_vectors
+from jw2v.utils.limits import VECTORS_EXPANSION
 from jw2v.vectors import evaluation
 from jw2v.vectors.lookup import WordVectors, unit
 from jw2v.vectors.search import ApproximateIndex, nearest
@@ -370,15 +373,11 @@ class KeyedVectors(WordVectors):
 
   @classmethod
   def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> 'KeyedVectors':
-    """The name in gensim of `load_vectors`; `mmap` is ignored: safetensors are mapped."""
-    from jw2v.formats.registry import load_vectors  # which imports this room
-
+    """Calls `load_vectors`, as gensim names it. `mmap` is ignored; safetensors are mapped."""
     return load_vectors(fname)
 
   def save(self, fname: str | os.PathLike[str]) -> None:
-    """The name in gensim of `save_vectors`; safetensors whatever the name ends in."""
-    from jw2v.formats.registry import save_vectors  # which imports this room
-
+    """Calls `save_vectors`, as gensim names it. The format is always safetensors."""
     save_vectors(self, fname, 'safetensors')
 
   @classmethod
@@ -393,10 +392,10 @@ class KeyedVectors(WordVectors):
     unicode_errors: str = 'strict',
     datatype: Any = np.float32,
   ) -> 'KeyedVectors':
-    """The name in gensim of `load_vectors` of word2vec text or binary; GloVe has no header.
+    """Calls `load_vectors` for word2vec text or binary, or GloVe text if `no_header`.
 
     Raises:
-      ValueError: as `load_vectors`, or anything but UTF-8, 'strict' and float32.
+      ValueError: as `load_vectors`, or an option is not UTF-8, 'strict' or float32.
     """
     allowed = encoding.lower().replace('-', '') == 'utf8' and unicode_errors == 'strict'
     if not allowed or np.dtype(datatype) != np.float32:
@@ -404,17 +403,153 @@ class KeyedVectors(WordVectors):
         f'encoding={encoding!r}, unicode_errors={unicode_errors!r}, datatype={datatype!r}: '
         "only 'utf8', 'strict' and float32 are read"
       )
-    from jw2v.formats.registry import load_vectors  # which imports this room
-
     return load_vectors(fname, _format(binary, no_header), limit=limit)
 
   def save_word2vec_format(
     self, fname: str | os.PathLike[str], *, binary: bool = False, write_header: bool = True
   ) -> None:
-    """The name in gensim of `save_vectors` in word2vec text or binary, or as GloVe."""
-    from jw2v.formats.registry import save_vectors  # which imports this room
-
+    """Calls `save_vectors` for word2vec text or binary, or GloVe text without a header."""
     save_vectors(self, fname, _format(binary, not write_header))
+
+
+class SubwordVectors(KeyedVectors):
+  """Words with their vectors, and vectors for out-of-vocabulary words from their n-grams.
+
+  `word in kv` is true for every word with a vector, including out-of-vocabulary words with a
+  known n-gram. Only the words of the vocabulary are candidates of `most_similar`.
+
+  Attributes:
+    ngrams: the rows of n-grams.
+    word_rows: `[V, D]`, the rows of the words themselves; None if not known. The vector of a
+      word is the mean of its own row and the rows of its n-grams.
+    counts: `[V]`, occurrences of the words; None if not known.
+  """
+
+  def __init__(
+    self,
+    words: Iterable[str],
+    vectors: np.ndarray | None,
+    ngrams: Ngrams,
+    word_rows: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
+  ):
+    """Takes V words with their vectors or their rows, and the rows of n-grams.
+
+    Raises:
+      ValueError: as for `KeyedVectors`, or both `vectors` and `word_rows` are None.
+    """
+    words = list(words)
+    if vectors is None:
+      if word_rows is None:
+        raise ValueError('vectors=None: needs word_rows, to make them of')
+      vectors = word_vectors(words, word_rows, ngrams)
+    super().__init__(words, vectors)
+    self.ngrams: Ngrams = ngrams
+    self.word_rows: np.ndarray | None = word_rows
+    self.counts: np.ndarray | None = counts
+
+  def __contains__(self, word: str) -> bool:
+    return word in self.key_to_index or self._has_ngrams(word)
+
+  def _has_ngrams(self, word: object) -> bool:
+    if (
+      not isinstance(word, str)
+      or word == END_OF_LINE
+      or any('\ud800' <= c <= '\udfff' for c in word)
+    ):
+      return False
+    return len(self.ngrams.rows([word])[0]) > 0
+
+  def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
+    """Returns the vector `[D]` of any word, normalized if `norm`."""
+    if key in self.key_to_index or not self._has_ngrams(key):
+      return super().get_vector(key, norm)
+    none = np.zeros((0, self.vector_size), np.float32)
+    vector = word_vectors([key], none, self.ngrams)[0]
+    if norm:
+      vector /= np.linalg.norm(vector) or 1
+    return vector
+
+
+def load_vectors(
+  path: str | os.PathLike[str],
+  format: str | None = None,
+  *,
+  limit: int | None = None,
+  max_expansion: float | None = VECTORS_EXPANSION,
+) -> KeyedVectors:
+  """Reads vectors from a file written by this library or another tool.
+
+  Text and word2vec binary may be compressed with gzip. The numbers of a safetensors file stay in
+  the file until they are used.
+
+  Args:
+    path: the file, or the folder of a TensorBoard projector.
+    format: one of `jw2v.formats.registry.FORMATS`; guessed from the content if not given.
+      'fasttext' is both the text of a `.vec` file and the model of a `.bin` file.
+    limit: read only the first so many words; None for all.
+    max_expansion: largest allowed ratio of decompressed to compressed size, for gzip and NumPy
+      files; None for no limit. 64 MiB are always allowed.
+
+  Returns:
+    The vectors. For a fastText model, or a safetensors file with n-grams, they are
+    `SubwordVectors`, which have vectors for out-of-vocabulary words too.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: the format is unknown, or the file is damaged; the message names the row and
+      the reason.
+  """
+  table, first_row = read_table(path, format, limit=limit, max_expansion=max_expansion)
+  try:
+    if table.ngrams is None:
+      return KeyedVectors(table.words, table.vectors)
+    return SubwordVectors(table.words, table.vectors, table.ngrams, table.word_rows, table.counts)
+  except ValueError as error:
+    reason = describe_duplicate(table.words, first_row) or error
+    raise ValueError(f'{os.fspath(path)}: {reason}') from error
+
+
+def save_vectors(
+  kv: KeyedVectors, path: str | os.PathLike[str], format: str | None = None, *, newline: bool = True
+) -> None:
+  r"""Writes vectors to a file that other tools can read.
+
+  ===================  ================================================================
+  `word2vec`           text of the word2vec tool: a line `V D`, then a word and D numbers
+                       per line
+  `word2vec_binary`    binary format of the word2vec tool: float32 after each word
+  `glove`              text without the line `V D`
+  `fasttext`           for a `.vec` file, the same text as word2vec; for a `.bin` file of
+                       vectors with n-grams, a fastText model
+  `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words;
+                       and the n-grams, if there are any
+  `numpy`              a `.npz` file with the same two arrays
+  `projector`          a folder for TensorBoard: vectors, words, and a config file
+  ===================  ================================================================
+
+  Text represents every float32 exactly, with nine digits.
+
+  Args:
+    kv: the vectors.
+    path: the file, which appears only after all of it is written. Text and word2vec binary are
+      compressed if the name ends in `.gz`.
+    format: one of `jw2v.formats.registry.FORMATS`. If not given, the file extension decides:
+      `.bin`, `.vec`, `.safetensors` or `.npz`; a folder is a projector, and anything else
+      word2vec text. A `.bin` file is word2vec binary, or a fastText model if the vectors have
+      n-grams.
+    newline: whether each row of word2vec binary ends with a line feed, as the word2vec tool
+      writes it, or not, as gensim does.
+
+  Raises:
+    FileNotFoundError: the folder does not exist.
+    ValueError: the format is unknown or does not match the file extension, a word does not fit
+      into the format, or a vector is empty or not finite.
+  """
+  table = VectorTable(kv.index_to_key, kv.vectors)
+  if isinstance(kv, SubwordVectors):
+    table = table._replace(ngrams=kv.ngrams, word_rows=kv.word_rows, counts=kv.counts)
+  write_table(table, path, format, newline=newline)
 
 
 def _format(binary: bool, no_header: bool) -> str:

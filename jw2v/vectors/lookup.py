@@ -1,8 +1,4 @@
-"""WordVectors: words, their rows, and their vectors.
-
-What belongs here: looking up what is there, and means of it. Comparing vectors with one
-another is in `vectors`.
-"""
+"""Lookup of words and their vectors, and means of vectors."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +38,7 @@ class WordVectors:
       )
     if len(self.key_to_index) != len(self.index_to_key):
       twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
-      raise ValueError(f'the word {shown(repr(twice))} is there twice')
+      raise ValueError(f'duplicate word {shown(repr(twice))}')
     if (unsound := first_not_finite(self.vectors)) is not None:
       word = shown(repr(self.index_to_key[unsound]))
       raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word}')

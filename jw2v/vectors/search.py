@@ -1,8 +1,6 @@
-"""Nearest rows for many queries at once, on the device.
+"""Nearest-neighbor search: exact for many queries at once, or approximate with faiss.
 
-What belongs here: exact search as matrix products with top-k, in tiles that bound memory,
-and the hand-over to faiss for approximate search among millions of rows, whose
-answers are words.
+The exact search computes matrix products with top-k on the device, in tiles that bound memory.
 """
 
 import functools

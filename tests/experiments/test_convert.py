@@ -80,9 +80,7 @@ class TestWords:
 
   def test_words_that_a_subword_model_has_not_seen(self):
     ngrams = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    kv = jw2v.vectors.subwords.SubwordVectors(
-      ['sea'], np.ones((1, 3)), jw2v.ngrams.Ngrams(ngrams, 3, 4, 50)
-    )
+    kv = jw2v.SubwordVectors(['sea'], np.ones((1, 3)), jw2v.ngrams.Ngrams(ngrams, 3, 4, 50))
     found = convert.chosen(kv, ['seaside', 'sea'])
     np.testing.assert_array_equal(found['seaside'], kv.get_vector('seaside'))
 

@@ -1,4 +1,4 @@
-"""fastText's models: vectors of seen and unseen words are fastText's own."""
+"""fastText models: vectors are those of fastText, and our models are read by fastText."""
 
 import contextlib
 import resource
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jw2v import KeyedVectors, load_vectors
-from jw2v.ngrams import Ngrams, ngram_buckets
-from jw2v.vectors import subwords
-from jw2v.vectors.subwords import SubwordVectors
+from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
+from tests.formats.tables import SUBWORDS, UNSEEN, assert_same
+from tests.formats.tables import model as ngram_model
+from tests.test_ngrams import buckets_by_hand
 from tests.training.test_run import two_topics
 
 
@@ -44,56 +44,6 @@ def test_long_words_and_ngrams_take_bounded_memory(tmp_path):
   (tmp_path / 'm.bin').write_bytes(bytes_of)
   with pytest.raises(ValueError, match='of at most 100'):
     load_vectors(tmp_path / 'm.bin')
-
-
-def test_blocks_of_words_make_no_difference(monkeypatch):
-  rng = np.random.default_rng(0)
-  words = [''.join(rng.choice(list('abcé'), rng.integers(0, 9))) + str(i) for i in range(40)]
-  rows, ngrams = rng.normal(size=(40, 5)), Ngrams(rng.normal(size=(30, 5)), 2, 4, 30)
-  whole = subwords.word_vectors(words, rows, ngrams)
-  for size, count in ((1, 1 << 18), (7, 1 << 18), (4096, 60), (4096, 1)):
-    monkeypatch.setattr(subwords, '_WORDS', size)
-    monkeypatch.setattr(subwords, '_NGRAMS', count)
-    np.testing.assert_allclose(subwords.word_vectors(words, rows, ngrams), whole, atol=1e-6)
-
-
-def buckets_by_hand(word, min_n, max_n, buckets):
-  """Character by character, as fastText's computeSubwords."""
-  text, found = f'<{word}>', []
-  for start in range(len(text)):
-    for n in range(min_n, max_n + 1):
-      gram = text[start : start + n]
-      if len(gram) < n or (n == 1 and start in (0, len(text) - 1)):
-        continue
-      h = 2166136261
-      for byte in gram.encode():
-        h = ((h ^ ((byte - 256 if byte > 127 else byte) & 0xFFFFFFFF)) * 16777619) & 0xFFFFFFFF
-      found.append(h % buckets)
-  return sorted(found)
-
-
-class TestNgrams:
-  @settings(max_examples=100, deadline=None)
-  @given(
-    words=st.lists(st.text(st.sampled_from('ab<>é語😀 '), max_size=9), min_size=1, max_size=5),
-    min_n=st.integers(1, 4),
-    more=st.integers(0, 3),
-    buckets=st.sampled_from([1, 7, 2_000_000]),
-  )
-  def test_are_those_of_a_loop(self, words, min_n, more, buckets):
-    rows, starts = ngram_buckets(words, min_n, min_n + more, buckets)
-    for word, start, end in zip(words, starts, starts[1:], strict=False):
-      by_hand = buckets_by_hand(word, min_n, min_n + more, buckets)
-      assert sorted(rows[start:end].tolist()) == by_hand
-    assert starts[-1] == len(rows)
-
-  def test_known_hash(self):
-    """The 32-bit FNV-1a hash of "<a>" from its definition; fastText's default buckets."""
-    rows, _ = ngram_buckets(['a'], 3, 6, 2_000_000)
-    h = 2166136261
-    for byte in b'<a>':
-      h = (h ^ byte) * 16777619 % 2**32
-    assert rows.tolist() == [h % 2_000_000]
 
 
 @pytest.fixture(scope='module', params=['skipgram', 'no n-grams', 'supervised'])
@@ -201,7 +151,7 @@ class TestDamaged:
       (self.sound(buckets=4), '5 rows for n-grams of 3 to 6 characters; the settings say 4'),
       (self.sound(max_n=10**9), '5 rows for n-grams of 3 to 1000000000'),
       (sound.replace(b'sea', b'\xff\xff\xff'), 'row 2 of the dictionary: .*utf-8'),
-      (sound.replace(b'sea', b'the'), "the word 'the' is there twice"),
+      (sound.replace(b'sea', b'the'), "row 2: duplicate word 'the', first in row 1"),
       (sound.replace(struct.pack('<qb', 7, 0), struct.pack('<qb', 7, 1)), 'is of kind 1'),
       (sound.replace(struct.pack('<ii', 3, 3), struct.pack('<ii', 2**31 - 1, 3)), 'dictionary ca'),
       (model(self.WORDS, nan, buckets=5), 'row 5 of the input matrix is not finite'),
@@ -223,3 +173,44 @@ class TestDamaged:
       assert 'model: ' in str(error)  # noqa: PT017
     else:
       assert np.isfinite(kv.vectors).all()
+
+
+@pytest.mark.parametrize('all_buckets', [False, True])
+class TestOurs:
+  def test_round_trip(self, tmp_path, all_buckets):
+    kv = ngram_model(all_buckets)
+    save_vectors(kv, tmp_path / 'm.bin')  # its ending is enough
+    found = load_vectors(tmp_path / 'm.bin')
+    if all_buckets:
+      assert_same(found, kv)
+    else:  # fastText has a row for each bucket: those without one are zeros, and count
+      np.testing.assert_allclose(found.word_rows, kv.word_rows)
+      row = found.ngrams.vectors[kv.ngrams.index]
+      np.testing.assert_array_equal(row, kv.ngrams.vectors)
+      for word in UNSEEN:
+        cosine = found.get_vector(word, norm=True) @ kv.get_vector(word, norm=True)
+        assert cosine == pytest.approx(1, abs=1e-6)
+
+  def test_fasttext_and_gensim_read_it(self, tmp_path, all_buckets):
+    fasttext = pytest.importorskip('fasttext')
+    gensim = pytest.importorskip('gensim.models.fasttext')
+    kv = ngram_model(all_buckets)
+    save_vectors(kv, tmp_path / 'm.bin')
+    ours = load_vectors(tmp_path / 'm.bin')
+    peer = fasttext.load_model(str(tmp_path / 'm.bin'))
+    theirs = gensim.load_facebook_vectors(str(tmp_path / 'm.bin'))
+    assert peer.get_words() == theirs.index_to_key == SUBWORDS
+    assert peer.get_words(include_freq=True)[1].tolist() == [9, 4, 2, 1]
+    for word in [*SUBWORDS, *UNSEEN]:
+      np.testing.assert_allclose(peer.get_word_vector(word), ours[word], rtol=1e-5, atol=1e-6)
+      np.testing.assert_allclose(theirs[word], ours[word], rtol=1e-5, atol=1e-6)
+    assert len(peer.get_nearest_neighbors('seaside', k=2)) == 2
+    np.testing.assert_array_equal(peer.get_output_matrix(), np.zeros((4, 3)))
+
+
+def test_vectors_without_ngrams_are_not_a_model(tmp_path):
+  with pytest.raises(ValueError, match='is a model, and needs vectors with n-grams'):
+    save_vectors(KeyedVectors(['a'], np.ones((1, 2))), tmp_path / 'm.bin', 'fasttext')
+  with pytest.raises(ValueError, match='is not compressed'):
+    save_vectors(ngram_model(), tmp_path / 'm.bin.gz')
+  assert not list(tmp_path.iterdir())

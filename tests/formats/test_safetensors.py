@@ -1,94 +1,40 @@
-"""Models with n-grams as files: our own, and those that fastText and gensim load."""
+"""safetensors files, with or without n-grams, and their damages."""
 
 import json
 
 import numpy as np
 import pytest
 
-from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
-from jw2v.ngrams import Ngrams
-
-WORDS = ['seas', 'café', 'a', '語']
-UNSEEN = ['seaside', 'cafés', 'seal']
+from jw2v import KeyedVectors, load_vectors, save_vectors
+from tests.formats.tables import SUBWORDS, assert_same, model, read_bytes
 
 
-def model(all_buckets=False, seed=0, buckets=5000):
-  rng = np.random.default_rng(seed)
-  index = None if all_buckets else np.sort(rng.choice(buckets, 4000, replace=False))
-  size = buckets if all_buckets else len(index)
-  rows = rng.normal(size=(size, 3)).astype(np.float32)
-  word_rows = rng.normal(size=(len(WORDS), 3)).astype(np.float32)
-  return SubwordVectors(
-    WORDS, None, Ngrams(rows, 3, 5, buckets, index), word_rows, np.array([9, 4, 2, 1])
-  )
+def safetensors(header=None, data=b'', **changes):
+  vectors = {'dtype': 'F32', 'shape': [2, 1], 'data_offsets': [0, 8]}
+  words = {'dtype': 'U8', 'shape': [3], 'data_offsets': [8, 11]}
+  if header is None:
+    header = {'vectors': vectors, 'words': words}
+    for key, value in changes.items():
+      tensor, field = key.split('_', 1)
+      header[tensor][field] = value
+    header = json.dumps(header).encode()
+  data = data or np.array([1, 2], '<f4').tobytes() + b'a\nb'
+  return len(header).to_bytes(8, 'little') + header + data
 
 
-def assert_same(kv, want, exact=True):
-  close = np.testing.assert_array_equal if exact else np.testing.assert_allclose
-  assert isinstance(kv, SubwordVectors) and kv.index_to_key == want.index_to_key
-  close(kv.vectors, want.vectors)
-  close(kv.word_rows, want.word_rows)
-  np.testing.assert_array_equal(kv.counts, want.counts)
-  for word in UNSEEN:
-    assert np.any(kv[word])
-    close(kv[word], want[word])
+def test_the_package_reads_ours_and_we_its(tmp_path):
+  safetensors = pytest.importorskip('safetensors.numpy')
+  kv = KeyedVectors(['the', '\u00e9t\u00e9'], np.random.default_rng(0).normal(size=(2, 5)))
+  save_vectors(kv, tmp_path / 'v.safetensors')
+  theirs = safetensors.load_file(tmp_path / 'v.safetensors')
+  np.testing.assert_array_equal(theirs['vectors'], kv.vectors)
+  assert theirs['words'].tobytes().decode().split('\n') == kv.index_to_key
+  safetensors.save_file(theirs, tmp_path / 'theirs', metadata={'format': 'np'})
+  loaded = load_vectors(tmp_path / 'theirs')
+  assert read_bytes(loaded) == read_bytes(kv) and isinstance(loaded.vectors, np.memmap)
 
 
-@pytest.mark.parametrize('all_buckets', [False, True])
-class TestRoundTrip:
-  def test_safetensors(self, tmp_path, all_buckets):
-    kv = model(all_buckets)
-    save_vectors(kv, tmp_path / 'm.safetensors')
-    assert_same(load_vectors(tmp_path / 'm.safetensors'), kv)
-    assert_same(load_vectors(tmp_path / 'm.safetensors', 'safetensors'), kv)
-    some = load_vectors(tmp_path / 'm.safetensors', limit=2)
-    assert some.index_to_key == WORDS[:2] and np.array_equal(some['seal'], kv['seal'])
-
-  def test_fasttext(self, tmp_path, all_buckets):
-    kv = model(all_buckets)
-    save_vectors(kv, tmp_path / 'm.bin')  # its ending is enough
-    found = load_vectors(tmp_path / 'm.bin')
-    if all_buckets:
-      assert_same(found, kv)
-    else:  # fastText has a row for each bucket: those without one are zeros, and count
-      np.testing.assert_allclose(found.word_rows, kv.word_rows)
-      row = found.ngrams.vectors[kv.ngrams.index]
-      np.testing.assert_array_equal(row, kv.ngrams.vectors)
-      for word in UNSEEN:
-        cosine = found.get_vector(word, norm=True) @ kv.get_vector(word, norm=True)
-        assert cosine == pytest.approx(1, abs=1e-6)
-
-  def test_fasttext_and_gensim_read_it(self, tmp_path, all_buckets):
-    fasttext = pytest.importorskip('fasttext')
-    gensim = pytest.importorskip('gensim.models.fasttext')
-    kv = model(all_buckets)
-    save_vectors(kv, tmp_path / 'm.bin')
-    ours = load_vectors(tmp_path / 'm.bin')
-    peer = fasttext.load_model(str(tmp_path / 'm.bin'))
-    theirs = gensim.load_facebook_vectors(str(tmp_path / 'm.bin'))
-    assert peer.get_words() == theirs.index_to_key == WORDS
-    assert peer.get_words(include_freq=True)[1].tolist() == [9, 4, 2, 1]
-    for word in [*WORDS, *UNSEEN]:
-      np.testing.assert_allclose(peer.get_word_vector(word), ours[word], rtol=1e-5, atol=1e-6)
-      np.testing.assert_allclose(theirs[word], ours[word], rtol=1e-5, atol=1e-6)
-    assert len(peer.get_nearest_neighbors('seaside', k=2)) == 2
-    np.testing.assert_array_equal(peer.get_output_matrix(), np.zeros((4, 3)))
-
-  def test_text_holds_the_words_alone(self, tmp_path, all_buckets):
-    kv = model(all_buckets)
-    for name in ('m.vec', 'm.txt', 'm.npz'):
-      save_vectors(kv, tmp_path / name)
-      found = load_vectors(tmp_path / name)
-      assert not isinstance(found, SubwordVectors) and 'seaside' not in found
-      np.testing.assert_array_equal(found.vectors, kv.vectors)
-
-
-def test_the_c_tools_binary_form_if_it_is_named(tmp_path):
-  save_vectors(model(), tmp_path / 'm.bin', 'word2vec_binary')
-  assert not isinstance(load_vectors(tmp_path / 'm.bin'), SubwordVectors)
-
-
-def test_the_safetensors_package_reads_it(tmp_path):
+def test_the_package_reads_the_ngrams(tmp_path):
   safetensors = pytest.importorskip('safetensors')
   kv = model()
   save_vectors(kv, tmp_path / 'm.safetensors')
@@ -98,31 +44,46 @@ def test_the_safetensors_package_reads_it(tmp_path):
     np.testing.assert_array_equal(file.get_tensor('ngram_buckets'), kv.ngrams.index)
 
 
-class TestUnseen:
-  def test_is_the_mean_of_the_ngrams_that_have_a_row(self):
-    kv = model()
-    rows, counts = kv.ngrams.rows(['seaside'])
-    assert 0 < counts[0] < len(model(True).ngrams.rows(['seaside'])[0])
-    want = kv.ngrams.vectors[rows].mean(axis=0)
-    np.testing.assert_allclose(kv['seaside'], want, rtol=1e-6)
-
-  def test_without_any_such_is_not_known(self):
-    kv = model()
-    empty = SubwordVectors(
-      WORDS, kv.vectors, Ngrams(np.zeros((0, 3), np.float32), 3, 5, 10, np.zeros(0, np.int64))
-    )
-    assert 'seaside' not in empty and 'seas' in empty
-    with pytest.raises(KeyError, match='seaside'):
-      empty['seaside']
+@pytest.mark.parametrize('all_buckets', [False, True])
+def test_round_trip_with_ngrams(tmp_path, all_buckets):
+  kv = model(all_buckets)
+  save_vectors(kv, tmp_path / 'm.safetensors')
+  assert_same(load_vectors(tmp_path / 'm.safetensors'), kv)
+  assert_same(load_vectors(tmp_path / 'm.safetensors', 'safetensors'), kv)
+  some = load_vectors(tmp_path / 'm.safetensors', limit=2)
+  assert some.index_to_key == SUBWORDS[:2] and np.array_equal(some['seal'], kv['seal'])
 
 
-class TestRefused:
-  def test_what_is_no_model(self, tmp_path):
-    with pytest.raises(ValueError, match='is a model, and needs vectors with n-grams'):
-      save_vectors(KeyedVectors(['a'], np.ones((1, 2))), tmp_path / 'm.bin', 'fasttext')
-    with pytest.raises(ValueError, match='is not compressed'):
-      save_vectors(model(), tmp_path / 'm.bin.gz')
-    assert not list(tmp_path.iterdir())
+def test_numbers_are_aligned(tmp_path):
+  for word in ('a', 'ab', 'abc' * 1000):
+    save_vectors(KeyedVectors([word, 'b'], np.ones((2, 3))), tmp_path / 'v.safetensors')
+    assert int.from_bytes((tmp_path / 'v.safetensors').read_bytes()[:8], 'little') % 8 == 0
+
+
+class TestDamaged:
+  @pytest.mark.parametrize(('content', 'reason'), [
+    (safetensors(b'{}'), "there is no tensor 'vectors'"),
+    (safetensors(b'{"vectors": 3'), 'the header is not JSON'),
+    (safetensors(b'{' * 100_000), 'the header is not JSON'),
+    (safetensors(vectors_dtype='F64'), "'vectors' is F64 of shape"),
+    (safetensors(vectors_shape=[2]), "'vectors' is F32 of shape"),
+    (safetensors(vectors_shape=[-1, -2]), "'vectors' is F32 of shape"),
+    (safetensors(vectors_shape=[10**12, 100]), 'cannot be at the bytes'),
+    (safetensors(vectors_shape=[10**12, 1], vectors_data_offsets=[0, 4 * 10**12]), 'ends at byte'),
+    (safetensors(words_data_offsets=[5, 8]), 'the tensors overlap'),
+    (safetensors(words_data_offsets=[True, 4]), 'cannot be at the bytes'),
+    (safetensors(vectors_shape=[1, 2]), '2 words for 1 vectors'),
+    (safetensors(data=np.array([1, 2], '<f4').tobytes() + b'a\na'), "duplicate word 'a'"),
+    (safetensors(data=np.array([1, 2], '<f4').tobytes() + b'a\xffb'), 'the words are not UTF-8'),
+    (safetensors(data=np.array([1, 2], '<f4').tobytes() + b'aa\n'), 'row 2 has no word'),
+    (safetensors(data=np.array([1, np.inf], '<f4').tobytes() + b'a\nb'), 'row 2 has a number'),
+    (safetensors()[:-1], 'ends at byte 11, the data at 10'),
+  ])  # fmt: skip
+  def test_file_is_refused(self, tmp_path, content, reason):
+    path = tmp_path / 'damaged'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'damaged: .*{reason}'):
+      load_vectors(path)
 
   @pytest.mark.parametrize(
     ('change', 'message'),
@@ -169,3 +130,8 @@ class TestRefused:
       save_vectors(kv, tmp_path / 'other.safetensors')
     with pytest.raises(ValueError, match='row 8 of ngram_vectors is not finite'):
       load_vectors(tmp_path / 'm.safetensors')
+
+  def test_a_header_without_a_tensor(self, tmp_path):
+    (tmp_path / 'v').write_bytes(safetensors(b'[{}]' + b' ' * 4))
+    with pytest.raises(ValueError, match="there is no tensor 'vectors'"):
+      load_vectors(tmp_path / 'v', 'safetensors')

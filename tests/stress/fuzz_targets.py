@@ -30,9 +30,10 @@ from configs import quickstart
 from experiments import convert, evaluate, sessions, settings, walks
 from jw2v.data.phrases import Phrases
 from jw2v.data.vocabulary import Vocabulary
+from jw2v.ngrams import Ngrams
 from jw2v.training.checkpoints import Checkpoints
 from jw2v.vectors import evaluation
-from jw2v.vectors.subwords import Ngrams, SubwordVectors
+from jw2v.vectors.keyed_vectors import SubwordVectors
 
 Call = Callable[[], Any]
 

@@ -272,6 +272,9 @@ MUTATIONS = {
     ('has = self if allow_inference else self.key_to_index', 'has = self'),
     ('if binary and no_header:', 'if False:'),
   ],
+  'vectors/keyed_vectors@formats/text': [
+    ('describe_duplicate(table.words, first_row) or error', 'error'),
+  ],
   'vectors/search': [
     ('place = self.excluded[here] - start', 'place = self.excluded[here]'),
     ('(place >= 0) & (place < size)', 'place < size'),
@@ -309,25 +312,28 @@ MUTATIONS = {
     ("multiply=similarity_function == 'most_similar_cosmul'", 'multiply=False'),
   ],
   'formats/registry': [
-    ("held = not _BLANK.fullmatch(word)", 'pass'),
     ('not _SURROGATES.search(word)', 'True'),
-    ('held = not any(map(text_formats.is_number', 'held = any(map(text_formats.is_number'),
-    ('if (unsound := first_not_finite(kv.vectors)) is not None:', 'if False:'),
-    ("if not kv.vector_size:", 'if False:'),
+    ('held = not any(map(text.is_number', 'held = any(map(text.is_number'),
+    ('if (unsound := first_not_finite(table.vectors)) is not None:', 'if False:'),
+    ("if not table.vectors.shape[1]:", 'if False:'),
     ("if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):",
      'if False:'),
     ("file, mtime=0)", 'file)'),
     ("header=format != 'glove'", 'header=True'),
-    ('_check_once(words, first_row)', 'pass'),
     ("if start[:1] == b'\\x80'", "if start[:1] == b'\\x81'"),
   ],
-  'formats/text@formats/registry': [
+  'formats/registry@formats/projector': [
+    ("held = not _BLANK.fullmatch(word)", 'pass'),
+  ],
+  'formats/registry@formats/text': [
+    ('text.read_word2vec(file, limit), 2', 'text.read_word2vec(file, limit), 1'),
+  ],
+  'formats/text': [
     ("'%.9g'] * vectors", "'%.8g'] * vectors"),
     ('if file.size is not None and need > file.size:', 'if False:'),
     ('0 < width < 1 << 31', 'width < 1 << 31'),
     ('missing = len(words) < min(count, limit or count)', 'missing = False'),
     ('limit is None and len(words) > count', 'False'),
-    ('del words[limit:]', 'pass'),
     ('if len(rest) > _LONGEST_ROW:', 'if False:'),
     ("cut short')\n    yield rest", "cut short')"),
     ("or '' in words or not np", 'or not np'),
@@ -336,17 +342,21 @@ MUTATIONS = {
     ("  if not np.isfinite(vector).all():", '  if False:'),
     ("rstrip(b'\\r ').split(b' ')\n    extra", "split(b' ')\n    extra"),
   ],
-  'formats/word2vec_binary@formats/registry': [
+  'formats/text@formats/registry': [
+    ('del words[limit:]', 'pass'),
+  ],
+  'formats/word2vec_binary': [
     ('and looks_like_text(first):', 'and False:'),
     ('start = place + (buffer', 'start = place + 0 * (buffer'),
     ("if wanted == count and (buffer", 'if False and (buffer'),
     ('if space < 0 and len(buffer) - start >= _LONGEST_WORD:', 'if False:'),
-    ('if words_start < end and start < words_end:', 'if False:'),
-    ('offsets[1] - offsets[0] != bytes_needed', 'False'),
-    ('if offsets[1] > size:', 'if False:'),
-    ("b' ' * (-len(encoded) % 8)", "b''"),
-    ('if len(words) != count:', 'if False:'),
+  ],
+  'formats/npz': [
     ('needed > about.file_size', 'False'),
+  ],
+  'formats/table@formats/safetensors': [
+    ('if len(words) != count:', 'if False:'),
+    ("if '' in words:", 'if False:'),
   ],
   'formats/fasttext': [
     ('if quantized or pruned > 0:', 'if pruned > 0:'),
@@ -356,21 +366,23 @@ MUTATIONS = {
     ('entries * 10 > size', 'False'),
     ("len(ngrams) != args['bucket'] or", ''),
     ('if (unsound := first_not_finite(matrix)) is not None:', 'if False:'),
+    ("file.write(struct.pack('<?2q', False, num_words, width))", 'return'),
+    ('block[ngrams.index[first:last] - begin]', 'block[: last - first]'),
+    ('counts = np.maximum(counts, 1)', 'counts = 0 * counts'),
   ],
-  'ngrams@formats/fasttext': [
+  'ngrams': [
     ('text.view(np.int8).astype(np.uint32)', 'text.astype(np.uint32)'),
     ('inside &= ~ends', 'pass'),
-    ('word != END_OF_LINE for word in words', 'True for word in words'),
     ('first = last - n + 1', 'first = last'),
   ],
-  'vectors/subwords@formats/fasttext': [
+  'ngrams@formats/fasttext': [
+    ('word != END_OF_LINE for word in words', 'True for word in words'),
     ('counts = counts + 1', 'counts = counts + 0'),
   ],
-  'formats/projector@formats/registry': [
+  'formats/projector': [
     ("if b'\\t' not in first:", 'if True:'),
     ('folder.resolve() not in path.resolve().parents', 'False'),
     ("if made:\n      folder.rmdir()", 'if False:\n      folder.rmdir()'),
-    ("['%.9g'] * vectors", "['%.8g'] * vectors"),
     ('if len(vector) != table.width:', 'if False:'),
   ],
   'losses/network': [
@@ -467,15 +479,18 @@ MUTATIONS = {
     ('jnp.where(is_row, owners, ids.size)', 'owners'),
     ('np.argsort(order)[rows]', 'order[rows]'),
   ],
+  'formats/projector@formats/registry': [
+    ("['%.9g'] * vectors", "['%.8g'] * vectors"),
+  ],
   'formats/safetensors': [
+    ('if words_start < end and start < words_end:', 'if False:'),
+    ('offsets[1] - offsets[0] != bytes_needed', 'False'),
+    ('if offsets[1] > self.size:', 'if False:'),
+    ("b' ' * (-len(encoded) % 8)", "b''"),
+    ('header if isinstance(header, dict) else {}', 'header'),
     ('1 <= min_n <= max_n', '1 <= max_n'),
     ('index[1:] <= index[:-1]', 'index[1:] < index[:-1]'),
     ('len(found) < len(words)', 'False'),
-  ],
-  'formats/fasttext@formats/safetensors': [
-    ("file.write(struct.pack('<?2q', False, num_words, width))", 'return'),
-    ('block[ngrams.index[first:last] - begin]', 'block[: last - first]'),
-    ('counts = np.maximum(counts, 1)', 'counts = 0 * counts'),
   ],
   'training/state@training/run': [
     ('  outside = to_host(initial.params.outside)', '  outside = None'),
@@ -563,7 +578,7 @@ MUTATIONS = {
     ('(\\d+(\\.\\d*)?|', '(\\d+\\.?\\d*|'),
     ('width > _WIDEST or', ''),
   ],
-  'formats/word2vec_binary@utils/limits': [
+  'formats/npz@utils/limits': [
     ('about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)', 'False'),
   ],
   'data/store@fuzz::store': [

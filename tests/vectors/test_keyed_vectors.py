@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from jw2v import KeyedVectors
+from jw2v import KeyedVectors, SubwordVectors
 from jw2v.ngrams import Ngrams
-from jw2v.vectors.subwords import SubwordVectors
+from tests.formats.tables import SUBWORDS, model
 
 WORDS = ['a', 'b', 'c', 'd', 'zero']
 
@@ -87,7 +87,7 @@ class TestKeyedVectors:
   def test_bad_tables_are_refused(self):
     with pytest.raises(ValueError, match=r'2 words need vectors \[2, D\], got \[3, 4\]'):
       KeyedVectors(['a', 'b'], np.ones((3, 4)))
-    with pytest.raises(ValueError, match="'a' is there twice"):
+    with pytest.raises(ValueError, match="duplicate word 'a'"):
       KeyedVectors(['a', 'b', 'a'], np.ones((3, 4)))
     with pytest.raises(ValueError, match='needs a positive or negative'):
       KeyedVectors(['a'], np.ones((1, 2))).most_similar()
@@ -359,3 +359,21 @@ class TestParts:
     kv = KeyedVectors.load(tmp_path / 'v.kv', mmap='r')
     assert kv.index_to_key == ['a', 'b', 'c']
     np.testing.assert_array_equal(kv.vectors, self.A.vectors)
+
+
+class TestUnseen:
+  def test_is_the_mean_of_the_ngrams_that_have_a_row(self):
+    kv = model()
+    rows, counts = kv.ngrams.rows(['seaside'])
+    assert 0 < counts[0] < len(model(True).ngrams.rows(['seaside'])[0])
+    want = kv.ngrams.vectors[rows].mean(axis=0)
+    np.testing.assert_allclose(kv['seaside'], want, rtol=1e-6)
+
+  def test_without_any_such_is_not_known(self):
+    kv = model()
+    empty = SubwordVectors(
+      SUBWORDS, kv.vectors, Ngrams(np.zeros((0, 3), np.float32), 3, 5, 10, np.zeros(0, np.int64))
+    )
+    assert 'seaside' not in empty and 'seas' in empty
+    with pytest.raises(KeyError, match='seaside'):
+      empty['seaside']
