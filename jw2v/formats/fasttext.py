@@ -70,7 +70,7 @@ def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) ->
     reader = _Reader(data)
     magic, version = reader.numbers('<4si', 'the first numbers')
     if magic != MAGIC or version not in (11, 12):
-      raise ValueError(f'is no fastText model of version 11 or 12: {magic!r}, {version}')
+      raise ValueError(f'is not a fastText model of version 11 or 12: {magic!r}, {version}')
     args = dict(zip(_SETTINGS, reader.numbers('<12i', 'the settings'), strict=True))
     reader.numbers('<d', 'the settings')
     words, counts, pruned = _read_dictionary(reader, size)

@@ -38,7 +38,7 @@ def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
   if path.is_dir():
     raise IsADirectoryError(f'{path}: is a folder, not a file')
   if path.exists() and not path.is_file():
-    raise OSError(f'{path}: is no file but a pipe or a device: name a file')
+    raise OSError(f'{path}: is a pipe or a device, not a file')
   return path
 
 

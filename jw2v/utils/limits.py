@@ -48,7 +48,7 @@ def check_max_expansion(value: float | None) -> None:
   """Raises a `ValueError` unless the value is None or a finite number of at least 1."""
   number = isinstance(value, numbers.Real) and not isinstance(value, bool)
   if value is not None and not (number and 1 <= value < math.inf):
-    raise ValueError(f'max_expansion={value!r}: must be a number from 1 on, or None for no limit')
+    raise ValueError(f'max_expansion must be at least 1, or None for no limit, got {value!r}')
 
 
 def shown(text: object, most: int = _SHOWN) -> str:

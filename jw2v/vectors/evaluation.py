@@ -12,7 +12,7 @@ from jw2v.vectors.lookup import WordVectors
 from jw2v.vectors.search import nearest_to_combinations
 
 SIMILARITY_FUNCTIONS = ('most_similar', 'most_similar_cosmul')
-_ANSWERS = 5  # of a question, the first of which that is no variant of a word asked about counts
+_ANSWERS = 5  # candidates per question; the first that is not a word of the question counts
 
 Question = tuple[str, str, str, str]
 
@@ -34,23 +34,25 @@ def read_pairs(
   encoding: str = 'utf8',
   score_column: int = 3,
 ) -> list[tuple[str, str, float]]:
-  """Reads pairs of words with a score, one a line; lines that start with `#` are left out.
+  """Reads pairs of words with a score, one pair per line; skips lines that start with `#`.
 
   Args:
     path: the file.
-    delimiter: between the columns; if not given, the tab where there is one, else the comma
-      where there are two, else white space.
-    encoding: of the file.
-    score_column: which column has the score, from 3 on; the words are the first two, and
-      other columns are ignored.
+    delimiter: separator of the columns. If not given, a tab if the line has one, else a comma
+      if the line has at least two, else white space.
+    encoding: encoding of the file.
+    score_column: number of the column with the score, at least 3. The first two columns are
+      the words, and the others are ignored.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: a line is no pair with a score (the first may name the columns, the score
-      without a digit), there is no pair, or `score_column` is below 3.
+    ValueError: a line is not a pair with a score, the file has no pair, or `score_column` is
+      below 3. The first line may be a heading, without a digit in place of the score.
   """
   if score_column < 3:
-    raise ValueError(f'score_column={score_column}: must be from 3 on, after the two words')
+    raise ValueError(
+      f'score_column must be at least 3, got {score_column}; the words are columns 1 and 2'
+    )
   pairs, first = [], True
   for number, line in _lines(path, encoding):
     if line.startswith('#'):
@@ -76,17 +78,17 @@ def read_pairs(
 
 
 def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
-  """Reads questions of four words, one a line, in sections that `: name` begins.
+  """Reads questions of four words, one per line, in sections that start with `: name`.
 
   Args:
     path: the file.
 
   Returns:
-    The questions of each section; those before the first are of the section ''.
+    The questions by section. Questions before the first heading are in the section ''.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: a line is no four words, or there is no question.
+    ValueError: a line does not have four words, or the file has no question.
   """
   sections: dict[str, list[Any]] = {}
   name = ''
@@ -104,7 +106,7 @@ def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
 
 
 def _index(words: list[str], case_insensitive: bool) -> dict[str, int]:
-  """The row of each word, of its first variant if case does not matter."""
+  """Returns the row of each word; if case does not matter, of its first variant."""
   if not case_insensitive:
     return {word: row for row, word in enumerate(words)}
   return {words[row].upper(): row for row in reversed(range(len(words)))}
@@ -117,21 +119,21 @@ def evaluate_pairs(
   case_insensitive: bool = True,
   dummy4unknown: bool = False,
 ) -> tuple[Any, Any, float]:
-  """The correlations of cosines with the scores of pairs.
+  """Computes the correlations of cosines with the scores of pairs.
 
   Args:
     kv: the vectors.
     pairs: (word, word, score).
-    restrict_vocab: only so many of the first words are known; None for all.
-    case_insensitive: whether case does not matter; the first of the variants counts.
-    dummy4unknown: whether an unknown pair counts with a cosine of 0, or not at all.
+    restrict_vocab: number of words, from the first, to use; None for all.
+    case_insensitive: whether to ignore case, and use the first variant of a word.
+    dummy4unknown: whether a pair with an unknown word has cosine 0; otherwise it is skipped.
 
   Returns:
     Pearson's and Spearman's correlation, each with `statistic` and `pvalue` (the results of
     scipy), and the percentage of pairs with an unknown word.
 
   Raises:
-    ValueError: fewer than two pairs are known.
+    ValueError: fewer than two pairs have two known words.
   """
   from scipy import stats  # a second to import; jax depends on it
 
@@ -159,23 +161,25 @@ def evaluate_analogies(
   dummy4unknown: bool = False,
   similarity_function: str = 'most_similar',
 ) -> tuple[float, list[dict[str, Any]]]:
-  """How often a is to b as c is to the word nearest to b - a + c.
+  """Computes the accuracy on analogies: a is to b as c is to the word nearest to b - a + c.
 
   Args:
     kv: the vectors.
     sections: questions (a, b, c, d) by section.
-    restrict_vocab: only so many of the first words are known, and answers; None for all.
-    case_insensitive: whether case does not matter; the first of the variants counts.
-    dummy4unknown: whether a question with an unknown word is answered wrongly, or not asked.
+    restrict_vocab: number of words, from the first, that are known and may be answers; None
+      for all.
+    case_insensitive: whether to ignore case, and use the first variant of a word.
+    dummy4unknown: whether a question with an unknown word counts as wrong; otherwise it is
+      skipped.
     similarity_function: 'most_similar' for 3CosAdd, 'most_similar_cosmul' for 3CosMul.
 
   Returns:
-    The share of right answers, and for each section and then for 'Total accuracy' a dict of
-    `section`, and of the questions `correct` and `incorrect`, in upper case if case does
-    not matter. The words a, b and c are no answers.
+    The share of correct answers. Also a dict for each section, and one for 'Total accuracy',
+    with `section` and the lists of questions `correct` and `incorrect`, in upper case if case
+    is ignored. The words a, b and c are never answers.
 
   Raises:
-    ValueError: an unknown similarity function, or no question can be asked.
+    ValueError: the similarity function is unknown, or every question has an unknown word.
   """
   if similarity_function not in SIMILARITY_FUNCTIONS:
     raise ValueError(
@@ -204,7 +208,7 @@ def evaluate_analogies(
 
 
 def _answered(kv, words, questions, index, fold, similarity_function) -> list[Question]:
-  """The questions that are answered with their fourth word."""
+  """Returns the questions whose answer is their fourth word."""
   if not questions:
     return []
   asked = np.array([[index[word] for word in question[:3]] for question in questions])

@@ -25,10 +25,10 @@ Terms = Term | Sequence[Term]
 
 
 class KeyedVectors(WordVectors):
-  """Words and their vectors.
+  """Words and their vectors, with similarity queries.
 
   A zero vector has cosine 0 with everything. An unknown word raises a `KeyError` that
-  names it and words like it.
+  names the word and similar words.
 
   Attributes:
     index_to_key: the words; the position of a word is its row.
@@ -37,21 +37,21 @@ class KeyedVectors(WordVectors):
   """
 
   def cosines(self, vector: np.ndarray, start: int = 0, end: int | None = None) -> np.ndarray:
-    """The cosines of a vector with those of the rows from `start` to before `end`."""
+    """Returns the cosines of a vector with the rows from `start` to before `end`."""
     return (self.vectors[start:end] @ unit(vector)) / self.norms[start:end]
 
   def similarity(self, w1: str, w2: str) -> float:
-    """The cosine of two words, between -1 and 1."""
+    """Returns the cosine of two words, between -1 and 1."""
     return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
 
   def distance(self, w1: str, w2: str) -> float:
-    """1 less the cosine of two words."""
+    """Returns 1 minus the cosine of two words."""
     return 1 - self.similarity(w1, w2)
 
   def distances(
     self, word_or_vector: str | np.ndarray, other_words: Sequence[str] = ()
   ) -> np.ndarray:
-    """1 less the cosines of a word or vector with other words, or with all if none are given."""
+    """Returns 1 minus the cosines of a word or vector with other words; all words by default."""
     vector = self._term(word_or_vector)
     if not other_words:
       return 1 - self.cosines(vector)
@@ -59,7 +59,7 @@ class KeyedVectors(WordVectors):
     return 1 - others @ unit(vector)
 
   def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
-    """The cosine of the means of two lists of words, of their vectors as they are."""
+    """Returns the cosine of the means of two lists of words, without normalizing the vectors."""
     means = (
       self.get_mean_vector(ws, pre_normalize=False, ignore_missing=False) for ws in (ws1, ws2)
     )
@@ -76,22 +76,22 @@ class KeyedVectors(WordVectors):
     restrict_vocab: int | None = None,
     indexer: Any = None,
   ) -> list[tuple[str, float]] | np.ndarray:
-    """The words nearest to the mean of some vectors, by cosine.
+    """Finds the words nearest to the mean of some vectors, by cosine.
 
     Args:
-      positive: a word or vector, or several, that count for. Words count with their
-        unit vectors, vectors `[D]` as they are; `(word, weight)` counts with a weight.
-      negative: those that count against: `most_similar(['king', 'woman'], ['man'])`. A
-        weight that is given is taken with its sign: ('man', -0.5).
-      topn: how many words; None for the cosines of all candidates, in their order.
-      clip_start: the first row that is a candidate.
-      clip_end: the row after the last one; None or 0 for all.
-      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
-      indexer: an `ApproximateIndex` of these words, or another object with such a method
-        `most_similar(vector, num_neighbors)`, to ask instead of all candidates.
+      positive: a word or vector `[D]`, or a list of them, to add. Words are added as unit
+        vectors, and vectors without normalizing them; `(word, weight)` has a weight.
+      negative: words or vectors to subtract: `most_similar(['king', 'woman'], ['man'])`. An
+        explicit weight keeps its sign: ('man', -0.5).
+      topn: number of words; None for the cosines of all candidates, in their order.
+      clip_start: first row of the candidates.
+      clip_end: row after the last candidate; None or 0 for all.
+      restrict_vocab: number of words, from the first, that are candidates; None or 0 for all.
+      indexer: an `ApproximateIndex` of these words, or another object with a method
+        `most_similar(vector, num_neighbors)`, to search instead of all candidates.
 
     Returns:
-      `(word, cosine)` pairs, the nearest first, without the words asked about; or
+      `(word, cosine)` pairs, the nearest first, without the words of the query; or
       `[candidates]` cosines.
 
     Raises:
@@ -114,7 +114,7 @@ class KeyedVectors(WordVectors):
     return self._best(self.cosines(target, clip_start, clip_end), clip_start, keys, topn)
 
   def _target(self, positive: list[Term], negative: list[Term]) -> tuple[list[Any], np.ndarray]:
-    """The words and vectors of a question, and their weighted mean."""
+    """Returns the words and vectors of a query, and their weighted mean."""
     keys: list[Any] = []
     weights: list[float] = []
     for terms, sign in ((positive, 1.0), (negative, -1.0)):
@@ -131,17 +131,17 @@ class KeyedVectors(WordVectors):
     topn: int = 10,
     restrict_vocab: int | None = None,
   ) -> list[list[tuple[str, float]]]:
-    """The answers of `most_similar` to many questions, as matrix products on the device.
+    """Answers many `most_similar` queries at once, with matrix products on the device.
 
     Args:
-      positive: for each question what counts for, as in `most_similar`; a list of words
-        is as many questions.
-      negative: for each what counts against; nothing if not given.
-      topn: how many words.
-      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+      positive: for each query, what to add, as in `most_similar`. A list of n words is n
+        queries.
+      negative: for each query, what to subtract; nothing if not given.
+      topn: number of words per query.
+      restrict_vocab: number of words, from the first, that are candidates; None or 0 for all.
 
     Returns:
-      For each question `(word, cosine)` pairs, the nearest first, without its own words.
+      For each query `(word, cosine)` pairs, the nearest first, without its own words.
 
     Raises:
       KeyError: an unknown word.
@@ -149,7 +149,7 @@ class KeyedVectors(WordVectors):
         in `most_similar`.
     """
     if topn < 1:
-      raise ValueError(f'topn={topn}: must be from 1 on')
+      raise ValueError(f'topn must be at least 1, got {topn}')
     negative = [None] * len(positive) if negative is None else negative
     if len(negative) != len(positive):
       raise ValueError(f'{len(positive)} positive and {len(negative)} negative are not one each')
@@ -176,10 +176,10 @@ class KeyedVectors(WordVectors):
     ]
 
   def approximate_index(self, links: int = 32) -> ApproximateIndex:
-    """Builds an index of faiss, for `most_similar(..., indexer=index)` among millions.
+    """Builds a faiss index for `most_similar(..., indexer=index)` with millions of words.
 
     Args:
-      links: of each word in the graph; more are slower and more exact.
+      links: links per word in the graph; more links are slower and more accurate.
 
     Raises:
       ImportError: faiss is not installed.
@@ -187,7 +187,7 @@ class KeyedVectors(WordVectors):
     return ApproximateIndex(self.index_to_key, self.get_normed_vectors(), links)
 
   def _best(self, scores, first, asked, topn):
-    """The words with the highest scores, those asked about left out."""
+    """Returns the words with the highest scores, without the words of the query."""
     if topn is None:
       return np.array(scores)
     found = {
@@ -210,19 +210,19 @@ class KeyedVectors(WordVectors):
     topn: int | None = 10,
     restrict_vocab: int | None = None,
   ) -> list[tuple[str, float]] | np.ndarray:
-    r"""The words with the highest product of cosines, each moved to [0, 1].
+    r"""Finds the words with the highest product of cosines, each shifted to [0, 1].
 
     .. math:: \prod_{p} \frac{1 + \cos(x, p)}{2} \Big/
       \Big(\prod_{n} \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
 
     Args:
-      positive: a word or vector, or several, that count for.
-      negative: those that count against.
-      topn: how many words; None for the scores of all.
-      restrict_vocab: only so many of the first words are candidates; None or 0 for all.
+      positive: a word or vector, or a list of them, in the numerator.
+      negative: words or vectors in the denominator.
+      topn: number of words; None for the scores of all.
+      restrict_vocab: number of words, from the first, that are candidates; None or 0 for all.
 
     Returns:
-      `(word, score)` pairs, the highest first, without the words asked about.
+      `(word, score)` pairs, the highest first, without the words of the query.
 
     Raises:
       KeyError: an unknown word.
@@ -247,26 +247,26 @@ class KeyedVectors(WordVectors):
   def similar_by_word(
     self, word: str, topn: int | None = 10, restrict_vocab: int | None = None
   ) -> list[tuple[str, float]] | np.ndarray:
-    """As `most_similar` for one word."""
+    """Calls `most_similar` for one word."""
     return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
 
   def similar_by_key(
     self, key: str, topn: int | None = 10, restrict_vocab: int | None = None
   ) -> list[tuple[str, float]] | np.ndarray:
-    """As `most_similar` for one word."""
+    """Calls `most_similar` for one word."""
     return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
 
   def similar_by_vector(
     self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
   ) -> list[tuple[str, float]] | np.ndarray:
-    """As `most_similar` for one vector."""
+    """Calls `most_similar` for one vector."""
     term = vector if isinstance(vector, str) else np.asarray(vector)
     return self.most_similar([term], topn=topn, restrict_vocab=restrict_vocab)
 
   def rank_by_centrality(self, words: Sequence[str]) -> list[tuple[float, str]]:
-    """Words with their cosines to the mean of their unit vectors, the nearest first.
+    """Ranks words by their cosine with the mean of their unit vectors, the nearest first.
 
-    Unknown words are left out, with a warning.
+    Unknown words are skipped with a warning.
 
     Raises:
       ValueError: no word is known.
@@ -281,23 +281,23 @@ class KeyedVectors(WordVectors):
     return sorted(zip(cosines.tolist(), known, strict=True), reverse=True)
 
   def doesnt_match(self, words: Sequence[str]) -> str:
-    """The word that is furthest from the mean of the unit vectors of all."""
+    """Returns the word farthest from the mean of the unit vectors of all words given."""
     return self.rank_by_centrality(words)[-1][1]
 
   def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
-    """The one of some words that is nearest to a word."""
+    """Returns the word of a list that is nearest to `key1`."""
     if not keys_list:
       raise ValueError('most_similar_to_given needs a word to choose')
     return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
 
   def closer_than(self, key1: str, key2: str) -> list[str]:
-    """The words that are nearer to `key1` than `key2` is, in the order of their rows."""
+    """Returns the words nearer to `key1` than `key2` is, in the order of their rows."""
     distances = self.distances(key1)
     closer = np.flatnonzero(distances < distances[self.get_index(key2)])
     return [word for row in closer if (word := self.index_to_key[row]) != key1]
 
   def rank(self, key1: str, key2: str) -> int:
-    """The place of `key2` among the neighbours of `key1`, from 1 on."""
+    """Returns the rank of `key2` among the neighbors of `key1`, starting at 1."""
     return len(self.closer_than(key1, key2)) + 1
 
   def evaluate_word_pairs(
@@ -328,32 +328,37 @@ class KeyedVectors(WordVectors):
     )  # fmt: skip
 
   def vectors_for_all(self, keys: Iterable[str], allow_inference: bool = True) -> 'KeyedVectors':
-    """Those of the words that have a vector, in the order given, each once.
+    """Returns a table of the given words that have a vector, in order, without duplicates.
 
     Args:
       keys: words.
-      allow_inference: whether vectors of unseen words, made of n-grams, are vectors.
+      allow_inference: whether to include out-of-vocabulary words with vectors from n-grams.
     """
     has = self if allow_inference else self.key_to_index
     known = [word for word in dict.fromkeys(keys) if word in has]
     return KeyedVectors(known, self[known])
 
   def subset(self, keys: Iterable[str]) -> 'KeyedVectors':
-    """The words, in the order given, each once; a `KeyError` for an unknown one."""
+    """Returns a table of the given words, in order, without duplicates.
+
+    Raises:
+      KeyError: an unknown word.
+    """
     keys = list(dict.fromkeys(keys))
     return KeyedVectors(keys, self[keys])
 
   @classmethod
   def concatenate(cls, parts: Sequence['KeyedVectors'], axis: int = 0) -> 'KeyedVectors':
-    """Several tables as one.
+    """Concatenates tables.
 
     Args:
-      parts: tables, of one width for axis 0.
-      axis: 0 for the words of all, where the first that has a word gives its vector; 1 for
-        the words that all have, in the order of the first, with their vectors end to end.
+      parts: the tables; for axis 0 they must have the same width.
+      axis: 0 for the words of all tables, with the vector of the first table that contains the
+        word; 1 for the words common to all tables, in the order of the first, with their
+        vectors concatenated.
 
     Raises:
-      ValueError: there is no table, another axis, or widths that differ.
+      ValueError: `parts` is empty, `axis` is not 0 or 1, or the widths differ.
     """
     if not parts or axis not in (0, 1):
       raise ValueError(f'axis={axis!r}, {len(parts)} tables: axis 0 or 1 of at least one table')
@@ -559,7 +564,7 @@ def _format(binary: bool, no_header: bool) -> str:
 
 
 def _is_weighted(term: Any) -> bool:
-  """Whether it is a word or vector with its weight."""
+  """Returns whether a term is a pair of a word or vector and its weight."""
   is_pair = (
     isinstance(term, tuple | list) and len(term) == 2 and isinstance(term[0], str | np.ndarray)
   )
@@ -567,7 +572,7 @@ def _is_weighted(term: Any) -> bool:
 
 
 def _as_list(terms: Terms | None) -> list[Term]:
-  """A word, a vector or a weighted one alone, or several of them, as a list."""
+  """Converts one term, or several, to a list of terms."""
   if terms is None:
     return []
   if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):

@@ -12,9 +12,9 @@ _SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknow
 
 
 class WordVectors:
-  """Words and their vectors, to look up; `KeyedVectors` adds the questions.
+  """Words and their vectors; the base of `KeyedVectors`, which adds similarity queries.
 
-  An unknown word raises a `KeyError` that names it and words like it.
+  An unknown word raises a `KeyError` that names the word and similar words.
 
   Attributes:
     index_to_key: the words; the position of a word is its row.
@@ -26,7 +26,7 @@ class WordVectors:
     """Takes V different words and their `[V, D]` vectors.
 
     Raises:
-      ValueError: as many rows as words are needed, every word once, and finite numbers.
+      ValueError: the number of rows is not V, a word is a duplicate, or a number is not finite.
     """
     self.index_to_key: list[str] = list(words)
     self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
@@ -46,19 +46,19 @@ class WordVectors:
 
   @property
   def vector_size(self) -> int:
-    """The width of the vectors."""
+    """Width of the vectors."""
     return self.vectors.shape[1]
 
   @property
   def norms(self) -> np.ndarray:
-    """`[V]`, the lengths of the vectors, 1 for a zero vector; computed once."""
+    """Norms `[V]` of the vectors, 1 for a zero vector; computed once."""
     if self._norms is None:
       norms = np.sqrt(np.einsum('vd,vd->v', self.vectors, self.vectors, dtype=np.float64))
       self._norms = np.where(norms > 0, norms, 1).astype(np.float32)
     return self._norms
 
   def fill_norms(self, force: bool = False) -> None:
-    """Computes `norms`; with `force` again, which `vectors` that were written to need."""
+    """Computes `norms`; `force` computes them again after `vectors` has been modified."""
     if force:
       self._norms = None
     _ = self.norms
@@ -73,11 +73,11 @@ class WordVectors:
     return word in self.key_to_index
 
   def has_index_for(self, key: str) -> bool:
-    """Whether there is a vector of the word."""
+    """Returns whether the word is in the vocabulary."""
     return key in self.key_to_index
 
   def get_index(self, key: str, default: int | None = None) -> int:
-    """The row of a word, or the default, if there is one, for an unknown word."""
+    """Returns the row of a word; for an unknown word, the default if given."""
     try:
       return self.key_to_index[key]
     except KeyError:
@@ -89,7 +89,7 @@ class WordVectors:
     message = f'the word {word!r} is not among the {len(self)} words'
     if not isinstance(word, str) or not word:
       return message
-    # Only words that begin alike and are about as long: the comparison is slow.
+    # The comparison is slow, so compare only words with the same initial and a similar length.
     begin = word[:1].lower()
     like = (
       w for w in self.index_to_key[:_SUGGEST_AMONG]
@@ -99,7 +99,7 @@ class WordVectors:
     return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
 
   def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
-    """`[D]`, the vector of a word, or a copy of length 1; the vector itself cannot be written."""
+    """Returns the vector `[D]` of a word as a read-only view, or a normalized copy if `norm`."""
     row = self.get_index(key)
     if norm:
       return self.vectors[row] / self.norms[row]
@@ -108,7 +108,7 @@ class WordVectors:
     return vector
 
   def __getitem__(self, words: str | Sequence[str]) -> np.ndarray:
-    """`[D]`, the vector of a word, or `[n, D]` for a list of n."""
+    """Returns the vector `[D]` of a word, or `[n, D]` for a list of n words."""
     if isinstance(words, str):
       return self.get_vector(words)
     rows = [self.key_to_index.get(word, -1) for word in words]
@@ -117,7 +117,7 @@ class WordVectors:
     return self.vectors[rows] if rows else np.zeros((0, self.vector_size), np.float32)
 
   def get_normed_vectors(self) -> np.ndarray:
-    """`[V, D]`, a copy of the vectors with length 1, zeros for zero vectors."""
+    """Returns a normalized copy `[V, D]` of the vectors; zero vectors stay zero."""
     return self.vectors / self.norms[:, None]
 
   def _vector(self, vector) -> np.ndarray:
@@ -137,21 +137,21 @@ class WordVectors:
     post_normalize: bool = False,
     ignore_missing: bool = True,
   ) -> np.ndarray:
-    """The weighted sum of some vectors over the sum of the sizes of the weights.
+    """Computes the weighted sum of vectors, divided by the sum of the absolute weights.
 
     Args:
       keys: words or vectors `[D]`.
-      weights: one for each; 1 if not given.
-      pre_normalize: words count with their unit vectors (vectors as they are).
-      post_normalize: the result has length 1.
-      ignore_missing: leave out unknown words.
+      weights: one weight per key; 1 if not given.
+      pre_normalize: whether to normalize the vectors of words; vectors are never normalized.
+      post_normalize: whether to normalize the result.
+      ignore_missing: whether to skip unknown words.
 
     Returns:
       `[D]` float32.
 
     Raises:
-      KeyError: an unknown word, if it is not ignored.
-      ValueError: there is no key, or not one weight for each.
+      KeyError: a word is unknown, and `ignore_missing` is false.
+      ValueError: `keys` is empty, or does not have as many elements as `weights`.
     """
     if len(keys) == 0:
       raise ValueError('the mean of no vector is asked for: give at least one word')
@@ -173,7 +173,7 @@ class WordVectors:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-  """The vector with length 1, in float32; a zero vector stays one."""
+  """Returns the normalized vector in float32; a zero vector stays zero."""
   vector = np.asarray(vector, np.float64)
   norm = np.sqrt(vector @ vector)
   return (vector / (norm if norm > 0 else 1)).astype(np.float32)

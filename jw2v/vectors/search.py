@@ -27,18 +27,18 @@ def nearest(
   excluded: np.ndarray | None = None,
   k: int = 10,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The rows with the highest cosines with each query.
+  """Finds the rows with the highest cosines with each query.
 
   Args:
-    vectors: `[V, D]` rows; they go to the device 16,384 at a time.
+    vectors: `[V, D]` rows; they are copied to the device 16,384 at a time.
     norms: `[V]` their lengths, 1 for a zero row.
     queries: `[Q, D]` vectors of length 1 or 0.
-    excluded: `[Q, E]` rows that are no answers to a query; -1 for none.
-    k: how many rows for each query.
+    excluded: `[Q, E]` rows to exclude for each query; -1 for none.
+    k: number of rows per query.
 
   Returns:
-    `[Q, k]` rows, the highest first, and `[Q, k]` float32 cosines. Where there are fewer
-    candidates than k, the row is -1 and the cosine -inf.
+    `[Q, k]` rows, the highest first, and `[Q, k]` float32 cosines. If a query has fewer
+    candidates than k, its other rows are -1 and their cosines -inf.
   """
   search = _Search(len(queries), excluded, k)
   for start in range(0, len(vectors), _ROWS):
@@ -58,31 +58,31 @@ def nearest_to_combinations(
   excluded: np.ndarray | None = None,
   k: int = 10,
 ) -> tuple[np.ndarray, np.ndarray]:
-  r"""The rows with the highest scores for queries that share their terms, as analogies do.
+  r"""Finds the rows with the highest scores for queries that share terms, such as analogies.
 
-  The score of a row x is the sum of its cosines with what is positive less those with what
-  is negative (3CosAdd), or with `multiply` the product of the cosines, each moved to [0, 1]
-  (3CosMul):
+  The score of a row x is the sum of its cosines with the positive terms, minus the sum of its
+  cosines with the negative terms (3CosAdd). With `multiply`, the score is the quotient of their
+  products, each cosine shifted to [0, 1] (3CosMul):
 
   .. math:: \sum_p \cos(x, p) - \sum_n \cos(x, n) \qquad\text{or}\qquad
     \prod_p \frac{1 + \cos(x, p)}{2} \Big/
     \Big(\prod_n \frac{1 + \cos(x, n)}{2} + 10^{-6}\Big)
 
-  The cosines are those of T terms, and not of all Q queries: that is what it saves.
+  The function computes cosines with the T terms only, instead of with all Q queries.
 
   Args:
-    vectors: `[V, D]` rows; they go to the device 16,384 at a time, or as many fewer as the
-      terms demand, but 1,024.
+    vectors: `[V, D]` rows; they are copied to the device 16,384 at a time, or fewer if there
+      are many terms, but at least 1,024.
     norms: `[V]` their lengths, 1 for a zero row.
     terms: `[T, D]` vectors of length 1 or 0.
     positive: `[Q, P]` rows of `terms`.
     negative: `[Q, N]` rows of `terms`.
-    multiply: whether the score is the product.
-    excluded: `[Q, E]` rows that are no answers to a query; -1 for none.
-    k: how many rows for each query.
+    multiply: whether the score is 3CosMul.
+    excluded: `[Q, E]` rows to exclude for each query; -1 for none.
+    k: number of rows per query.
 
   Returns:
-    `[Q, k]` rows and `[Q, k]` scores, as of `nearest`.
+    `[Q, k]` rows and `[Q, k]` scores, as `nearest`.
 
   References:
     Levy and Goldberg, `Linguistic Regularities in Sparse and Explicit Word
@@ -102,7 +102,7 @@ def _unit_rows(vectors, norms, start, size):
 
 
 class _Search:
-  """The best rows so far, while tile after tile of rows is added."""
+  """Collects the best rows of one tile after the other."""
 
   def __init__(self, count, excluded, k):
     self.k = k
@@ -111,7 +111,7 @@ class _Search:
     self.scores = np.full((count, k), -np.inf, np.float32)
 
   def add(self, start, size, best, *queries):
-    """Compares with `size` rows; `best` takes a block of queries, their exclusions and k."""
+    """Adds a tile of `size` rows; `best` takes a block of queries, their exclusions and k."""
     count = len(self.rows)
     for first in range(0, count, _QUERIES):
       here = slice(first, min(first + _QUERIES, count))
@@ -132,20 +132,20 @@ class _Search:
 
 @jax.jit
 def _cosines(units, tile):
-  """`[n, R]` of `[n, D]` and `[R, D]` vectors of length 1."""
+  """Computes cosines `[n, R]` of unit vectors `[n, D]` and `[R, D]`."""
   return jnp.einsum('nd,rd->nr', units, tile, precision=jax.lax.Precision.HIGHEST)
 
 
 @functools.partial(jax.jit, static_argnums=3)
 def _best_cosines(tile, queries, excluded, k):
-  """The k best of `[R, D]` unit rows for `[Q, D]` vectors."""
+  """Finds the k best of `[R, D]` unit rows for `[Q, D]` vectors."""
   return _best(_cosines(queries, tile), excluded, k)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 5))
 def _best_combined(cosines, multiply, positive, negative, excluded, k):
-  """The k best rows for combinations of terms, of which `[T, R]` are the cosines."""
-  # Column by column: XLA makes that one loop over the scores, and is seven times as fast.
+  """Finds the k best rows for combinations of terms with the cosines `[T, R]`."""
+  # Column by column, XLA fuses the sum into one loop over the scores, which is 7 times faster.
   each = lambda terms: (cosines[column] for column in terms.T)
   if multiply:
     product = lambda terms: math.prod((1 + cosine) / 2 for cosine in each(terms))
@@ -162,10 +162,10 @@ def _best(scores, excluded, k):
 
 
 def _top_k(scores, k):
-  """`jax.lax.top_k`, at a fraction of its cost on a CPU: of groups first, then within them.
+  """Computes `jax.lax.top_k` faster on a CPU: first among groups, then within them.
 
-  The k best of all are in the k groups with the highest maxima. A group is every
-  (R / 64)-th row, so that the maxima are those of rows of a matrix.
+  The k best scores are in the k groups with the highest maxima. A group is every (R / 64)-th
+  row, so that the maxima are a reduction over rows of a matrix.
   """
   count, size = scores.shape
   if size % _GROUP or size // _GROUP <= k:
@@ -179,12 +179,12 @@ def _top_k(scores, k):
 
 
 class ApproximateIndex:
-  """A graph of faiss (HNSW) over unit vectors: nearly the nearest rows, in logarithmic time.
+  """Approximate nearest-neighbor search in logarithmic time, with an HNSW graph of faiss.
 
-  For `KeyedVectors.most_similar(..., indexer=index)`.
+  Pass it to `KeyedVectors.most_similar(..., indexer=index)`.
 
   Attributes:
-    index: the index of faiss, to save or tune with its own functions.
+    index: the faiss index, to save or tune with the functions of faiss.
     words: the word of each row.
 
   References:
@@ -193,7 +193,7 @@ class ApproximateIndex:
   """
 
   def __init__(self, words: Sequence[str], unit_vectors: np.ndarray, links: int = 32):
-    """Builds the graph of V words and `[V, D]` vectors of length 1.
+    """Builds the graph of V words and their unit vectors `[V, D]`.
 
     Raises:
       ImportError: faiss is not installed.
@@ -207,7 +207,7 @@ class ApproximateIndex:
     self.index.add(np.ascontiguousarray(unit_vectors, np.float32))
 
   def most_similar(self, vector: np.ndarray, num_neighbors: int) -> list[tuple[str, float]]:
-    """About the nearest words to a vector `[D]` of length 1, with their cosines."""
+    """Returns approximately the nearest words to a unit vector `[D]`, with their cosines."""
     count = min(num_neighbors, len(self.words))
     cosines, rows = self.index.search(np.asarray(vector, np.float32)[None], count)
     found = zip(rows[0].tolist(), cosines[0].tolist(), strict=True)

@@ -57,7 +57,8 @@ def read_or_reason(content, format, tmp_path_factory):
   try:
     kv = load_vectors(path, format)
   except ValueError as error:
-    assert str(error).startswith(f'{path}: ') and len(str(error)) > len(f'{path}: ') + 5  # noqa: PT017
+    prefix, reason = str(error)[: len(f'{path}: ')], str(error)[len(f'{path}: ') :]
+    assert prefix == f'{path}: ' and len(reason) > 5
     return str(error)
   assert np.isfinite(kv.vectors).all() and kv.vectors.dtype == np.float32
   assert kv.vectors.shape == (len(kv.index_to_key), kv.vector_size) and all(kv.index_to_key)

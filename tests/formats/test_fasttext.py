@@ -145,7 +145,7 @@ class TestDamaged:
       (sound[:70], 'ends within the dictionary'),
       (sound[:100], 'ends within row 1 of the dictionary|row 1 of the dictionary does not end'),
       (sound[:-1], r'an input matrix \[8, 3\] for 3 words'),
-      (self.sound(version=13), 'is no fastText model of version 11 or 12'),
+      (self.sound(version=13), 'is not a fastText model of version 11 or 12'),
       (self.sound(quantized=True), 'is a quantized model'),
       (self.sound(pruned=3), 'is a quantized model'),
       (self.sound(buckets=4), '5 rows for n-grams of 3 to 6 characters; the settings say 4'),

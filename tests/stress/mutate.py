@@ -232,7 +232,7 @@ MUTATIONS = {
   'utils/checks': [
     ('return begin + int(unsound[0])', 'return int(unsound[0])'),
     ('isinstance(value, bool) or', ''),
-    ('not low <= value', 'not low < value'),
+    ('int(value) if isinstance', 'value if isinstance'),
   ],
   'utils/locks': [
     ('if not _is_at(handle, path):', 'if False:'),

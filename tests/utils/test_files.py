@@ -72,7 +72,7 @@ class TestWhereToWrite:
 
   def test_a_pipe_is_not_replaced(self, tmp_path):
     os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(OSError, match='is no file but a pipe or a device'):
+    with pytest.raises(OSError, match='is a pipe or a device, not a file'):
       with atomic_write(tmp_path / 'pipe'):
         pass
     assert not (tmp_path / 'pipe').is_file()

@@ -146,7 +146,7 @@ def test_what_is_no_limit(tmp_path, value):
     lambda: jw2v.TextConfig(max_expansion=value),
     lambda: jw2v.load_vectors(tmp_path / 'v', max_expansion=value),
   ):
-    with pytest.raises(ValueError, match=r'max_expansion=.*: must be a number from 1 on, or None'):
+    with pytest.raises(ValueError, match='max_expansion must be at least 1, or None for'):
       refuse()
 
 

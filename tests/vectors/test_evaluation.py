@@ -130,7 +130,7 @@ class TestFiles:
     assert evaluation.read_pairs(path, score_column=4) == [('old', 'new', 1.58)]
     with pytest.raises(ValueError, match=r'line 2 must be .* in column 3'):
       evaluation.read_pairs(path)
-    with pytest.raises(ValueError, match='score_column=2: must be from 3 on'):
+    with pytest.raises(ValueError, match='score_column must be at least 3, got 2'):
       evaluation.read_pairs(path, score_column=2)
 
   @pytest.mark.parametrize(('text', 'reason'), [

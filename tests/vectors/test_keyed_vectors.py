@@ -246,7 +246,7 @@ class TestMany:
       kv.most_similar_many(['a', 'c'])
     with pytest.raises(ValueError, match='question 1 has no positive'):
       kv.most_similar_many(['a', []])
-    with pytest.raises(ValueError, match='topn=0'):
+    with pytest.raises(ValueError, match='topn must be at least 1, got 0'):
       kv.most_similar_many(['a'], topn=0)
     with pytest.raises(ValueError, match='2 positive and 1 negative'):
       kv.most_similar_many(['a', 'b'], ['a'])
