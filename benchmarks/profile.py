@@ -42,12 +42,12 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     ValueError: no window is left of the text.
   """
   import jax
+  from jw2v.training.start import init_state, steps_per_call, texts
 
   from jw2v.data.corpus import encode_corpus
   from jw2v.data.stream import held_out_start
   from jw2v.distributed.backend import prepare_backend
   from jw2v.objectives.objective import prepare
-  from jw2v.training.start import init_state, steps_per_call, texts
   from jw2v.training.step import compile_steps
 
   prepare_backend()

@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jw2v.training.start import init_state, steps_per_call, texts
 
 from benchmarks.profile import profiled
 from jw2v.distributed.layout import make_layout
 from jw2v.objectives.objective import prepare
-from jw2v.training.start import init_state, steps_per_call, texts
 from jw2v.training.step import compile_steps
 
 _CALLS = 8

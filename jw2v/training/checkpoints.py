@@ -1,13 +1,11 @@
-"""Checkpoints of a run: what it takes to go on to the same bits.
+"""Checkpoints of a run, from which it resumes to bit-identical results.
 
-What belongs here: writing them in the background, whole or not at all, with orbax; reading the
-newest one back; and the refusal of one that is damaged, or of another run.
+Orbax writes a checkpoint in the background, whole or not at all. `Checkpoints.restore` reads the
+newest one, and raises an error if it is damaged or belongs to another run.
 """
 
 import contextlib
 import errno
-import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -24,22 +22,22 @@ from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.layout import is_here, to_host
 from jw2v.distributed.processes import is_first, num_processes, process_number
 from jw2v.utils.checks import check_number
-from jw2v.utils.files import as_json
+from jw2v.utils.files import as_json, digest
 from jw2v.utils.limits import one_line, shown
 
 _FORMAT = 3  # of what is written here; another one is refused
 
 
 class Stopped(Exception):
-  """The run was asked to stop, and did when its checkpoint was written.
+  """The run stopped on request, after it wrote a checkpoint.
 
   Attributes:
-    step: the last step in it.
-    share: of the words of the run that are read, from 0 to 1.
+    step: the last step of the checkpoint.
+    share: fraction of the run's words that are read, from 0 to 1.
   """
 
   def __init__(self, step: int, share: float):
-    """Takes where the run stands."""
+    """Stores the position of the run."""
     super().__init__(f'stopped after step {step}, {share:.1%} of the run')
     self.step: int = step
     self.share: float = share
@@ -48,20 +46,20 @@ class Stopped(Exception):
 class Checkpoints:
   """The checkpoints of one run in a folder, for `train(..., checkpoints=)`.
 
-  A checkpoint holds both tables, the state of the optimizer, the place in the text, the
-  history and the settings. The randomness of a run is drawn from the seed and that place:
-  a run that goes on has the bits of one that was not interrupted, on the same machine.
+  A checkpoint holds both tables, the state of the optimizer, the position in the text, the
+  history and the settings. The random numbers of a run depend on the seed and the position only,
+  so that a resumed run is bit-identical to one that was not interrupted, on the same machine.
 
-  Of several processes the first one writes and all read, in a folder that all see. A run may
-  go on with other processes and devices than it had: by the same steps to rounding if the text
-  is in as many shares as before, and otherwise from about the same place of it.
+  If several processes train, the first one writes and all read, in a folder that all see. A run may
+  resume with another number of processes and devices: with the same steps up to rounding if the
+  text is split into the same number of streams, otherwise from about the same position.
 
   Attributes:
-    folder: where they are: a folder for each, named by its step, and `vocabulary.txt`.
-    every: seconds from one to the next.
-    keep: how many of the last ones are kept.
-    about: what else must be the same to go on, as where the text came from.
-    restart: begin anew: those of an earlier run are removed when this one starts.
+    folder: one folder per checkpoint, named by its step, and `vocabulary.txt`.
+    every: seconds between checkpoints.
+    keep: number of checkpoints to keep.
+    about: further JSON values that must be equal to resume, such as the path of the text.
+    restart: True removes the checkpoints of an earlier run at the start.
   """
 
   def __init__(
@@ -73,14 +71,14 @@ class Checkpoints:
     about: dict[str, Any] | None = None,
     restart: bool = False,
   ):
-    """Takes the place of the checkpoints, which need not exist; nothing is written yet.
+    """Stores the folder, which need not exist; nothing is written yet.
 
     Raises:
       ImportError: orbax is not installed.
       ValueError: `every` is negative or `keep` below 1.
     """
     if not every >= 0:
-      raise ValueError(f'every={every!r}: must be seconds, 0 or more')
+      raise ValueError(f'every must be at least 0 seconds, got {every!r}')
     keep = check_number('keep', keep, int, 1)
     _import_orbax()
     self.folder: pathlib.Path = pathlib.Path(folder).absolute()
@@ -94,36 +92,35 @@ class Checkpoints:
     self._manager: Any = None
 
   def request_stop(self) -> None:
-    """Asks the run to write a checkpoint after the call that is running, and to stop."""
+    """Asks the run to write a checkpoint after the current dispatch, and to stop."""
     self._stop = True
 
   @property
   def stop_requested(self) -> bool:
-    """Whether the run was asked to stop."""
+    """Returns whether the run was asked to stop."""
     return self._stop
 
   def due(self) -> bool:
-    """Whether it is time for a checkpoint."""
+    """Returns whether a checkpoint is due."""
     return self._stop or time.monotonic() - self._last >= self.every
 
   def restore(
     self, state: Any, vocabulary: Vocabulary, settings: dict[str, Any]
   ) -> tuple[Any, dict[str, Any]] | None:
-    """The newest checkpoint.
+    """Reads the newest checkpoint.
 
     Args:
-      state: arrays, or what has their shapes and dtypes, in the structure of those that were
-        saved.
-      vocabulary: of the run; it is kept for the next one.
-      settings: of the run, values that JSON has.
+      state: arrays or shapes, in the structure of the saved state.
+      vocabulary: the vocabulary of the run; the folder keeps it for later runs.
+      settings: the settings of the run, JSON values.
 
     Returns:
-      The state, of NumPy arrays, and what else was saved with it; None if there is none.
+      The state as NumPy arrays, and the `run` value saved with it; None without a checkpoint.
 
     Raises:
-      ValueError: the checkpoint is damaged, or of a run with other settings or words, with
-        the first difference.
-      OSError: the folder cannot be read or written, or the disk has no room.
+      ValueError: the checkpoint is damaged, or belongs to a run with other settings or words; the
+        message has the first difference.
+      OSError: the folder cannot be read or written, or the disk is too full.
     """
     settings = as_json({**settings, **self.about})
     saved_words = self.folder / 'vocabulary.txt'
@@ -154,12 +151,12 @@ class Checkpoints:
     if not isinstance(about, dict):
       raise _damaged(where, 'its record is no dict')
     checksum = about.pop('checksum', None)
-    if checksum not in (None, _digest(about)):
+    if checksum not in (None, digest(about)):
       raise _damaged(where, 'its record is not what was written')
     if checksum is None or about.get('format') != _FORMAT:
       raise ValueError(
-        f'{where}: is of format {about.get("format")!r}, not {_FORMAT}: name another folder, or '
-        'begin anew with restart'
+        f'{where}: the format must be {_FORMAT}, got {about.get("format")!r}; name another folder, '
+        'or start again with restart'
       )
     kinds = {'settings': dict, 'run': dict, 'checksums': list, 'vocabulary': str}
     whole = all(isinstance(about.get(name), kind) for name, kind in kinds.items())
@@ -188,21 +185,21 @@ class Checkpoints:
     return jax.tree.unflatten(structure, arrays), about['run']
 
   def save(self, step: int, state: Any, run: dict[str, Any]) -> None:
-    """Writes a checkpoint in the background; the arrays are copied before this returns.
+    """Writes a checkpoint in the background, from copies of the arrays.
 
     Args:
-      step: its number, above those before.
+      step: the number of the step, larger than that of earlier checkpoints.
       state: arrays.
-      run: what else the run needs to go on, values that JSON has.
+      run: further JSON values that the run needs to resume.
 
     Raises:
-      OSError: this checkpoint, or the one before, could not be written.
+      OSError: this checkpoint or the previous one could not be written.
     """
     orbax = _import_orbax()
-    # On a CPU orbax would read the arrays while the next call writes into their memory.
+    # On a CPU orbax would read the arrays while the next dispatch overwrites their memory.
     leaves = []
     for leaf in jax.tree.leaves(state):
-      here = is_here(leaf)  # or all processes must bring it together
+      here = is_here(leaf)  # otherwise all processes must gather it
       if is_first() or not here:
         host = to_host(leaf)
         leaves += [np.array(host) if here else host] if is_first() else []
@@ -215,7 +212,7 @@ class Checkpoints:
       'vocabulary': self._words,
     }  # fmt: skip
     about = as_json(about)
-    about['checksum'] = _digest(about)
+    about['checksum'] = digest(about)
     args = orbax.args.Composite(
       state=orbax.args.StandardSave({_name(i): leaf for i, leaf in enumerate(leaves)}),
       about=orbax.args.JsonSave(about),
@@ -229,7 +226,7 @@ class Checkpoints:
     self._last = time.monotonic()
 
   def wait(self) -> None:
-    """Returns when the last checkpoint is written; an `OSError` if it could not be."""
+    """Waits until the last checkpoint is written; raises `OSError` if it could not be."""
     if self._manager is not None and self._saving is not None:
       try:
         self._manager.wait_until_finished()
@@ -240,18 +237,20 @@ class Checkpoints:
         self._saving, self._last = None, time.monotonic()
 
   def close(self) -> None:
-    """Waits for the last checkpoint, and ends the threads of orbax."""
+    """Waits for the last checkpoint and ends the threads of orbax."""
     try:
       self.wait()
     finally:
       manager, self._manager = self._manager, None
       if manager is not None:
-        with contextlib.suppress(Exception):  # wait() has told it
+        with contextlib.suppress(Exception):  # wait() has raised it
           manager.close()
-      if self._failed:  # what else was being written makes the folder anew
+      if self._failed:  # tasks of orbax that are still writing create the folder again
         for _ in range(5):
           self._remove_partial()
           time.sleep(0.1)
+      for logger in _loggers():
+        logger.removeFilter(_is_not_of_orbax)
 
   def _open(self):
     if self._manager is None:
@@ -268,24 +267,24 @@ class Checkpoints:
           max_to_keep=self.keep, create=False,
           **({'multiprocessing_options': alone} if num_processes() > 1 else {}),
         )  # fmt: skip
-        # Its errors are raised here; it logs each with the tracebacks of all its threads too,
-        # some of them later.
-        absl_logging.get_absl_logger().addFilter(_not_of_orbax)
-        logging.getLogger('asyncio').addFilter(_not_of_orbax)
+        # This class raises the errors of orbax. Until `close`, the tracebacks that orbax also logs
+        # for each of its threads are suppressed.
+        for logger in _loggers():
+          logger.addFilter(_is_not_of_orbax)
         self._manager = orbax.CheckpointManager(self.folder, options=options)
       except OSError as error:
-        raise OSError(f'{self.folder}: no checkpoints can be kept there: {error}') from error
+        raise OSError(f'{self.folder}: cannot write checkpoints: {error}') from error
     return self._manager
 
   def _check_room(self, state):
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    # The oldest one is removed when the next one is there.
+    # The oldest checkpoint is removed after the next one is written.
     needed = (self.keep + 1 - min(self.keep, len(self._steps()))) * size
     free = shutil.disk_usage(self.folder).free
     if free < needed:
       raise OSError(
-        f'{self.folder}: {free / 1e6:,.0f} MB are free; a checkpoint takes {size / 1e6:,.0f}, and '
-        f'there must be room for {self.keep + 1}: keep fewer of them'
+        f'{self.folder}: the disk must have room for {self.keep + 1} checkpoints of '
+        f'{size / 1e6:,.0f} MB, got {free / 1e6:,.0f} MB free; set keep to a smaller number'
       )
 
   def _steps(self) -> list[pathlib.Path]:
@@ -303,12 +302,16 @@ class Checkpoints:
       if os.strerror(code) in reason:
         reason = os.strerror(code)
     return OSError(
-      f'{self.folder}: the checkpoint of step {self._saving} could not be written: {reason}; the '
-      'one before is whole, if there is one'
+      f'{self.folder}: cannot write the checkpoint of step {self._saving}: {reason}; an earlier '
+      'checkpoint is still whole'
     )
 
 
-def _not_of_orbax(record) -> bool:
+def _loggers() -> list[logging.Logger]:
+  return [absl_logging.get_absl_logger(), logging.getLogger('asyncio')]
+
+
+def _is_not_of_orbax(record) -> bool:
   tasks_of_orbax = '.orbax-checkpoint-tmp' in record.getMessage()
   return not tasks_of_orbax and f'{os.sep}orbax{os.sep}' not in record.pathname
 
@@ -329,48 +332,48 @@ def _checksum(array: np.ndarray) -> int:
   return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
 
 
-def _digest(value: Any) -> str:
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def _digest_of(vocabulary: Vocabulary) -> str:
-  return _digest([list(vocabulary.words), vocabulary.counts.tolist()])
+  return digest([list(vocabulary.words), vocabulary.counts.tolist()])
 
 
 def _damaged(where, error):
   return ValueError(
-    f'{where}: a damaged checkpoint ({one_line(error)}); without that folder the run goes on from '
-    'the one before, if there is one, and with restart it begins anew'
+    f'{where}: damaged checkpoint ({one_line(error)}); remove this folder to resume from the '
+    'previous checkpoint, or start again with restart'
   )
 
 
 def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') -> None:
-  """Refuses settings that are not those of the checkpoint, and names the first of them."""
+  """Raises an error for the first setting that differs from the checkpoint."""
   if isinstance(saved, dict) and isinstance(wanted, dict):
     for key in sorted({*saved, *wanted}):
       _check_same(saved.get(key), wanted.get(key), where, f'{name}.{key}' if name else key)
   elif saved != wanted:
     raise ValueError(
-      f'{name}={wanted!r}: the checkpoint {where} is of a run with {shown(repr(saved))}; go on '
-      'with that, name another folder, or begin anew with restart'
+      f'{name} must be {shown(repr(saved))}, as in the checkpoint {where}, got {wanted!r}; change '
+      'it, name another folder, or start again with restart'
     )
 
 
 def _refuse_words(path: pathlib.Path, wanted: Vocabulary, where: pathlib.Path) -> NoReturn:
-  """Refuses a vocabulary that is not that of the checkpoint, and names the first difference."""
+  """Raises an error with the first difference of a vocabulary from that of the checkpoint."""
   try:
     saved = Vocabulary.load(path)
   except (OSError, ValueError):
-    told = f'{path} would say where, and cannot be read'
+    difference = f'cannot read {path} for details'
   else:
     pairs = lambda v: list(zip(v.words, v.counts.tolist(), strict=True))
     ours, theirs = pairs(wanted), pairs(saved)
-    told = f'there are {len(ours)} words, there {len(theirs)}'
+    difference = f'{len(ours)} words, {len(theirs)} in the checkpoint'
     for row, (one, other) in enumerate(zip(ours, theirs, strict=False), start=1):
       if one != other:
-        told = f'word {row} is {one[0]!r} ({one[1]} times), there {other[0]!r} ({other[1]} times)'
+        difference = (
+          f'word {row} is {one[0]!r} ({one[1]} times), in the checkpoint {other[0]!r} '
+          f'({other[1]} times)'
+        )
         break
   raise ValueError(
-    f'the vocabulary is not that of the checkpoint {where}: {told}; the text or what is read of '
-    'it has changed: name another folder, or begin anew with restart'
+    f'the vocabulary must be that of the checkpoint {where}, got a different one: {difference}; '
+    'the text or the settings for reading it changed; name another folder, or start again with '
+    'restart'
   )

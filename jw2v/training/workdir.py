@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jw2v.utils.files import atomic_write, naming, unfinished
+from jw2v.utils.locks import lock_file
 from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors, save_vectors
-
-try:
-  import fcntl
-except ImportError:  # Windows
-  fcntl = None  # type: ignore[assignment]
 
 
 class Workdir:
@@ -62,31 +58,20 @@ class Workdir:
       return
     created = [p for p in (self.path, *self.path.absolute().parents) if not p.exists()]
     self.path.mkdir(parents=True, exist_ok=True)
-    path, handle = self.path / '.lock', None
-    while fcntl is not None and handle is None:
-      handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-      try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        os.close(handle)
-        raise BlockingIOError(
-          f'workdir={str(self.path)!r} is in use by another run; name another folder, or wait'
-        ) from None
-      except OSError:  # the file system does not support locks
-        break
-      if not _is_at(handle, path):  # a run that ended meanwhile removed it; others lock a new file
-        os.close(handle)
-        handle = None
-    self._is_locked = True
+    path = self.path / '.lock'
     try:
-      with unfinished(path):
+      with contextlib.ExitStack() as stack:
+        try:
+          stack.enter_context(lock_file(path))
+        except BlockingIOError:
+          raise BlockingIOError(
+            f'workdir={str(self.path)!r} is in use by another run; name another folder, or wait'
+          ) from None
+        stack.enter_context(unfinished(path))
+        self._is_locked = True
         yield self
     finally:
       self._is_locked = False
-      if handle is not None:
-        with contextlib.suppress(OSError):
-          path.unlink()
-        os.close(handle)
       with contextlib.suppress(OSError):  # one of the folders is not empty
         for folder in created:
           folder.rmdir()
@@ -143,11 +128,3 @@ class MetricsFile:
     """Closes the file."""
     if self._file is not None:
       self._file.close()
-
-
-def _is_at(handle: int, path: pathlib.Path) -> bool:
-  """Returns whether an open file is still the file of this name."""
-  try:
-    return os.path.samestat(os.fstat(handle), os.stat(path))
-  except FileNotFoundError:
-    return False
