@@ -1,11 +1,8 @@
 """The page of an accelerator, made on the device at hand."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from programs import run
 
 from benchmarks import accelerator, costs
 
@@ -21,11 +18,10 @@ def text(tmp_path_factory):
 
 
 def test_a_page(text, tmp_path):
-  command = [
-    sys.executable, '-m', 'benchmarks.accelerator', f'--text={text}', '--widths=8',
-    '--sizes=64,128', '--epochs=1', '--min_count=1', f'--output={tmp_path / "page.md"}',
-  ]  # fmt: skip
-  done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300)
+  done = run(
+    'benchmarks.accelerator', f'--text={text}', '--widths=8', '--sizes=64,128', '--epochs=1',
+    '--min_count=1', f'--output={tmp_path / "page.md"}',
+  )  # fmt: skip
   assert done.returncode == 0, done.stderr
   page = (tmp_path / 'page.md').read_text()
   for heading in ('Compiled calls', 'One step of 128 windows', 'Exact softmax over 99 words',
@@ -37,11 +33,7 @@ def test_a_page(text, tmp_path):
 
 
 def test_nothing_is_begun_too_late(text):
-  command = [
-    sys.executable, '-m', 'benchmarks.accelerator', f'--text={text}', '--seconds=0',
-    '--min_count=1',
-  ]  # fmt: skip
-  done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  done = run('benchmarks.accelerator', f'--text={text}', '--seconds=0', '--min_count=1')
   assert done.returncode == 0, done.stderr
   assert 'gensim was left out' in done.stdout and '## Trained' not in done.stdout
 

@@ -12,12 +12,12 @@ import subprocess
 import sys
 
 import pytest
+from corpora import two_topics
+from programs import ROOT, rows
+from programs import run as run_program
 
 from benchmarks import corpus
-from tests.benchmarks.test_training import rows
-from tests.training.test_run import two_topics
 
-ROOT = pathlib.Path(__file__).parents[2]
 FAKE_C_TOOL = """#!{python}
 import collections, sys
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
@@ -32,9 +32,8 @@ with open(given['-save-vocab'], 'w') as file:
 
 
 def run(*arguments, temporary=None):
-  command = [sys.executable, '-m', 'benchmarks.corpus', *map(str, arguments)]
   env = {**os.environ, **({'TMPDIR': str(temporary)} if temporary else {})}
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
+  return run_program('benchmarks.corpus', *arguments, env=env, timeout=120)
 
 
 def write_counts(path, counts):

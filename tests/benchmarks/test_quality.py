@@ -4,18 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from programs import write_data_sets
 
 from benchmarks import quality
 from jw2v import KeyedVectors
-
-
-def write_data_sets(folder):
-  """All of them, over the words sea1, sea2, sea3, land1 and land2."""
-  pairs = 'sea1\tsea2\t9.5\nsea3\tland2\t1\nSea1 LAND1 2\nsea1 unknown 3\n'
-  for name in quality.PAIRS.values():
-    (folder / name).write_text(pairs)
-  (folder / 'questions-words.txt').write_text(': places\nsea1 sea2 land1 land2\na b c d\n')
-  return folder
 
 
 @pytest.fixture

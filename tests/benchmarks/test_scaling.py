@@ -1,15 +1,10 @@
 """The table of what a step costs on paper."""
 
-import pathlib
-import subprocess
-import sys
-
 import pytest
+from programs import run
 
 from benchmarks import costs, scaling
 from jw2v import TrainConfig
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def cells(table):
@@ -32,9 +27,8 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
 
 def test_program():
   """Of what is chosen alone; a width that is none is refused in one line."""
-  command = [sys.executable, '-m', 'benchmarks.scaling', '--devices=1', '--objectives=nce',
-             '--architectures=cbow']  # fmt: skip
-  done = subprocess.run([*command, '--dims=64'], cwd=ROOT, capture_output=True, text=True)
+  command = ['benchmarks.scaling', '--devices=1', '--objectives=nce', '--architectures=cbow']
+  done = run(*command, '--dims=64')
   assert [row['objective'] for row in cells(done.stdout)] == ['nce, cbow']
-  done = subprocess.run([*command, '--dims=0'], cwd=ROOT, capture_output=True, text=True)
+  done = run(*command, '--dims=0')
   assert done.returncode == 1 and done.stderr.startswith('error: dims=[0]')

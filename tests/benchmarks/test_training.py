@@ -3,33 +3,24 @@
 import argparse
 import importlib.util
 import math
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+from corpora import two_topics
+from programs import ROOT, rows, write_data_sets
+from programs import run as run_program
 
 import jw2v
 from benchmarks import quality, systems, training
-from tests.benchmarks.test_quality import write_data_sets
-from tests.training.test_run import two_topics
 
-ROOT = pathlib.Path(__file__).parents[2]
 QUICK = ['--threads=1', '--dim=8', '--epochs=2', '--min_count=1', '--sample=0', '--seeds=2',
          '--set=batch_size=32', '--set=steps_per_call=4']  # fmt: skip
 
 
 def run(*arguments):
-  command = [sys.executable, '-m', 'benchmarks.training', *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def rows(page):
-  """The cells of all tables of a page, by the first cell of their row."""
-  lines = [line for line in page.splitlines() if line.startswith('|')]
-  cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
-  return {first: rest for first, *rest in cells if set(first) != {'-'}}
+  return run_program('benchmarks.training', *arguments)
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """The benchmark of loading and analogies: its page, and what it refuses."""
 
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from programs import run as run_program
 
 import jw2v
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -23,8 +18,7 @@ def vectors(tmp_path):
 
 
 def run(*arguments):
-  command = [sys.executable, '-m', 'benchmarks.vectors', *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  return run_program('benchmarks.vectors', *arguments)
 
 
 def test_page(tmp_path, vectors):

@@ -33,7 +33,7 @@ TASKS = {'tell': _tell, 'cores': _count_cores, 'fail': _fail, 'die': _die}
 
 
 def start(task, **job):
-  return workers.start('tests.test_workers', task, **job)
+  return workers.start('tests.benchmarks.test_workers', task, **job)
 
 
 class TestStart:

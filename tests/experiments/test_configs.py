@@ -1,29 +1,15 @@
 """The programs, run as a user runs them; and what they say when something is wrong."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from corpora import two_topics
 from ml_collections import config_dict
+from programs import QUICK, run, train
 
 import jw2v
 from experiments import train as program
-from tests.training.test_run import two_topics
-
-ROOT = pathlib.Path(__file__).parents[2]
-QUICK = ['--config.epochs=2', '--config.dim=8', '--config.min_count=1', '--config.sample=0']
-
-
-def run(program, *arguments):
-  command = [sys.executable, '-m', f'experiments.{program}', *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def train(workdir, *arguments):
-  return run('train', '--config=configs/quickstart.py', f'--workdir={workdir}', *arguments)
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +50,7 @@ class TestTrain:
     assert saved['dim'] == 8 and saved['epochs'] == 2 and saved['data']['path'] == str(text)
 
   def test_help_says_how_to_use_it(self):
-    done = run('train', '--help')
+    done = run('experiments.train', '--help')
     assert '--config=configs/quickstart.py --workdir=runs/quickstart' in done.stdout
     assert '--workdir' in done.stdout and 'Folder for the results' in done.stdout
 
@@ -124,7 +110,9 @@ class TestTrain:
       'from configs import quickstart\n\n\ndef get_config():\n'
       f'  config = quickstart.get_config()\n  config.{content}\n  return config\n'
     )
-    done = run('train', f'--config={tmp_path / "mine.py"}', f'--workdir={tmp_path / "run"}')
+    done = run(
+      'experiments.train', f'--config={tmp_path / "mine.py"}', f'--workdir={tmp_path / "run"}'
+    )
     assert done.returncode != 0 and message in done.stderr, done.stderr
     assert 'Traceback' not in done.stderr and not (tmp_path / 'run').exists()
 
@@ -153,7 +141,7 @@ class TestTrain:
     assert (tmp_path / 'run' / 'words.png').exists()
 
   def test_missing_config_file(self, tmp_path):
-    done = run('train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')
+    done = run('experiments.train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')
     assert done.returncode != 0 and 'configs/nothing.py' in done.stderr
     assert 'Traceback' not in done.stderr, done.stderr
 
@@ -165,7 +153,7 @@ class TestPlot:
     words = [f'w{i}' for i in range(30)]
     jw2v.save_vectors(jw2v.KeyedVectors(words, vectors), tmp_path / 'v.txt')
     done = run(
-      'plot',
+      'experiments.plot',
       f'--vectors={tmp_path / "v.txt"}',
       '--words=w1,w2,unknown',
       f'--output={tmp_path / name}',
@@ -177,7 +165,10 @@ class TestPlot:
   def test_no_known_word(self, tmp_path):
     jw2v.save_vectors(jw2v.KeyedVectors(['a'], np.ones((1, 2))), tmp_path / 'v.txt')
     done = run(
-      'plot', f'--vectors={tmp_path / "v.txt"}', '--words=x,y', f'--output={tmp_path}/p.png'
+      'experiments.plot',
+      f'--vectors={tmp_path / "v.txt"}',
+      '--words=x,y',
+      f'--output={tmp_path}/p.png',
     )
     assert done.returncode != 0 and 'none of the words to draw' in done.stderr
     assert not (tmp_path / 'p.png').exists()

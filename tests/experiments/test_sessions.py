@@ -8,13 +8,13 @@ import re
 
 import numpy as np
 import pytest
+from programs import run
 
 import jw2v
 from configs import baskets
 from experiments import sessions
 from experiments import train as program
 from experiments.sessions import DISHES, STAPLES, make_baskets, read_sessions
-from tests.experiments.test_configs import run
 
 LOG = """when,session,item,price
 1,x,milk,2
@@ -142,13 +142,15 @@ class TestMadeUpBaskets:
     assert list(make_baskets(50, 1)) == list(make_baskets(50, 1)) != list(make_baskets(50, 2))
 
   def test_the_program(self, tmp_path):
-    done = run('sessions', f'--output={tmp_path / "log.csv"}', '--baskets=30', '--seed=4')
+    done = run(
+      'experiments.sessions', f'--output={tmp_path / "log.csv"}', '--baskets=30', '--seed=4'
+    )
     assert done.returncode == 0 and '30 made-up baskets' in done.stdout, done.stderr
     read = list(read_sessions(tmp_path / 'log.csv', session='basket'))
     assert read == list(make_baskets(30, 4))
 
   def test_no_folder_for_it(self, tmp_path):
-    done = run('sessions', f'--output={tmp_path / "no" / "log.csv"}')
+    done = run('experiments.sessions', f'--output={tmp_path / "no" / "log.csv"}')
     assert done.returncode != 0 and 'there is no folder' in done.stderr
     assert 'Traceback' not in done.stderr
 

@@ -13,13 +13,13 @@ import time
 
 import numpy as np
 import pytest
+from corpora import two_topics
 from ml_collections import ConfigDict
+from programs import QUICK, ROOT, train
 
 import jw2v
 from experiments import report, sweep
 from experiments.overview import describe
-from tests.experiments.test_configs import QUICK, ROOT, train
-from tests.training.test_run import two_topics
 
 WHOLE = [*QUICK, '--config.held_out=0.1', '--config.batch_size=64']
 PAIRS = 'sea1\tsea2\t9\nsea1\tland1\t1\nsea3\tland2\t2\n'

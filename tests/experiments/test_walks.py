@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from programs import run
 from scipy import stats
 
 import jw2v
@@ -16,7 +17,6 @@ from configs import karate
 from experiments import train as program
 from experiments import walks
 from experiments.walks import make_graph, random_walks, read_edges
-from tests.experiments.test_configs import run
 
 # The officer's club after the split; the other 17 members went with Mr. Hi.
 OFFICER = set('10 15 16 19 21 23 24 25 26 27 28 29 30 31 32 33 34'.split())
@@ -317,7 +317,7 @@ class TestKarate:
     assert ids[0] == ids[1] != ids[2]
 
   def test_the_program(self, tmp_path):
-    done = run('train', '--config=configs/karate.py', f'--workdir={tmp_path / "run"}')
+    done = run('experiments.train', '--config=configs/karate.py', f'--workdir={tmp_path / "run"}')
     assert done.returncode == 0, done.stderr
     assert re.match(r'graph +\S*karate.txt \(1 file\): 13,600 nodes', done.stdout)
     assert re.search(r'vocabulary +34 nodes, .*13,600 in 340 walks', done.stdout)

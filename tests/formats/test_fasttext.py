@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from corpora import two_topics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
 from tests.formats.tables import SUBWORDS, UNSEEN, assert_same
 from tests.formats.tables import model as ngram_model
 from tests.test_ngrams import buckets_by_hand
-from tests.training.test_run import two_topics
 
 
 def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=False, pruned=-1):

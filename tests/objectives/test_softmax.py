@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from corpora import two_topics
 from proof import assert_close, to_dense
 
 from jw2v import TrainConfig, Word2VecParams, nce_loss, sampled_softmax_loss, train
@@ -12,7 +13,6 @@ from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.objective import block_objective, make_objective
 from tests.objectives.test_architectures import N, V, example, windows
 from tests.objectives.test_objective import VOCABULARY, config_of, rows_of, total_loss
-from tests.training.test_run import two_topics
 
 
 @pytest.mark.usefixtures('float64')

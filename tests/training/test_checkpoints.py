@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from corpora import two_topics
 
 from jw2v import TrainConfig, train
 from jw2v.training.checkpoints import Checkpoints, Stopped
-from tests.training.test_run import two_topics
 
 TINY = {'dim': 8, 'min_count': 1, 'sample': 0, 'epochs': 4, 'batch_size': 64, 'steps_per_call': 4}
 

@@ -10,6 +10,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from corpora import two_topics
 
 import jw2v
 from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, train
@@ -18,13 +19,6 @@ from jw2v.training import loop, step
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'shared_negatives': 8, 'steps_per_call': 4, 'epochs': 4}  # fmt: skip
-
-
-def two_topics(lines=200, seed=0):
-  """Sentences of one of two topics, with words that occur in both."""
-  rng = np.random.default_rng(seed)
-  topics = [[f'{t}{i}' for i in range(6)] + ['the', 'of'] for t in ('sea', 'land')]
-  return [list(rng.choice(topics[i % 2], size=8)) for i in range(lines)]
 
 
 def fit(corpus=None, **settings):
