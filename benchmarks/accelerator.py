@@ -24,9 +24,10 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks.costs import MACHINES, step_cost
+from benchmarks.page import environment, print_page
 from benchmarks.timing import time_calls
 from experiments.cli import one_line_errors
-from experiments.tables import environment, markdown_table, print_page
+from experiments.tables import markdown_table
 
 _MOST_WORDS = 70_000
 _FOR_GENSIM = 120  # seconds of the time that are kept for it

@@ -36,9 +36,10 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from benchmarks.page import environment, print_page
 from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, start
 from experiments.cli import one_line_errors
-from experiments.tables import environment, markdown_table, print_page, spread
+from experiments.tables import markdown_table, spread
 
 _MIN_COUNT = 5
 _MB, _READ = 10**6, 1 << 20  # bytes

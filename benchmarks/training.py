@@ -49,11 +49,12 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks.page import environment, print_page
 from benchmarks.profile import parts_page
 from benchmarks.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
 from benchmarks.workers import check_output, start
 from experiments.cli import one_line_errors
-from experiments.tables import environment, markdown_table, plural, print_page, spread
+from experiments.tables import markdown_table, plural, spread
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
 _NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions

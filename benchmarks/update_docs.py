@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 from absl import app, flags
 
+from benchmarks.page import machine
 from experiments.cli import one_line_errors
-from experiments.tables import machine
 from jw2v.utils.files import atomic_write
 
 ROOT = pathlib.Path(__file__).parents[1]
