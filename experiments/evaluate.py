@@ -24,19 +24,20 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
 
 import jw2v
-from benchmarks.quality import score_analogies, score_pairs
 from experiments.cli import one_line_errors
 from experiments.tables import markdown_table
 from jw2v.formats.text import is_number
 from jw2v.utils.files import atomic_write, check_output
 from jw2v.utils.limits import VECTORS_EXPANSION
 from jw2v.vectors import evaluation
+from jw2v.vectors.evaluation import Question
 
 
 def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str, Any]:
@@ -64,6 +65,82 @@ def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str,
   if first.startswith(':') or (four and not any(map(is_number, map(str.encode, words)))):
     return 'analogies', evaluation.read_analogies(path)
   return 'pairs', evaluation.read_pairs(path, score_column=score_column)
+
+
+def score_pairs(
+  kv: jw2v.KeyedVectors,
+  pairs: list[tuple[str, str, float]],
+  restrict: int | None = None,
+  case_insensitive: bool = True,
+) -> dict[str, float]:
+  """The correlations of cosines with human judgements.
+
+  Args:
+    kv: the vectors.
+    pairs: (word, word, score).
+    restrict: only so many of the first words are known; None for all.
+    case_insensitive: whether case does not matter.
+
+  Returns:
+    `count` of pairs and how many of them are `known`; `spearman` and `pearson`, each with
+    its `_pvalue`, of those that are known; and `spearman_all`, where unknown pairs count with
+    a cosine of 0. NaN where nothing can be said: fewer than two pairs, or cosines or scores
+    that are all equal.
+  """
+  how = (kv, pairs, restrict, case_insensitive)
+  scores = {'count': len(pairs), 'known': 0}
+  scores |= dict.fromkeys(
+    ('spearman', 'spearman_pvalue', 'pearson', 'pearson_pvalue', 'spearman_all'), math.nan
+  )
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # what scipy warns of is NaN
+    try:
+      scores['spearman_all'] = float(evaluation.evaluate_pairs(*how, dummy4unknown=True)[1][0])
+      pearson, spearman, unknown = evaluation.evaluate_pairs(*how)
+    except ValueError:  # fewer than two
+      return scores
+  scores['known'] = round(len(pairs) * (1 - unknown / 100))
+  for name, result in (('spearman', spearman), ('pearson', pearson)):
+    scores[name] = float(result.statistic)
+    scores[f'{name}_pvalue'] = float(result.pvalue)
+  return scores
+
+
+def score_analogies(
+  kv: jw2v.KeyedVectors,
+  sections: Mapping[str, list[Question]],
+  restrict: int | None = None,
+  case_insensitive: bool = True,
+  functions: tuple[str, ...] = evaluation.SIMILARITY_FUNCTIONS,
+) -> list[dict[str, Any]]:
+  """How many analogies are answered, by section.
+
+  Args:
+    kv: the vectors.
+    sections: questions (a, b, c, d) by section.
+    restrict: only so many of the first words are known, and answers; None for all.
+    case_insensitive: whether case does not matter.
+    functions: of `evaluation.SIMILARITY_FUNCTIONS`, 3CosAdd and 3CosMul.
+
+  Returns:
+    For each section, and then for the total, its `section`, the `count` of its questions, how
+    many of them are `known`, and for each function the share of these that it answers, NaN
+    if there are none.
+  """
+  counts = {name: len(questions) for name, questions in sections.items()}
+  rows = [{'section': name, 'count': count, 'known': 0} for name, count in counts.items()]
+  rows.append({'section': 'total', 'count': sum(counts.values()), 'known': 0})
+  for function in functions:
+    try:
+      _, results = evaluation.evaluate_analogies(
+        kv, dict(sections), restrict, case_insensitive, similarity_function=function
+      )
+    except ValueError:  # no question is known
+      results = [{'correct': [], 'incorrect': []}] * len(rows)
+    for row, result in zip(rows, results, strict=True):
+      row['known'] = len(result['correct']) + len(result['incorrect'])
+      row[function] = len(result['correct']) / row['known'] if row['known'] else math.nan
+  return rows
 
 
 def score(

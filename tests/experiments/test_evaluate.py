@@ -1,6 +1,7 @@
 """The program that scores vectors: its tables, its JSON, and what it refuses."""
 
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -133,3 +134,61 @@ class TestKinds:
       for fold in (True, False)
     )
     assert np.isnan(fold) and keep == pytest.approx(-1)
+
+
+class TestPairs:
+  def test_pairs(self):
+    """Cosines 1, 0 and -1, at any length; unknown words and a second spelling are left out."""
+    words = ['a', 'B', 'c', 'd', 'A', 'zero']
+    kv = jw2v.KeyedVectors(words, [[2, 0], [3, 0], [0, 1], [-1, 0], [0, 5], [0, 0]])
+    pairs = [('a', 'b', 9.0), ('a', 'c', 5.0), ('a', 'd', 1.0), ('a', 'unknown', 7.0)]
+    found = evaluate.score_pairs(kv, pairs)
+    assert found['spearman'] == pytest.approx(1) and found['pearson'] == pytest.approx(1)
+    assert (found['count'], found['known']) == (4, 3) and found['spearman_pvalue'] < 1e-6
+    # The unknown pair is second by score, and shares the second place by cosine.
+    assert found['spearman_all'] == pytest.approx(4.5 / math.sqrt(5 * 4.5))
+    found = evaluate.score_pairs(kv, [*pairs, ('zero', 'b', 0.5)])
+    assert found['spearman'] == pytest.approx(3 / math.sqrt(5 * 4.5)) and found['known'] == 4
+    found = evaluate.score_pairs(kv, [*pairs, ('zero', 'b', 0.5)], restrict=4)
+    assert found['known'] == 3
+
+  @pytest.mark.parametrize(
+    ('words', 'pairs', 'known'),
+    [('a', [('b', 'c', 1.0)], 0), ('a', [('a', 'a', 1.0)], 0), ('abc', [('a', 'b', 1.0)] * 3, 3)],
+  )
+  def test_nothing_to_rank(self, words, pairs, known):
+    found = evaluate.score_pairs(jw2v.KeyedVectors(words, np.ones((len(words), 2))), pairs)
+    assert math.isnan(found['spearman']) and math.isnan(found['pearson'])
+    assert (found['known'], found['count']) == (known, len(pairs))
+
+
+class TestAnalogies:
+  def test_analogies(self):
+    """b - a + c is nearest to c itself, which is no answer, and then to d."""
+    words = ['A', 'b', 'c', 'd', 'far', 'near']
+    kv = jw2v.KeyedVectors(words, [[1, 0], [1, 0.2], [0, 1], [0.05, 1], [-1, 0], [0.04, 1]])
+    question = ('a', 'b', 'c', 'd')
+    score = lambda *questions, restrict=None: [
+      (row['section'], row['count'], row['known'], row['most_similar'])
+      for row in evaluate.score_analogies(kv, {'s': list(questions)}, restrict)
+    ]
+    assert score(question, restrict=5) == [('s', 1, 1, 1.0), ('total', 1, 1, 1.0)]
+    assert score(question)[1] == ('total', 1, 1, 0.0)  # but to near first
+    others = ('a', 'b', 'c', 'far'), ('a', 'b', 'c', 'near')
+    assert score(question, *others, restrict=5)[1] == ('total', 3, 2, 0.5)
+
+  def test_sections_and_functions(self):
+    kv = jw2v.KeyedVectors('abcd', np.eye(4))
+    sections = {'one': [('a', 'b', 'c', 'd')], 'none': [], 'other': [('a', 'b', 'c', 'x')]}
+    one, none, other, total = evaluate.score_analogies(kv, sections)
+    assert one['most_similar'] == one['most_similar_cosmul'] == total['most_similar'] == 1
+    assert math.isnan(none['most_similar']) and (none['count'], other['count']) == (0, 1)
+    assert math.isnan(other['most_similar_cosmul']) and other['known'] == 0
+    assert (total['count'], total['known']) == (2, 1)
+
+  def test_no_question_is_known(self):
+    rows = evaluate.score_analogies(
+      jw2v.KeyedVectors(['a'], [[1, 1]]), {'s': [('a', 'b', 'c', 'd')]}
+    )
+    assert [row['known'] for row in rows] == [0, 0]
+    assert all(math.isnan(row['most_similar']) for row in rows)
