@@ -10,7 +10,7 @@ Whatever the time does not suffice for is left out, and said so.
 
 Words per second count those that `sample` drops, as everywhere. The calls are timed with the text
 on the device already; training has the host's sampling in it, which is the limit where the device
-is fast. What the makers say that a device can do is in experiments/costs.py.
+is fast. What the makers say that a device can do is in benchmarks/scaling.py.
 """
 
 import collections
@@ -23,9 +23,9 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks.costs import MACHINES, step_cost
 from benchmarks.page import environment, print_page
-from benchmarks.timing import time_calls
+from benchmarks.profile import time_calls
+from benchmarks.scaling import MACHINES, step_cost
 from experiments.cli import one_line_errors
 from experiments.tables import markdown_table
 
@@ -34,7 +34,7 @@ _FOR_GENSIM = 120  # seconds of the time that are kept for it
 
 
 def machine_of(kind: str) -> str | None:
-  """The name of a device in `costs.MACHINES`."""
+  """The name of a device in `scaling.MACHINES`."""
   return next((name for name in MACHINES if name in kind.lower()), None)
 
 

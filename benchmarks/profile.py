@@ -1,10 +1,11 @@
-"""The parts of jw2v's own step: where its time goes.
+"""Profiles of compiled training calls: time per center, kernels, and parts of the step.
 
-What belongs here: timing the host's sampling and the compiled call, grouping the events of
-XLA's profiler by what their instructions are for, and printing that.
+`time_calls` times calls on any device. `measure_parts` also times the sampling on the host and, on
+a CPU, attributes the events of XLA's profiler to the parts of the step.
 """
 
 import collections
+import dataclasses
 import itertools
 import pathlib
 import re
@@ -17,87 +18,213 @@ import numpy as np
 
 from experiments.tables import markdown_table, spread
 
-# jax and jw2v are imported where they are used: see workers.py.
+# JAX and jw2v are imported inside functions: benchmarks/workers.py has the reason.
 
-_CHUNKS, _CALLS, _TIMED_CALLS = 20, 8, 16  # how much is timed
+_CHUNKS = 20  # chunks of text that are sampled
+_CALLS, _TIMED_CALLS = 8, 16  # different calls of `measure_parts`, and timed ones
+_REPEATS = 8  # timed calls of `time_calls`
 _DAMPING = 'curvature damping'
-_MATHEMATICS = ('bags.py', 'binary.py', 'blocks.py', 'outside.py', 'softmax.py', 'tiled.py')
+_MATHEMATICS = ('losses', 'objectives')  # packages of jw2v
 
 
 # Measuring.
 
 
+@dataclasses.dataclass
+class CompiledRun:
+  """A compiled training call with the inputs of several calls on the devices.
+
+  Attributes:
+    config: the settings, with the defaults of the device.
+    blocks: the blocks of the text, as training reads them.
+    steps: number of steps in a call.
+    centers: number of centers in each call.
+    words: number of corpus words in the first call.
+    num_words: number of corpus words in an epoch.
+    hlo: the text of the compiled module.
+    call: function that runs the call with an index and waits for its result.
+  """
+
+  config: Any
+  blocks: Any
+  steps: int
+  centers: list[int]
+  words: int
+  num_words: int
+  hlo: str
+  call: Callable[[int], None]
+
+
+def compiled_run(
+  encoded: Any, config: Any, *, calls: int, at_least: int = 1, most_steps: int | None = None
+) -> CompiledRun:
+  """Compiles the training call of a config and copies the inputs of its first calls to the device.
+
+  No other function of the benchmarks uses the internals of `jw2v.training`.
+
+  Args:
+    encoded: a `jw2v.EncodedCorpus`.
+    config: a `jw2v.TrainConfig`.
+    calls: number of calls.
+    at_least: number of calls that the text must have.
+    most_steps: upper bound for the steps in a call.
+
+  Raises:
+    ValueError: the text has fewer calls.
+  """
+  import jax
+
+  from jw2v.data.stream import held_out_start
+  from jw2v.distributed.layout import make_layout
+  from jw2v.objectives.objective import prepare
+  from jw2v.training import start, step
+
+  config = config.on(jax.default_backend())  # as in a run
+  num_words = held_out_start(encoded.line_ends, config.held_out)
+  prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
+  blocks, _ = start.texts(encoded, num_words, config, prepared, layout)
+  steps = start.steps_per_call(config, num_words)
+  steps = min(steps, most_steps or steps)
+  made = blocks.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
+  made = list(itertools.islice(made, calls))
+  if len(made) < at_least:
+    raise ValueError(
+      f'the text must have at least {at_least} calls of {steps} steps of {config.batch_size} '
+      f'windows, got {len(made)}; use a longer text or a larger sample'
+    )
+  state = start.init_state(config, encoded.vocabulary, None, prepared.bags, layout)
+  constants = layout.put(prepared.lookups)
+  total_words = config.epochs * num_words
+  put = jax.device_put if layout.mesh is None else layout.put_blocks
+  inputs = [(put(call.blocks), (call.words / total_words).astype(np.float32)) for call in made]
+  run_steps = step.compile_steps(config, state, *inputs[0], constants, layout)
+
+  def call(i):
+    nonlocal state
+    state, _ = jax.block_until_ready(run_steps(state, *inputs[i], constants))
+
+  return CompiledRun(
+    config=config,
+    blocks=blocks,
+    steps=steps,
+    centers=[_num_centers(call.blocks) for call in made],
+    words=int(made[0].words[-1]),
+    num_words=num_words,
+    hlo=run_steps.as_text(),
+    call=call,
+  )
+
+
+def _num_centers(blocks):
+  return int(np.count_nonzero(blocks.left + blocks.right))
+
+
+@dataclasses.dataclass
+class Timed:
+  """Time of compiled calls.
+
+  Attributes:
+    seconds: seconds per center.
+    kept: number of centers per corpus word.
+    kernels: seconds of each kernel in one step, by name.
+  """
+
+  seconds: float
+  kept: float
+  kernels: collections.Counter
+
+  @property
+  def words_per_second(self) -> float:
+    """Corpus words per second, including the words that `sample` drops."""
+    return 1 / (self.seconds * self.kept)
+
+
+def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
+  """Times compiled calls of a config, with their blocks already on the device.
+
+  Args:
+    encoded: a `jw2v.EncodedCorpus`.
+    config: a `jw2v.TrainConfig`.
+    profile: whether to run the profiler for `Timed.kernels`.
+
+  Raises:
+    ValueError: the text is too short for two calls.
+  """
+  run = compiled_run(encoded, config, calls=3, at_least=2, most_steps=16)
+  centers = run.centers[:-1]  # the last call may have padding
+  run.call(0)
+  seconds = []
+  for i in range(_REPEATS):
+    start = time.perf_counter()
+    run.call(i % len(centers))
+    seconds.append((time.perf_counter() - start) / centers[i % len(centers)])
+  kernels: collections.Counter = collections.Counter()
+  if profile:
+    kernels = _kernels(lambda: run.call(0), run.steps)
+  return Timed(float(np.median(seconds)), centers[0] / run.words, kernels)
+
+
+def _kernels(call, steps):
+  """Returns the seconds of each kernel in a step, from the profiler's lines of the device."""
+  profile, _ = profiled(call)
+  found: collections.Counter = collections.Counter()
+  for plane in profile.planes:
+    on_device = plane.name.startswith('/device:')
+    for line in plane.lines:
+      of_stream = on_device and ('Stream' in line.name or line.name == 'XLA Ops')
+      if of_stream or 'XLAEigen' in line.name:  # XLA's threads on a CPU
+        for event in line.events:
+          found[event.name] += event.duration_ns / 1e9 / steps
+  return found
+
+
 def measure_parts(text: str, config: Any) -> dict[str, Any]:
-  """Times the parts of jw2v, in nanoseconds for each center.
+  """Times the parts of jw2v, in nanoseconds per center.
 
   Args:
     text: the path of the text.
     config: a `jw2v.TrainConfig`.
 
   Returns:
-    sampling, wall and cpu: a list of measurements each; profiled_cpu: the CPU time of the
-    profiled call; parts: that of each part in it.
+    `sampling`, `wall` and `cpu`, each a list of measurements; `parts`, the CPU time of each part
+    in one profiled call; and `profiled_cpu`, the CPU time of that whole call.
 
   Raises:
-    ValueError: no window is left of the text.
+    ValueError: the text has no windows.
   """
   import jax
-  from jw2v.training.start import init_state, steps_per_call, texts
-
   from jw2v.data.corpus import encode_corpus
-  from jw2v.data.stream import held_out_start
   from jw2v.distributed.backend import prepare_backend
-  from jw2v.objectives.objective import prepare
-  from jw2v.training.step import compile_steps
 
   prepare_backend()
-  config = config.on(jax.default_backend())  # as in a run
   encoded = encode_corpus(text, min_count=config.min_count, max_vocab_size=config.max_vocab_size)
-  num_words = held_out_start(encoded.line_ends, config.held_out)
-  prepared = prepare(config, encoded.vocabulary)
-  blocks_of_text, _ = texts(encoded, num_words, config, prepared)
-  centers = lambda blocks: int(np.count_nonzero(blocks.left + blocks.right))
+  run = compiled_run(encoded, config, calls=_CALLS)
 
   sampling, start = [], time.perf_counter()
-  for chunk in blocks_of_text.order(0)[:_CHUNKS].tolist():
-    blocks, *_ = blocks_of_text.chunk(0, chunk)
-    sampling.append((time.perf_counter() - start) * 1e9 / max(1, centers(blocks)))
+  for chunk in run.blocks.order(0)[:_CHUNKS].tolist():
+    blocks, *_ = run.blocks.chunk(0, chunk)
+    sampling.append((time.perf_counter() - start) * 1e9 / max(1, _num_centers(blocks)))
     start = time.perf_counter()
 
-  steps = steps_per_call(config, num_words)
-  calls = blocks_of_text.calls(
-    range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step
-  )
-  calls = [(call, centers(call.blocks)) for call in itertools.islice(calls, _CALLS)]
-  most = max((count for _, count in calls), default=0)
-  calls = [(call, count) for call, count in calls if count > most / 2]  # the last has padding
-  if not calls:
-    raise ValueError(f'sample={config.sample:g} leaves no two words of a line: raise it, or 0')
-  total_words = config.epochs * num_words
-  inputs = [(call.blocks, (call.words / total_words).astype(np.float32)) for call, _ in calls]
-  state = init_state(config, encoded.vocabulary, None, prepared.bags)
-  lookups = jax.device_put(prepared.lookups)
-  compiled = compile_steps(config, state, *inputs[0], lookups)
-  inputs = jax.device_put(inputs)
+  full = [i for i, n in enumerate(run.centers) if n > max(run.centers) / 2]  # the last has padding
 
-  def run(i):
-    """One call; its wall time and the CPU time of all threads, by center."""
-    nonlocal state
+  def measure(i):
+    """Runs one call; returns its wall time and the CPU time of all threads, by center."""
     wall, cpu = time.perf_counter(), time.process_time()
-    state, _ = jax.block_until_ready(compiled(state, *inputs[i % len(calls)], lookups))
-    by_center = 1e9 / calls[i % len(calls)][1]
+    run.call(full[i % len(full)])
+    by_center = 1e9 / run.centers[full[i % len(full)]]
     return (time.perf_counter() - wall) * by_center, (time.process_time() - cpu) * by_center
 
-  run(0)  # the first call is slower
-  walls, cpus = zip(*(run(i) for i in range(_TIMED_CALLS)), strict=True)
+  measure(0)  # the first call is slower
+  walls, cpus = zip(*(measure(i) for i in range(_TIMED_CALLS)), strict=True)
   parts, profiled_cpu = {}, 0.0
-  if jax.default_backend() == 'cpu':  # the events of other backends are no CPU time
-    events, (_, profiled_cpu) = _profile(lambda: run(0))
-    table = (len(encoded.vocabulary), config.dim)
-    parts = sum_by_part(events, instruction_parts(compiled.as_text(), table))
-    is_damped = config.optimizer == 'curvature_damped_sgd'
+  if jax.default_backend() == 'cpu':  # events of other backends are not CPU time
+    events, (_, profiled_cpu) = _profile(lambda: measure(0))
+    table = (len(encoded.vocabulary), run.config.dim)
+    parts = sum_by_part(events, instruction_parts(run.hlo, table))
+    is_damped = run.config.optimizer == 'curvature_damped_sgd'
     parts = {
-      'optimizer' if name == _DAMPING and not is_damped else name: ns / calls[0][1]
+      'optimizer' if name == _DAMPING and not is_damped else name: ns / run.centers[full[0]]
       for name, ns in parts.items()
     }
   return {
@@ -110,7 +237,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
 
 
 def profiled(call: Callable[[], Any]) -> tuple[Any, Any]:
-  """Runs a function under JAX's profiler: the `ProfileData`, and the function's result."""
+  """Runs a function under JAX's profiler; returns the `ProfileData` and the function's result."""
   import jax
 
   options = jax.profiler.ProfileOptions()
@@ -123,7 +250,7 @@ def profiled(call: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 def _profile(call):
-  """Runs a function under the profiler: the events of XLA's threads, and its result."""
+  """Runs a function under the profiler; returns the events of XLA's threads and its result."""
   profile, result = profiled(call)
   lines = [line for plane in profile.planes for line in plane.lines if 'XLA' in line.name]
   return [(event.name, event.duration_ns) for line in lines for event in line.events], result
@@ -133,16 +260,16 @@ def _profile(call):
 
 
 def instruction_parts(hlo: str, table: tuple[int, int]) -> dict[str, str]:
-  """Which part of the step each instruction of a compiled module belongs to.
+  """Returns the part of the step that each instruction of a compiled module belongs to.
 
-  A fusion has the name of its last operation, so that what is fused before it counts with it.
+  A fusion has the name of its last operation, so it counts toward the part of that operation.
 
   Args:
     hlo: the text of the module.
-    table: [V, D], the shape of the tables.
+    table: `[V, D]`, the shape of the tables.
 
   Returns:
-    By name of the instruction; those that only run others (loops, calls) are left out.
+    Part by name of the instruction, without the instructions that run others (loops, calls).
   """
   sources, parts = _sources(hlo), {}
   for line in hlo.splitlines():
@@ -170,14 +297,24 @@ def _part(opcode, shape, path, source, table):
     return 'gather of rows' if shape[-1:] == table[1:] else _DAMPING
   if operation == 'transpose':
     return 'transposes for the products'
-  if file.endswith('rowwise.py') or '/optax/' in file or function.endswith('squared_norms'):
+  package = _package(file)
+  if package in ('optax', 'optim.py') or function.endswith('squared_norms'):
     return _DAMPING
-  ours = file.rpartition('/')[2] in _MATHEMATICS
-  return 'elementwise terms (logistic, weights, loss)' if ours else 'other'
+  return 'elementwise terms (logistic, weights, loss)' if package in _MATHEMATICS else 'other'
+
+
+def _package(file):
+  """Returns the package of jw2v that a source file is in, its name if in none, or 'optax'."""
+  parts = pathlib.PurePath(file).parts
+  if 'optax' in parts:
+    return 'optax'
+  if 'jw2v' not in parts:
+    return None
+  return parts[len(parts) - parts[::-1].index('jw2v') :][0]
 
 
 def _sources(hlo):
-  """The file and function of each stack frame, by its number in the metadata."""
+  """Returns the file and function of each stack frame, by its number in the metadata."""
 
   def section(title):
     found = re.search(rf'^{title}\n((?:\d+ .*\n)*)', hlo, re.M)
@@ -195,14 +332,11 @@ def _sources(hlo):
 
 
 def sum_by_part(events: Iterable[tuple[str, float]], parts: Mapping[str, str]) -> dict[str, float]:
-  """Adds up a profile.
+  """Returns the total duration of each part in a profile, the longest first.
 
   Args:
-    events: name and duration; those that are no instruction are left out.
+    events: names and durations; events that are not instructions do not count.
     parts: the part of each instruction.
-
-  Returns:
-    The duration of each part, the longest first.
   """
   sums: collections.Counter[str] = collections.Counter()
   for name, duration in events:
@@ -215,7 +349,7 @@ def sum_by_part(events: Iterable[tuple[str, float]], parts: Mapping[str, str]) -
 
 
 def parts_page(parts: Mapping[str, Any]) -> str:
-  """What `measure_parts` found, as two tables with what they show."""
+  """Returns the measurements of `measure_parts` as two tables with notes."""
   whole = markdown_table(
     [
       ['part', 'median (lowest..highest)'],
@@ -233,8 +367,8 @@ def parts_page(parts: Mapping[str, Any]) -> str:
   for name, ns in {**parts['parts'], 'in no event': total - measured}.items():
     inside.append([name, f'{ns:,.1f}', f'{ns / total:.1%}'])
   return (
-    f'{page}CPU time per center in one profiled call, which the profiler makes slower. A part that '
-    'XLA splits over threads has an event for the one that starts it; what the others do is in no '
-    'event. In the products n is the block, d the width, and o, i, b, t and h are outside rows, '
-    f'vectors that predict, centers, tokens and hot nodes.\n\n{markdown_table(inside)}'
+    f'{page}CPU time per center in one profiled call; the profiler slows it down. If XLA splits a '
+    'part over threads, only the thread that starts it has an event. In the products n is the '
+    'block, d the width, and o, i, b, t and h are outside rows, vectors that predict, centers, '
+    f'tokens and hot nodes.\n\n{markdown_table(inside)}'
   )

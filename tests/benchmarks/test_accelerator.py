@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from programs import run
 
-from benchmarks import accelerator, costs
+from benchmarks import accelerator, scaling
 
 
 @pytest.fixture(scope='module')
@@ -44,4 +44,4 @@ def test_nothing_is_begun_too_late(text):
 )
 def test_machine_of_a_device(kind, machine):
   assert accelerator.machine_of(kind) == machine
-  assert machine is None or machine in costs.MACHINES
+  assert machine is None or machine in scaling.MACHINES

@@ -3,7 +3,7 @@
 import pytest
 from programs import run
 
-from benchmarks import costs, scaling
+from benchmarks import scaling
 from jw2v import TrainConfig
 
 
@@ -19,9 +19,9 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
     ('replicated', '1'), ('data', '8 x 1'), ('data_width', '4 x 2'), ('data_width', '2 x 4')
   ]  # fmt: skip
   assert [row['limit'] for row in rows] == ['rows', 'exchange', 'exchange', 'exchange']
-  cost = costs.step_cost(TrainConfig(dim=100, batch_size=1024), 'data', 8, 1, 70_000)
+  cost = scaling.step_cost(TrainConfig(dim=100, batch_size=1024), 'data', 8, 1, 70_000)
   for machine in ('h200', 'v5p'):
-    seconds = max(x / most for x, most in zip(cost, costs.MACHINES[machine], strict=True)) / 1024
+    seconds = max(x / most for x, most in zip(cost, scaling.MACHINES[machine], strict=True)) / 1024
     assert float(rows[1][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import costs
+from benchmarks import scaling
 from jw2v import TrainConfig, encode_corpus, train
 from jw2v.distributed.layout import make_layout
 from jw2v.objectives.objective import make_objective
@@ -136,7 +136,7 @@ def collectives(run_steps):
 
 
 class TestExchange:
-  """What XLA makes of a step exchanges what the model in `experiments/costs.py` says."""
+  """What XLA makes of a step exchanges what the model in `benchmarks/scaling.py` says."""
 
   @pytest.mark.parametrize('settings', COUNTED, ids=lambda s: '-'.join(s.values()))
   @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestExchange:
     gathered = sum(size * (data - 1) // data for name, size in in_steps if name == 'all-gather')
     added = sum(size for name, size in in_steps if name == 'all-reduce')
     assert {name for name, _ in in_steps} <= {'all-gather', 'all-reduce'}
-    cost = costs.step_cost(config, layout, data, width, len(vocabulary))
+    cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
     assert gathered + added == cost.exchanged
 
   @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ class TestExchange:
     run_steps, vocabulary = compiled(config)
     found = [name for name, size in collectives(run_steps.as_text()) if size > 4 * 2 * (3 + 1)]
     assert found == ([operation] if operation else [])
-    cost = costs.step_cost(config, layout, data, width, len(vocabulary))
+    cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
     assert (cost.exchanged > 0) == bool(operation)
 
   def test_the_exact_softmax_adds_up_whole_tables(self):
