@@ -32,7 +32,7 @@ _MATHEMATICS = ('losses', 'objectives')  # packages of jw2v
 
 @dataclasses.dataclass
 class CompiledRun:
-  """A compiled training call with the inputs of several calls on the devices.
+  """Compiled training calls with their inputs on the devices.
 
   Attributes:
     config: the settings, with the defaults of the device.
@@ -41,7 +41,7 @@ class CompiledRun:
     centers: number of centers in each call.
     words: number of corpus words in the first call.
     num_words: number of corpus words in an epoch.
-    hlo: the text of the compiled module.
+    hlo: function that returns the text of the compiled module of the call with an index.
     call: function that runs the call with an index and waits for its result.
   """
 
@@ -51,14 +51,14 @@ class CompiledRun:
   centers: list[int]
   words: int
   num_words: int
-  hlo: str
+  hlo: Callable[[int], str]
   call: Callable[[int], None]
 
 
 def compiled_run(
   encoded: Any, config: Any, *, calls: int, at_least: int = 1, most_steps: int | None = None
 ) -> CompiledRun:
-  """Compiles the training call of a config and copies the inputs of its first calls to the device.
+  """Compiles the first training calls of a config and copies their inputs to the devices.
 
   No other function of the benchmarks uses the internals of `jw2v.training`.
 
@@ -97,11 +97,16 @@ def compiled_run(
   total_words = config.epochs * num_words
   put = jax.device_put if layout.mesh is None else layout.put_blocks
   inputs = [(put(call.blocks), (call.words / total_words).astype(np.float32)) for call in made]
-  run_steps = step.compile_steps(config, state, *inputs[0], constants, layout)
+  # With n-grams the shapes of calls differ.
+  shapes = [tuple(np.shape(leaf) for leaf in jax.tree.leaves(call.blocks)) for call in made]
+  compiled: dict[Any, Any] = {}
+  for shape, given in zip(shapes, inputs, strict=True):
+    if shape not in compiled:
+      compiled[shape] = step.compile_steps(config, state, *given, constants, layout)
 
   def call(i):
     nonlocal state
-    state, _ = jax.block_until_ready(run_steps(state, *inputs[i], constants))
+    state, _ = jax.block_until_ready(compiled[shapes[i]](state, *inputs[i], constants))
 
   return CompiledRun(
     config=config,
@@ -110,7 +115,7 @@ def compiled_run(
     centers=[_num_centers(call.blocks) for call in made],
     words=int(made[0].words[-1]),
     num_words=num_words,
-    hlo=run_steps.as_text(),
+    hlo=lambda i: compiled[shapes[i]].as_text(),
     call=call,
   )
 
@@ -221,7 +226,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
   if jax.default_backend() == 'cpu':  # events of other backends are not CPU time
     events, (_, profiled_cpu) = _profile(lambda: measure(0))
     table = (len(encoded.vocabulary), run.config.dim)
-    parts = sum_by_part(events, instruction_parts(run.hlo, table))
+    parts = sum_by_part(events, instruction_parts(run.hlo(full[0]), table))
     is_damped = run.config.optimizer == 'curvature_damped_sgd'
     parts = {
       'optimizer' if name == _DAMPING and not is_damped else name: ns / run.centers[full[0]]
@@ -288,9 +293,10 @@ def instruction_parts(hlo: str, table: tuple[int, int]) -> dict[str, str]:
 def _part(opcode, shape, path, source, table):
   operation, (file, function) = path[-1], source
   if operation == 'dot_general' or opcode == 'dot':
-    if len(shape) < 3 or shape[-1] == 1:  # the sums of the curvature are products with a vector
+    equation = path[-2] if len(path) > 1 and '->' in path[-2] else ''
+    if _is_with_a_vector(equation, shape):  # sums of the curvature
       return _DAMPING
-    return f'product {path[-2]}' if len(path) > 1 and '->' in path[-2] else 'product'
+    return f'product {equation}'.rstrip()
   if operation.startswith('scatter'):
     return 'scatter of rows' if len(shape) == 2 and shape[1:] == table[1:] else _DAMPING
   if operation == 'gather':
@@ -301,6 +307,13 @@ def _part(opcode, shape, path, source, table):
   if package in ('optax', 'optim.py') or function.endswith('squared_norms'):
     return _DAMPING
   return 'elementwise terms (logistic, weights, loss)' if package in _MATHEMATICS else 'other'
+
+
+def _is_with_a_vector(equation, shape):
+  if not equation:
+    return len(shape) < 3 or shape[-1] == 1
+  operands = map(set, equation.partition('->')[0].split(','))
+  return any(one <= other for one, other in itertools.permutations(operands, 2))
 
 
 def _package(file):

@@ -39,6 +39,7 @@ StackFrames
   %dot.2 = f32[4,26,16]{2,1,0} dot(%x), metadata={op_name="a/nod,nbd->nob/dot_general"}
   %dot.3 = f32[4,26,1]{2,1,0} dot(%x)
   %dot.4 = f32[4,26]{1,0} fusion(%x), metadata={op_name="a/nob,no->nb/dot_general"}
+  %dot.5 = f32[64,26]{1,0} fusion(%x), metadata={op_name="a/md,sd->ms/dot_general"}
   %turned = f32[4,16,26]{2,1,0} fusion(%x), metadata={op_name="a/transpose" stack_frame_id=1}
   %exp = f32[4,26,16]{2,1,0} fusion(%x), metadata={op_name="a/exp" stack_frame_id=1}
   %norms = f32[4,26]{1,0} fusion(%x), metadata={op_name="a/reduce_sum" stack_frame_id=2}
@@ -77,6 +78,7 @@ class TestGrouping:
     assert by_part == {
       'gather of rows': {'rows'},
       'product nod,nbd->nob': {'dot.1', 'dot.2'},
+      'product md,sd->ms': {'dot.5'},
       'transposes for the products': {'turned'},
       'elementwise terms (logistic, weights, loss)': {'exp'},
       'scatter of rows': {'table'},
