@@ -21,12 +21,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
 from benchmarks.profile import time_calls
 from benchmarks.scaling import MACHINES, step_cost
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table
 
 _MOST_WORDS = 70_000
@@ -161,7 +165,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   began = time.monotonic()
-  with one_line_errors():
+  with cli.one_line_errors():
     from jw2v.distributed.backend import prepare_backend
 
     prepare_backend()

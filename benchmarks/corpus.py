@@ -33,12 +33,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 import numpy as np
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
 from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, start
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table, spread
 
 _MIN_COUNT = 5
@@ -292,7 +296,7 @@ def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
-  with one_line_errors(has_workers=True):
+  with cli.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
 
 

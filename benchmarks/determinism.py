@@ -22,12 +22,16 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 import numpy as np
 from absl import app, flags
 
 import jw2v
 from benchmarks import workers
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table
 from jw2v.config import ARCHITECTURES, OBJECTIVES, OPTIMIZERS
 from jw2v.training.checkpoints import Checkpoints, Stopped
@@ -141,7 +145,7 @@ def _choice(name, given, allowed):
 
 def main(argv: list[str]) -> int:
   """Runs the program; its exit status."""
-  with one_line_errors():
+  with cli.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; what is trained is written --objectives=nce')
     values = flags.FLAGS

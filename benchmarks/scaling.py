@@ -18,9 +18,13 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table, spread
 from jw2v.config import TrainConfig
 from jw2v.objectives.objective import HOT_NODES, NODES_PER_WORD
@@ -191,7 +195,7 @@ def main(argv: list[str]) -> None:
   """Prints the table."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
-  with one_line_errors():
+  with cli.one_line_errors():
     dims, devices = list(map(int, flags.FLAGS.dims)), list(map(int, flags.FLAGS.devices))
     if min(dims + devices) < 1:
       raise ValueError(f'dims={dims}, devices={devices}: must be at least 1')

@@ -47,13 +47,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
 from benchmarks.profile import parts_page
 from benchmarks.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
 from benchmarks.workers import check_output, start
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table, plural, spread
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
@@ -268,7 +272,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
   failures: list[str] = []
-  with one_line_errors(has_workers=True):
+  with cli.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
   if failures:
     raise SystemExit(f'error: {"; ".join(failures)}')

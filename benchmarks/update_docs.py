@@ -25,10 +25,14 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
 from benchmarks.page import machine
-from experiments.cli import one_line_errors
 from jw2v.utils.files import atomic_write
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -128,7 +132,7 @@ def renew(path: pathlib.Path, only: str) -> list[str]:
 
 def main(argv: list[str]) -> int:
   """Runs the program; its exit status."""
-  with one_line_errors():
+  with cli.one_line_errors():
     pages = [pathlib.Path(name) for name in argv[1:]]
     if not pages:
       raise ValueError('name a page, as docs/performance.md')

@@ -1,75 +1,82 @@
-"""What all programs do alike when something is wrong.
+"""Behavior that all programs share: errors on one line, signals and closed streams.
 
-What belongs here: turning errors, signals and closed streams into what a shell expects.
+A program calls `prepare_process` before its slow imports and wraps its work in `one_line_errors`:
+
+  from experiments import cli
+
+  if __name__ == '__main__':
+    cli.prepare_process()
+
+  import jax
+  ...
+
+  def main(argv):
+    with cli.one_line_errors():
+      ...
+
+  if __name__ == '__main__':
+    app.run(main)
+
+Importing this module does not import JAX or jw2v.
 """
 
 import contextlib
+import importlib.util
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-from absl import logging
+from absl import app, logging
 from absl.flags import FLAGS
 
 from experiments.tables import one_line
 
 
-def _end_at_sigterm(*_):
-  # An exception, as of sys.exit, is lost where Python runs a callback meanwhile.
-  files = sys.modules.get('jw2v.utils.files')  # what was not imported has written nothing
-  if files is not None:
-    files.remove_unfinished()
-  os._exit(143)
+def prepare_process() -> None:
+  """Prepares the process of a program, before imports that take seconds.
 
+  Until `one_line_errors`, Ctrl-C and a reader that closes the pipe (`--help | head`) end the
+  process silently, as they end other Unix programs.
 
-def _print_ignored(ignored):
-  # Of a thread that writes a checkpoint, after another one has failed: that one is told.
-  if str(ignored.exc_value) != 'Event loop is closed':
-    sys.__unraisablehook__(ignored)
-
-
-def _end_where_orbax_waits(line):
-  # Python would wait for its threads, and they for minutes: for a folder that was not made.
-  if any(type(thread).__module__.startswith('orbax.') for thread in threading.enumerate()):
-    print(line, file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-def _drop_output():
-  # What is left to be printed when Python exits would fail again.
-  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _exit_at_sigterm(*_):
-  sys.exit(143)  # which ends the processes that are waited for, and removes temporary folders
+  Raises:
+    SystemExit: a package of the extra `experiments` is not installed.
+  """
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+  if hasattr(signal, 'SIGPIPE'):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+  for name in ('matplotlib', 'ml_collections', 'tqdm'):
+    if importlib.util.find_spec(name) is None:
+      raise SystemExit(f"error: {name} is not installed; run pip install 'jw2v[experiments]'")
 
 
 @contextlib.contextmanager
 def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
-  """Ends the program with one line for an error that the user can mend.
+  """Ends the program with one line for an error that the user can fix.
 
-  What was half written is removed also where the process is told to end (SIGTERM). What the
-  encoding of stdout lacks is escaped; a reader that has read enough, as `head`, is no error.
+  SIGTERM also removes files that are only partly written. Characters that stdout cannot encode are
+  escaped. A reader that closes the pipe is not an error.
 
   Args:
-    has_workers: the program waits for processes that it has started (workers.py).
+    has_workers: whether the program waits for processes that it started (benchmarks/workers.py).
 
   Raises:
-    SystemExit: with the line and the status 1, or 143 for SIGTERM, 130 for Ctrl-C.
+    SystemExit: with the line and status 1, status 143 for SIGTERM, or 130 for Ctrl-C.
   """
   if not FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which backends it has not found
+    logging.set_verbosity(logging.WARNING)  # JAX logs the backends that it does not find at INFO
   for stream in (sys.stdout, sys.stderr):
     if stream is not None and hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
   sys.unraisablehook = _print_ignored
   signal.signal(signal.SIGTERM, _exit_at_sigterm if has_workers else _end_at_sigterm)
-  if hasattr(signal, 'SIGPIPE'):  # an error, as ever in Python; see __init__.py
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+  if hasattr(signal, 'SIGPIPE'):
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a BrokenPipeError, as usual in Python
   interrupt = signal.getsignal(signal.SIGINT)
-  if interrupt == signal.SIG_DFL:  # as it was while the program was loaded, and will be again
+  if interrupt == signal.SIG_DFL:  # set by prepare_process
     signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
     yield
@@ -89,3 +96,91 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
     raise SystemExit(line) from error
   finally:
     signal.signal(signal.SIGINT, interrupt)
+
+
+@contextlib.contextmanager
+def stopping_at_signals(checkpoints: Any) -> Iterator[None]:
+  """Makes Ctrl-C and SIGTERM stop a run with a checkpoint, and a second signal stop it at once.
+
+  Args:
+    checkpoints: the `jw2v.training.checkpoints.Checkpoints` of the run, or None.
+
+  Raises:
+    SystemExit: with status 128 plus the signal, after the run has stopped.
+  """
+  if checkpoints is None:
+    yield
+    return
+  from jw2v.training.checkpoints import Stopped
+
+  received: list[int] = []
+
+  def stop(number, _):
+    if received:
+      os._exit(128 + number)  # partly written files do not have their final names yet
+    received.append(number)
+    checkpoints.request_stop()
+    print('\nwriting a checkpoint; interrupt again to stop without it', file=sys.stderr, flush=True)
+
+  before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+  try:
+    yield
+  except Stopped as stopped:
+    print(f'{stopped}; run the same command again to resume', flush=True)
+    number = received[0] if received else signal.SIGTERM  # received by another process
+    raise SystemExit(128 + number) from None
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def parse_config_flags(argv: list[str]) -> list[str]:
+  """Parses flags as absl does, with one line for an error in the config.
+
+  Raises:
+    SystemExit: with the line.
+  """
+  for argument in argv[1:]:
+    name, _, path = argument.lstrip('-').partition('=')
+    if name == 'config' and not os.path.isfile(path.partition(':')[0]):
+      raise SystemExit(f'error: config={path!r}: file not found')
+  try:
+    return app.parse_flags_with_usage(argv)
+  except AttributeError as error:
+    if isinstance(error.args[0], KeyError):  # the config is locked
+      message = f'the config has no setting {error.args[0].args[0]}'
+    else:
+      message = f'the config file cannot be used: {error}'
+    raise SystemExit(f'error: {one_line(message)}') from error
+  except (SyntaxError, ImportError, NameError, TypeError) as error:
+    raise SystemExit(f'error: the config file cannot be used: {one_line(error)}') from error
+
+
+def _end_at_sigterm(*_):
+  # If Python runs a callback at this moment, an exception such as that of sys.exit is lost.
+  files = sys.modules.get('jw2v.utils.files')  # a module that is not loaded has written nothing
+  if files is not None:
+    files.remove_unfinished()
+  os._exit(143)
+
+
+def _exit_at_sigterm(*_):
+  sys.exit(143)  # ends the worker processes and removes temporary folders
+
+
+def _print_ignored(ignored):
+  # A checkpoint thread raises this error after another thread has failed, whose error is printed.
+  if str(ignored.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(ignored)
+
+
+def _end_where_orbax_waits(line):
+  # Python joins the threads of Orbax at exit, and they wait minutes for a folder that is missing.
+  if any(type(thread).__module__.startswith('orbax.') for thread in threading.enumerate()):
+    print(line, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _drop_output():
+  # Python prints the rest of its buffer at exit, which would fail again.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,11 +29,15 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 import numpy as np
 from absl import app, flags
 
 import jw2v
-from experiments.cli import one_line_errors
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.utils.files import check_output
 from jw2v.utils.limits import VECTORS_EXPANSION
@@ -154,7 +158,7 @@ def run(values: Any) -> None:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  with one_line_errors():
+  with cli.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; files are written --input=A --output=B')
     run(flags.FLAGS)

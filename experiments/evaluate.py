@@ -28,10 +28,14 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
 import jw2v
-from experiments.cli import one_line_errors
 from experiments.tables import markdown_table
 from jw2v.formats.text import is_number
 from jw2v.utils.files import atomic_write, check_output
@@ -251,7 +255,7 @@ def _plain(value: Any) -> Any:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  with one_line_errors():
+  with cli.one_line_errors():
     run(flags.FLAGS, argv[1:])
 
 

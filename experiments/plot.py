@@ -20,6 +20,11 @@ two principal components do, but the distances between groups then mean nothing.
 import importlib.util
 import pathlib
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
@@ -28,7 +33,6 @@ from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
 import jw2v
 from experiments import labels
-from experiments.cli import one_line_errors
 from jw2v.utils.limits import VECTORS_EXPANSION
 
 METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
@@ -256,7 +260,7 @@ def run(values: flags.FlagValues) -> None:
 
 def main(argv: list[str]) -> None:
   """Runs the program; an error that the user can mend is one line."""
-  with one_line_errors():
+  with cli.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; words are written --words=a,b,c')
     run(flags.FLAGS)

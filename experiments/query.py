@@ -39,10 +39,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TextIO
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
 import jw2v
-from experiments.cli import one_line_errors
 from jw2v.utils.limits import VECTORS_EXPANSION
 
 _OPERATORS = ('+', '-', '*', '~')
@@ -336,7 +340,7 @@ def main(argv: list[str]) -> int:
   if sys.stdout is None or (sys.stdin is None and not values.query):
     raise SystemExit('error: there is no standard input or output')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
-  with one_line_errors():
+  with cli.one_line_errors():
     kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
     if values.query:
       return 0 if converse(kv, values.query, settings, errors=sys.stderr) else 1

@@ -1,6 +1,7 @@
-"""What a run tells: metrics.jsonl, TensorBoard's events, and the picture of the loss.
+"""What a run shows: the table at its start, its live metrics, and the picture of its loss.
 
-What belongs here: writing records as they are made, and drawing them when the run has ended.
+`describe` is the table that is printed before training, `TensorBoard` and `MetricsFile` write
+records while it trains, and `draw_loss` draws them afterwards.
 """
 
 import contextlib
@@ -8,17 +9,30 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 from matplotlib.figure import Figure
+from ml_collections import config_dict
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import scalar
 
+import jw2v
+from experiments.settings import kind_of
+from experiments.tables import plural
+from jw2v.data.text import find_files
+from jw2v.distributed.processes import num_processes
+from jw2v.training.loop import Started
 from jw2v.utils.files import atomic_write, naming
 
-_TAGS = {  # of TensorBoard; what else a record has is a score
+_NAMES = {  # of the data, its words and its lines
+  'sessions': ('log', 'items', 'sessions'),
+  'text': ('text', 'words', 'lines'),
+  'walks': ('graph', 'nodes', 'walks'),
+}
+_TAGS = {  # in TensorBoard; any other measure of a record is a score
   'loss': 'loss/training',
   'held_out_loss': 'loss/held_out',
   'learning_rate': 'learning_rate',
@@ -31,73 +45,153 @@ _FLUSH_EVERY = 10  # seconds
 _NO_MEASURE = ('step', 'epoch', 'words')
 
 
-class Metrics:
-  """Writes each record of a run to `metrics.jsonl` and `tensorboard/` in its workdir."""
+# The table at the start.
 
-  def __init__(self, workdir: pathlib.Path, history: list[dict[str, Any]]):
-    """Begins with the records that the run has, if it goes on from a checkpoint.
 
-    What was written after that checkpoint, by the run that was interrupted, is taken back.
+def describe(config: config_dict.ConfigDict, corpus: jw2v.EncodedCorpus, started: Started) -> str:
+  """Returns the summary of a run: its data, model, device, memory and time."""
+  what, words, lines = _NAMES[kind_of(config.data)]
+  files = plural(len(find_files(config.data.path)), 'file')
+  device = jax.devices()[0]
+  count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
+  seconds, settings, layout = started.seconds_left, started.config, started.layout
+  rows = {
+    what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
+    'vocabulary': f'{len(corpus.vocabulary):,} {words} with at least {settings.min_count} '
+    f'occurrences; {len(corpus.ids):,} tokens in {len(corpus.line_ends):,} {lines}',
+    'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
+    f'{settings.window}' + _noise_and_ngrams(settings),
+    'training': f'{plural(settings.epochs, "epoch")}, {settings.optimizer} from '
+    f'{settings.learning_rate:g}, {settings.batch_size:,} windows per step, seed {settings.seed}',
+    'device': f'{device.device_kind} ({count})',
+    'layout': f'{layout.name}, {layout.devices} devices of {plural(num_processes(), "process")}'
+    if layout.devices > 1
+    else '',
+    'memory': f'at most {started.predicted_bytes / 1e6:,.0f} MB (predicted)'
+    if started.predicted_bytes
+    else '',
+    'time': f'{_duration(seconds)} (predicted)' if seconds is not None else '',
+    'resumes': f'from step {started.step:,}, epoch {started.history[-1]["epoch"]:.2f}'
+    if started.history and started.words_left
+    else '',
+    'finished': 'in an earlier run, which has these results' if not started.words_left else '',
+  }
+  width = max(map(len, rows))
+  return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
+
+
+def _noise_and_ngrams(settings):
+  text = '' if settings.negatives is None else f', {settings.negatives} negatives'
+  if settings.has_subwords:
+    text += f', n-grams of {settings.minn} to {settings.maxn} characters'
+  return text
+
+
+def _duration(seconds: float) -> str:
+  if seconds < 1:
+    return 'less than 1 s'
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours} h {minutes} min'
+  return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
+
+
+# Live metrics: records while the run trains.
+
+
+class MetricsFile:
+  """Writes `metrics.jsonl`, one JSON line per record, as soon as training produces it."""
+
+  def __init__(self, path: pathlib.Path, history: list[dict[str, Any]]):
+    """Writes the records of a resumed run and replaces the file of an earlier run.
+
+    Records that an interrupted run wrote after its last checkpoint are dropped.
     """
-    path = workdir / 'metrics.jsonl'
     with atomic_write(path) as file:
       file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
     self._file = open(path, 'ab', buffering=0)  # closed by close()
-    last = history[-1]['step'] if history else 0
-    if not history:  # what is there is of another run
-      for events in (workdir / 'tensorboard').glob('events.out.tfevents.*'):
-        events.unlink()
-    self._folder, self._flushed = workdir / 'tensorboard', time.monotonic()
-    self._folder.mkdir(exist_ok=True)
-    # Not tensorboardX.SummaryWriter, whose thread dies of a full disk, and all wait for it.
-    with naming(self._folder):
-      self._events = EventsWriter(str(self._folder / 'events'))
-      self._write(last + 1, file_version='brain.Event:2')
-      self._write(last + 1, session_log=SessionLog(status=SessionLog.START))
 
   def __call__(self, record: dict[str, Any]) -> None:
-    """Writes a record."""
+    """Appends a record: a whole line, or nothing if the disk is full."""
     line, size = (json.dumps(record) + '\n').encode(), self._file.seek(0, os.SEEK_END)
     with naming(self._file.name):
       try:
         while line:
-          line = line[self._file.write(line) :]  # a full disk takes a part first
+          line = line[self._file.write(line) :]  # on a full disk the first write is partial
       except OSError:
         self._file.truncate(size)
         raise
+
+  def close(self) -> None:
+    """Closes the file."""
+    self._file.close()
+
+
+# TensorBoard.
+
+
+class TensorBoard:
+  """Writes the measures of each record as scalars for TensorBoard.
+
+  `tensorboardX.SummaryWriter` would be shorter, but hangs if the disk is full: its thread dies of
+  the error, and then `add_scalar` and `close` block on the queue to that thread. `EventsWriter`
+  writes in the calling thread and raises.
+  """
+
+  def __init__(self, folder: pathlib.Path, history: list[dict[str, Any]]):
+    """Starts a file of events, after the last step of a resumed run.
+
+    TensorBoard drops the events that an interrupted run wrote after its last checkpoint. For a new
+    run, event files of an earlier run are deleted.
+    """
+    if not history:
+      for events in folder.glob('events.out.tfevents.*'):
+        events.unlink()
+    folder.mkdir(exist_ok=True)
+    self._folder, self._flushed = folder, time.monotonic()
+    with naming(folder):
+      self._events = EventsWriter(str(folder / 'events'))
+      first = history[-1]['step'] + 1 if history else 1
+      self._write(first, session_log=SessionLog(status=SessionLog.START))
+
+  def __call__(self, record: dict[str, Any]) -> None:
+    """Writes the measures of a record."""
     with naming(self._folder):
       for name, value in record.items():
         if name not in _NO_MEASURE:
-          scalar = Summary.Value(tag=_TAGS.get(name, f'scores/{name}'), simple_value=value)
-          self._write(record['step'], summary=Summary(value=[scalar]))
+          tag = _TAGS.get(name, f'scores/{name}')
+          self._write(record['step'], summary=scalar(tag, value))
       if time.monotonic() - self._flushed > _FLUSH_EVERY:
         self._events.flush()
         self._flushed = time.monotonic()
 
-  def _write(self, step, **what):
-    self._events.write_event(Event(step=step, wall_time=time.time(), **what))
+  def _write(self, step, **content):
+    self._events.write_event(Event(step=step, wall_time=time.time(), **content))
 
   def close(self) -> None:
-    """Writes what is waiting."""
-    self._file.close()
+    """Writes buffered events and closes the file."""
     try:
       with naming(self._folder):
         self._events.close()
     except OSError:
       with contextlib.suppress(OSError):
-        self._events._py_recordio_writer.close()  # which a full disk has kept it from
+        self._events._py_recordio_writer.close()  # EventsWriter.close has not reached it
       raise
 
 
+# After the run.
+
+
 def scores_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
-  """The names of the scores in records: of all that is no measure of the training itself."""
+  """Returns the names of the scores in records, which are not measures of the training itself."""
   return sorted({name for record in records for name in record} - {*_TAGS, *_NO_MEASURE})
 
 
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:
-  """The mean of the losses of the last epoch, by the words that they are of.
+  """Returns the mean loss of the last epoch, weighted by the words of each record.
 
-  One record is of a small part of the text, and a text is not alike everywhere.
+  A single record covers a small part of the text, and the loss differs between parts.
   """
   words = [record['words'] for record in history]
   sizes = [end - begin for begin, end in zip([0, *words], words, strict=False)]
@@ -106,12 +200,19 @@ def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:
   return sum(n * loss for n, loss in chosen) / sum(n for n, _ in chosen)
 
 
+def neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> list[str]:
+  """Returns a line for each word with its nearest words."""
+  width = max(map(len, words))
+  near = lambda word: ', '.join(neighbor for neighbor, _ in kv.most_similar(word, topn=topn))
+  return [f'{word:>{width}}: {near(word)}' for word in words]
+
+
 def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
-  """Draws the loss over the epochs, and below it the scores if there are any.
+  """Draws the loss by epoch, and the scores below it if the records have any.
 
   Args:
     history: records of a run.
-    path: the picture, .png or .svg.
+    path: the picture, with the extension .png or .svg.
   """
   scores = scores_of(history)
   figure = Figure(figsize=(8 if scores else 7, 6 if scores else 4), layout='constrained')

@@ -18,10 +18,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 import numpy as np
 from absl import app, flags
 
-from experiments.cli import one_line_errors
 from jw2v.data.text import STDIN, PathLike, TextFile, find_files, import_pyarrow
 from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import TEXT_EXPANSION, shown
@@ -194,7 +198,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is no flag')
   rows = 0
-  with one_line_errors():
+  with cli.one_line_errors():
     with atomic_write(values.output) as file:
       file.write(b'basket,item\n')
       for number, basket in enumerate(make_baskets(values.baskets, values.seed), start=1):

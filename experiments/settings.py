@@ -6,14 +6,18 @@ names. What the settings of the trainer may be is checked by `jw2v.TrainConfig`.
 
 import dataclasses
 import difflib
+import math
 import pathlib
+from collections.abc import Callable, Sequence
 
 from ml_collections import config_dict
 
 import jw2v
+from experiments import evaluate
 from experiments.sessions import read_sessions
 from experiments.walks import random_walks, read_edges
 from jw2v.data.vocabulary import Vocabulary
+from jw2v.training.checkpoints import Checkpoints
 from jw2v.utils.limits import TEXT_EXPANSION
 
 _DATA = {  # the settings of each kind of data; those of text are in config.data itself
@@ -93,6 +97,48 @@ def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
         hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
         raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
   return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
+
+
+def make_checkpoints(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, restart: bool
+) -> Checkpoints | None:
+  """Returns the checkpoints of an experiment, or None if its config keeps none.
+
+  Raises:
+    ValueError: the config keeps none, and the workdir has checkpoints of another run.
+  """
+  chosen = config.get('checkpoints', {})
+  folder = workdir / 'checkpoints'
+  every, keep = chosen.get('every', 60.0), chosen.get('keep', 3)
+  if keep == 0:
+    if any(path.name.isdigit() for path in folder.glob('*')) and not restart:
+      raise ValueError(
+        f'checkpoints.keep=0: {folder} has checkpoints of another run; choose another workdir, '
+        'or add --restart'
+      )
+    return None
+  about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
+  for name in ('max_expansion', 'store'):  # they do not change the text
+    about['data'].pop(name, None)
+  return Checkpoints(folder, every=every, keep=keep, about=about, restart=restart)
+
+
+def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[str, float]] | None:
+  """Reads files of pairs and analogies (see experiments/evaluate.py) to score vectors on.
+
+  Returns:
+    A function from vectors to a score for each file: Spearman's correlation, or the accuracy of
+    3CosAdd. It leaves out files without a line of known words. None if there are no files.
+  """
+  questions = [(pathlib.Path(file).stem, *evaluate.read_questions(file)) for file in files]
+
+  def scores(kv):
+    found = evaluate.score(kv, questions, 300_000, functions=('most_similar',))
+    values = {row['file']: row['spearman'] for row in found['pairs']}
+    values |= {row['file']: row['sections'][-1]['most_similar'] for row in found['analogies']}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+  return scores if questions else None
 
 
 def kind_of(data: config_dict.ConfigDict) -> str:

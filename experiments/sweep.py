@@ -24,9 +24,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import cli
+
+if __name__ == '__main__':
+  cli.prepare_process()  # before the imports that take seconds
+
 from absl import app, flags
 
-from experiments.cli import one_line_errors
 from experiments.report import loss_of_last_epoch, scores_of
 from experiments.tables import markdown_table, spread
 from jw2v.utils.files import atomic_write
@@ -147,7 +151,7 @@ def _write(path, text):
 
 def main(argv: list[str]) -> int:
   """Runs the program; its exit status."""
-  with one_line_errors():
+  with cli.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; settings are written --grid=dim=50,100')
     return 0 if run(flags.FLAGS) else 1

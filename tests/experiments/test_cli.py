@@ -1,65 +1,96 @@
-"""What all programs do alike when something is wrong."""
+"""Behavior that all programs share: errors, signals, closed pipes and missing packages."""
 
 import os
-import pathlib
 import re
 import signal
 import subprocess
 import sys
 
 import pytest
+from programs import ROOT, run
 
-from experiments.cli import one_line_errors
+from experiments import cli
 
-ROOT = pathlib.Path(__file__).parents[2]
-SOURCES = {path.stem: path.read_text('utf-8') for path in (ROOT / 'experiments').glob('*.py')}
-PROGRAMS = sorted(name for name, text in SOURCES.items() if 'app.run(main' in text)
+SOURCES = {
+  f'{folder}.{path.stem}': path.read_text('utf-8')
+  for folder in ('experiments', 'benchmarks')
+  for path in (ROOT / folder).glob('*.py')
+}
+PROGRAMS = sorted(name for name, text in SOURCES.items() if re.search(r'^  app\.run\(', text, re.M))
 
 
 @pytest.mark.parametrize('name', PROGRAMS)
-def test_every_program_ends_so(name):
-  """All that it does stands under it: no program catches errors of the user by itself."""
-  text = SOURCES[name]
-  main = text[text.index('\ndef main(') :]
-  assert re.search(r'^  with (.+, )?one_line_errors\(', main, re.M)
-  assert 'except (ValueError' not in main
+class TestPrograms:
+  def test_prepares_its_process_before_slow_imports(self, name):
+    before, prepared, _ = SOURCES[name].partition('\n  cli.prepare_process()')
+    assert prepared and not re.search(r'^(import|from) (absl|jax|jw2v|numpy)\b', before, re.M)
+
+  def test_reports_errors_on_one_line(self, name):
+    """No program catches errors of the user by itself."""
+    text = SOURCES[name]
+    main = text[text.index('\ndef main(') :]
+    assert re.search(r'^  with (.+, )?cli\.one_line_errors\(', main, re.M)
+    assert 'except (ValueError' not in main
 
 
-@pytest.mark.parametrize(('error', 'code'), [
-  (ValueError('a\nb'), 'error: a b'), (KeyError('no "x"'), 'error: no "x"'),
-  (MemoryError('too large'), 'error: too large'), (ImportError('x'), 'error: x'),
-  (KeyboardInterrupt(), 130),
-])  # fmt: skip
-def test_what_the_shell_gets(error, code):
-  with pytest.raises(SystemExit) as ended:
-    with one_line_errors():
-      raise error
-  assert ended.value.code == code
+class TestOneLineErrors:
+  @pytest.mark.parametrize(('error', 'code'), [
+    (ValueError('a\nb'), 'error: a b'), (KeyError('no "x"'), 'error: no "x"'),
+    (MemoryError('too large'), 'error: too large'), (ImportError('x'), 'error: x'),
+    (KeyboardInterrupt(), 130),
+  ])  # fmt: skip
+  def test_exit_status(self, error, code):
+    with pytest.raises(SystemExit) as ended:
+      with cli.one_line_errors():
+        raise error
+    assert ended.value.code == code
+
+  def test_a_bug_has_its_traceback(self):
+    with pytest.raises(TypeError):
+      with cli.one_line_errors():
+        raise TypeError
 
 
-@pytest.mark.skipif(not hasattr(signal, 'SIGPIPE'), reason='needs pipes of Unix')
-def test_help_for_a_reader_that_has_gone():
-  """As of --help | head: the program ends as other programs do, without a word."""
-  read, write = os.pipe()
-  os.close(read)
-  done = subprocess.run(
-    [sys.executable, '-m', 'benchmarks.update_docs', '--help'], cwd=ROOT, stdout=write,
-    stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
-  )  # fmt: skip
-  os.close(write)
-  assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')
+class TestMissingPackage:
+  def test_names_the_extra(self, monkeypatch):
+    monkeypatch.setattr(cli.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(cli.signal, 'signal', lambda *_: None)
+    with pytest.raises(SystemExit, match=r"matplotlib is not .* pip install 'jw2v\[experiments\]'"):
+      cli.prepare_process()
 
 
-def test_a_mistake_of_the_program_has_its_traceback():
-  with pytest.raises(TypeError):
-    with one_line_errors():
-      raise TypeError
+class TestProcesses:
+  """These tests start processes."""
 
+  def test_imports_have_no_side_effects(self):
+    """Even with the arguments of `python -m`."""
+    code = (
+      'import signal, sys\n'
+      "sys.argv[:] = ['-m']\n"
+      'handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)]\n'
+      'import experiments.train\n'
+      'assert handlers == '
+      '[signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)]\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
 
-@pytest.mark.parametrize(('has_workers', 'left'), [(True, []), (False, ['folder'])])
-def test_told_to_end(tmp_path, has_workers, left):
-  """Status 143; who waits for processes has its temporary folders removed."""
-  code = f"""
+  @pytest.mark.skipif(not hasattr(signal, 'SIGPIPE'), reason='needs pipes of Unix')
+  @pytest.mark.parametrize('name', ['benchmarks.update_docs', 'experiments.train'])
+  def test_help_for_a_closed_pipe(self, name):
+    """With --help | head the program ends silently, as other programs do."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
+    done = run(name, '--help', capture_output=False, stdout=write, stderr=subprocess.PIPE,
+               env=environment)  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, '')
+
+  @pytest.mark.parametrize(('has_workers', 'left'), [(True, []), (False, ['folder'])])
+  def test_sigterm(self, tmp_path, has_workers, left):
+    """The status is 143; a program with workers also removes its temporary folders."""
+    code = f"""
 import os, signal, tempfile, pathlib, shutil
 from experiments.cli import one_line_errors
 folder = pathlib.Path({str(tmp_path)!r}, 'folder')
@@ -71,6 +102,34 @@ with one_line_errors(has_workers={has_workers}):
   finally:
     shutil.rmtree(folder)
 """
-  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-  assert (done.returncode, done.stderr) == (143, '')
-  assert [path.name for path in tmp_path.iterdir()] == left
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, '')
+    assert [path.name for path in tmp_path.iterdir()] == left
+
+  @pytest.mark.parametrize('module', ['jax', 'ml_collections'])
+  def test_interrupt_during_imports_has_no_traceback(self, tmp_path, module):
+    """Ctrl-C while a module is imported: the signal ends the process, as any other process."""
+    (tmp_path / 'sitecustomize.py').write_text(
+      'import os, signal, sys\n\n\n'
+      'signal.signal(signal.SIGINT, signal.default_int_handler)  # not so in the background\n\n\n'
+      'class Finder:\n  def find_spec(self, name, *_):\n'
+      f'    if name == {module!r}:\n      os.kill(os.getpid(), signal.SIGINT)\n\n\n'
+      'sys.meta_path.insert(0, Finder())\n'
+    )
+    done = run('experiments.train', '--help', env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, '', '')
+
+  def test_an_error_does_not_wait_for_threads_of_orbax(self):
+    program = (
+      'import threading\n'
+      'from experiments.cli import one_line_errors\n'
+      "waits = type('Waits', (threading.Thread,), {'__module__': 'orbax.checkpoint'})\n"
+      'with one_line_errors():\n'
+      '  waits(target=threading.Event().wait).start()\n'
+      "  raise OSError('the disk is full')\n"
+    )
+    done = subprocess.run(
+      [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False,
+      timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, 'error: the disk is full\n')

@@ -1,10 +1,8 @@
-"""The launcher on its way: what it writes, Ctrl-C, going on, and what it refuses to go on from."""
+"""The launcher, run as a user runs it: its results, its errors, interrupts and resumes."""
 
-import fcntl
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,12 +12,12 @@ import time
 import numpy as np
 import pytest
 from corpora import two_topics
-from ml_collections import ConfigDict
-from programs import QUICK, ROOT, train
+from ml_collections import config_dict
+from programs import QUICK, ROOT, run, train
 
 import jw2v
-from experiments import report, sweep
-from experiments.overview import describe
+from experiments import report
+from experiments import train as program
 
 WHOLE = [*QUICK, '--config.held_out=0.1', '--config.batch_size=64']
 PAIRS = 'sea1\tsea2\t9\nsea1\tland1\t1\nsea3\tland2\t2\n'
@@ -58,23 +56,141 @@ def records_of(folder):
   return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
-class TestWhatIsTold:
-  def test_the_table_is_of_the_settings_that_train(self, text, monkeypatch):
-    """Those of the device: an accelerator takes larger steps."""
-    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
-    seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
-    config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, devices=4, layout='data')
-    jw2v.train(corpus, config, progress=False, started=seen.append)
-    table = describe(ConfigDict({'data': {'path': str(text)}}), corpus, seen[0])
-    assert ' 64 windows a step' in table and 'data, 4 devices' in table
+class TestTrain:
+  def test_quickstart_on_its_own_corpus(self, tmp_path):
+    """Two million words, one epoch of the fifteen, a smaller width: the words are right."""
+    done = train(tmp_path / 'run', '--config.epochs=1', '--config.dim=32')
+    assert done.returncode == 0, done.stderr
+    assert '249 files' in done.stdout and 'words/s' in done.stdout
+    neighbors = [line for line in done.stdout.splitlines() if line.lstrip().startswith('war:')]
+    assert len(neighbors) == 1 and neighbors[0].count(',') == 6
+    kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert len(kv) > 8000 and kv.vector_size == 32
+    assert {p.name for p in (tmp_path / 'run').iterdir()} == {
+      'checkpoints', 'config.json', 'corpus', 'loss.png', 'metrics.jsonl', 'tensorboard',
+      'vectors.txt', 'words.png',
+    }  # fmt: skip
+    assert kv.similarity('gold', 'silver') > kv.similarity('gold', 'children')
 
+  def test_any_text_file_and_any_setting(self, tmp_path, text):
+    done = train(
+      tmp_path / 'run',
+      f'--config.data.path={text}',
+      *QUICK,
+      '--config.show=("sea1", "no such word")',
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'sea1: ' in done.stdout and 'no such word' not in done.stdout
+    kv = jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+    assert (len(kv), kv.vector_size) == (14, 8) and np.isfinite(kv.vectors).all()
+    saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    assert saved['dim'] == 8 and saved['epochs'] == 2 and saved['data']['path'] == str(text)
+
+  def test_help_says_how_to_use_it(self):
+    done = run('experiments.train', '--help')
+    assert '--config=configs/quickstart.py --workdir=runs/quickstart' in done.stdout
+    assert '--workdir' in done.stdout and 'Folder for the results' in done.stdout
+
+  @pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+      (['--config.data.path=nothing.txt'], 'nothing.txt: no such file or folder'),
+      (['--config.data.path=EMPTY'], 'empty.txt: there is no text in it'),
+      (['--config.data.path=LATIN'], 'latin.txt: not UTF-8 at byte 3 (0xe9)'),
+      (['--config.data.path=TEXT', '--config.min_count=9999'], 'no word occurs min_count=9999'),
+      (
+        ['--config.data.path=TEXT', '--config.windw=3'],
+        'no setting \'windw\' Did you mean "window"',
+      ),
+      (['--config.data.path=TEXT', '--config.dim=wide'], 'dim'),
+      (['--config.data.path=TEXT', '--config.dim=0'], 'dim=0: must be an integer of at least 1'),
+      (['--config.data.path=TEXT', '--config.optimizer=lion'], "optimizer='lion': allowed are"),
+      (['--config.data.path=TEXT', '--config.data.word_pattern=('], "word_pattern='('"),
+      (['--config.data.path=TEXT', '--config.data.word_pattern=x*'], 'matches the empty word'),
+      (
+        [*QUICK, '--config.data.path=TEXT', '--config.data.word_pattern=[a-z0-9]+ [a-z0-9]+'],
+        'hold the word',
+      ),
+      (['--config.data.path='], 'the path of the text is empty'),
+      (['dim=200'], "'dim=200' is no flag"),
+    ],
+  )
+  def test_bad_input_is_one_clear_line(self, tmp_path, text, arguments, message):
+    (tmp_path / 'empty.txt').touch()
+    (tmp_path / 'latin.txt').write_bytes(b'caf\xe9')
+    for name, path in (('EMPTY', 'empty.txt'), ('LATIN', 'latin.txt')):
+      arguments = [a.replace(name, str(tmp_path / path)) for a in arguments]
+    arguments = [a.replace('TEXT', str(text)) for a in arguments]
+    done = train(tmp_path / 'run', *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2  # absl adds where to find help
+    # Text that was encoded before is kept for the next run; there is nothing else.
+    assert {p.name for p in (tmp_path / 'run').glob('*')} <= {'corpus'}
+
+  def test_workdir_that_is_a_file(self, tmp_path, text):
+    (tmp_path / 'file').write_text('mine')
+    done = train(tmp_path / 'file', f'--config.data.path={text}', *QUICK)
+    assert done.returncode != 0 and 'is a file: name a folder' in done.stderr
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+  @pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+      ('windw = 3', "config.windw: no such setting; did you mean 'window'?"),
+      ('data.pth = "x"', "config.data.pth: no such setting; did you mean 'path'?"),
+      ('= 3', 'the config file cannot be used: '),
+    ],
+  )
+  def test_config_file_with_a_mistake(self, tmp_path, content, message):
+    (tmp_path / 'mine.py').write_text(
+      'from configs import quickstart\n\n\ndef get_config():\n'
+      f'  config = quickstart.get_config()\n  config.{content}\n  return config\n'
+    )
+    done = run(
+      'experiments.train', f'--config={tmp_path / "mine.py"}', f'--workdir={tmp_path / "run"}'
+    )
+    assert done.returncode != 0 and message in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr and not (tmp_path / 'run').exists()
+
+  def test_groups_in_the_pattern_keep_the_whole_word(self, tmp_path, text):
+    done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK,
+                 '--config.data.word_pattern=(sea|land)(\\d)')  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'sea1' in jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
+
+  def test_config_with_the_data_alone(self, tmp_path, text, capsys):
+    """And one without data, which is refused before anything is written."""
+    small = {'dim': 8, 'min_count': 1, 'epochs': 1, 'sample': 0.0, 'checkpoints': {'keep': 0}}
+    config = config_dict.ConfigDict({'data': {'path': str(text)}, **small})
+    program.run(config, tmp_path / 'run', quiet=True)
+    assert '14 vectors of width 8' in capsys.readouterr().out
+    assert not (tmp_path / 'run' / 'words.png').exists()
+    for data in ({}, {'data': {'walks': {}}}, {'data': str(text)}):
+      with pytest.raises(ValueError, match=r'config.data.path: is missing; name the text'):
+        program.run(config_dict.ConfigDict({**data, **small}), tmp_path / 'other')
+    assert not (tmp_path / 'other').exists()
+
+  def test_width_of_one(self, tmp_path, text):
+    done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, '--config.dim=1',
+                 '--config.show=("sea1",)')  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run' / 'words.png').exists()
+
+  def test_missing_config_file(self, tmp_path):
+    done = run('experiments.train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')
+    assert done.returncode != 0 and 'configs/nothing.py' in done.stderr
+    assert 'Traceback' not in done.stderr, done.stderr
+
+
+class TestOutput:
   def test_table(self, finished):
     _, done = finished
     rows = dict(line.split('  ', 1) for line in done.stdout.splitlines()[:7])
     assert {'text', 'vocabulary', 'model', 'training', 'device', 'memory', 'time'} == {*rows}
     assert re.search(r'text\.txt \(1 file\): [\d,]+ words', rows['text'])
-    assert re.search(r'[\d,]+ MB at most, predicted', rows['memory'])
-    assert re.search(r'\d+ s, predicted', rows['time'])
+    assert re.search(r'at most [\d,]+ MB \(predicted\)', rows['memory'])
+    assert re.search(r'\d+ s \(predicted\)', rows['time'])
 
   def test_metrics(self, finished):
     folder, _ = finished
@@ -110,7 +226,7 @@ class TestWhatIsTold:
     assert len(done.stdout.splitlines()) == 1
 
 
-class TestGoesOn:
+class TestResume:
   LONG = ('--config.dim=8', '--config.min_count=1', '--config.sample=0', '--config.epochs=2000',
           '--config.batch_size=64', '--config.show=()')  # fmt: skip
 
@@ -138,7 +254,7 @@ class TestGoesOn:
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
-    assert 'the same command goes on from there' in out and 'writing a checkpoint' in err
+    assert 'run the same command again to resume' in out and 'writing a checkpoint' in err
     assert 'Traceback' not in err and not (folder / 'vectors.txt').exists()
     step = int(re.search(r'stopped after step (\d+)', out)[1])
     before = records_of(folder)
@@ -146,7 +262,7 @@ class TestGoesOn:
     self.wait_for_records(folder, process, len(before) + 10)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert f'goes on     from step {step:,}' in out, (out, err)
+    assert f'resumes     from step {step:,}' in out, (out, err)
     assert records_of(folder)[: len(before)] == before
     steps = [record['step'] for record in records_of(folder)]
     assert steps == sorted(set(steps))
@@ -233,154 +349,3 @@ class TestGoesOn:
     done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, f'--config.{setting}')
     assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr
     assert {p.name for p in (tmp_path / 'run').glob('*')} <= {'corpus'}
-
-
-class TestSweep:
-  def test_grid(self):
-    grid = sweep.read_grid(['dim=50,100', 'config.data.lowercase=True'])
-    assert grid == {'dim': ['50', '100'], 'data.lowercase': ['True']}
-    assert sweep.combinations({'a': ['1', '2'], 'b': ['3', '4']}) == [
-      {'a': '1', 'b': '3'}, {'a': '1', 'b': '4'}, {'a': '2', 'b': '3'}, {'a': '2', 'b': '4'}
-    ]  # fmt: skip
-    assert sweep.combinations({}) == [{}]
-
-  @pytest.mark.parametrize('wrong', [['dim'], ['dim='], ['=3'], ['dim=1', 'dim=2'], ['seed=1,2'],
-                                     ['dim=1,1'], ['dim=1,']])  # fmt: skip
-  def test_grid_that_is_none(self, wrong):
-    with pytest.raises(ValueError, match='grid='):
-      sweep.read_grid(wrong)
-
-  def test_table(self):
-    runs = [{'seed': 0, 'loss': 2.0, 'words_per_second': 1e6, 'men': 0.5},
-            {'seed': 1, 'loss': 3.0, 'words_per_second': 2e6, 'men': 0.7}]  # fmt: skip
-    results = [{'settings': {'dim': '8'}, 'runs': runs}, {'settings': {'dim': '9'}, 'runs': []}]
-    lines = [
-      [c.strip() for c in line.split('|')[1:-1]] for line in sweep.table(results).split('\n')
-    ]
-    assert lines[0] == ['dim', 'seeds', 'loss', 'words_per_second', 'men']
-    assert lines[2][:3] == ['8', '2', '2.500 (2.000..3.000)']
-    assert lines[2][4] == '0.600 (0.500..0.700)' and lines[3] == ['9', '0', '-', '-', '-']
-
-  def test_program(self, tmp_path, text):
-    """A value that cannot be trained is told; the rest is; and nothing is trained twice."""
-    (tmp_path / 'mine.py').write_text(
-      'from configs import quickstart\n\n\ndef get_config():\n'
-      '  config = quickstart.get_config()\n'
-      f'  config.data.path = {str(text)!r}\n'
-      '  config.min_count, config.epochs, config.sample, config.show = 1, 1, 0.0, ()\n'
-      '  return config\n'
-    )
-    command = [
-      sys.executable, '-m', 'experiments.sweep', f'--config={tmp_path / "mine.py"}',
-      f'--workdir={tmp_path / "sweep"}', '--grid=dim=0,8',
-      f'--evaluation={text.parent / "pairs.tsv"}',
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and 'dim=0: must be an integer' in done.stderr
-    assert (tmp_path / 'sweep' / 'sweep.md').read_text() == done.stdout
-    results = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
-    assert [len(result['runs']) for result in results] == [0, 1]
-    assert -1 <= results[1]['runs'][0]['pairs'] <= 1
-    first = (tmp_path / 'sweep' / 'dim=8,seed=0' / 'checkpoints').stat().st_mtime_ns
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert again.stdout == done.stdout
-    assert (tmp_path / 'sweep' / 'dim=8,seed=0' / 'checkpoints').stat().st_mtime_ns == first
-
-
-class TestLossOfTheLastEpoch:
-  def test_is_weighted_by_words(self):
-    history = [
-      {'words': 50, 'epoch': 0.5, 'loss': 9.0}, {'words': 100, 'epoch': 1.0, 'loss': 8.0},
-      {'words': 130, 'epoch': 1.3, 'loss': 2.0}, {'words': 200, 'epoch': 2.0, 'loss': 1.0},
-    ]  # fmt: skip
-    assert report.loss_of_last_epoch(history) == pytest.approx((30 * 2 + 70 * 1) / 100)
-
-
-class TestFullDisk:
-  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
-  def test_of_the_events_is_an_error_and_no_endless_wait(self, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, '_FLUSH_EVERY', 0)
-    written = report.Metrics(tmp_path, [])
-    full = os.open('/dev/full', os.O_WRONLY)
-    os.dup2(full, written._events._py_recordio_writer._writer.fileno())
-    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
-      written({'step': 1, 'loss': 2.0})
-    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
-      written.close()
-    os.close(full)
-
-  def test_of_the_records_leaves_no_half_of_a_line(self, tmp_path):
-    """The system takes what there is room for, and only then says that there is none."""
-    written, path = report.Metrics(tmp_path, []), tmp_path / 'metrics.jsonl'
-    written({'step': 1, 'loss': 2.0})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
-    try:
-      with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
-        written({'step': 2, 'loss': 1.0})
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
-    written({'step': 2, 'loss': 1.0})
-    written.close()
-    lines = path.read_text().splitlines()
-    assert [json.loads(line)['step'] for line in lines] == [1, 2]
-
-
-class TestLock:
-  def test_an_empty_workdir_is_removed_again(self, tmp_path):
-    with jw2v.training.workdir.lock_workdir(tmp_path / 'a' / 'b'):
-      assert (tmp_path / 'a' / 'b').is_dir()
-      with pytest.raises(BlockingIOError, match='another run is at work there'):
-        with jw2v.training.workdir.lock_workdir(tmp_path / 'a' / 'b'):
-          pass
-    assert not (tmp_path / 'a').exists()
-
-  def test_a_lock_that_its_owner_removes_at_that_moment_is_no_lock(self, tmp_path, monkeypatch):
-    """Or two runs would have one each: this one the removed file, the next one a new file."""
-    flock, left = fcntl.flock, [1]
-
-    def late(handle, operation):
-      if left:
-        left.pop()
-        (tmp_path / '.lock').unlink()
-      flock(handle, operation)
-
-    monkeypatch.setattr(fcntl, 'flock', late)
-    with jw2v.training.workdir.lock_workdir(tmp_path):
-      with pytest.raises(BlockingIOError), jw2v.training.workdir.lock_workdir(tmp_path):
-        pass
-
-
-class TestInterrupt:
-  @pytest.mark.parametrize('module', ['absl.app', 'experiments.train'])
-  def test_while_the_program_is_loaded_there_is_no_traceback(self, tmp_path, module):
-    """Ctrl-C as some module is imported: the process is gone by the signal, as any other's."""
-    (tmp_path / 'sitecustomize.py').write_text(
-      'import os, signal, sys\n\n\n'
-      'signal.signal(signal.SIGINT, signal.default_int_handler)  # not so in the background\n\n\n'
-      'class Finder:\n  def find_spec(self, name, *_):\n'
-      f'    if name == {module!r}:\n      os.kill(os.getpid(), signal.SIGINT)\n\n\n'
-      'sys.meta_path.insert(0, Finder())\n'
-    )
-    done = subprocess.run(
-      [sys.executable, '-m', 'experiments.train', '--help'], cwd=ROOT, capture_output=True,
-      text=True, env={**os.environ, 'PYTHONPATH': str(tmp_path)}, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, '', '')
-
-
-def test_an_error_does_not_wait_for_threads_that_wait_for_minutes():
-  program = (
-    'import threading\n'
-    'from experiments.cli import one_line_errors\n'
-    "waits = type('Waits', (threading.Thread,), {'__module__': 'orbax.checkpoint'})\n"
-    'with one_line_errors():\n'
-    '  waits(target=threading.Event().wait).start()\n'
-    "  raise OSError('the disk is full')\n"
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, check=False,
-    timeout=60,
-  )  # fmt: skip
-  assert (done.returncode, done.stderr) == (1, 'error: the disk is full\n')

@@ -253,7 +253,7 @@ class Case:
     if program == 'train' and not done.code:
       self.check_finished()
       if step:
-        found = re.search(r'^goes on +from step ([\d,]+)', done.out, re.M)
+        found = re.search(r'^resumes +from step ([\d,]+)', done.out, re.M)
         went_on = found is not None and int(found[1].replace(',', '')) >= step
         self.require(went_on or 'finished    before' in done.out, f'lost step {step}')
     self.check_files(tidy=True)

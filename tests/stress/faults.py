@@ -62,7 +62,7 @@ def signalled(case: Case, program: str, phase: str, number: signal.Signals) -> N
     case.require(done.code in (128 + number, -number), f'ended with {done.code}')
     case.check_quiet(done)
     if phase in ('training', 'checkpoint'):
-      told = 'the same command goes on from there' in done.out
+      told = 'run the same command again to resume' in done.out
       case.require(told or (case.run / 'vectors.txt').exists(), 'did not say that it goes on')
   case.check_files(tidy=done.code == 128 + number)
   case.check_again(program)
@@ -224,7 +224,7 @@ def damaged(case: Case, start: str, name: str, how: str) -> None:
   shutil.rmtree(folder)  # as it says
   done = case.check_again('train')
   if folder.parent.name == 'checkpoints':
-    case.require('goes on' in done.out, 'the checkpoint before was not used')
+    case.require('resumes' in done.out, 'the checkpoint before was not used')
 
 
 def at_once(case: Case, what: str) -> None:

@@ -1,0 +1,67 @@
+"""The summary of a run, its live metrics and its mean loss."""
+
+import json
+import os
+import resource
+
+import pytest
+from corpora import two_topics
+from ml_collections import ConfigDict
+
+import jw2v
+from experiments import report
+
+
+class TestDescribe:
+  def test_settings_are_those_of_the_device(self, tmp_path, monkeypatch):
+    """On an accelerator the default steps are larger."""
+    (tmp_path / 'text.txt').write_text('sea land')
+    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
+    seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
+    config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, devices=4, layout='data')
+    jw2v.train(corpus, config, progress=False, started=seen.append)
+    table = report.describe(
+      ConfigDict({'data': {'path': str(tmp_path / 'text.txt')}}), corpus, seen[0]
+    )
+    assert ' 64 windows per step' in table and 'data, 4 devices' in table
+
+
+class TestLossOfTheLastEpoch:
+  def test_is_weighted_by_words(self):
+    history = [
+      {'words': 50, 'epoch': 0.5, 'loss': 9.0}, {'words': 100, 'epoch': 1.0, 'loss': 8.0},
+      {'words': 130, 'epoch': 1.3, 'loss': 2.0}, {'words': 200, 'epoch': 2.0, 'loss': 1.0},
+    ]  # fmt: skip
+    assert report.loss_of_last_epoch(history) == pytest.approx((30 * 2 + 70 * 1) / 100)
+
+
+class TestFullDisk:
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
+  def test_events_raise_and_do_not_hang(self, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, '_FLUSH_EVERY', 0)
+    written = report.TensorBoard(tmp_path / 'tensorboard', [])
+    full = os.open('/dev/full', os.O_WRONLY)
+    os.dup2(full, written._events._py_recordio_writer._writer.fileno())
+    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
+      written({'step': 1, 'loss': 2.0})
+    with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
+      written.close()
+    os.close(full)
+
+  def test_metrics_do_not_keep_a_partial_line(self, tmp_path):
+    """The first write is partial and succeeds; only the next one raises."""
+    path = tmp_path / 'metrics.jsonl'
+    written = report.MetricsFile(path, [])
+    written({'step': 1, 'loss': 2.0})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
+    try:
+      with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
+        written({'step': 2, 'loss': 1.0})
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+    written({'step': 2, 'loss': 1.0})
+    written.close()
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 2]
