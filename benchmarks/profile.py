@@ -74,26 +74,28 @@ def compiled_run(
   """
   import jax
 
-  from jw2v.data.stream import held_out_start
   from jw2v.distributed.layout import make_layout
-  from jw2v.objectives.objective import prepare
-  from jw2v.training import start, step
+  from jw2v.objectives.objective import make_objective
+  from jw2v.training import loop, run, state, step
 
   config = config.on(jax.default_backend())  # as in a run
-  num_words = held_out_start(encoded.line_ends, config.held_out)
-  prepared, layout = prepare(config, encoded.vocabulary), make_layout(config)
-  blocks, _ = start.texts(encoded, num_words, config, prepared, layout)
-  steps = start.steps_per_call(config, num_words)
+  layout, optimizer = make_layout(config), state.make_optimizer(config)
+  objective = make_objective(config, encoded.vocabulary, layout.width_axis)
+  blocks, _ = run.make_streams(encoded, config, objective, layout)
+  num_words, number = blocks.end, config.blocks_per_step
+  steps = loop.steps_per_dispatch(config, num_words)
   steps = min(steps, most_steps or steps)
-  made = blocks.calls(range(config.epochs), steps=steps, blocks_per_step=config.blocks_per_step)
+  made = blocks.dispatches(range(config.epochs), steps=steps, blocks_per_step=number)
   made = list(itertools.islice(made, calls))
   if len(made) < at_least:
     raise ValueError(
       f'the text must have at least {at_least} calls of {steps} steps of {config.batch_size} '
       f'windows, got {len(made)}; use a longer text or a larger sample'
     )
-  state = start.init_state(config, encoded.vocabulary, None, prepared.bags, layout)
-  constants = layout.put(prepared.lookups)
+  params = state.initial_params(encoded.vocabulary, config, objective.subwords, None)
+  arrays = state.init_state(params, optimizer, layout)
+  constants = layout.put(objective.constants)
+  run_steps = step.make_run_steps(objective, optimizer, step.make_schedule(config), number, layout)
   total_words = config.epochs * num_words
   put = jax.device_put if layout.mesh is None else layout.put_blocks
   inputs = [(put(call.blocks), (call.words / total_words).astype(np.float32)) for call in made]
@@ -102,11 +104,11 @@ def compiled_run(
   compiled: dict[Any, Any] = {}
   for shape, given in zip(shapes, inputs, strict=True):
     if shape not in compiled:
-      compiled[shape] = step.compile_steps(config, state, *given, constants, layout)
+      compiled[shape] = step.compile_steps(run_steps, arrays, *given, constants)
 
   def call(i):
-    nonlocal state
-    state, _ = jax.block_until_ready(compiled[shapes[i]](state, *inputs[i], constants))
+    nonlocal arrays
+    arrays, _ = jax.block_until_ready(compiled[shapes[i]](arrays, *inputs[i], constants))
 
   return CompiledRun(
     config=config,
@@ -198,6 +200,7 @@ def measure_parts(text: str, config: Any) -> dict[str, Any]:
     ValueError: the text has no windows.
   """
   import jax
+
   from jw2v.data.corpus import encode_corpus
   from jw2v.distributed.backend import prepare_backend
 

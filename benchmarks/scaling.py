@@ -29,6 +29,7 @@ from experiments.tables import markdown_table, spread
 from jw2v.config import TrainConfig
 from jw2v.objectives.objective import HOT_NODES, NODES_PER_WORD
 from jw2v.training.memory import state_bytes
+from jw2v.training.state import abstract_state, make_optimizer
 
 _NUMBER = 4  # bytes of one
 
@@ -135,6 +136,7 @@ def table(
   ]]  # fmt: skip
   for chosen in settings:
     config = TrainConfig(**chosen)
+    state = abstract_state(make_optimizer(config), (num_words, num_words), config.dim)
     name = f'{config.objective}, {config.architecture}'
     for number in devices:
       for layout, data, width in layouts_of(number):
@@ -148,7 +150,7 @@ def table(
           f'{config.dim}',
           layout,
           shape,
-          f'{state_bytes(config, (num_words, num_words), width) / 1e9:.2f}',
+          f'{state_bytes(state, width) / 1e9:.2f}',
           f'{each[0] / 1e3:,.1f}',
           f'{each[1]:,.0f}',
           f'{each[2]:,.0f}',

@@ -5,7 +5,6 @@ records while it trains, and `draw_loss` draws them afterwards.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import time
@@ -95,37 +94,6 @@ def _duration(seconds: float) -> str:
   if hours:
     return f'{hours} h {minutes} min'
   return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
-
-
-# Live metrics: records while the run trains.
-
-
-class MetricsFile:
-  """Writes `metrics.jsonl`, one JSON line per record, as soon as training produces it."""
-
-  def __init__(self, path: pathlib.Path, history: list[dict[str, Any]]):
-    """Writes the records of a resumed run and replaces the file of an earlier run.
-
-    Records that an interrupted run wrote after its last checkpoint are dropped.
-    """
-    with atomic_write(path) as file:
-      file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
-    self._file = open(path, 'ab', buffering=0)  # closed by close()
-
-  def __call__(self, record: dict[str, Any]) -> None:
-    """Appends a record: a whole line, or nothing if the disk is full."""
-    line, size = (json.dumps(record) + '\n').encode(), self._file.seek(0, os.SEEK_END)
-    with naming(self._file.name):
-      try:
-        while line:
-          line = line[self._file.write(line) :]  # on a full disk the first write is partial
-      except OSError:
-        self._file.truncate(size)
-        raise
-
-  def close(self) -> None:
-    """Closes the file."""
-    self._file.close()
 
 
 # TensorBoard.

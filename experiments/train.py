@@ -38,7 +38,7 @@ results. The exit status is 0, 1 after an error, or 130 after Ctrl-C.
 """
 
 import contextlib
-import json
+import functools
 import pathlib
 
 from experiments import cli
@@ -56,13 +56,12 @@ from experiments.plot import draw_words
 from experiments.settings import make_checkpoints, read_corpus, read_evaluation, train_config
 from experiments.tables import plural
 from jw2v.data.text import find_files
-from jw2v.distributed.agreement import first_alone, first_leaves_last
+from jw2v.distributed.agreement import first_exits_last, first_then_others
 from jw2v.distributed.backend import prepare_backend
 from jw2v.distributed.processes import ending_without_the_others, is_first, start_processes
 from jw2v.training.checkpoints import Stopped
 from jw2v.training.loop import Started
-from jw2v.training.workdir import check_workdir, lock_workdir
-from jw2v.utils.files import atomic_write
+from jw2v.training.workdir import Workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -98,16 +97,18 @@ def run(
   """
   # Settings. Nothing is written before they are valid.
   settings = train_config(config)
+  folder = Workdir(workdir, config.to_dict())
   if is_first():
-    check_workdir(workdir)
+    folder.check()
   checkpoints = make_checkpoints(config, workdir, restart)
   evaluate = read_evaluation(config.get('evaluation', ()))
   initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
   find_files(config.data.path)
 
-  with lock_workdir(workdir) if is_first() else contextlib.nullcontext():
+  with folder.locked() if is_first() else contextlib.nullcontext():
     # Data.
-    corpus = first_alone(lambda: read_corpus(config, settings, workdir, initial), 'reading')
+    read = functools.partial(read_corpus, config, settings, workdir, initial)
+    corpus = first_then_others(read, 'reading')
 
     # Training.
     with contextlib.ExitStack() as stack:
@@ -116,8 +117,6 @@ def run(
 
       def started(info: Started) -> None:
         if is_first():
-          metrics = report.MetricsFile(workdir / 'metrics.jsonl', info.history)
-          writers.append(stack.enter_context(contextlib.closing(metrics)))
           events = report.TensorBoard(workdir / 'tensorboard', info.history)
           writers.append(stack.enter_context(contextlib.closing(events)))
           if not quiet:
@@ -128,15 +127,13 @@ def run(
           write(values)
 
       result = jw2v.train(
-        corpus, settings, workdir=workdir, initial=initial, progress=not quiet,
+        corpus, settings, workdir=folder, initial=initial, progress=not quiet,
         callbacks=[record], checkpoints=checkpoints, evaluate=evaluate, started=started,
       )  # fmt: skip
     if not is_first():
       return
 
     # Results.
-    with atomic_write(workdir / 'config.json') as file:  # with the data; the library has no data
-      file.write((json.dumps(config.to_dict(), indent=2) + '\n').encode())
     last = result.history[-1]
     print(
       f'{last["words"]:,} words in {plural(settings.epochs, "epoch")} at '
@@ -164,7 +161,7 @@ def main(argv: list[str]) -> None:
       start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     elif flags.FLAGS['processes'].present or flags.FLAGS['process'].present:
       raise ValueError('processes needs --coordinator=HOST:PORT, the address of process 0')
-    with first_leaves_last(Stopped):
+    with first_exits_last(Stopped):
       workdir = pathlib.Path(_WORKDIR.value)
       run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
 

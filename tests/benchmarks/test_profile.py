@@ -58,8 +58,8 @@ ENTRY %main {
 class TestMeasuring:
   @pytest.mark.parametrize('measure', [profile.measure_parts, profile.time_calls])
   def test_steps_are_those_of_a_run_on_the_device(self, measure, monkeypatch):
-    def compile_steps(config, *_):
-      raise InterruptedError(config.batch_size)
+    def compile_steps(run_steps, state, blocks, *_):
+      raise InterruptedError(blocks.left[0].size)
 
     monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
     monkeypatch.setattr('jw2v.training.step.compile_steps', compile_steps)

@@ -1,8 +1,6 @@
 """The summary of a run, its live metrics and its mean loss."""
 
-import json
 import os
-import resource
 
 import pytest
 from corpora import two_topics
@@ -47,21 +45,3 @@ class TestFullDisk:
     with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
       written.close()
     os.close(full)
-
-  def test_metrics_do_not_keep_a_partial_line(self, tmp_path):
-    """The first write is partial and succeeds; only the next one raises."""
-    path = tmp_path / 'metrics.jsonl'
-    written = report.MetricsFile(path, [])
-    written({'step': 1, 'loss': 2.0})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
-    try:
-      with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
-        written({'step': 2, 'loss': 1.0})
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
-    written({'step': 2, 'loss': 1.0})
-    written.close()
-    lines = path.read_text().splitlines()
-    assert [json.loads(line)['step'] for line in lines] == [1, 2]

@@ -1,23 +1,33 @@
-"""The folder of a run: its lock."""
+"""The folder of a run: its lock, and the file of its metrics."""
 
 import fcntl
+import json
+import resource
 
 import pytest
+from corpora import two_topics
 
-from jw2v.training.workdir import lock_workdir
+import jw2v
+from jw2v.training.workdir import MetricsFile, Workdir
 
 
 class TestLock:
   def test_an_empty_workdir_is_removed_again(self, tmp_path):
-    with lock_workdir(tmp_path / 'a' / 'b'):
+    with Workdir(tmp_path / 'a' / 'b').locked():
       assert (tmp_path / 'a' / 'b').is_dir()
-      with pytest.raises(BlockingIOError, match='another run is at work there'):
-        with lock_workdir(tmp_path / 'a' / 'b'):
+      with pytest.raises(BlockingIOError, match='is in use by another run'):
+        with Workdir(tmp_path / 'a' / 'b').locked():
           pass
     assert not (tmp_path / 'a').exists()
 
+  def test_the_same_object_may_lock_again(self, tmp_path):
+    workdir = Workdir(tmp_path)
+    with workdir.locked(), workdir.locked():
+      with pytest.raises(BlockingIOError), Workdir(tmp_path).locked():
+        pass
+
   def test_a_lock_that_its_owner_removes_at_that_moment_is_no_lock(self, tmp_path, monkeypatch):
-    """Or two runs would have one each: this one the removed file, the next one a new file."""
+    """Otherwise two runs would hold a lock each, on the removed file and on a new one."""
     flock, left = fcntl.flock, [1]
 
     def late(handle, operation):
@@ -27,6 +37,43 @@ class TestLock:
       flock(handle, operation)
 
     monkeypatch.setattr(fcntl, 'flock', late)
-    with lock_workdir(tmp_path):
-      with pytest.raises(BlockingIOError), lock_workdir(tmp_path):
+    with Workdir(tmp_path).locked():
+      with pytest.raises(BlockingIOError), Workdir(tmp_path).locked():
         pass
+
+  def test_train_takes_it(self, tmp_path):
+    config = jw2v.TrainConfig(dim=4, min_count=1, sample=0, epochs=1)
+    with Workdir(tmp_path).locked():
+      with pytest.raises(BlockingIOError, match='is in use by another run'):
+        jw2v.train(two_topics(), config, workdir=tmp_path, progress=False)
+    jw2v.train(two_topics(), config, workdir=tmp_path, progress=False)
+    assert not (tmp_path / '.lock').exists()
+
+
+class TestMetricsFile:
+  def test_does_not_keep_a_partial_line(self, tmp_path):
+    """The first write is partial and succeeds; only the next one raises."""
+    path = tmp_path / 'metrics.jsonl'
+    metrics = MetricsFile(path)
+    metrics.start([])
+    metrics.add({'step': 1, 'loss': 2.0})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, limits[1]))
+    try:
+      with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
+        metrics.add({'step': 2, 'loss': 1.0})
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+    metrics.add({'step': 2, 'loss': 1.0})
+    metrics.close()
+    assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [1, 2]
+
+  def test_starts_with_the_records_of_the_run(self, tmp_path):
+    """Records that an interrupted run wrote after its last checkpoint are dropped."""
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
+    metrics = MetricsFile(tmp_path / 'metrics.jsonl')
+    metrics.start([{'step': 1}])
+    metrics.add({'step': 2})
+    metrics.close()
+    assert (tmp_path / 'metrics.jsonl').read_text() == '{"step": 1}\n{"step": 2}\n'
