@@ -24,9 +24,13 @@ from jw2v.distributed.processes import ProcessLost, client, is_first, num_proces
 from jw2v.utils.files import as_json
 from jw2v.utils.limits import one_line
 
-_STEP_SECONDS = 300  # timeout for the facts of another process about a dispatch
+_STEP_SECONDS = 300  # timeout for the facts of another process about its dispatches
 _LONG_SECONDS = 7 * 24 * 3600  # timeout for process 0 while it works alone
+# An exchange takes milliseconds. Processes agree on as many dispatches at once as take this time,
+# so that the exchange is cheap and a request to stop is soon heard.
+_AGREE_SECONDS, AGREE_AT_MOST = 0.5, 8
 _runs = itertools.count()  # equal in all processes, which make the same calls
+_in_order = False  # inside of `first_exits_last`
 
 
 class JointDispatch(NamedTuple):
@@ -51,6 +55,8 @@ class JointDispatch(NamedTuple):
 def first_exits_last(stops: type[Exception]) -> Iterator[None]:
   """Keeps the other processes until process 0 is done, since JAX ends those that outlive it.
 
+  Only the outermost of nested blocks waits.
+
   Args:
     stops: an exception that all processes raise together. After any other exception a process
       does not wait.
@@ -58,10 +64,11 @@ def first_exits_last(stops: type[Exception]) -> Iterator[None]:
   Raises:
     ProcessLost: process 0 is gone.
   """
-  if num_processes() == 1:
+  global _in_order
+  if num_processes() == 1 or _in_order:
     yield
     return
-  key = f'jw2v/left/{next(_runs)}'
+  key, _in_order = f'jw2v/left/{next(_runs)}', True
   try:
     yield
   except stops:
@@ -71,7 +78,10 @@ def first_exits_last(stops: type[Exception]) -> Iterator[None]:
     if is_first():
       client().key_value_set(key, 'failed')
     raise
-  _exit_in_order(key)
+  else:
+    _exit_in_order(key)
+  finally:
+    _in_order = False
 
 
 def _exit_in_order(key: str) -> None:
@@ -187,41 +197,52 @@ def joint_dispatches(
     for dispatch in dispatches:
       yield JointDispatch(dispatch.blocks, dispatch.words, (dispatch.end,))
     return
-  run, last = next(_runs), padding()
-  last = last._replace(words=last.words * 0 + start.words)
+  run, size, read, began = next(_runs), 1, start.words, time.monotonic()
   for number in itertools.count():
-    own = next(dispatches, None)
-    over = own is None
-    if own is None:
-      read = int(last.words[-1])
-      end = Position(epochs, 0, 0, read)
-      own = padding()._replace(words=last.words * 0 + read, end=end)
-    last = own
+    own = list(itertools.islice(dispatches, size))
+    num_own = len(own)
+    if own:
+      read = int(own[-1].words[-1])
+    for _ in range(size - num_own):
+      blank = padding()
+      own.append(Dispatch(blank.blocks, blank.words * 0 + read, Position(epochs, 0, 0, read)))
     save, stop = requests()
-    rows = own.blocks.subword_rows
+    now = time.monotonic()
     facts = {
-      'stream': stream, 'words': own.words.tolist(), 'end': list(own.end), 'over': over,
-      'save': save, 'stop': stop, 'subword_rows': 0 if rows is None else rows.shape[-1],
+      'stream': stream, 'save': save, 'stop': stop, 'dispatches': num_own,
+      'next': max(1, min(2 * size, AGREE_AT_MOST, int(_AGREE_SECONDS * size / (now - began)))),
+      'words': [each.words.tolist() for each in own],
+      'ends': [list(each.end) for each in own],
+      'subword_rows': [_num_subword_rows(each.blocks) for each in own],
     }  # fmt: skip
+    began = now
     try:
       all_facts = _exchange(f'jw2v/{run}/{number}', facts, closed)
     except ProcessLost:
       if closed.is_set():
         return
       raise
-    if all(each['over'] for each in all_facts):
-      return
+    count = max(each['dispatches'] for each in all_facts)
     by_stream = {each['stream']: each for each in reversed(all_facts)}
     streams = [by_stream[i] for i in sorted(by_stream)]
-    words = own.words * 0 + [sum(x) for x in zip(*(s['words'] for s in streams), strict=True)]
     stop = any(each['stop'] for each in all_facts)
-    yield JointDispatch(
-      own.blocks.pad_subword_rows(max(each['subword_rows'] for each in all_facts)),
-      words,
-      tuple(Position(*each['end']) for each in streams),
-      save=all_facts[0]['save'] or stop,
-      stop=stop,
-    )
+    for i in range(count):
+      is_last = i == count - 1
+      words = [sum(x) for x in zip(*(s['words'][i] for s in streams), strict=True)]
+      yield JointDispatch(
+        own[i].blocks.pad_subword_rows(max(each['subword_rows'][i] for each in all_facts)),
+        own[i].words * 0 + words,
+        tuple(Position(*each['ends'][i]) for each in streams),
+        save=is_last and (all_facts[0]['save'] or stop),
+        stop=is_last and stop,
+      )
+    if count < size:  # the text of all processes has ended
+      return
+    size = all_facts[0]['next']
+
+
+def _num_subword_rows(blocks: Blocks) -> int:
+  return 0 if blocks.subword_rows is None else blocks.subword_rows.shape[-1]
 
 
 def _exchange(key: str, value: Any, closed: threading.Event | None = None) -> list[dict[str, Any]]:

@@ -20,8 +20,15 @@ import numpy as np
 from jw2v.config import TrainConfig
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import Position, TextBlocks, in_background
-from jw2v.distributed.agreement import check_same, checksums, first_then_others, joint_dispatches
+from jw2v.distributed.agreement import (
+  AGREE_AT_MOST,
+  check_same,
+  checksums,
+  first_then_others,
+  joint_dispatches,
+)
 from jw2v.distributed.layout import Layout
+from jw2v.distributed.processes import num_processes
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective
 from jw2v.optim import RowwiseTransformation
@@ -162,6 +169,7 @@ def fit(
   info = Started(history.step, history.history.copy(), words_left, config, layout)
   pending: collections.deque[Any] = collections.deque()  # results that may not be computed yet
   number, words, saved_step = 0, history.words, history.step
+  waiting = _AHEAD + 2 + (AGREE_AT_MOST if num_processes() > 1 else 0)  # dispatches in memory
 
   def record_pending(leave: int = 0) -> None:
     while len(pending) > leave:
@@ -183,7 +191,7 @@ def fit(
         step_function = compile_steps(run_steps, state, blocks, progress, constants)
         if not compiled:
           info.predicted_bytes = predict_peak(
-            step_function, state, dispatch.blocks, _AHEAD + 2, checkpoints is not None
+            step_function, state, dispatch.blocks, waiting, checkpoints is not None
           )
         compiled[shapes_of_blocks] = step_function
       state, results = compiled[shapes_of_blocks](state, blocks, progress, constants)

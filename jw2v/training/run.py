@@ -135,7 +135,8 @@ def train(
       stack.enter_context(folder.locked())
 
     encode = functools.partial(_encoded, corpus, config, folder, initial, progress)
-    encoded = first_then_others(encode, 'encoding') if folder is not None else encode()
+    writes = folder is not None and not isinstance(corpus, EncodedCorpus)
+    encoded = first_then_others(encode, 'encoding') if writes else encode()
     if folder is not None:
       check_words(encoded.vocabulary.words)
 

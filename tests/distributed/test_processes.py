@@ -316,5 +316,5 @@ class TestProgram:
       f'--workdir={tmp_path / "run"}', '--processes=2',
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parents[2])
-    assert done.returncode == 1 and 'give --coordinator=HOST:PORT too' in done.stderr
+    assert done.returncode == 1 and 'needs --coordinator=HOST:PORT' in done.stderr
     assert not (tmp_path / 'run').exists()

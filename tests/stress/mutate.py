@@ -556,8 +556,8 @@ MUTATIONS = {
   ],
   'distributed/agreement@distributed/processes': [
     ("if ours.get(name) != theirs.get(name)", 'if False'),
-    ("all(each['over'] for each in all_facts)", "any(each['over'] for each in all_facts)"),
-    ("save=all_facts[0]['save'] or stop", "save=save or stop"),
+    ("count = max(each['dispatches']", "count = min(each['dispatches']"),
+    ("(all_facts[0]['save'] or stop)", '(save or stop)'),
     ('sorted(by_stream)]', 'sorted(by_stream)][:1]'),
     ('pad_subword_rows(max(', 'pad_subword_rows(min('),
   ],
