@@ -1,8 +1,7 @@
-"""Several processes in one run: how they start, which of them this is, and how they end.
+"""Several processes in one run: start, identity and end.
 
-What belongs here: what `jax.distributed` is asked for, the engine of all of it. Its coordination
-service starts the processes, notices one that is gone, and has the key-value store through which
-they agree, as told in `agreement.py`; the exchange of arrays is in `sharding.py`.
+`jax.distributed` does the work. Its coordination service starts the processes, detects a lost one,
+and has the key-value store that `agreement.py` uses.
 """
 
 import contextlib
@@ -15,55 +14,60 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax._src import distributed  # JAX shows the key-value store nowhere else
+from jax._src import distributed  # there is no public access to the key-value store
 
 from jw2v.utils.limits import one_line
 
-_HEARTBEAT_SECONDS = 30  # after which a silent process is taken for dead
-_LAST_SECONDS = 3  # that process 0 stays after an error, for the others to end first
+_HEARTBEAT_SECONDS = 30  # timeout for the heartbeat of a process
+_LAST_SECONDS = 3  # delay of process 0 after an error, so that the others end first
 
 
 class ProcessLost(ConnectionError):
-  """Another process of the run is gone, or does not answer."""
+  """Another process of the run is gone or does not answer."""
 
 
 def start_processes(coordinator: str, number: int, index: int, timeout: float = 60.0) -> None:
   """Makes this process one of several that train together; call it before any use of JAX.
 
-  All run the same program with the same settings. Process 0 listens at `coordinator`; it alone
-  writes results. On CPUs arrays go over gloo. On clusters that JAX knows,
-  `jax.distributed.initialize()` does as well. Run what follows in
-  `ending_without_the_others()`: JAX would end a process that has an error when all have ended.
+  All processes run the same program with the same settings. Process 0 listens at `coordinator` and
+  is the only one that writes results. CPUs exchange arrays with gloo. On clusters that JAX knows,
+  `jax.distributed.initialize()` works as well. Run the rest of the program in
+  `ending_without_the_others()`, since JAX ends a process with an error only when all have ended.
 
   Args:
-    coordinator: 'host:port' of process 0.
-    number: of processes.
-    index: of this one, from 0.
-    timeout: seconds to wait for the others.
+    coordinator: address 'host:port' of process 0.
+    number: number of processes.
+    index: index of this process, counted from 0.
+    timeout: seconds to wait for the other processes.
+
+  Returns:
+    None.
 
   Raises:
-    ValueError: an argument is out of range, or is no 'host:port'.
-    ProcessLost: the coordinator does not answer, or not all processes came in time.
+    ValueError: an argument is out of range, or `coordinator` is not a 'host:port'.
+    ProcessLost: the coordinator does not answer, or a process is missing after the timeout.
     OSError: process 0 cannot listen at its address.
-    RuntimeError: JAX has been used already, or started processes.
+    RuntimeError: JAX has already been used, or has already started processes.
   """
   host, _, port = coordinator.rpartition(':')
   if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-    raise ValueError(f"coordinator={coordinator!r}: must be 'host:port', a port from 1 to 65535")
+    raise ValueError(
+      f"coordinator must be 'host:port' with a port from 1 to 65535, got {coordinator!r}"
+    )
   if number < 1:
-    raise ValueError(f'processes={number}: must be at least 1')
+    raise ValueError(f'processes must be at least 1, got {number}')
   if not 0 <= index < number:
-    raise ValueError(f'process={index}: must be from 0 to {number - 1}')
+    raise ValueError(f'process must be from 0 to {number - 1}, got {index}')
   if timeout < 1:
-    raise ValueError(f'timeout={timeout}: must be at least 1 second')
+    raise ValueError(f'timeout must be at least 1 second, got {timeout}')
   began = time.monotonic()
-  # JAX would end the process where there is nobody; what can be known before is asked before.
+  # JAX ends the process if the address does not answer, so it is checked first.
   if index:
     _wait_for_address(host, int(port), coordinator, timeout)
   else:
     _check_address(int(port), coordinator)
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-  # It would take SIGTERM away from the program.
+  # The preemption service would handle SIGTERM in place of the program.
   jax.config.update('jax_enable_preemption_service', False)
   left = max(1, int(timeout - (time.monotonic() - began)))
   try:
@@ -73,33 +77,33 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
     )  # fmt: skip
   except RuntimeError as error:
     if not isinstance(error, jax.errors.JaxRuntimeError):  # JAX has started, or has processes
-      raise RuntimeError(f'processes start before any use of JAX, once: {error}') from error
+      raise RuntimeError(f'start_processes must come before any use of JAX: {error}') from error
     raise ProcessLost(
-      f'process {index}: not all of {number} processes were at {coordinator} in {timeout:g} '
-      f'seconds: {one_line(error)}'
+      f'process {index}: not all of {number} processes connected to {coordinator} within '
+      f'{timeout:g} seconds: {one_line(error)}'
     ) from error
 
 
 def num_processes() -> int:
-  """How many processes train together; it starts no backend, as `jax.process_count` does."""
+  """Returns the number of processes, without starting a backend as `jax.process_count` does."""
   return distributed.global_state.num_processes or 1
 
 
 def process_number() -> int:
-  """Which of them this is."""
+  """Returns the index of this process."""
   return distributed.global_state.process_id or 0
 
 
 def is_first() -> bool:
-  """Whether this process writes what the run gives."""
+  """Returns whether this is process 0, which writes the results."""
   return process_number() == 0
 
 
 @contextlib.contextmanager
 def ending_without_the_others() -> Iterator[None]:
-  """Ends a program at its error: JAX would wait for the other processes, which may be gone.
+  """Ends the program at an error, where JAX would wait for other processes that may be gone.
 
-  Process 0 waits a little, for JAX aborts all others as soon as it is gone.
+  Process 0 waits three seconds, since JAX aborts all others as soon as it is gone.
   """
   try:
     yield
@@ -119,7 +123,7 @@ def ending_without_the_others() -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming_lost_processes() -> Iterator[None]:
-  """Says `ProcessLost` where an exchange fails because another process is gone."""
+  """Raises `ProcessLost` if an exchange fails because another process is gone."""
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
@@ -127,13 +131,13 @@ def naming_lost_processes() -> Iterator[None]:
     if num_processes() == 1 or not any(sign in str(error).lower() for sign in signs):
       raise
     raise ProcessLost(
-      f'another of the {num_processes()} processes is gone; where there are checkpoints, the '
-      f'same commands go on from the last one: {one_line(error)}'
+      f'another of the {num_processes()} processes is gone; with checkpoints, the same commands '
+      f'resume from the last one: {one_line(error)}'
     ) from error
 
 
 def client() -> Any:
-  """The key-value store of the coordination service."""
+  """Returns the client of the key-value store."""
   return distributed.global_state.client
 
 
@@ -146,7 +150,7 @@ def _wait_for_address(host: str, port: int, coordinator: str, timeout: float) ->
     except OSError as error:
       if time.monotonic() > until:
         raise ProcessLost(
-          f'coordinator={coordinator!r}: nobody answers there after {timeout:g} seconds ({error})'
+          f'coordinator={coordinator!r} does not answer within {timeout:g} seconds ({error})'
         ) from error
     time.sleep(0.2)
 
@@ -157,4 +161,6 @@ def _check_address(port: int, coordinator: str) -> None:
     try:
       there.bind(('', port))
     except OSError as error:
-      raise OSError(f'coordinator={coordinator!r}: cannot listen there ({error})') from error
+      raise OSError(
+        f'coordinator={coordinator!r}: cannot listen at this address ({error})'
+      ) from error

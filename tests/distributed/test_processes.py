@@ -194,7 +194,7 @@ class TestBadInput:
     run = Run(2, store, tmp_path / 'v', {}, timeout=3)
     run.processes[0].kill()
     status, told, _ = run.ends()[1]
-    assert status == 3 and 'nobody answers there after 3 seconds' in told
+    assert status == 3 and 'does not answer within 3 seconds' in told
     assert time.monotonic() - began < 60
 
   def test_processes_that_do_not_come(self, store, tmp_path):
@@ -208,12 +208,12 @@ class TestBadInput:
   @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-      (('localhost', 2, 0), "must be 'host:port'"),
+      (('localhost', 2, 0), "coordinator must be 'host:port'"),
       (('localhost:x', 2, 0), "must be 'host:port'"),
       (('localhost:70000', 2, 0), 'a port from 1 to 65535'),
-      (('localhost:7700', 0, 0), 'processes=0: must be at least 1'),
-      (('localhost:7700', 2, 2), 'process=2: must be from 0 to 1'),
-      (('localhost:7700', 2, -1), 'process=-1: must be from 0 to 1'),
+      (('localhost:7700', 0, 0), 'processes must be at least 1, got 0'),
+      (('localhost:7700', 2, 2), 'process must be from 0 to 1, got 2'),
+      (('localhost:7700', 2, -1), 'process must be from 0 to 1, got -1'),
       (('localhost:7700', 2, 0, 0.5), 'timeout=0.5: must be at least 1 second'),
     ],
   )
@@ -226,7 +226,7 @@ class TestBadInput:
       taken.bind(('', 0))
       taken.listen()
       address = f'localhost:{taken.getsockname()[1]}'
-      with pytest.raises(OSError, match='cannot listen there'):
+      with pytest.raises(OSError, match='cannot listen at this address'):
         processes.start_processes(address, 2, 0)
 
 
