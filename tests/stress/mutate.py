@@ -314,7 +314,6 @@ MUTATIONS = {
   ],
   'formats/registry': [
     ('not _SURROGATES.search(word)', 'True'),
-    ('held = not any(map(text.is_number', 'held = any(map(text.is_number'),
     ('if (unsound := first_not_finite(table.vectors)) is not None:', 'if False:'),
     ("if not table.vectors.shape[1]:", 'if False:'),
     ("if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):",
@@ -327,6 +326,7 @@ MUTATIONS = {
     ("held = not _BLANK.fullmatch(word)", 'pass'),
   ],
   'formats/registry@formats/text': [
+    ('held = not any(map(text.is_number', 'held = any(map(text.is_number'),
     ('text.read_word2vec(file, limit), 2', 'text.read_word2vec(file, limit), 1'),
   ],
   'formats/text': [
