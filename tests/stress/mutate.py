@@ -157,8 +157,9 @@ MUTATIONS = {
     ('training = training._replace(end=end)', 'pass'),
     ('training._replace(first=end,', 'training._replace('),
     ('shuffle=config.shuffle', 'shuffle=False'),
-    ('stack.enter_context(folder.locked())', 'pass'),
+    ('    known=known,\n', ''),
   ],
+  'training/run@training/workdir': [('stack.enter_context(folder.locked())', 'pass')],
   'training/loop@training/run': [
     ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
     ('self.epochs_since >= self.patience', 'self.epochs_since > self.patience'),
@@ -514,7 +515,6 @@ MUTATIONS = {
     ('if self.restart and', 'if False and'),
     ('if free < needed:', 'if False:'),
   ],
-  'training/run': [('    known=known,\n', '')],
   'training/loop@training/checkpoints': [
     ("history.load(run['progress'])", 'pass'),
     ("EarlyStopping(**place)", 'EarlyStopping()'),
