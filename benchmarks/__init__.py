@@ -1,1 +1,1 @@
-"""Programs behind the figures of the documentation."""
+"""Programs that measure the figures of the documentation."""

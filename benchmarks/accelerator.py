@@ -1,16 +1,18 @@
-r"""Measures jw2v on the accelerator at hand, in one call of at most ten minutes.
+r"""Measures jw2v on the available accelerator in at most ten minutes.
 
   python -m benchmarks.accelerator --text=my_text.txt --evaluation=my_folder --output=gpu.md
 
-The page has, for widths of 128 and 300 and steps of several sizes: words per second in compiled
-calls, and what part of the device's arithmetic and memory that is; the kernels of one step; the
-exact softmax over the most words that the text has, 70,000 at most; and, trained from the start,
-words per second with scores for the sizes of step, beside gensim on all cores of the machine.
-Whatever the time does not suffice for is left out, and said so.
+The page has these sections for widths of 128 and 300 and several batch sizes:
 
-Words per second count those that `sample` drops, as everywhere. The calls are timed with the text
-on the device already; training has the host's sampling in it, which is the limit where the device
-is fast. What the makers say that a device can do is in benchmarks/scaling.py.
+  - words per second in compiled calls, as a share of the device's peak arithmetic and bandwidth
+  - the kernels of one step
+  - the exact softmax over the vocabulary, at most 70,000 words
+  - training from the start: words per second and scores, and gensim on all cores of the machine
+
+Measurements that do not fit into the time are skipped. Words per second include the words that
+`sample` drops. Compiled calls read blocks that are already on the device. Training includes the
+sampling on the host, which limits fast devices. benchmarks/scaling.py has the peak numbers of the
+devices from their makers.
 """
 
 import collections
@@ -34,16 +36,16 @@ from benchmarks.scaling import MACHINES, step_cost
 from experiments.tables import markdown_table
 
 _MOST_WORDS = 70_000
-_FOR_GENSIM = 120  # seconds of the time that are kept for it
+_FOR_GENSIM = 120  # seconds reserved for gensim
 
 
 def machine_of(kind: str) -> str | None:
-  """The name of a device in `scaling.MACHINES`."""
+  """Returns the name of a device in `scaling.MACHINES`, or None for other devices."""
   return next((name for name in MACHINES if name in kind.lower()), None)
 
 
 def page(encoded: Any, deadline: float) -> Iterator[str]:
-  """The sections of the page, as they are measured."""
+  """Yields the sections of the page as soon as they are measured."""
   import jax
 
   import jw2v
@@ -56,7 +58,7 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     try:
       return time_calls(encoded, config, **options)
     except ValueError as error:
-      print(f'left out: {error}', file=sys.stderr)
+      print(f'skipped: {error}', file=sys.stderr)
       return None
 
   base = {'sample': 1e-4, 'min_count': flags.FLAGS.min_count, 'epochs': flags.FLAGS.epochs}
@@ -120,7 +122,7 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
 
 
 def _trained(encoded, base, dim, sizes, deadline):
-  """Runs from the start, with their scores, and gensim on the cores of the machine."""
+  """Yields sections on training from the start, and on gensim on all cores of the machine."""
   import os
 
   import jw2v
@@ -145,7 +147,7 @@ def _trained(encoded, base, dim, sizes, deadline):
     yield f'## Trained for {base["epochs"]} epochs, width {dim}\n\n{markdown_table(rows)}'
   left = deadline - time.monotonic()
   if left < 5:
-    yield 'gensim was left out: there was no time left.'
+    yield 'gensim was skipped for lack of time.'
     return
   command = [
     sys.executable, '-m', 'benchmarks.training', f'--text={flags.FLAGS.text}', '--systems=gensim',
@@ -156,14 +158,14 @@ def _trained(encoded, base, dim, sizes, deadline):
     done = subprocess.run(command, capture_output=True, text=True, timeout=left)
     told = done.stdout if done.returncode == 0 else done.stderr[-500:]
   except subprocess.TimeoutExpired:
-    told = f'not done in the {left:.0f} seconds that were left'
+    told = f'gensim did not finish within {left:.0f} seconds'
   yield f'## gensim on the {os.cpu_count()} cores of this machine, one epoch\n\n{told}'
 
 
 def main(argv: list[str]) -> None:
-  """Measures, and prints the page as it grows."""
+  """Runs the program."""
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag')
   began = time.monotonic()
   with cli.one_line_errors():
     from jw2v.distributed.backend import prepare_backend
@@ -186,14 +188,14 @@ def main(argv: list[str]) -> None:
     print_page(sections, flags.FLAGS.output)
 
 
-if __name__ == '__main__':  # flags are global: whoever imports this must not get these
-  flags.DEFINE_string('text', None, 'File of words separated by white space.')
-  flags.DEFINE_string('evaluation', None, 'Folder of word sets, as for the benchmark.')
-  flags.DEFINE_string('output', None, 'Where the page is written too.')
-  flags.DEFINE_integer('seconds', 540, 'What is not begun by then is left out.')
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
+  flags.DEFINE_string('text', None, 'Text: a file of words separated by white space.')
+  flags.DEFINE_string('evaluation', None, 'Folder of data sets, as for benchmarks.training.')
+  flags.DEFINE_string('output', None, 'File for the page.')
+  flags.DEFINE_integer('seconds', 540, 'Time limit in seconds for starting a measurement.')
   flags.DEFINE_list('widths', ['128', '300'], 'Widths of the vectors.')
-  flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Windows in a step.')
-  flags.DEFINE_integer('epochs', 4, 'Epochs of the runs that are scored.')
-  flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
+  flags.DEFINE_list('sizes', ['1024', '4096', '16384', '65536'], 'Batch sizes: windows per step.')
+  flags.DEFINE_integer('epochs', 4, 'Number of epochs of the scored runs.')
+  flags.DEFINE_integer('min_count', 5, 'Lowest count of a word in the vocabulary.')
   flags.mark_flag_as_required('text')
   app.run(main)

@@ -1,22 +1,19 @@
-r"""Compares the first pass over a text: jw2v's encoding, gensim's and the C tool's counting.
+r"""Compares the first pass over a text: encoding with jw2v, counting with gensim and the C tool.
 
   pip install 'jw2v[benchmark]'
   python -m benchmarks.corpus --text=my_text.txt --output=corpus.md
 
-The text is one file of words separated by white space. Each system reads it in turn, in a
-process of its own, and keeps words of 5 occurrences or more. The output is a page of
-markdown: speeds and their ratios, how soon a second run on the same text starts to train,
-and whether all count the same. Nothing else should run on the machine meanwhile.
+The text is a file of words separated by white space. The systems read it in turn, each in its own
+process, and keep words with at least 5 occurrences. The output is a Markdown page with speeds and
+their ratios, the time until a second run on the same text starts to train, and a comparison of the
+counts. Run nothing else on the machine meanwhile.
 
-  # With the C tool's own vocabulary pass:
+  # Also measure the vocabulary pass of the C tool:
   python -m benchmarks.corpus --text=my_text.txt --c_tool=word2vec/bin/word2vec
 
-  # And the memory of jw2v, for 200 and 2000 MB of text that is made of lines of this one.
-  # TMPDIR must have room for three times as much; it takes some minutes.
+  # Also measure the memory of jw2v on generated texts of 200 and 2000 MB.
+  # TMPDIR needs three times as much space; this takes several minutes.
   python -m benchmarks.corpus --text=my_text.txt --memory --sizes=200,2000
-
-What belongs here: the processes that read text, and the tables of what they measured. How
-fast training is, and how good the vectors, is measured by benchmark.py.
 """
 
 import contextlib
@@ -47,7 +44,7 @@ from experiments.tables import markdown_table, spread
 
 _MIN_COUNT = 5
 _MB, _READ = 10**6, 1 << 20  # bytes
-_LINE, _LINES = 20, 50_000  # words of a line in a text that is made; lines written at once
+_LINE, _LINES = 20, 50_000  # words per line of a generated text; lines per write
 _NOTES = """\
 - jw2v counts and writes the text as ids to a store on disk, new in each round; gensim's
   build_vocab() counts, and draws the first vectors; the C tool counts.
@@ -62,7 +59,7 @@ it. jw2v encodes it with min_count=1: no word is left out. MB are 1,000,000 byte
 
 
 def _measure(job, call):
-  """Runs a function: its seconds, the CPU time, and the memory before and at most."""
+  """Runs a function; returns its result, wall time, CPU time, and memory before and at the peak."""
   imports = time.monotonic() - job['started']  # this clock is the same in every process
   peak = lambda: peak_bytes() / _MB
   before, cpu, wall = peak(), time.process_time(), time.perf_counter()
@@ -72,11 +69,11 @@ def _measure(job, call):
 
 
 def _encode(job):
-  """Encodes a text into a folder; opens the store that is there."""
+  """Encodes a text into a folder, or opens the store in it."""
   import jw2v
   from jw2v.data.text import import_pyarrow
 
-  if not os.path.isdir(job['folder']):  # to open a store takes no pyarrow
+  if not os.path.isdir(job['folder']):  # opening a store does not need pyarrow
     import_pyarrow()
   call = lambda: jw2v.encode_corpus(job['text'], job['folder'], min_count=job['min_count'])
   encoded, measured = _measure(job, call)
@@ -107,7 +104,7 @@ def _count_c_tool(job):
 
 
 def _start_training(job):
-  """Trains until the steps are compiled: the seconds to where that starts and ends."""
+  """Trains until the steps are compiled; returns the times at which compiling starts and ends."""
   import jw2v
 
   times, compile_steps = {}, jw2v.training.loop.compile_steps
@@ -116,7 +113,7 @@ def _start_training(job):
     times['compiling'] = time.perf_counter() - start
     compile_steps(*arguments)
     times['compiled'] = time.perf_counter() - start
-    raise InterruptedError('this is as far as is measured')
+    raise InterruptedError('the measurement ends here')
 
   jw2v.training.loop.compile_steps = compile_and_stop
   config, start = jw2v.TrainConfig(min_count=_MIN_COUNT), time.perf_counter()
@@ -126,7 +123,7 @@ def _start_training(job):
 
 
 def _make_texts(job):
-  """Writes files of given sizes: first each word of the text once, then lines of it."""
+  """Writes files of given sizes: first each word of the text once, then lines of the text."""
   import jw2v
 
   encoded = jw2v.encode_corpus(job['text'], job['folder'], min_count=1)
@@ -142,11 +139,11 @@ def _make_texts(job):
         places = (starts + np.arange(_LINE)) % len(encoded.ids)
         piece = lines(words[encoded.ids[places]].tolist())
         piece = piece[: piece.rfind(b'\n', 0, max(0, size)) + 1]
-      os.fsync(file.fileno())  # the disk is not busy with it while it is read
+      os.fsync(file.fileno())  # or the disk would be busy during the measurement
 
 
 def _compare(job):
-  """What there is to say about the counts of each peer beside those of jw2v."""
+  """Yields a comparison of the counts of each system with the counts of jw2v."""
   with open(job['text'], 'rb') as file:
     file.seek(max(0, os.path.getsize(job['text']) - _READ))
     end = file.read()
@@ -156,7 +153,7 @@ def _compare(job):
   expected = files.pop('jw2v')
   for peer, found in files.items():
     if b'</s>' not in expected:
-      found.pop(b'</s>', None)  # to the C tool the end of a line is a word
+      found.pop(b'</s>', None)  # the C tool counts ends of lines as a word
     pairs = {w: (int(expected.get(w, 0)), int(found.get(w, 0))) for w in {**expected, **found}}
     different = {w: (x, y) for w, (x, y) in pairs.items() if x != y}
     told = [f'{w.decode(errors="replace")!r} ({x:,} and {y:,})' for w, (x, y) in different.items()]
@@ -165,7 +162,7 @@ def _compare(job):
       count += f', but not {", ".join(told[:5])}' + ', ...' * (len(told) > 5)
     n = int(expected.get(last, 0))
     if different == {last: (n, n - 1 if n > _MIN_COUNT else 0)}:
-      count += f'. That is the last word: {peer} drops it, for no white space follows'
+      count += f'. That is the last word: {peer} drops it, because no white space follows'
     yield f'- jw2v and {peer}: {count}.'
 
 
@@ -177,7 +174,7 @@ _start = functools.partial(start, 'benchmarks.corpus')
 
 
 def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-  """What each system has measured in its rounds, jw2v first."""
+  """Returns the measurements of each system in its rounds as a table, jw2v first."""
   values = lambda key: [[run.get(key, float('nan')) for run in x] for x in runs.values()]
   rows = [['median (lowest..highest)', *runs]]
   for title, key, format in (
@@ -199,7 +196,7 @@ def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 
 def _check(values):
-  """Refuses, before anything runs, what could not run to its end; gives the sizes in bytes."""
+  """Checks the flags before anything runs; returns the sizes in bytes."""
   check_output(values.output)
   sizes = sorted({int(x) * _MB if x.isdecimal() else 0 for x in values.sizes}) or [0]
   is_file, temporary = os.path.isfile(values.text), tempfile.gettempdir()
@@ -208,18 +205,21 @@ def _check(values):
   free = shutil.disk_usage(temporary).free
   told = f'{needed / _MB:,.0f} MB may be needed, {free / _MB:,.0f} MB are free'
   refuse([
-    (not is_file, f'text={values.text!r}: there is no such file'),
-    (values.rounds < 1, f'rounds={values.rounds}: must be an integer of at least 1'),
-    (not shutil.which(values.c_tool or 'sh'), f'c_tool={values.c_tool!r}: no such program'),
-    (not all(sizes), f'sizes={",".join(values.sizes)!r}: must be megabytes, as 200,2000'),
-    (values.gensim and not find_spec('gensim'), "gensim is missing: pip install 'jw2v[benchmark]'"),
-    (free < needed, f'{temporary}: {told}: set TMPDIR to a folder on another disk'),
+    (not is_file, f'text={values.text!r}: file not found'),
+    (values.rounds < 1, f'rounds must be at least 1, got {values.rounds}'),
+    (not shutil.which(values.c_tool or 'sh'), f'c_tool={values.c_tool!r}: program not found'),
+    (not all(sizes), f'sizes must be megabytes such as 200,2000; got {",".join(values.sizes)!r}'),
+    (
+      values.gensim and not find_spec('gensim'),
+      "gensim is not installed; run pip install 'jw2v[benchmark]'",
+    ),
+    (free < needed, f'{temporary}: {told}; set TMPDIR to a folder on another disk'),
   ])  # fmt: skip
   return sizes
 
 
 def run(values: Any) -> Iterator[str]:
-  """Measures what the flags ask for: the sections of the page."""
+  """Yields the sections of the page as soon as they are measured."""
   sizes, text = _check(values), os.path.abspath(values.text)
   names = ['jw2v', 'jax', 'pyarrow'] + ['gensim'] * values.gensim
   about = environment('benchmarks.corpus', names)
@@ -230,14 +230,14 @@ def run(values: Any) -> Iterator[str]:
     yield f'## Speed\n\n{speed_table(runs)}\n\n{_NOTES}'
     if len(counts) > 1:
       lines = _start('compare', text=text, files=counts)
-      yield '\n'.join([f'## Counts\n\nOf words of {_MIN_COUNT} occurrences or more:\n', *lines])
+      yield '\n'.join([f'## Counts\n\nWords with at least {_MIN_COUNT} occurrences:\n', *lines])
     if values.memory:
       yield f'## Memory\n\n{_memory(text, sizes, values.rounds, folder)}\n\n{_MEMORY_NOTES}'
 
 
 def _run_in_turn(values, text, folder):
-  """Each system once in each round: what changes on the machine meanwhile meets them all."""
-  with open(text, 'rb') as file:  # it is in memory from here on
+  """Interleaves the systems, so that drift in machine load affects all of them equally."""
+  with open(text, 'rb') as file:  # this also reads it into the page cache
     line_feeds = sum(part.count(b'\n') for part in iter(lambda: file.read(_READ), b''))
   counts = {'jw2v': f'{folder}/workdir/corpus/vocabulary.txt'}
   counts |= {'gensim': f'{folder}/gensim.txt'} if values.gensim else {}
@@ -254,7 +254,7 @@ def _run_in_turn(values, text, folder):
 
 
 def _two_runs(text, folder):
-  """Encodes; then opens the store, and trains with it, in a process each."""
+  """Encodes, opens the store, and trains with it, each in its own process."""
   workdir = f'{folder}/workdir'
   shutil.rmtree(workdir, ignore_errors=True)
   job = {'text': text, 'folder': f'{workdir}/corpus', 'min_count': _MIN_COUNT}
@@ -262,7 +262,7 @@ def _two_runs(text, folder):
   made = os.stat(job['folder']).st_ino
   times = _start('train', text=text, workdir=workdir)
   if os.stat(job['folder']).st_ino != made:
-    raise ValueError('the second run has encoded the text again, and not opened its store')
+    raise ValueError('the second run encoded the text again instead of opening its store')
   return {**first, **times, 'opened': second['seconds']}
 
 
@@ -273,7 +273,7 @@ def _encode_anew(text, folder):
 
 
 def _memory(text, sizes, rounds, folder):
-  """A table of what encoding takes for texts of these sizes, with the same words in each."""
+  """Returns a table of the cost of encoding texts of several sizes with the same vocabulary."""
   files, store = [(f'{folder}/{size}.txt', size) for size in sizes], f'{folder}/store'
   _start('texts', text=text, folder=f'{folder}/words', files=files)
   rows = [['text MB', 'peak MB', 'above imports', 'different words', 'words', 'words/s', 'seconds']]
@@ -293,19 +293,21 @@ def _memory(text, sizes, rounds, folder):
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program; an error that the user can mend is one line."""
+  """Runs the program."""
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --rounds=3')
   with cli.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
 
 
-if __name__ == '__main__':  # flags are global: whoever imports this must not get these
-  flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
-  flags.DEFINE_integer('rounds', 5, 'How often each system reads the text.')
-  flags.DEFINE_bool('gensim', True, 'Measure gensim; --nogensim leaves it out.')
-  flags.DEFINE_string('c_tool', None, "The C tool's program word2vec, to measure it as well.")
-  flags.DEFINE_bool('memory', False, 'Measure the memory of encoding as well.')
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
+  flags.DEFINE_string('text', None, 'Text: a file of words.', required=True)
+  flags.DEFINE_integer('rounds', 5, 'Number of rounds.')
+  flags.DEFINE_bool('gensim', True, 'Whether to measure gensim.')
+  flags.DEFINE_string(
+    'c_tool', None, "Path of the C tool's program word2vec, to measure it as well."
+  )
+  flags.DEFINE_bool('memory', False, 'Whether to measure the memory of encoding as well.')
   flags.DEFINE_list('sizes', ['200', '2000'], 'With --memory: megabytes of the texts.')
-  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
+  flags.DEFINE_string('output', None, 'File for the Markdown page.')
   app.run(main)

@@ -1,16 +1,13 @@
-r"""Shows whether the same run gives the same bits here: every objective with every optimizer.
+r"""Checks that runs are bit-identical on this machine, for every objective and optimizer.
 
   python -m benchmarks.determinism
   python -m benchmarks.determinism --objectives=nce,naive_softmax --optimizers=adam
 
-Each combination is trained on a small text that the program makes, five times: in two processes
-started one after the other, in one that is stopped midway and in another that goes on from its
-checkpoint, and in one that may use a single core. Compared are both tables, bit by bit, by their
-SHA-256. The output is a markdown table; the exit status is 1 if the second process, or the one that
-went on, came to other bits. What differs on one core is told and is no failure: that is not
-promised.
-
-What belongs here: the runs that are compared. Why they are equal is told in docs/reliability.md.
+The program trains each combination five times on a small generated text: in two processes one after
+the other, in a process that stops midway, in another one that resumes from its checkpoint, and in a
+process with a single core. It compares the SHA-256 of both tables and prints a Markdown table. The
+exit status is 1 if the second process or the resumed run differs. Differences on a single core are
+reported but are not a failure. docs/reliability.md has the reasons why runs are bit-identical.
 """
 
 import hashlib
@@ -41,28 +38,25 @@ _SETTINGS = {
   'steps_per_call': 4,
 }  # fmt: skip
 _WORDS, _LINES, _LINE = 300, 200, 25
-# How a process runs: all of it, as far as the middle, from there on, or all of it on one core.
+# Kinds of processes: whole runs, a run that stops midway, one that resumes, and one on one core.
 _KINDS = ('whole', 'again', 'stopped', 'resumed', 'one core')
 
 Case = tuple[str, str, str]  # architecture, objective, optimizer
 
 
 def text() -> list[list[str]]:
-  """Lines of words, few of them frequent and many rare, always the same."""
+  """Returns the same lines of words on every call, with a Zipf distribution."""
   ids = np.random.default_rng(0).zipf(1.3, (_LINES, _LINE)) % _WORDS
   return [[f'w{i}' for i in line] for line in ids.tolist()]
 
 
 def train(case: Case, kind: str, folder: pathlib.Path) -> str:
-  """Trains one combination; the SHA-256 of its tables.
+  """Trains one combination and returns the SHA-256 of its tables, or 'stopped'.
 
   Args:
     case: the combination.
-    kind: one of the five.
-    folder: for the checkpoint; the process that goes on finds what the one that stopped left.
-
-  Returns:
-    The digits, or 'stopped'.
+    kind: one of `_KINDS`.
+    folder: folder for the checkpoint that the kinds 'stopped' and 'resumed' share.
   """
   config = jw2v.TrainConfig(architecture=case[0], objective=case[1], optimizer=case[2], **_SETTINGS)
   checkpoints = None
@@ -80,7 +74,7 @@ def train(case: Case, kind: str, folder: pathlib.Path) -> str:
 
 
 def work(job: dict[str, Any]) -> list[str]:
-  """Trains the combinations of a job; what came out."""
+  """Trains the combinations of a job and returns their results."""
   folder = pathlib.Path(job['folder'])
   return [train(tuple(case), job['kind'], folder) for case in job['cases']]
 
@@ -89,10 +83,10 @@ TASKS = {'train': work}
 
 
 def run(cases: Sequence[Case]) -> dict[str, list[str]]:
-  """What each kind of process came to, case by case.
+  """Returns the results of each kind of process, by combination.
 
   Raises:
-    ValueError: a process failed; the message has the reason.
+    ValueError: a process failed.
   """
   results = {}
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
@@ -105,14 +99,11 @@ def run(cases: Sequence[Case]) -> dict[str, list[str]]:
 
 
 def page(cases: Sequence[Case], results: dict[str, list[str]]) -> tuple[str, bool]:
-  """The table, and whether all that is promised was kept.
+  """Returns the Markdown table, and whether all runs that must be bit-identical are.
 
   Args:
     cases: the combinations.
-    results: of `run`.
-
-  Returns:
-    Markdown: a row for each objective, a column for each optimizer.
+    results: the result of `run`.
   """
   columns = list(dict.fromkeys(optimizer for *_, optimizer in cases))
   cells: dict[tuple[str, str], dict[str, str]] = {}
@@ -130,24 +121,23 @@ def page(cases: Sequence[Case], results: dict[str, list[str]]) -> tuple[str, boo
   kept = all(said == 'same' for cell in cells.values() for said in cell.values())
   return (
     f'{markdown_table(rows)}\n\n'
-    f'same: bit-identical tables in a second process, and after a stop and a resume in a third and '
-    f'a fourth. On one core, in place of {os.cpu_count()}, {one_core} of {len(cases)} are the same '
-    'too.'
+    'same: tables are bit-identical in a second process, and after a resume in another process. '
+    f'On one core instead of {os.cpu_count()}, {one_core} of {len(cases)} are also the same.'
   ), kept
 
 
 def _choice(name, given, allowed):
   for value in given:
     if value not in allowed:
-      raise ValueError(f'{name}={value!r}: allowed are {", ".join(map(repr, allowed))}')
+      raise ValueError(f'{name} must be from {", ".join(map(repr, allowed))}; got {value!r}')
   return given or allowed
 
 
 def main(argv: list[str]) -> int:
-  """Runs the program; its exit status."""
+  """Runs the program and returns its exit status."""
   with cli.one_line_errors():
     if len(argv) > 1:
-      raise ValueError(f'{argv[1]!r} is no flag; what is trained is written --objectives=nce')
+      raise ValueError(f'{argv[1]!r} is not a flag; write objectives as --objectives=nce')
     values = flags.FLAGS
     objectives = _choice('objectives', values.objectives, OBJECTIVES)
     optimizers = _choice('optimizers', values.optimizers, OPTIMIZERS)
@@ -159,7 +149,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_list('objectives', [], 'Those to train; all if none is named.')
-  flags.DEFINE_list('optimizers', [], 'Those to train with; all if none is named.')
-  flags.DEFINE_list('architectures', [], 'Those to train; both if none is named.')
+  flags.DEFINE_list('objectives', [], 'Objectives to train; all by default.')
+  flags.DEFINE_list('optimizers', [], 'Optimizers to train with; all by default.')
+  flags.DEFINE_list('architectures', [], 'Architectures to train; both by default.')
   app.run(main)

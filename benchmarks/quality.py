@@ -21,20 +21,20 @@ def read_evaluation(folder: str | os.PathLike) -> dict[str, Any]:
   """Reads the data sets of the benchmark.
 
   Args:
-    folder: has the files of `PAIRS` and `ANALOGIES`.
+    folder: folder with the files of `PAIRS` and `ANALOGIES`.
 
   Returns:
-    For each data set what `read_pairs` or `read_analogies` returns.
+    The result of `read_pairs` or `read_analogies` for each data set.
 
   Raises:
-    FileNotFoundError: one of the files is missing.
-    ValueError: a line is not as it should be.
+    FileNotFoundError: a file does not exist.
+    ValueError: a line is invalid.
   """
   sets = {}
   for name, file in {**PAIRS, **ANALOGIES}.items():
     path = pathlib.Path(folder, file)
     if not path.is_file():
-      raise FileNotFoundError(f'evaluation={str(folder)!r}: there is no file {file} in it')
+      raise FileNotFoundError(f'evaluation={str(folder)!r}: file {file} not found')
     sets[name] = (evaluation.read_pairs if name in PAIRS else evaluation.read_analogies)(path)
   return sets
 
@@ -45,12 +45,12 @@ def evaluate(
   """Scores vectors on every data set of the benchmark.
 
   Args:
-    folder: has the files of `PAIRS` and `ANALOGIES`.
+    folder: folder with the files of `PAIRS` and `ANALOGIES`.
     kv: the vectors, the most frequent word first.
-    restrict: analogies are asked and answered with so many of the first words.
+    restrict: number of first words for questions and answers of analogies.
 
   Returns:
-    For each data set the score x 100, how many of its lines it is of, and how many there are.
+    For each data set the score times 100, the number of known lines and the number of all lines.
   """
   found = {}
   for name, lines in read_evaluation(folder).items():

@@ -1,17 +1,17 @@
-r"""What a step costs by layout and number of devices, on paper.
+r"""Predicts the cost of a step by layout and number of devices, or measures its time.
 
   python -m benchmarks.scaling --dims=300 --devices=1,2,8
 
-For each objective and layout the table has, for each center: the floating-point operations of
-its products and the bytes of table rows that are read and written, on each device, and the
-bytes that each device gets from the others. With --machine the three become the least time that
-a center may take on such devices, and which of them it is. With --text skip-gram steps are timed
-in place of that, on the devices at hand (a CPU is made into as many as are asked for):
+For each objective and layout, the table has three costs per center on each device: floating-point
+operations of products, bytes of table rows read and written, and bytes received from other devices.
+With --machine, it also has the least time per center on such devices, and the cost that limits it.
+With --text, the program instead times skip-gram steps on the available devices. It splits a CPU
+into the required number of devices:
 
   python -m benchmarks.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
 
-docs/scaling.md tells how the numbers come about;
-`tests/test_layouts.py` compares the exchange with what XLA compiles.
+docs/scaling.md derives the numbers, and tests/distributed/test_layouts.py compares the exchange
+with the program that XLA compiles.
 """
 
 import itertools
@@ -31,19 +31,25 @@ from jw2v.objectives.objective import HOT_NODES, NODES_PER_WORD
 from jw2v.training.memory import state_bytes
 from jw2v.training.state import abstract_state, make_optimizer
 
-_NUMBER = 4  # bytes of one
+_NUMBER = 4  # bytes
 
 
 class Cost(NamedTuple):
-  """What a step takes on each device."""
+  """Cost of a step on each device.
 
-  flops: float  # of products
-  row_bytes: float  # read and written in tables
-  exchanged: float  # bytes that come from other devices, or are added up with theirs
+  Attributes:
+    flops: floating-point operations of products.
+    row_bytes: bytes of table rows read and written.
+    exchanged: bytes received from other devices, or added up with theirs.
+  """
+
+  flops: float
+  row_bytes: float
+  exchanged: float
 
 
 class Machine(NamedTuple):
-  """What a device can do in a second at most, by its makers; of the CPU, a rough estimate."""
+  """Peak numbers of a device per second, from its maker; rough estimates for the CPU."""
 
   flops: float
   row_bytes: float
@@ -51,8 +57,8 @@ class Machine(NamedTuple):
 
 
 MACHINES = {
-  # Products of a step's sizes ran alone at 100 to 150 GFLOP/s on one core of an AMD EPYC; the
-  # other two are guesses, from what larger and smaller exchanges cost there.
+  # Products of the sizes in a step ran at 100 to 150 GFLOP/s on one core of an AMD EPYC. The other
+  # two numbers are estimates from the time of larger and smaller exchanges.
   'cpu': Machine(120e9, 25e9, 2e9),
   # NVIDIA H200 SXM: TF32 on tensor cores without sparsity, HBM3e, NVLink in one direction.
   'h200': Machine(495e12, 4.8e12, 450e9),
@@ -62,20 +68,22 @@ MACHINES = {
 
 
 def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words: int) -> Cost:
-  """What a step takes on each of `data * width` devices.
+  """Returns the cost of a step on each of `data * width` devices.
 
   Args:
-    config: the run's settings.
+    config: the settings of the run.
     layout: one of `config.LAYOUTS`.
-    data: how many parts the windows are in.
-    width: how many parts the columns are in.
+    data: number of parts of the windows.
+    width: number of parts of the columns.
     num_words: V, for the exact softmax.
 
   Raises:
-    ValueError: words of n-grams, whose lists depend on the text.
+    ValueError: the config has n-grams, whose number depends on the text.
   """
   if config.has_subwords:
-    raise ValueError('minn, maxn: how many n-grams a step has depends on the text')
+    raise ValueError(
+      'minn and maxn must be 0, because the number of n-grams in a step depends on the text'
+    )
   split = layout in ('data', 'data_width')
   parts = data if split else 1
   blocks, size = config.blocks_per_step // parts, config.block_size
@@ -83,21 +91,21 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
   dim = config.dim // width
   is_cbow, flops = config.architecture == 'cbow', 0.0
   tree = config.objective == 'hierarchical_softmax'
-  vectors = size if is_cbow or not tree else tokens  # of a block, that predict
+  vectors = size if is_cbow or not tree else tokens  # predicting vectors of a block
   if is_cbow:
-    flops += 2 * 2 * size * tokens * dim  # the means, and the way back
-  # Rows that meet all vectors of a block, and those that meet one each.
+    flops += 2 * 2 * size * tokens * dim  # the means and their VJP
+  # Rows that are scored against all vectors of a block, and rows scored against one vector.
   if tree:
     shared, own = (HOT_NODES, NODES_PER_WORD * size) if is_cbow else (
       HOT_NODES + NODES_PER_WORD * size, 0
     )  # fmt: skip
-    flops += 2 * 2 * own * size * dim  # a vector for each node of its word, and the way back
+    flops += 2 * 2 * own * size * dim  # a vector for each node of its word, and the VJP
   else:
     shared, own = (noise, size) if is_cbow else (tokens + noise, 0)
   flops += 3 * 2 * (shared * vectors + own) * dim
   center_rows, outside_rows = tokens if is_cbow or tree else size, shared + own
   scores = shared * vectors + own
-  # Of rows and vectors, once for each product: a row with a vector of its own has one more.
+  # Norms of rows and vectors, once for each product; a row with its own vector has one more.
   norms = outside_rows + vectors + own
   if config.objective == 'sampled_softmax' and not is_cbow:
     norms += vectors  # words and noise words are two products
@@ -109,7 +117,7 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
     over_data = center_rows * blocks * (dim + 2) * (data - 1) + num_words * (dim + 1)
     over_width = (scores + norms) * blocks + 2 * predicted * num_words
   else:
-    # Its own are read; those of all devices are read and written when they are added.
+    # A device reads its own rows, and reads and writes the rows of all devices in the update.
     row_bytes = _NUMBER * dim * (rows + 2 * rows * parts)
     over_data = rows * (dim + 2) * (data - 1)
     over_width = (scores + norms) * blocks
@@ -118,7 +126,7 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
 
 
 def layouts_of(devices: int) -> list[tuple[str, int, int]]:
-  """(layout, data, width) of those that a number of devices has."""
+  """Returns the layouts for a number of devices as (layout, data, width)."""
   if devices == 1:
     return [('replicated', 1, 1)]
   found = [('data', devices, 1), ('width', 1, devices)]
@@ -129,7 +137,7 @@ def layouts_of(devices: int) -> list[tuple[str, int, int]]:
 def table(
   settings: Sequence[dict], devices: Sequence[int], num_words: int, machines: Sequence[str] = ()
 ) -> str:
-  """The table of some settings, in Markdown; one beside another for each of the machines."""
+  """Returns the Markdown table of predicted costs, with columns for each machine."""
   lines = [[
     'objective', 'width', 'layout', 'devices', 'GB of tables', 'kFLOP', 'row bytes',
     'exchanged bytes', *(title for machine in machines for title in (f'{machine}, ns', 'limit')),
@@ -166,7 +174,7 @@ def table(
 def measured(
   text: str, dims: Sequence[int], devices: Sequence[int], batch_size: int | None, rounds: int
 ) -> str:
-  """The times of skip-gram steps by width and layout on the devices at hand, as a table."""
+  """Returns a table of measured times of skip-gram steps by width and layout."""
   from benchmarks.profile import time_calls
   from jw2v.data.corpus import encode_corpus
   from jw2v.distributed.backend import prepare_backend
@@ -194,13 +202,13 @@ def measured(
 
 
 def main(argv: list[str]) -> None:
-  """Prints the table."""
+  """Runs the program."""
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag')
   with cli.one_line_errors():
     dims, devices = list(map(int, flags.FLAGS.dims)), list(map(int, flags.FLAGS.devices))
     if min(dims + devices) < 1:
-      raise ValueError(f'dims={dims}, devices={devices}: must be at least 1')
+      raise ValueError(f'dims and devices must be at least 1, got {dims} and {devices}')
     if flags.FLAGS.text is not None:
       print(measured(flags.FLAGS.text, dims, devices, flags.FLAGS.batch_size, flags.FLAGS.rounds))
       return
@@ -218,18 +226,20 @@ def main(argv: list[str]) -> None:
     print(table(settings, devices, flags.FLAGS.words, flags.FLAGS.machine))
 
 
-if __name__ == '__main__':  # flags are global: whoever imports this must not get these
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
   flags.DEFINE_list('dims', ['100'], 'Widths of the vectors.')
-  flags.DEFINE_string('text', None, 'Text of words, for times of steps.')
-  flags.DEFINE_integer('rounds', 3, 'How often each is timed, in turn.')
+  flags.DEFINE_string('text', None, 'Text for measured times of steps.')
+  flags.DEFINE_integer('rounds', 3, 'Number of rounds of measurements.')
   flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
-  flags.DEFINE_integer('words', 70_000, 'Words of the vocabulary, for the exact softmax.')
+  flags.DEFINE_integer('words', 70_000, 'Size of the vocabulary, for the exact softmax.')
   flags.DEFINE_multi_enum(
-    'machine', [], list(MACHINES), 'For times: what the devices are; repeatable.'
+    'machine', [], list(MACHINES), 'Kind of device for predicted times; repeatable.'
   )
   flags.DEFINE_list(
-    'objectives', ['negative_sampling', 'hierarchical_softmax', 'naive_softmax'], 'What is trained.'
+    'objectives', ['negative_sampling', 'hierarchical_softmax', 'naive_softmax'], 'Objectives.'
   )
-  flags.DEFINE_list('architectures', ['skip_gram', 'cbow'], 'And by which windows.')
-  flags.DEFINE_integer('batch_size', None, 'Windows in a step; the default of each if none.')
+  flags.DEFINE_list('architectures', ['skip_gram', 'cbow'], 'Architectures.')
+  flags.DEFINE_integer(
+    'batch_size', None, 'Windows per step; by default the default of each objective.'
+  )
   app.run(main)

@@ -1,7 +1,6 @@
-"""The systems that the benchmark compares, each trained once in a process of its own.
+"""Systems that the benchmark compares: their settings, and the tasks of their processes.
 
-What belongs here: the settings of each system, and what a process does for the benchmark. jw2v
-and the peers are imported where they are used: no process pays for the libraries of another.
+Each task imports only the libraries of its system, so no process pays for the libraries of another.
 """
 
 import ast
@@ -16,19 +15,19 @@ from typing import Any
 from benchmarks.profile import measure_parts
 from benchmarks.workers import peak_bytes
 
-LONGEST_LINE, LINE = 10_000, 1_000  # words; gensim cuts off what is longer than the first
-RESTRICT = 30_000  # words among which the answers of analogies are looked for
+LONGEST_LINE, LINE = 10_000, 1_000  # words; gensim truncates longer lines at the first number
+RESTRICT = 30_000  # first words that can be answers of analogies
 _READ = 1 << 20  # bytes
 
 
 def cut_lines(path: str | os.PathLike, size: int) -> Iterator[list[bytes]]:
-  """The lines of a text as words, cut after every `size`; empty ones are left out."""
+  """Yields the nonempty lines of a text as lists of words, split after every `size` words."""
   line, rest, part = [], b'', b' '
   with open(path, 'rb') as file:
-    while part:  # memory does not grow with the text
+    while part:  # with constant memory
       part = file.readline(_READ)
       words = (rest + part).split()
-      # A word that is cut goes on in the next part.
+      # The next part has the rest of a split word.
       rest = words.pop() if words and part and not part[-1:].isspace() else b''
       line += words
       ends = not part or part.endswith(b'\n')
@@ -40,18 +39,15 @@ def cut_lines(path: str | os.PathLike, size: int) -> Iterator[list[bytes]]:
 def train_config(
   settings: Mapping[str, Any], assignments: Iterable[str] = (), variant: str = ''
 ) -> Any:
-  """The `jw2v.TrainConfig` of settings by name and of others as 'batch_size=2048', jw2v's own.
+  """Returns the `jw2v.TrainConfig` of a benchmark.
 
   Args:
-    settings: those that all systems have.
-    assignments: those that jw2v alone has.
-    variant: what takes their place, settings of either kind: 'dim=50,learning_rate=0.1'.
-
-  Returns:
-    The config.
+    settings: settings of all systems.
+    assignments: other settings of jw2v, such as 'batch_size=2048'.
+    variant: settings of either kind that override both, such as 'dim=50,learning_rate=0.1'.
 
   Raises:
-    ValueError: a setting or its value is not one of jw2v's.
+    ValueError: a setting is unknown, or its value is invalid.
   """
   import jw2v
 
@@ -61,15 +57,15 @@ def train_config(
   for flag, assignment in [*(('set', assignment) for assignment in assignments), *varied]:
     name, equals, value = assignment.partition('=')
     if not equals:
-      raise ValueError(f'{flag}={assignment!r}: must be NAME=VALUE')
+      raise ValueError(f'{flag} must be NAME=VALUE, got {assignment!r}')
     if flag == 'set' and name in settings:
       other = 'seeds' if name == 'seed' else name
-      raise ValueError(f'set={assignment!r}: every system has this setting: it is --{other}')
+      raise ValueError(f'set={assignment!r}: all systems have this setting; use --{other}')
     if name not in known:
       near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
-      raise ValueError(f'{flag}={assignment!r}: no such setting; did you mean {near!r}?')
+      raise ValueError(f'{flag}={assignment!r}: unknown setting; did you mean {near!r}?')
     if name == 'objective':
-      values['negatives'] = None  # unless they are named: its own number
+      values['negatives'] = None  # the default of the objective, unless given
     try:
       values[name] = ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -78,7 +74,7 @@ def train_config(
 
 
 def _check(job):
-  """The settings are allowed and the data sets are sound; and what jw2v would run on."""
+  """Checks the settings and the data sets; returns the device of jw2v."""
   import jax
 
   from benchmarks import quality
@@ -130,7 +126,7 @@ def _train_fasttext(job):
   import fasttext
 
   settings, dim, epochs = job['settings'], job['settings']['dim'], job['settings']['epochs']
-  # train_unsupervised takes no seed, but reads its default here.
+  # train_unsupervised does not accept a seed, but reads its default here.
   fasttext.FastText.unsupervised_default['seed'] = settings['seed']
   start = time.perf_counter()
   model = fasttext.train_unsupervised(
@@ -139,12 +135,12 @@ def _train_fasttext(job):
     loss='hs' if settings['objective'] == 'hierarchical_softmax' else 'ns',
     minn=settings['minn'], maxn=settings['maxn'],
     bucket=settings['bucket'] if settings['maxn'] else 0,
-    t=settings['sample'] or 1.0,  # to fastText, 0 drops every word
+    t=settings['sample'] or 1.0,  # in fastText, 0 drops every word
     thread=job['threads'],
   )  # fmt: skip
   seconds = time.perf_counter() - start
   counts = dict(zip(*model.get_words(include_freq=True), strict=True))
-  counts.pop('</s>', None)  # it stands for the end of a line
+  counts.pop('</s>', None)  # the end of a line
   with open(job['vectors'], 'w', encoding='utf-8', newline='\n') as file:
     file.write(f'{len(counts)} {dim}\n')
     row = '%s' + ' %.9g' * dim + '\n'
@@ -156,7 +152,7 @@ _TRAIN = {'jw2v': _train_jw2v, 'gensim': _train_gensim, 'fasttext': _train_fastt
 
 
 def _train(job):
-  """Trains and saves, then takes the measures, then scores what was saved."""
+  """Trains and saves vectors, measures time and memory, and then scores the saved vectors."""
   result = _TRAIN[job['task']](job)
   result['total_seconds'] = time.monotonic() - job['started']
   result['peak'] = peak_bytes()

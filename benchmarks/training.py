@@ -3,37 +3,34 @@ r"""Compares jw2v with gensim and fastText on the same text and settings.
   pip install 'jw2v[benchmark]'
   python -m benchmarks.training --text=my_text.txt --output=benchmark.md
 
-The text is one file of words separated by white space. Each system trains on it once for
-each seed, in turn, in a process of its own, with the same settings and as many threads.
-The output is a page of markdown tables: words per second in training alone and from the
-start of the process to the saved vectors, the ratios to gensim, peak memory, and where
-the time of jw2v's own step goes. Progress is told on standard error.
+The text is a file of words separated by white space. The systems train on it in turn, once for
+each seed, each in its own process, with the same settings and number of threads. The output is a
+page of Markdown tables: words per second of training alone and from the start of the process to the
+saved vectors, ratios to gensim, peak memory, and a profile of jw2v's step. The program prints its
+progress to standard error.
 
-With --evaluation=FOLDER the vectors are also scored: Spearman's correlation with human
-judgements of similarity, and the share of analogies solved, both times 100. The folder
-holds EN-WS-353-ALL.txt, EN-SIMLEX-999.txt, EN-MEN-TR-3k.txt and EN-RW-STANFORD.txt (a
-line is two words and a number) and questions-words.txt (the Google analogies).
+With --evaluation=FOLDER the vectors are also scored: Spearman's correlation with human judgments of
+similarity, and the accuracy on analogies, both times 100. The folder contains EN-WS-353-ALL.txt,
+EN-SIMLEX-999.txt, EN-MEN-TR-3k.txt and EN-RW-STANFORD.txt (two words and a number per line) and
+questions-words.txt (the Google analogies).
 
-  # CBOW, jw2v and gensim alone, one seed, with scores:
+  # CBOW with jw2v and gensim only, one seed, with scores:
   python -m benchmarks.training --text=my_text.txt --architecture=cbow \
     --systems=jw2v,gensim --seeds=1 --evaluation=my_folder
 
-  # Words of n-grams, as fastText makes them (with gensim, its FastText):
+  # Character n-grams as in fastText (for gensim, its FastText class):
   python -m benchmarks.training --text=my_text.txt --minn=3 --maxn=6 --systems=jw2v,fasttext
 
-  # jw2v beside itself at other settings, each in turn, one table:
+  # jw2v with several settings in one table:
   python -m benchmarks.training --text=my_text.txt --systems=jw2v --brief \
     --variant=learning_rate=0.1 --variant=batch_size=2048,shared_negatives=32
 
-  # Where the time goes in jw2v, for another batch size:
+  # The profile of jw2v for another batch size:
   python -m benchmarks.training --text=my_text.txt --parts_only --set=batch_size=2048
 
-The other settings of jw2v (see jw2v.TrainConfig) are given with --set=NAME=VALUE. Nothing
-else should run on the machine meanwhile. A system that fails is named and not run again;
-the others go on, and the program ends with an error.
-
-What belongs here: the flags, and the tables of what was measured. What the processes do that
-train is in systems.py, scoring vectors in scores.py, timing the parts of jw2v in parts.py.
+--set=NAME=VALUE changes other settings of jw2v (see jw2v.TrainConfig). Run nothing else on the
+machine meanwhile. If a system fails, the program reports the error, continues with the other
+systems and exits with an error.
 """
 
 import importlib.metadata
@@ -61,26 +58,26 @@ from benchmarks.workers import check_output, start
 from experiments.tables import markdown_table, plural, spread
 
 _SYSTEMS = ('jw2v', 'gensim', 'fasttext')
-_NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # with their versions
+_NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # packages to list with their versions
 _SHARED = (
   'architecture', 'objective', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs',
   'minn', 'maxn', 'bucket',
 )  # fmt: skip
-_OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives of the peers too
-_COLUMNS = 3  # systems side by side in the table; more are below one another
+_OF_ALL = ('hierarchical_softmax', 'negative_sampling')  # objectives that all systems have
+_COLUMNS = 3  # systems that are columns of the table; more systems are rows
 _NOTES = """\
-- words/s: words of the text that are in the vocabulary, times the epochs; those that sampling
-  drops are counted.
-- training: the reading and counting of the text is left out, except with fastText, whose one
-  call does it all; the compilation of jw2v is in it.
+- words/s: words of the text that are in the vocabulary, times the epochs, including words that
+  subsampling drops.
+- training: without reading and counting the text, except for fastText, which does both in one
+  call; with the compilation of jw2v.
 - end to end: from the start of the process to the saved vectors.
-- peak: of the whole process; predicted: by jw2v, before its first step.
-- The learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
+- peak: memory of the whole process; predicted: by jw2v, before its first step.
+- Learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
 """
 
 
 def _quantities(runs):
-  """Title, format, kind of average, and values of each system: what the table shows."""
+  """Yields the title, format, kind of average and values by system of each row."""
   median, mean = statistics.median, statistics.fmean
   by_run = lambda value: {name: [value(run) for run in results] for name, results in runs.items()}
   speeds = {'training': by_run(lambda run: run['words'] / run['seconds'])}
@@ -90,7 +87,7 @@ def _quantities(runs):
   peers = [name for name in ('gensim', 'fasttext') if name in runs]
   if peers and len(runs) > 1:
     for kind, speed in speeds.items():
-      ratios = {  # by seed; a system that failed has fewer of them
+      ratios = {  # by seed; a system that failed has fewer seeds
         name: [x / y for x, y in zip(values, speed[peers[0]], strict=False)]
         for name, values in speed.items()
       }
@@ -108,13 +105,10 @@ def _quantities(runs):
 
 
 def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-  """What each system has measured, by seed, at least once: averages and spreads.
+  """Returns a Markdown table with averages and spreads over the seeds.
 
   Args:
-    runs: the results of each system, by its name.
-
-  Returns:
-    A markdown table: a column for each of up to three systems, a row for each of more.
+    runs: the results of each system by its name. Up to three systems are columns, more are rows.
   """
   rows = [['', *runs]]
   for title, format, average, values in _quantities(runs):
@@ -123,29 +117,31 @@ def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = list(zip(*rows, strict=True))
   seeds = max(map(len, runs.values()))
   return (
-    f'{plural(seeds, "seed")}; medians (of a ratio: of the ratios by seed), and of scores means, '
-    f'with the lowest and the highest:\n\n{markdown_table(rows)}'
+    f'{plural(seeds, "seed")}; medians (for a ratio: of the ratios by seed), and means of scores, '
+    f'with the lowest and the highest value:\n\n{markdown_table(rows)}'
   )
 
 
 def _notes(runs, threads, is_split):
-  """What must be known to read the tables."""
+  """Returns notes on the tables."""
   notes = _NOTES
   if 'fasttext' in runs and threads < 10:
-    notes += f'- fastText with fewer than 10 threads starts {threads}/10 of its vectors at random\n'
-    notes += '  and the others at zero.\n'
+    notes += f'- fastText with fewer than 10 threads initializes {threads}/10 of its vectors at\n'
+    notes += '  random and the others to zero.\n'
   if hasattr(os, 'sched_setaffinity'):
-    notes += f'- Every process was kept to {plural(threads, "core")}.\n'
+    notes += f'- Every process was limited to {plural(threads, "core")}.\n'
   else:
-    notes += f'- The peers have {plural(threads, "thread")}; jw2v takes all cores here.\n'
+    notes += f'- gensim and fastText have {plural(threads, "thread")}; jw2v uses all cores.\n'
   if is_split:
-    notes += f'- The text has a line of more than {LONGEST_LINE:,} words: the peers read a\n'
-    notes += f'  copy with lines of {LINE:,} words, jw2v the original.\n'
+    notes += (
+      f'- A line has more than {LONGEST_LINE:,} words. gensim truncates such lines, so gensim\n'
+    )
+    notes += f'  and fastText read a copy with lines of {LINE:,} words.\n'
   run = next(iter(runs.values()))[0]
   if run['scores']:
     known = (f'{name} {n:,} of {total:,}' for name, (_, n, total) in run['scores'].items())
     notes += '- Scores: Spearman x 100; for analogies, 3CosAdd accuracy x 100 among the\n'
-    notes += f'  {RESTRICT:,} most frequent words. Scored, since all their words are known:\n'
+    notes += f'  {RESTRICT:,} most frequent words. Lines with known words only:\n'
     notes += f'  {", ".join(known)}.\n'
   return notes
 
@@ -154,31 +150,33 @@ def _notes(runs, threads, is_split):
 
 
 def _checked_systems(values):
-  """The systems asked for; refuses, before anything runs, what could not run to its end."""
+  """Checks the flags before anything runs; returns the systems to run."""
   text = pathlib.Path(values.text)
-  for name in values.systems or [[]]:  # none at all is refused as an unknown one is
+  for name in values.systems or [[]]:  # an empty list is an error as well
     if name not in _SYSTEMS:
-      raise ValueError(f'systems={name!r}: allowed are {", ".join(map(repr, _SYSTEMS))}')
+      raise ValueError(f'systems must be from {", ".join(map(repr, _SYSTEMS))}; got {name!r}')
     is_peer = name != 'jw2v' and not values.parts_only
     if is_peer and importlib.util.find_spec(name) is None:
-      raise ImportError(f"{name} is missing: pip install 'jw2v[benchmark]'")
+      raise ImportError(f"{name} is not installed; run pip install 'jw2v[benchmark]'")
     if is_peer and values.objective not in _OF_ALL:
       raise ValueError(
-        f'objective={values.objective!r}: {name} has only {" and ".join(map(repr, _OF_ALL))}; '
-        'for jw2v alone, --systems=jw2v'
+        f'the objectives of {name} are {" and ".join(map(repr, _OF_ALL))}, got '
+        f'{values.objective!r}; add --systems=jw2v to run jw2v alone'
       )
   if values.seeds < 1:
-    raise ValueError(f'seeds={values.seeds}: must be an integer of at least 1')
+    raise ValueError(f'seeds must be at least 1, got {values.seeds}')
   if not 1 <= values.threads <= _num_cores():
-    raise ValueError(f'threads={values.threads}: must be from 1 to {_num_cores()}, the cores here')
+    raise ValueError(f'threads must be between 1 and {_num_cores()} (cores), got {values.threads}')
   if text.is_dir() or not text.exists():
-    raise ValueError(f'text={values.text!r}: {"a folder" if text.is_dir() else "no such file"}')
+    raise ValueError(
+      f'text={values.text!r}: {"is a folder" if text.is_dir() else "file not found"}'
+    )
   check_output(values.output)
   return list(dict.fromkeys(values.systems))
 
 
 def run(values: Any, failures: list[str]) -> Iterator[str]:
-  """Measures what the flags ask for: the sections of the page. `failures` gets what failed."""
+  """Yields the sections of the page as they are measured, and adds errors to `failures`."""
   systems = _checked_systems(values)
   job = {
     'settings': _settings(values),
@@ -213,15 +211,15 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
 
 
 def _start(task, **job):
-  """Runs a task of systems.py in a process of its own, on as many cores as there are threads."""
-  # With T < 10 threads, fastText 0.9.3 fills T tenths of its vectors and trains the others
-  # from what the memory holds. Memory that is mapped holds zeros; other memory, NaN at times.
+  """Runs a task of systems.py in its own process, with one core per thread."""
+  # With T < 10 threads, fastText 0.9.3 initializes T tenths of its vectors and trains the others
+  # from uninitialized memory. Mapped memory contains zeros; other memory may contain NaN.
   mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if task == 'fasttext' else {}
   return start('benchmarks.systems', task, cores=job['threads'], environment=mapped, **job)
 
 
 def _settings(values):
-  """Those that all systems have."""
+  """Returns the settings of all systems."""
   settings = {**{name: getattr(values, name) for name in _SHARED}, 'seed': 1}
   if settings['objective'] == 'negative_sampling' and settings['negatives'] is None:
     settings['negatives'] = 5
@@ -229,7 +227,7 @@ def _settings(values):
 
 
 def _run_in_turn(job, systems, seeds, folder, failures):
-  """Each system once for each seed: what changes on the machine meanwhile meets them all."""
+  """Interleaves the systems, so that drift in machine load affects all of them equally."""
   job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
   peers = {'gensim', 'fasttext'} & {*systems}
   lines = cut_lines(job['text'], LONGEST_LINE + 1) if peers else ()
@@ -268,9 +266,9 @@ def _tell(text):
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program; an error that the user can mend is one line."""
+  """Runs the program."""
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --dim=200')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --dim=200')
   failures: list[str] = []
   with cli.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
@@ -278,28 +276,34 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'error: {"; ".join(failures)}')
 
 
-if __name__ == '__main__':  # flags are global: whoever imports this must not get these
-  flags.DEFINE_string('text', None, 'The text: a file of words.', required=True)
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
+  flags.DEFINE_string('text', None, 'Text: a file of words.', required=True)
   flags.DEFINE_string('architecture', 'skip_gram', "'skip_gram' or 'cbow'.")
-  flags.DEFINE_string('objective', 'negative_sampling', 'Of jw2v; the peers have two of them.')
-  flags.DEFINE_integer('minn', 0, 'Fewest characters of an n-gram; 0 for words alone.')
-  flags.DEFINE_integer('maxn', 0, 'Most characters.')
-  flags.DEFINE_integer('bucket', 2_000_000, 'Rows that n-grams share.')
+  flags.DEFINE_string(
+    'objective', 'negative_sampling', 'Objective; gensim and fastText have two of them.'
+  )
+  flags.DEFINE_integer('minn', 0, 'Shortest n-gram in characters; 0 for no n-grams.')
+  flags.DEFINE_integer('maxn', 0, 'Longest n-gram in characters.')
+  flags.DEFINE_integer('bucket', 2_000_000, 'Number of rows for n-grams.')
   flags.DEFINE_integer('dim', 100, 'Width of the vectors.')
   flags.DEFINE_integer('window', 5, 'Largest distance between a word and its context.')
-  flags.DEFINE_integer('negatives', None, 'Noise words of each prediction; 5 if not given.')
-  flags.DEFINE_float('sample', 1e-4, 'Words above this share of the text are thinned out.')
-  flags.DEFINE_integer('min_count', 5, 'Words with fewer occurrences are left out.')
-  flags.DEFINE_integer('epochs', 4, 'Passes over the text.')
-  flags.DEFINE_integer('threads', 2, 'Threads of each system; at most the cores there are.')
-  flags.DEFINE_list('systems', list(_SYSTEMS), 'What to run, in this order.')
-  flags.DEFINE_integer('seeds', 3, 'Runs of each system; the seeds are 1, 2, ...')
+  flags.DEFINE_integer('negatives', None, 'Noise words per prediction; 5 by default.')
+  flags.DEFINE_float('sample', 1e-4, 'Subsampling threshold as a share of the text.')
+  flags.DEFINE_integer('min_count', 5, 'Lowest count of a word in the vocabulary.')
+  flags.DEFINE_integer('epochs', 4, 'Number of passes over the text.')
+  flags.DEFINE_integer(
+    'threads', 2, 'Number of threads of each system, at most the number of cores.'
+  )
+  flags.DEFINE_list('systems', list(_SYSTEMS), 'Systems to run, in this order.')
+  flags.DEFINE_integer('seeds', 3, 'Number of runs of each system, with seeds 1, 2, ...')
   flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
-  flags.DEFINE_bool('parts_only', False, 'Only time the parts of jw2v.')
-  flags.DEFINE_bool('brief', False, 'The table alone: no notes, and no parts of jw2v.')
-  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
-  flags.DEFINE_multi_string('set', [], 'Another setting of jw2v, as batch_size=2048; repeatable.')
+  flags.DEFINE_bool('parts_only', False, 'Whether to print only the profile of jw2v.')
+  flags.DEFINE_bool('brief', False, 'Whether to print only the table.')
+  flags.DEFINE_string('output', None, 'File for the Markdown page.')
   flags.DEFINE_multi_string(
-    'variant', [], 'jw2v once more with settings in place of those, NAME=VALUE,...; repeatable.'
+    'set', [], 'Another setting of jw2v, such as batch_size=2048; repeatable.'
+  )
+  flags.DEFINE_multi_string(
+    'variant', [], 'Also run jw2v with changed settings NAME=VALUE,...; repeatable.'
   )
   app.run(main)

@@ -1,21 +1,19 @@
-r"""Makes the figures of a page anew: runs the commands in it and puts in what they print.
+r"""Updates the figures of pages: runs the commands in them and inserts their output.
 
   python -m benchmarks.update_docs docs/performance.md
   python -m benchmarks.update_docs docs/performance.md docs/scaling.md --only=cbow
 
-A page holds, for each table,
+For each table, a page contains the lines
 
   <!-- figures: python -m benchmarks.training --text=wiki8 ... -->
   <!-- end of figures -->
 
-and between the two lines come the command, what it printed, and the machine, the versions and the
-time. With --only, just the commands that contain the words. They run one after the other in the
-root of the repository, as someone who reads the page would run them, which must hold the files
-that they name (links will do): `wiki8`, a text, and `eval`, a folder of word sets; see
-docs/performance.md. Nothing else should run on the machine. The page is written after each
-command; where one fails the figures stay as they were, the others go on, and the exit status is 1.
-
-What belongs here: the blocks of a page. What is measured is the business of each program.
+The program inserts between them the command, its output, the machine, the versions and the time.
+--only selects the commands that contain a text. Commands run one after the other in the root of the
+repository, as a reader of the page would run them. The root must contain the files that they name,
+or links to them: `wiki8`, a text, and `eval`, a folder of data sets (see docs/performance.md). Run
+nothing else on the machine meanwhile. The page is written after each command. If a command fails,
+its figures do not change, the other commands still run, and the exit status is 1.
 """
 
 import pathlib
@@ -44,13 +42,13 @@ _PACKAGES = ('jw2v', 'jax', 'jaxlib', 'numpy', 'gensim', 'fasttext', 'pyarrow')
 
 
 class Block(NamedTuple):
-  """A place of a page for figures.
+  """A block of figures in a page.
 
   Attributes:
-    command: what makes them.
-    figures: what stands there now.
-    start: where the block begins in the page.
-    end: where it ends.
+    command: the command that prints the figures.
+    figures: the current content.
+    start: position of its start in the page.
+    end: position of its end.
   """
 
   command: str
@@ -60,7 +58,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> Iterator[Block]:
-  """The places for figures in a page.
+  """Yields the blocks of figures in a page.
 
   Raises:
     ValueError: a block does not end, or ends twice.
@@ -68,25 +66,24 @@ def blocks(page: str) -> Iterator[Block]:
   found = [Block(m[1], m[2], *m.span()) for m in _BLOCK.finditer(page)]
   begins, ends = page.count('<!-- figures: '), page.count('<!-- end of figures -->')
   if not len(found) == begins == ends:
-    raise ValueError(f'of {begins} blocks of figures {ends} end: each once, before the next')
+    raise ValueError(
+      f'each block of figures must end once, before the next; got {begins} starts and {ends} ends'
+    )
   yield from found
 
 
 def without_figures(page: str) -> str:
-  """The page without what its blocks hold."""
+  """Returns the page without the content of its blocks."""
   return _BLOCK.sub('', page)
 
 
 def fill(command: str, printed: str, made: str) -> str:
-  """A block with what its command printed.
+  """Returns a block with the output of its command.
 
   Args:
-    command: it.
-    printed: by it, in markdown; its title and its own account of the machine are left out.
-    made: where and when.
-
-  Returns:
-    The block.
+    command: the command.
+    printed: its output in Markdown; the title and the description of the machine are dropped.
+    made: the machine and the time.
   """
   body = _HEADING.sub(r'**\1**', _ENVIRONMENT.sub('', _TITLE.sub('', printed))).strip()
   shown = '\n'.join(f'    {line}' for line in command.split(' && '))
@@ -94,10 +91,10 @@ def fill(command: str, printed: str, made: str) -> str:
 
 
 def run(command: str) -> str:
-  """What a command prints, run by this Python in the root of the repository.
+  """Runs a command with this Python in the root of the repository and returns its output.
 
   Raises:
-    ValueError: it failed, with the last line of what it said, or printed nothing.
+    ValueError: the command failed or printed nothing.
   """
   with_this_python = re.sub(r'(^|&& )python ', rf'\1"{sys.executable}" ', command)
   done = subprocess.run(with_this_python, shell=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -107,7 +104,7 @@ def run(command: str) -> str:
 
 
 def renew(path: pathlib.Path, only: str) -> list[str]:
-  """Makes the figures of a page anew; the errors of the commands that failed."""
+  """Updates the figures of a page and returns the errors of failed commands."""
   commands = [block.command for block in blocks(path.read_text(encoding='utf-8'))]
   failures = []
   for number, command in enumerate(commands):
@@ -115,33 +112,33 @@ def renew(path: pathlib.Path, only: str) -> list[str]:
       continue
     print(f'{path}: {command}', file=sys.stderr, flush=True)
     try:
-      made = machine(_PACKAGES)  # with the load before it runs
+      made = machine(_PACKAGES)  # with the load before the command
       figures = fill(command, run(command), made)
     except ValueError as error:
       print(f'failed: {error}', file=sys.stderr)
       failures.append(str(error))
       continue
-    page = path.read_text(encoding='utf-8')  # the text around may have been edited meanwhile
+    page = path.read_text(encoding='utf-8')  # the page may have been edited meanwhile
     block = list(blocks(page))[number]
     if block.command != command:
-      raise ValueError(f'{path}: its blocks were changed meanwhile')
+      raise ValueError(f'{path}: the blocks of figures changed meanwhile')
     with atomic_write(path) as file:
       file.write((page[: block.start] + figures + page[block.end :]).encode())
   return failures
 
 
 def main(argv: list[str]) -> int:
-  """Runs the program; its exit status."""
+  """Runs the program and returns its exit status."""
   with cli.one_line_errors():
     pages = [pathlib.Path(name) for name in argv[1:]]
     if not pages:
-      raise ValueError('name a page, as docs/performance.md')
+      raise ValueError('name at least one page, such as docs/performance.md')
     for path in pages:
       if not any(flags.FLAGS.only in b.command for b in blocks(path.read_text(encoding='utf-8'))):
-        raise ValueError(f'{path}: has no figures whose command contains {flags.FLAGS.only!r}')
+        raise ValueError(f'{path}: no command contains {flags.FLAGS.only!r}')
     return 1 if [failure for path in pages for failure in renew(path, flags.FLAGS.only)] else 0
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('only', '', 'Words that a command must contain.')
+  flags.DEFINE_string('only', '', 'Text that a command must contain.')
   app.run(main)

@@ -1,17 +1,14 @@
-r"""Compares what is done with finished vectors: loading files, and answering analogies.
+r"""Compares the loading of vector files and the answering of analogies with gensim.
 
   pip install 'jw2v[benchmark]'
   python -m benchmarks.vectors --vectors=vectors.txt \
     --analogies=questions-words.txt --megabytes=1000 --output=vectors.md
 
-jw2v and gensim load the same two files, word2vec's text and its binary form, in turn and in
-a process of their own; then both answer the analogies, by the same measure. The files have
-the rows of --vectors, and with --megabytes again and again under new words until the text is
-so long; TMPDIR must have room for one and a half times that. The output is a page of
-markdown: seconds and their ratios, and the memory that loading took beyond the table. Nothing
-else should run on the machine meanwhile.
-
-What belongs here: the processes that load and answer, and the table of what they measured.
+jw2v and gensim load the same two files in word2vec's text and binary formats, in turn, each in its
+own process. Then both answer the analogies with the same measure. The files contain the rows of
+--vectors. With --megabytes, the rows are repeated with new words until the text has this size;
+TMPDIR needs 1.5 times as much space. The output is a Markdown page with seconds, ratios, and the
+memory of loading. Run nothing else on the machine meanwhile.
 """
 
 import functools
@@ -37,16 +34,16 @@ from experiments.tables import markdown_table, spread
 _SYSTEMS = ('jw2v', 'gensim')
 _MB = 10**6
 _NOTES = """\
-- Medians over the rounds, with lowest and highest; seconds after the imports. The files are
-  in memory that the system keeps. Ratios are by round; above 1, jw2v is faster.
-- memory: the peak of the process above what it had after the imports, over the size of
+- Medians over the rounds, with the lowest and highest value, in seconds after the imports. The
+  files are in the page cache. Ratios are by round; above 1, jw2v is faster.
+- memory: peak memory of the process beyond its memory after the imports, divided by the size of
   the table; 1 is the table alone.
-- analogies: evaluate_word_analogies(), as it is called without other arguments: 3CosAdd, among
-  the first 300,000 words. That of jw2v compiles in every round."""
+- analogies: evaluate_word_analogies() with default arguments: 3CosAdd among the first 300,000
+  words. jw2v compiles in every round."""
 
 
 def _write(job):
-  """Writes the vectors as text and as binary, long enough."""
+  """Writes the vectors in both formats, repeated to the requested size."""
   import numpy as np
 
   import jw2v
@@ -64,7 +61,7 @@ def _write(job):
 
 
 def _measured(call):
-  """A result; and the seconds, and the bytes above those of before, that it took."""
+  """Runs a function; returns its result, and its seconds and additional peak memory."""
   before, began = peak_bytes(), time.perf_counter()
   result = call()
   return result, {'seconds': time.perf_counter() - began, 'memory': peak_bytes() - before}
@@ -77,7 +74,7 @@ def _load(job):
 
     kv, measured = _measured(lambda: KeyedVectors.load_word2vec_format(path, binary=binary))
   else:
-    import pyarrow.csv  # noqa: F401  the first loading of text would import it
+    import pyarrow.csv  # noqa: F401  loading text would import it
 
     import jw2v
 
@@ -107,7 +104,7 @@ _start = functools.partial(start, 'benchmarks.vectors')
 
 
 def _rows(title, runs):
-  """The seconds of both systems and their ratio; and the memory, of loading."""
+  """Returns rows with the seconds and their ratio, and for loading the memory."""
   seconds = {name: [run['seconds'] for run in results] for name, results in runs.items()}
   rows = [[f'{title}, seconds', *(spread(values, ',.2f') for values in seconds.values())]]
   if len(runs) > 1:
@@ -121,7 +118,7 @@ def _rows(title, runs):
 
 
 def run(values: Any) -> Iterator[str]:
-  """Measures what the flags ask for: the sections of the page."""
+  """Yields the sections of the page as soon as they are measured."""
   _check(values)
   systems = _SYSTEMS if values.gensim else _SYSTEMS[:1]
   names = ['jw2v', 'jax', 'numpy', 'pyarrow'] + ['gensim'] * values.gensim
@@ -141,48 +138,53 @@ def run(values: Any) -> Iterator[str]:
       rows += _rows('analogies', runs)
       answered = [runs[name][0] for name in systems]
       shares = ' and '.join(f'{run["score"]:.4%}' for run in answered)
-      notes.append(f'- {answered[0]["count"]:,} analogies have known words; right are {shares}.')
+      notes.append(f'- {answered[0]["count"]:,} analogies have known words; accuracy: {shares}.')
       if len(answered) > 1:
         same = answered[0]['correct'] == answered[1]['correct']
-        notes.append(f'- {"All" if same else "Not all"} of them are answered alike.')
+        notes.append(f'- The answers of both systems are {"the same" if same else "different"}.')
     yield f'{markdown_table(rows)}\n\n' + '\n'.join(notes)
 
 
 def _run_in_turn(values, systems, title, task, job):
-  """Each system once in each round: what changes on the machine meanwhile meets them all."""
+  """Interleaves the systems, so that drift in machine load affects all of them equally."""
   tasks = {name: functools.partial(_start, task, system=name, **job) for name in systems}
   return in_turn(values.rounds, tasks, title)
 
 
 def _check(values):
-  """Refuses, before anything runs, what could not run to its end."""
+  """Checks the flags before anything runs."""
   check_output(values.output)
   temporary = tempfile.gettempdir()
   free, needed = shutil.disk_usage(temporary).free, 1.5 * values.megabytes * _MB
   for name in ('vectors', 'analogies'):
     path = getattr(values, name)
     if path and not os.path.exists(path):
-      raise ValueError(f'{name}={path!r}: there is no such file')
+      raise ValueError(f'{name}={path!r}: file not found')
   refuse([
-    (values.rounds < 1, f'rounds={values.rounds}: must be an integer of at least 1'),
-    (values.gensim and not find_spec('gensim'), "gensim is missing: pip install 'jw2v[benchmark]'"),
+    (values.rounds < 1, f'rounds must be at least 1, got {values.rounds}'),
+    (
+      values.gensim and not find_spec('gensim'),
+      "gensim is not installed; run pip install 'jw2v[benchmark]'",
+    ),
     (free < needed, f'{temporary} has {free / _MB:,.0f} MB, {needed / _MB:,.0f} are needed'),
   ])  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program; an error that the user can mend is one line."""
+  """Runs the program."""
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag; settings are written --rounds=3')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --rounds=3')
   with cli.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
 
 
-if __name__ == '__main__':  # flags are global: whoever imports this must not get these
-  flags.DEFINE_string('vectors', None, 'File of vectors in any format jw2v reads.', required=True)
-  flags.DEFINE_string('analogies', None, 'File of analogies, to answer as well.')
-  flags.DEFINE_integer('megabytes', 0, 'Size of the text to load; that of the vectors if more.', 0)
-  flags.DEFINE_integer('rounds', 3, 'How often each system does everything.')
-  flags.DEFINE_bool('gensim', True, 'Measure gensim; --nogensim leaves it out.')
-  flags.DEFINE_string('output', None, 'File that gets the page, in markdown.')
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
+  flags.DEFINE_string(
+    'vectors', None, 'File of vectors in any format that jw2v reads.', required=True
+  )
+  flags.DEFINE_string('analogies', None, 'File of analogies to answer as well.')
+  flags.DEFINE_integer('megabytes', 0, 'Smallest size of the text to load.', 0)
+  flags.DEFINE_integer('rounds', 3, 'Number of rounds.')
+  flags.DEFINE_bool('gensim', True, 'Whether to measure gensim.')
+  flags.DEFINE_string('output', None, 'File for the Markdown page.')
   app.run(main)

@@ -1,9 +1,7 @@
-"""Programs that measure in processes of their own: starting them, and what they answer.
+"""Worker processes for measurements: jobs, results, peak memory, and interleaved rounds.
 
-What belongs here: a job for a process, its peak memory, and measuring several systems in turn.
-Nothing is imported that would raise the memory of a process: Linux starts its peak at what the
-process that started it had. So jw2v and its peers are imported where they are used, and not by
-the process that starts the others.
+On Linux the peak memory of a process starts at the memory of its parent. So the parent must not
+import jw2v, JAX or the other systems; tasks import them inside functions.
 """
 
 import importlib
@@ -22,7 +20,7 @@ from experiments.tables import one_line
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes, Linux in KiB
-# What a process runs. Its cores are limited first, for libraries count them when imported.
+# The code of a process. It limits the cores first, since libraries count cores at import.
 _WORKER = """
 import os, sys
 module, job, cores = sys.argv[1:]
@@ -43,23 +41,23 @@ def start(
   environment: Mapping[str, str] | None = None,
   **job: Any,
 ) -> Any:
-  """Runs a task in a process of its own.
+  """Runs a task in its own process.
 
   Args:
-    module: has `TASKS`, functions of a job by name.
-    task: one of them.
-    cores: how many the process may use; None for all.
-    environment: variables that it has besides.
-    **job: what the task gets, with the time of the start as `started`.
+    module: module with `TASKS`, functions of a job by name.
+    task: name of the task.
+    cores: number of cores of the process; None for all.
+    environment: additional environment variables.
+    **job: the job. The task receives it with the start time as `started`.
 
   Returns:
-    What the function gave.
+    The result of the task.
 
   Raises:
-    ValueError: what was wrong, or that the process ended before it answered.
+    ValueError: the task raised an error, or the process ended without a result.
   """
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
-    answer = pathlib.Path(folder, 'answer.json')  # libraries print to the standard output
+    answer = pathlib.Path(folder, 'answer.json')  # not stdout, which libraries print to
     # The monotonic clock is the same in every process.
     job |= {'task': task, 'answer': str(answer), 'started': time.monotonic()}
     done = subprocess.run(
@@ -69,7 +67,9 @@ def start(
     )  # fmt: skip
     if done.returncode or not answer.exists():
       said = done.stderr.strip().splitlines() if done.returncode > 0 else []
-      raise ValueError(said[-1] if said else f'{task}: its process ended with {done.returncode}')
+      raise ValueError(
+        said[-1] if said else f'{task}: the process exited with status {done.returncode}'
+      )
     found = json.loads(answer.read_text())
   if 'error' in found:
     raise ValueError(found['error'])
@@ -77,33 +77,33 @@ def start(
 
 
 def work(module: str, job: str) -> None:
-  """Does a job in this process, and writes the answer: a result, or an error of the user's."""
+  """Runs a job in this process and writes its result or error to a file."""
   given = json.loads(job)
   try:
     result = importlib.import_module(module).TASKS[given['task']](given)
-    answer = json.dumps({'result': result}, default=list)  # of what a generator yields
+    answer = json.dumps({'result': result}, default=list)  # for generators
   except (ValueError, OSError, FloatingPointError, ImportError) as error:
     answer = json.dumps({'error': one_line(error)})
   pathlib.Path(given['answer']).write_text(answer)
 
 
 def peak_bytes(who: int = resource.RUSAGE_SELF) -> int:
-  """The most memory that this process has had; or one of those that it started."""
+  """Returns the peak memory in bytes of this process, or of its children."""
   return resource.getrusage(who).ru_maxrss * _UNIT
 
 
 def in_turn(
   rounds: int, systems: Mapping[str, Callable[[], dict[str, Any]]], what: str = ''
 ) -> dict[str, list[dict[str, Any]]]:
-  """Each system once in each round: what changes on the machine meanwhile meets them all.
+  """Interleaves the systems, so that drift in machine load affects all of them equally.
 
   Args:
-    rounds: how many.
-    systems: what measures them, with the seconds among what it gives; these are told.
-    what: is measured, for whoever waits.
+    rounds: number of rounds.
+    systems: functions that measure the systems and return a dictionary with `seconds`.
+    what: name of the measurement, for the progress messages.
 
   Returns:
-    The measures of each system, by round.
+    The measurements of each system by round.
   """
   runs: dict[str, list] = {name: [] for name in systems}
   for i in range(rounds):
@@ -115,20 +115,20 @@ def in_turn(
 
 
 def refuse(wrongs: Sequence[tuple[bool, str]]) -> None:
-  """Raises a `ValueError` with the first message whose condition holds."""
+  """Raises a `ValueError` with the first message whose condition is true."""
   for is_wrong, message in wrongs:
     if is_wrong:
       raise ValueError(message)
 
 
 def check_output(path: str | None) -> None:
-  """Refuses the name of a page that could not be written, before anything runs.
+  """Checks before a measurement that its page can be written.
 
   Raises:
-    ValueError: it is a folder, or in none that there is.
+    ValueError: the path is a folder, or is in a folder that does not exist.
   """
   output = pathlib.Path(path or 'page.md').absolute()
   refuse([
-    (not output.parent.is_dir(), f'output={path!r}: there is no folder {output.parent}'),
-    (output.is_dir(), f'output={path!r}: it is a folder'),
+    (not output.parent.is_dir(), f'output={path!r}: folder {output.parent} not found'),
+    (output.is_dir(), f'output={path!r}: is a folder'),
   ])  # fmt: skip

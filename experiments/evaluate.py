@@ -1,23 +1,21 @@
-r"""Scores vectors against human judgements of similarity, and on analogies.
+r"""Scores vectors on word similarity and analogies.
 
   python -m experiments.evaluate --vectors=vectors.txt wordsim353.tsv questions-words.txt
   python -m experiments.evaluate --vectors=a.txt --vectors=b.bin --output=scores.json lists/*
 
-The files with the questions follow the flags; what is in one is told by its lines:
+Files of questions follow the flags. The program detects their kind from their lines:
 
-  pairs       two words and a score a line, between tabs, commas or spaces (WordSim-353, MEN,
-              RareWords); with --score_column=4 the score is in the fourth column, as in the
-              original SimLex-999
-  analogies   four words a line, in sections that a line ": name" begins (the file
+  pairs       two words and a score per line, separated by tabs, commas or spaces (WordSim-353,
+              MEN, RareWords); with --score_column=4 the score is in the fourth column, as in
+              the original SimLex-999
+  analogies   four words per line, in sections that start with a line ": name" (the file
               questions-words.txt of the C tool)
 
-Pairs: the correlations of the cosines with the scores, Spearman's and Pearson's, with the
-probability p of one so far from 0 if there were none; and Spearman's of "all" pairs, where
-one with an unknown word counts with a cosine of 0. Analogies: the share of questions
-answered, by 3CosAdd and 3CosMul, and of "all", where one with an unknown word
-is answered wrongly. "known" is the share of lines all of whose words are among the first
---restrict of the vectors, the most frequent. As gensim's evaluations, which these agree
-with. --output=FILE.json writes the numbers of the tables as JSON.
+For pairs, the table has Spearman's and Pearson's correlation of cosines with scores, and their
+p-values. Spearman "of all" assigns a cosine of 0 to pairs with an unknown word. For analogies, it
+has the accuracy of 3CosAdd and 3CosMul; "of all" counts questions with an unknown word as wrong.
+"known" is the share of lines whose words are all among the first --restrict words, the most
+frequent ones. The scores agree with gensim's. --output=FILE.json writes them as JSON.
 """
 
 import json
@@ -47,19 +45,19 @@ from jw2v.vectors.evaluation import Question
 def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str, Any]:
   """Reads a file of pairs or of analogies.
 
-  It is of analogies if the first line that is no comment begins with `:`, or has four words
-  and no number, tab or comma.
+  A file contains analogies if its first line that is not a comment starts with `:`, or has four
+  words without a number, tab or comma.
 
   Args:
     path: the file.
-    score_column: of pairs.
+    score_column: column of the score in a file of pairs, counted from 1.
 
   Returns:
-    'pairs' or 'analogies', and what `read_pairs` or `read_analogies` returns.
+    'pairs' or 'analogies', and the result of `read_pairs` or `read_analogies`.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: it is neither, with the line that is wrong.
+    ValueError: the file has an invalid line, with its number.
   """
   with open(path, encoding='utf-8-sig', errors='replace') as file:
     lines = (line.strip() for line in file)
@@ -77,19 +75,19 @@ def score_pairs(
   restrict: int | None = None,
   case_insensitive: bool = True,
 ) -> dict[str, float]:
-  """The correlations of cosines with human judgements.
+  """Returns the correlations of cosines with human judgments of similarity.
 
   Args:
     kv: the vectors.
     pairs: (word, word, score).
-    restrict: only so many of the first words are known; None for all.
-    case_insensitive: whether case does not matter.
+    restrict: number of first words that count as known; None for all.
+    case_insensitive: whether to ignore case.
 
   Returns:
-    `count` of pairs and how many of them are `known`; `spearman` and `pearson`, each with
-    its `_pvalue`, of those that are known; and `spearman_all`, where unknown pairs count with
-    a cosine of 0. NaN where nothing can be said: fewer than two pairs, or cosines or scores
-    that are all equal.
+    `count`, the number of pairs; `known`, the number of known pairs; `spearman` and `pearson` of
+    the known pairs, each with its `_pvalue`; and `spearman_all`, which assigns a cosine of 0 to
+    unknown pairs. A correlation is NaN for fewer than two pairs, and if all cosines or all scores
+    are equal.
   """
   how = (kv, pairs, restrict, case_insensitive)
   scores = {'count': len(pairs), 'known': 0}
@@ -97,7 +95,7 @@ def score_pairs(
     ('spearman', 'spearman_pvalue', 'pearson', 'pearson_pvalue', 'spearman_all'), math.nan
   )
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # what scipy warns of is NaN
+    warnings.simplefilter('ignore')  # scipy warns, and returns NaN
     try:
       scores['spearman_all'] = float(evaluation.evaluate_pairs(*how, dummy4unknown=True)[1][0])
       pearson, spearman, unknown = evaluation.evaluate_pairs(*how)
@@ -117,19 +115,19 @@ def score_analogies(
   case_insensitive: bool = True,
   functions: tuple[str, ...] = evaluation.SIMILARITY_FUNCTIONS,
 ) -> list[dict[str, Any]]:
-  """How many analogies are answered, by section.
+  """Returns the accuracy on analogies by section.
 
   Args:
     kv: the vectors.
     sections: questions (a, b, c, d) by section.
-    restrict: only so many of the first words are known, and answers; None for all.
-    case_insensitive: whether case does not matter.
-    functions: of `evaluation.SIMILARITY_FUNCTIONS`, 3CosAdd and 3CosMul.
+    restrict: number of first words that count as known and can be answers; None for all.
+    case_insensitive: whether to ignore case.
+    functions: names from `evaluation.SIMILARITY_FUNCTIONS`, 3CosAdd and 3CosMul.
 
   Returns:
-    For each section, and then for the total, its `section`, the `count` of its questions, how
-    many of them are `known`, and for each function the share of these that it answers, NaN
-    if there are none.
+    For each section, and last for the total: its name as `section`, the `count` of its questions,
+    the number of `known` questions, and for each function the accuracy on known questions, NaN
+    without known questions.
   """
   counts = {name: len(questions) for name, questions in sections.items()}
   rows = [{'section': name, 'count': count, 'known': 0} for name, count in counts.items()]
@@ -158,14 +156,14 @@ def score(
 
   Args:
     kv: the vectors, the most frequent word first.
-    questions: for each file its name, and what `read_questions` returned.
-    restrict: only so many of the first words are known, and answers; None for all.
-    case_insensitive: whether case does not matter.
-    functions: that answer analogies.
+    questions: for each file its name and the result of `read_questions`.
+    restrict: number of first words that count as known and can be answers; None for all.
+    case_insensitive: whether to ignore case.
+    functions: functions that answer analogies.
 
   Returns:
-    `pairs` and `analogies`: for each file of either kind its `file`, and the numbers of
-    `score_pairs`, or those of `score_analogies` as `sections`.
+    `pairs` and `analogies`, with a dictionary for each file: its name as `file`, and the result of
+    `score_pairs`, or the result of `score_analogies` as `sections`.
   """
   found: dict[str, list[dict[str, Any]]] = {'pairs': [], 'analogies': []}
   for name, kind, lines in questions:
@@ -178,7 +176,7 @@ def score(
 
 
 def pairs_table(scores: Sequence[dict[str, Any]]) -> list[list[str]]:
-  """The cells of the table of files of pairs."""
+  """Returns the cells of the table for files of pairs."""
   head = ['pairs', 'count', 'known', 'Spearman', 'p', 'Pearson', 'p', 'Spearman of all']
   return [head] + [
     [
@@ -192,7 +190,7 @@ def pairs_table(scores: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def analogies_table(name: str, sections: Sequence[dict[str, Any]]) -> list[list[str]]:
-  """The cells of the table of a file of analogies."""
+  """Returns the cells of the table for a file of analogies."""
   functions = evaluation.SIMILARITY_FUNCTIONS
   head = [name, 'count', 'known', '3CosAdd', '3CosMul', '3CosAdd of all', '3CosMul of all']
   rows = [head]
@@ -214,7 +212,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def report(scores: dict[str, Any]) -> str:
-  """The tables of what `score` returned."""
+  """Returns the result of `score` as Markdown tables."""
   tables = [pairs_table(scores['pairs'])] if scores['pairs'] else []
   tables += [
     analogies_table(pathlib.Path(row['file']).name, row['sections']) for row in scores['analogies']
@@ -223,7 +221,7 @@ def report(scores: dict[str, Any]) -> str:
 
 
 def run(values: Any, files: Sequence[str]) -> None:
-  """Scores what the flags name; every file of questions is read before any vectors are."""
+  """Scores the vectors that the flags name, after reading all files of questions."""
   if not files:
     raise ValueError('name a file of pairs or analogies after the flags; --help has examples')
   if values.output is not None:
@@ -236,7 +234,7 @@ def run(values: Any, files: Sequence[str]) -> None:
     shown = f'the first {values.restrict:,} of ' if some else ''
     found = score(kv, questions, values.restrict or None, values.case_insensitive)
     results.append({'vectors': path, 'words': len(kv), 'width': kv.vector_size, **found})
-    if values.output is not None:  # before the table is printed, which may fail
+    if values.output is not None:  # before printing, which may fail
       settings = {'restrict': values.restrict, 'case_insensitive': values.case_insensitive}
       with atomic_write(values.output) as file:
         file.write(f'{json.dumps(_plain({**settings, "results": results}), indent=2)}\n'.encode())
@@ -245,7 +243,7 @@ def run(values: Any, files: Sequence[str]) -> None:
 
 
 def _plain(value: Any) -> Any:
-  """NaN as null, which JSON has."""
+  """Replaces NaN by None, because JSON has no NaN."""
   if isinstance(value, dict):
     return {key: _plain(item) for key, item in value.items()}
   if isinstance(value, list):
@@ -254,7 +252,7 @@ def _plain(value: Any) -> Any:
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program; an error that the user can mend is one line."""
+  """Runs the program."""
   with cli.one_line_errors():
     run(flags.FLAGS, argv[1:])
 
@@ -263,20 +261,20 @@ def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of the program."""
   define = {'flag_values': values}
   flags.DEFINE_multi_string(
-    'vectors', None, 'File of vectors in any format jw2v reads; may be given several times.',
+    'vectors', None, 'File of vectors in any format that jw2v reads; repeatable.',
     required=True, **define
   )  # fmt: skip
   flags.DEFINE_integer(
-    'restrict', 300_000, 'Only so many of the first words are known, and answers; 0 for all.',
+    'restrict', 300_000, 'Number of first words that count as known and can be answers; 0 for all.',
     lower_bound=0, **define
   )  # fmt: skip
   flags.DEFINE_float(
     'max_expansion', VECTORS_EXPANSION,
-    'A compressed file of vectors may become so many times as large; 0 for any.',
+    'Largest allowed ratio of decompressed to compressed size; 0 for no limit.',
     lower_bound=0, **define
   )  # fmt: skip
-  flags.DEFINE_boolean('case_insensitive', True, 'Whether case does not matter.', **define)
-  flags.DEFINE_integer('score_column', 3, 'Column of pairs with the score.', 3, **define)
+  flags.DEFINE_boolean('case_insensitive', True, 'Whether to ignore case.', **define)
+  flags.DEFINE_integer('score_column', 3, 'Column of the score in files of pairs.', 3, **define)
   flags.DEFINE_string('output', None, 'JSON file to write the scores to.', **define)
 
 

@@ -1,20 +1,20 @@
-r"""Draws word vectors: chosen words in the plane, or the neighbourhood of one word.
+r"""Draws word vectors: a map of several words, or the neighborhood of one word.
 
-Words with their nearest words, each group in its own colour; what is near in the picture
-is alike, as far as two dimensions can show it:
+A map has words with their nearest neighbors, each group in its own color. Nearby words are
+similar, as far as two dimensions can show it:
 
   python -m experiments.plot --vectors=runs/quickstart/vectors.txt \
     --words=war,taxes,mexico --output=words.png
 
-The words nearest to one word, around it; how far they are from it is 1 - cosine, exactly:
+A neighborhood has one word with its nearest neighbors around it, at the exact distance 1 - cosine:
 
   python -m experiments.plot --vectors=runs/quickstart/vectors.txt \
     --neighborhood=gold --neighbors=40 --output=gold.svg
 
-The picture is PNG or SVG, by the ending of --output. Labels never overlap: the picture grows
-until they have room, and its title says when some have none. Words that are not in the
-file are named and left out. t-SNE (--method=tsne) keeps groups together better than the
-two principal components do, but the distances between groups then mean nothing.
+The extension of --output selects PNG or SVG. Labels never overlap: the picture grows until they
+fit, and its second line has the number of labels that do not. The program warns about unknown words
+and skips them. t-SNE (--method=tsne) separates groups better than the first two principal
+components, but its distances between groups have no meaning.
 """
 
 import importlib.util
@@ -39,14 +39,14 @@ METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
 
 def principal_components(vectors: np.ndarray, count: int = 2) -> np.ndarray:
-  """Projects rows on the directions in which they vary most.
+  """Projects rows onto the directions with the largest variance.
 
   Args:
     vectors: `[n, D]`.
-    count: how many directions.
+    count: number of directions.
 
   Returns:
-    `[n, count]`; zeros where there are fewer directions than that.
+    `[n, count]`, padded with zeros if the vectors have fewer directions.
   """
   centered = vectors - vectors.mean(axis=0)
   _, _, directions = np.linalg.svd(centered, full_matrices=False)
@@ -55,9 +55,9 @@ def principal_components(vectors: np.ndarray, count: int = 2) -> np.ndarray:
 
 
 def tsne(vectors: np.ndarray) -> np.ndarray:
-  r"""Places unit vectors in the plane by t-SNE, the same ones always at the same places.
+  r"""Places unit vectors in the plane by t-SNE, deterministically.
 
-  It compares squared distances, which between unit vectors are
+  t-SNE compares squared distances. Between unit vectors these are
 
   .. math:: |u - v|^2 = 2 (1 - \cos(u, v)).
 
@@ -65,13 +65,13 @@ def tsne(vectors: np.ndarray) -> np.ndarray:
     vectors: `[n, D]`, each of length 1.
 
   Returns:
-    `[n, 2]`; for fewer than four rows, their principal components.
+    `[n, 2]`. Fewer than four rows are placed by their principal components.
 
   Raises:
-    ImportError: scikit-learn is missing.
+    ImportError: scikit-learn is not installed.
   """
   _check_method('tsne')
-  from sklearn.manifold import TSNE  # takes a second; and nothing else here needs it
+  from sklearn.manifold import TSNE  # takes a second
 
   start = principal_components(vectors)
   if len(vectors) < 4:  # a perplexity, at least 1, must be well below their number
@@ -87,13 +87,13 @@ def tsne(vectors: np.ndarray) -> np.ndarray:
 def words_figure(
   kv: jw2v.KeyedVectors, words: list[str], neighbors: int = 5, method: str = 'pca'
 ) -> Figure:
-  """As `draw_words`, but returns the figure."""
+  """Returns the figure of `draw_words`."""
   words = list(dict.fromkeys(words))
   known = [word for word in words if word in kv]
   if not known:
-    raise ValueError(f'none of the words to draw is in the vocabulary: {", ".join(words)}')
+    raise ValueError(f'none of the words is in the vocabulary: {", ".join(words)}')
   if len(known) < len(words):
-    logging.warning('unknown words are left out: %s', ', '.join(w for w in words if w not in kv))
+    logging.warning('unknown words are skipped: %s', ', '.join(w for w in words if w not in kv))
   group_of: dict[str, int] = {word: i for i, word in enumerate(known)}
   for i, word in enumerate(known):
     for neighbor, _ in kv.most_similar(word, topn=neighbors):
@@ -118,19 +118,19 @@ def draw_words(
   *,
   method: str = 'pca',
 ) -> None:
-  """Draws words with their neighbours, unit vectors in two dimensions.
+  """Draws a map of words with their nearest neighbors from their unit vectors.
 
   Args:
     kv: the vectors.
-    words: those of them that are unknown are left out, with a warning.
-    path: the picture; its ending, .png or .svg, gives the format.
-    neighbors: nearest words drawn with each.
-    method: one of `METHODS`, how many dimensions become two.
+    words: words to draw; unknown words are skipped with a warning.
+    path: the picture, with the extension .png or .svg.
+    neighbors: number of nearest neighbors to draw with each word.
+    method: one of `METHODS`, for the projection to two dimensions.
 
   Raises:
-    ValueError: none of the words is known, an unknown method, or another ending.
+    ValueError: none of the words is known, or the method or the extension is unknown.
     FileNotFoundError: the folder of the picture does not exist.
-    ImportError: scikit-learn is missing, for t-SNE.
+    ImportError: scikit-learn, which t-SNE needs, is not installed.
   """
   labels.check_path(path)
   _check_method(method)
@@ -138,24 +138,24 @@ def draw_words(
 
 
 def around(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  r"""Puts directions on a circle, similar ones side by side, and sorts them into groups.
+  r"""Arranges directions on a circle with similar ones side by side, and clusters them.
 
-  Ward's method joins the most similar ones, then groups of them, to a tree; its leaves are
-  turned so that those side by side are as similar as they can be. Half of the circle is
-  shared out evenly, and half by how much those side by side differ.
+  Ward's method builds a tree of the directions, and an optimal leaf ordering puts similar leaves
+  side by side. Half of the circle is divided evenly, and half in proportion to the difference of
+  adjacent leaves.
 
   Args:
     residuals: `[n, D]`, each of length 1 or 0.
 
   Returns:
-    angles `[n]`, the first one upright, and groups `[n]`, from 1 on; 0 is alone.
+    Angles `[n]`, the first one upward, and cluster numbers `[n]`; 0 is a cluster of one.
   """
   count = len(residuals)
   if count < 2:
     return np.full(count, np.pi / 2), np.zeros(count, int)
   tree = linkage(residuals, 'ward', optimal_ordering=True)
   order = leaves_list(tree)
-  order = np.roll(order, -int(np.argmin(order)))  # row 0 comes first
+  order = np.roll(order, -int(np.argmin(order)))  # starts with row 0
   gaps = np.linalg.norm(residuals[order] - residuals[np.roll(order, -1)], axis=1)
   gaps += gaps.mean() + 1e-6
   angles = np.empty(count)
@@ -165,7 +165,7 @@ def around(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def neighborhood_figure(kv: jw2v.KeyedVectors, word: str, neighbors: int = 30) -> Figure:
-  """As `draw_neighborhood`, but returns the figure."""
+  """Returns the figure of `draw_neighborhood`."""
   names = [word, *(neighbor for neighbor, _ in kv.most_similar(word, topn=neighbors))]
   units = _units(kv, names)
   center, others = units[0], units[1:]
@@ -182,14 +182,14 @@ def neighborhood_figure(kv: jw2v.KeyedVectors, word: str, neighbors: int = 30) -
     mates = mates[mates != i]
     nearest = mates[np.argmax(residuals[mates] @ residuals[i])]
     links.add((1 + min(i, nearest), 1 + max(i, nearest)))  # the word itself is point 0
-  outer = max(distances.max(initial=0), 0.01)  # what is nearer than that is as good as there
+  outer = max(distances.max(initial=0), 0.01)
   ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, outer)
   radii = ticks[(ticks > 0) & (ticks < 1.1 * outer)]
   return labels.draw_map(
     labels.Labels(names, np.concatenate([np.zeros((1, 2)), points]), np.append(0, groups), 1),
     f'{labels.shown(word)}: the nearest {len(others)} of {len(kv):,} words',
-    'rings: cosine with the word in the middle; a colour: words alike in what they do not share '
-    'with it, each joined to the one most alike',
+    'rings: cosine with the central word; colors: clusters of the differences from it, each word '
+    'joined to the most similar one',
     sorted(links),
     labels.Rings(radii, [f'{1 - radius:.6g}' for radius in radii]),
   )
@@ -198,23 +198,22 @@ def neighborhood_figure(kv: jw2v.KeyedVectors, word: str, neighbors: int = 30) -
 def draw_neighborhood(
   kv: jw2v.KeyedVectors, word: str, path: str | pathlib.Path, neighbors: int = 30
 ) -> None:
-  r"""Draws a word in the middle of the words nearest to it.
+  r"""Draws a word with its nearest neighbors around it.
 
-  A neighbour with the unit vector u is at the distance 1 - cos(u, w) from the word w. In
-  which direction says how it differs from the word: neighbours side by side have similar
-  residuals,
+  A neighbor with unit vector u is at the distance 1 - cos(u, w) from the word w. Neighbors side by
+  side differ from the word in similar ways; their residuals are similar:
 
   .. math:: r = u - (u^\top w)\,w.
 
   Args:
     kv: the vectors.
-    word: the word in the middle.
-    path: the picture; its ending, .png or .svg, gives the format.
-    neighbors: how many of the nearest words are drawn.
+    word: the central word.
+    path: the picture, with the extension .png or .svg.
+    neighbors: number of nearest neighbors to draw.
 
   Raises:
     KeyError: the word is unknown.
-    ValueError: another ending, or a vector that is not finite.
+    ValueError: the extension is unknown, or a vector is not finite.
     FileNotFoundError: the folder of the picture does not exist.
   """
   labels.check_path(path)
@@ -222,7 +221,7 @@ def draw_neighborhood(
 
 
 def _units(kv: jw2v.KeyedVectors, words: list[str]) -> np.ndarray:
-  """Vectors with length 1, `[n, D]` in float64; zero vectors stay zero."""
+  """Returns unit vectors, `[n, D]` in float64; zero vectors stay zero."""
   vectors = kv[words].astype(np.float64)
   unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
   if unsound.size:
@@ -233,19 +232,19 @@ def _units(kv: jw2v.KeyedVectors, words: list[str]) -> np.ndarray:
 
 def _check_method(method: str) -> None:
   if method not in METHODS:
-    raise ValueError(f'method={method!r}: allowed are {", ".join(map(repr, METHODS))}')
+    raise ValueError(f'method must be one of {", ".join(map(repr, METHODS))}; got {method!r}')
   if method == 'tsne' and importlib.util.find_spec('sklearn') is None:
     raise ImportError("t-SNE needs scikit-learn: pip install 'jw2v[experiments]'")
 
 
 def run(values: flags.FlagValues) -> None:
-  """Draws what the flags ask for; they are checked before the vectors are read."""
+  """Draws the picture that the flags describe, and checks them before reading the vectors."""
   if not values.vectors:
-    raise ValueError('--vectors=FILE is missing; --help has examples')
+    raise ValueError('--vectors=FILE is required; --help has examples')
   if bool(values.words) == bool(values.neighborhood):
-    raise ValueError('one of --words=a,b,c and --neighborhood=word is needed, and only one')
+    raise ValueError('exactly one of --words=a,b,c and --neighborhood=word is required')
   if values.neighborhood and values['method'].present:
-    raise ValueError('--method is for --words: a neighborhood is drawn without it')
+    raise ValueError('--method needs --words; it does not apply to --neighborhood')
   labels.check_path(values.output)
   _check_method(values.method)
   kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
@@ -259,27 +258,27 @@ def run(values: flags.FlagValues) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Runs the program; an error that the user can mend is one line."""
+  """Runs the program."""
   with cli.one_line_errors():
     if len(argv) > 1:
-      raise ValueError(f'{argv[1]!r} is no flag; words are written --words=a,b,c')
+      raise ValueError(f'{argv[1]!r} is not a flag; write words as --words=a,b,c')
     run(flags.FLAGS)
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  """Defines the flags of the program; not those of a program that imports `draw_words`."""
+  """Defines the flags of the program."""
   define = {'flag_values': values}
-  flags.DEFINE_string('vectors', None, 'File of vectors in any format jw2v reads.', **define)
+  flags.DEFINE_string('vectors', None, 'File of vectors in any format that jw2v reads.', **define)
   flags.DEFINE_list(
-    'words', None, 'Words to draw with their neighbours, comma-separated.', **define
+    'words', None, 'Words to draw with their neighbors, separated by commas.', **define
   )
   flags.DEFINE_string(
-    'neighborhood', None, 'The word whose neighbourhood is drawn, in place of --words.', **define
+    'neighborhood', None, 'Word whose neighborhood to draw, instead of --words.', **define
   )
   flags.DEFINE_integer(
     'neighbors',
     None,
-    'Nearest words drawn; 5 with each of --words or 30 around --neighborhood if not given.',
+    'Number of nearest words to draw; by default 5 for each of --words, or 30 for --neighborhood.',
     lower_bound=0,
     **define,
   )
@@ -287,12 +286,12 @@ def define_flags(values: flags.FlagValues) -> None:
     'method',
     'pca',
     list(METHODS),
-    'How the vectors of --words become points in the plane: by principal components or t-SNE.',
+    'Projection of --words to the plane: principal components or t-SNE.',
     **define,
   )
   flags.DEFINE_float(
     'max_expansion', VECTORS_EXPANSION,
-    'A compressed file of vectors may become so many times as large; 0 for any.',
+    'Largest allowed ratio of decompressed to compressed size; 0 for no limit.',
     lower_bound=0, **define
   )  # fmt: skip
   flags.DEFINE_string('output', 'words.png', 'Picture to write: .png or .svg.', **define)

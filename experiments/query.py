@@ -1,32 +1,31 @@
-r"""Answers questions about words by their vectors: neighbours, analogies, comparisons.
+r"""Answers questions about word vectors: nearest neighbors, analogies, similarities.
 
   python -m experiments.query --vectors=runs/quickstart/vectors.txt
   python -m experiments.query --vectors=vectors.txt --query='king - man + woman'
   python -m experiments.query --vectors=vectors.txt < questions.txt > answers.txt
 
-The first opens a prompt, the second answers one question (the flag can be repeated) and
-exits with status 1 if it could not, the third answers each line of a file; an empty line
-ends each answer. Questions are:
+The first command opens a prompt. The second answers a question and exits with status 1 if there is
+an error; the flag is repeatable. The third answers each line of a file, with an empty line after
+each answer. Questions are:
 
-  king                     its nearest words, with their cosines
-  king - man + woman       what is to woman as king is to man
-  king + 0.5 * queen       the words nearest to a weighted sum
-  king ~ queen             the cosine of two words
-  king queen ~ man woman   that of the means of two lists of words
-  :odd king queen apple    which word fits the others least
-  :rank king queen         the place of queen among the neighbours of king
+  king                     nearest neighbors, with their cosines
+  king - man + woman       analogy: man is to king as woman is to ...
+  king + 0.5 * queen       nearest neighbors of a weighted sum
+  king ~ queen             cosine of two words
+  king queen ~ man woman   cosine of the means of two lists of words
+  :odd king queen apple    word that fits the others least
+  :rank king queen         rank of queen among the neighbors of king
 
-  :n 20                    from now on 20 words in an answer
-  :restrict 30000          only the first 30000 words of the file are answers; 0 for all
-  :mul                     analogies by 3CosMul, or by 3CosAdd again
-  :help                    this list
-  :quit                    the end, as Ctrl-D
+  :n 20                    print 20 words per answer
+  :restrict 30000          answer with the first 30000 words of the file only; 0 for all
+  :mul                     switch analogies between 3CosAdd and 3CosMul
+  :help                    print this list
+  :quit                    end the program, like Ctrl-D
 
-The operators + - * ~ stand between spaces: new-york and c++ are words. A word with spaces
-in it, or one that would be taken for something else, stands in double quotes: "new york",
-"+", ":n"; inside, \" is a double quote, \\ a backslash, and \u2028 a character by its
-number, as in JSON. Words are printed so too, where they must be. A word that is unknown
-is tried in lower case.
+Write spaces around the operators + - * ~, because new-york and c++ are words. Write a word in
+double quotes if it contains spaces or looks like an operator or a command: "new york", "+", ":n".
+Inside quotes, \" is a double quote, \\ a backslash, and \u2028 a character by its number, as in
+JSON. Answers quote words in the same way. If a word is unknown, its lower case is used.
 """
 
 import contextlib
@@ -51,46 +50,61 @@ from jw2v.utils.limits import VECTORS_EXPANSION
 
 _OPERATORS = ('+', '-', '*', '~')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?!\S)|\S+', re.DOTALL)
-_SUM = re.compile(r'[+-]?(w\*)?w([+-](w\*)?w)*')  # of the shape of a line, see `parse`
-_COMMANDS = {  # the number that follows each, or the shape, and how it is written
-  'odd': ('www+', ':odd king queen apple, with three words or more'),
+_SUM = re.compile(r'[+-]?(w\*)?w([+-](w\*)?w)*')  # shape of a line, see `parse`
+_COMMANDS = {  # pattern of the number or the shape of the words, and usage
+  'odd': ('www+', ':odd king queen apple, with at least three words'),
   'rank': ('ww', ':rank king queen, with two different words'),
-  'n': ('[1-9][0-9]{0,8}', ':n 20, with a number from 1 on'),
+  'n': ('[1-9][0-9]{0,8}', ':n 20, with a number of at least 1'),
   'restrict': ('[0-9]{1,9}', ':restrict 30000, with a number; 0 for all'),
-  'mul': ('', ':mul, with nothing after it'),
-  'help': ('', ':help, with nothing after it'),
-  'quit': ('', ':quit, with nothing after it'),
+  'mul': ('', ':mul, without an argument'),
+  'help': ('', ':help, without an argument'),
+  'quit': ('', ':quit, without an argument'),
 }
-_JOINERS = '\u200c\u200d'  # invisible but harmless, and many scripts and emoji need them
+_JOINERS = '\u200c\u200d'  # invisible but harmless; many scripts and emoji need them
 _BLOCKS = ' ▏▎▍▌▋▊▉█'
 _CELLS = 20  # the bar of a cosine of 1
-_WIDEST = 40  # a longer word moves its own number and no others
+_WIDEST = 40  # columns of words; a longer word shifts only its own number
 
 
 # Questions.
 
 
 class Question(NamedTuple):
-  """What a line asks."""
+  """A parsed line.
 
-  kind: str  # 'near', 'compare', or one of the commands
+  Attributes:
+    kind: 'near', 'compare', or the name of a command.
+    words: the words; for 'compare', the words on the left.
+    weights: for 'near', the weight of each word.
+    others: for 'compare', the words on the right.
+    number: the argument of 'n' and 'restrict'.
+  """
+
+  kind: str
   words: tuple[str, ...] = ()
-  weights: tuple[float, ...] = ()  # of 'near', one for each word
-  others: tuple[str, ...] = ()  # of 'compare', the words on the right
-  number: int | None = None  # of 'n' and 'restrict'
+  weights: tuple[float, ...] = ()
+  others: tuple[str, ...] = ()
+  number: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What holds from question to question."""
+  """Settings of a conversation.
 
-  topn: int = 10  # words in an answer
-  restrict: int = 0  # only so many of the first words are answers; 0 for all
-  mul: bool = False  # analogies by 3CosMul
-  encoding: str = 'utf-8'  # of the output; what it lacks is escaped
+  Attributes:
+    topn: number of words in an answer.
+    restrict: number of first words that can be answers; 0 for all.
+    mul: whether analogies use 3CosMul.
+    encoding: encoding of the output; other characters are escaped.
+  """
+
+  topn: int = 10
+  restrict: int = 0
+  mul: bool = False
+  encoding: str = 'utf-8'
 
   def after(self, question: Question) -> 'Settings':
-    """Those that hold after a question."""
+    """Returns the settings after a question."""
     changes = {
       'n': {'topn': question.number},
       'restrict': {'restrict': question.number},
@@ -104,14 +118,14 @@ class Settings:
 
 
 def parse(line: str) -> Question | None:
-  """What a line asks; None if it is blank.
+  """Returns the question in a line, or None for a blank line.
 
   Raises:
-    ValueError: it is no question; the message says what is wrong and what is allowed.
+    ValueError: the line is not a question.
   """
   tokens = _TOKEN.findall(line)
   words = tuple(_unquoted(token) if token[0] == '"' else token for token in tokens)
-  # The operators of the line, and a w for each word: their order is the syntax.
+  # The shape of the line: its operators, and a w for each word.
   shape = ''.join(token if token in _OPERATORS else 'w' for token in tokens)
   if not tokens:
     return None
@@ -126,12 +140,12 @@ def parse(line: str) -> Question | None:
     weights = (-size if term[1] == '-' else size for term, size in zip(terms, sizes, strict=True))
     return Question('near', tuple(words[term.end() - 1] for term in terms), tuple(weights))
   if '~' in shape:
-    wrong = '~ stands between two words, or two lists of words'
+    wrong = '~ must be between two words, or two lists of words'
   elif 'ww' in shape:
-    wrong = 'between two words must be + or -, or ~ to compare'
+    wrong = 'two words need + or - between them, or ~ to compare them'
   else:
-    wrong = '+ and - stand before a word, * between a number and a word, as in king - 0.5 * man'
-  raise ValueError(f'{wrong}; in double quotes, "new york" or "+" is one word')
+    wrong = '+ and - must precede a word, * must follow a number, as in king - 0.5 * man'
+  raise ValueError(f'{wrong}; write "new york" and "+" in double quotes')
 
 
 def _unquoted(token: str) -> str:
@@ -139,31 +153,31 @@ def _unquoted(token: str) -> str:
     return json.loads(token, strict=False)
   except ValueError:
     raise ValueError(
-      f'{token!r}: a word in double quotes ends with another before the next space; inside, '
-      r'\" is a double quote and \\ a backslash, as in JSON'
+      f'a quoted word must end with a double quote before a space, got {token!r}; inside, write '
+      r'\" for a double quote and \\ for a backslash, as in JSON'
     ) from None
 
 
 def _is_command(token: str) -> bool:
-  return re.match(':[A-Za-z]', token) is not None  # a lone colon and :) are words
+  return re.match(':[A-Za-z]', token) is not None  # a colon alone and :) are words
 
 
 def _weight(text: str) -> float:
   with contextlib.suppress(ValueError):
-    if abs(weight := float(text)) <= 1000:  # NaN is not
+    if abs(weight := float(text)) <= 1000:  # false for NaN
       return weight
-  raise ValueError(f'{text!r} is no weight: before * stands a number from -1000 to 1000')
+  raise ValueError(f'the weight before * must be a number between -1000 and 1000, got {text!r}')
 
 
 def _parse_command(token: str, words: tuple[str, ...], shape: str) -> Question:
   name = token[1:]
   if name not in _COMMANDS:
     names = ', '.join(f':{name}' for name in _COMMANDS)
-    raise ValueError(f'{token!r} is none of {names}; as a word it stands in double quotes')
+    raise ValueError(f'the command must be one of {names}, got {token!r}; write a word in quotes')
   form, usage = _COMMANDS[name]
   counted = name in ('n', 'restrict')
   if not re.fullmatch(form, ' '.join(words) if counted else shape):
-    raise ValueError(f'{token} is written as in {usage}')
+    raise ValueError(f'the usage of {token} is {usage}')
   return Question(name, number=int(words[0])) if counted else Question(name, words)
 
 
@@ -171,11 +185,11 @@ def _parse_command(token: str, words: tuple[str, ...], shape: str) -> Question:
 
 
 def answer(kv: jw2v.KeyedVectors, question: Question, settings: Settings) -> list[str]:
-  """The lines that answer any question but 'quit'.
+  """Returns the lines that answer a question other than 'quit'.
 
   Raises:
-    KeyError: an unknown word.
-    ValueError: there is no answer.
+    KeyError: a word is unknown.
+    ValueError: the question has no answer.
   """
   shown = lambda *words: ' '.join(show(word, settings.encoding) for word in words)
   tabled = lambda pairs: table([(shown(word), x) for word, x in pairs], settings.encoding)
@@ -183,7 +197,7 @@ def answer(kv: jw2v.KeyedVectors, question: Question, settings: Settings) -> lis
     [_known(kv, word) for word in asked] for asked in (question.words, question.others)
   )
   lines = [
-    f'{shown(asked)} is unknown; this is for {shown(word)}'
+    f'{shown(asked)} is unknown; using {shown(word)}'
     for asked, word in zip(question.words + question.others, words + others, strict=True)
     if asked != word
   ]
@@ -194,13 +208,13 @@ def answer(kv: jw2v.KeyedVectors, question: Question, settings: Settings) -> lis
     lines += table([(label, kv.n_similarity(words, others))], settings.encoding)
   elif question.kind == 'odd':
     ranked = [(word, cosine) for cosine, word in kv.rank_by_centrality(words)]
-    lines += [f'{shown(ranked[-1][0])} fits least; cosines with the mean of all:', *tabled(ranked)]
+    lines += [f'{shown(ranked[-1][0])} fits least; cosines with the mean:', *tabled(ranked)]
   elif question.kind == 'rank':
     center, word = words
     if center == word:
-      raise ValueError(f':rank is written as in {_COMMANDS["rank"][1]}')
+      raise ValueError(f'the usage of :rank is {_COMMANDS["rank"][1]}')
     place = f'number {kv.rank(center, word):,} of the {len(kv) - 1:,}'
-    lines += [f'{shown(word)} is {place} neighbours of {shown(center)}']
+    lines += [f'{shown(word)} is {place} neighbors of {shown(center)}']
   else:
     if question.kind == 'help':
       lines += [*__doc__.partition('Questions are:\n\n')[2].splitlines(), '']
@@ -209,7 +223,7 @@ def answer(kv: jw2v.KeyedVectors, question: Question, settings: Settings) -> lis
 
 
 def _known(kv: jw2v.KeyedVectors, word: str) -> str:
-  """The word, or its lower case if only that is known."""
+  """Returns the word, or its lower case if only that is known."""
   if word not in kv and word.lower() in kv:
     return word.lower()
   if word in kv:  # or has n-grams that are
@@ -219,7 +233,7 @@ def _known(kv: jw2v.KeyedVectors, word: str) -> str:
   except KeyError as error:
     parts = re.split(r'[-+*~]', word)
     spaced = len(parts) > 1 and all(part in kv for part in parts)
-    hint = '; operators stand between spaces, as in king - man' if spaced else ''
+    hint = '; write spaces around operators, as in king - man' if spaced else ''
     raise KeyError(error.args[0] + hint) from None
   return word
 
@@ -229,24 +243,24 @@ def _nearest(kv, terms, settings) -> list[tuple[str, float]]:
   if settings.mul and len(terms) > 1:
     added, taken = ([word for word, weight in terms if weight == sign] for sign in (1, -1))
     if not added or len(added) + len(taken) < len(terms):
-      raise ValueError('3CosMul must add a word, and has no weights; :mul goes back to 3CosAdd')
+      raise ValueError('3CosMul needs an added word and no weights; :mul switches to 3CosAdd')
     near = kv.most_similar_cosmul(added, taken, **options)
   else:
     if not kv.get_mean_vector(*zip(*terms, strict=True)).any():
-      raise ValueError('this is a zero vector, which is near to no word')
+      raise ValueError('the sum is a zero vector, which has no neighbors')
     near = kv.most_similar(terms, **options)
   if not near:
-    raise ValueError('there is no other word to answer with; :restrict 0 allows all')
+    raise ValueError('no other word can be an answer; :restrict 0 allows all words')
   return near
 
 
-# What is printed.
+# Output.
 
 
 def show(word: str, encoding: str = 'utf-8') -> str:
-  """A word as it can be printed and typed: where it must be, in quotes and escaped.
+  """Returns a word as it can be printed and typed, quoted and escaped if necessary.
 
-  A file of vectors comes from anywhere: what steers a terminal is never printed.
+  Control characters in a file of vectors are never printed, since they could control a terminal.
   """
   hidden = {
     char
@@ -261,13 +275,13 @@ def show(word: str, encoding: str = 'utf-8') -> str:
 
 
 def columns(text: str) -> int:
-  """The columns that a text takes on a terminal."""
+  """Returns the width of a text on a terminal, in columns."""
   drawn = (c for c in text if unicodedata.category(c) not in ('Mn', 'Me', 'Cf'))
   return sum(2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in drawn)
 
 
 def bar(share: float, encoding: str = 'utf-8') -> str:
-  """A bar for a number between 0 and 1; none for a negative one."""
+  """Returns a bar for a number between 0 and 1, empty for negative numbers."""
   share = min(max(share, 0), 1)
   if '?' in _BLOCKS.encode(encoding, 'replace').decode(encoding):
     return '#' * round(_CELLS * share)
@@ -276,9 +290,9 @@ def bar(share: float, encoding: str = 'utf-8') -> str:
 
 
 def table(rows: Sequence[tuple[str, float]], encoding: str = 'utf-8') -> list[str]:
-  """Lines of a label, its score and a bar, below one another.
+  """Returns aligned lines with a label, its score and a bar.
 
-  The bars of scores above 1, as 3CosMul has them, are in proportion to the highest.
+  If scores exceed 1, as with 3CosMul, bars are relative to the highest score.
   """
   width = min(max(columns(label) for label, _ in rows), _WIDEST)
   numbers = [f'{score:z.3f}' for _, score in rows]
@@ -296,9 +310,9 @@ def table(rows: Sequence[tuple[str, float]], encoding: str = 'utf-8') -> list[st
 def converse(
   kv: jw2v.KeyedVectors, lines: Iterable[str], settings: Settings, errors: TextIO | None = None
 ) -> bool:
-  """Prints the answers to lines until they or a `:quit` end it; whether all had one.
+  """Prints answers to lines until their end or `:quit`; returns whether there were no errors.
 
-  Why there is no answer is printed to `errors`, or stdout as an answer would be.
+  Errors are printed to `errors`, or to stdout like answers if it is None.
   """
   sound = True
   for line in lines:
@@ -316,10 +330,10 @@ def converse(
 
 
 def typed(greeting: str) -> Iterator[str]:
-  """The lines that a person types after a prompt; Ctrl-C drops one, Ctrl-D ends them."""
+  """Yields the lines that a user types at a prompt; Ctrl-C cancels a line, Ctrl-D ends."""
   with contextlib.suppress(ImportError):  # not on every system
-    importlib.import_module('readline')  # input() then edits lines and remembers them
-  screen = sys.stdout if sys.stdout.isatty() else sys.stderr  # answers may go to a file
+    importlib.import_module('readline')  # adds line editing and history to input()
+  screen = sys.stdout if sys.stdout.isatty() else sys.stderr  # stdout may be a file
   print(greeting, file=screen, flush=True)
   while True:
     try:
@@ -333,12 +347,12 @@ def typed(greeting: str) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-  """Runs the program; its exit status."""
+  """Runs the program and returns its exit status."""
   values = flags.FLAGS
   if len(argv) > 1:
-    raise SystemExit(f"error: {argv[1]!r} is no flag; a question is written --query='king'")
+    raise SystemExit(f"error: {argv[1]!r} is not a flag; write a question as --query='king'")
   if sys.stdout is None or (sys.stdin is None and not values.query):
-    raise SystemExit('error: there is no standard input or output')
+    raise SystemExit('error: standard input and output must be open')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
   with cli.one_line_errors():
     kv = jw2v.load_vectors(values.vectors, max_expansion=values.max_expansion or None)
@@ -350,16 +364,18 @@ def main(argv: list[str]) -> int:
   return 0
 
 
-if __name__ == '__main__':  # flags are global: whoever imports the parser must not get these
-  flags.DEFINE_string('vectors', None, 'File of vectors, in any format jw2v reads.', required=True)
-  flags.DEFINE_integer('topn', 10, 'Words in an answer.', lower_bound=1)
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
+  flags.DEFINE_string(
+    'vectors', None, 'File of vectors in any format that jw2v reads.', required=True
+  )
+  flags.DEFINE_integer('topn', 10, 'Number of words in an answer.', lower_bound=1)
   flags.DEFINE_integer(
-    'restrict', 0, 'Only so many of the first words are answers; 0 for all.', lower_bound=0
+    'restrict', 0, 'Number of first words that can be answers; 0 for all.', lower_bound=0
   )
   flags.DEFINE_float(
     'max_expansion', VECTORS_EXPANSION,
-    'A compressed file of vectors may become so many times as large; 0 for any.',
+    'Largest allowed ratio of decompressed to compressed size; 0 for no limit.',
     lower_bound=0
   )  # fmt: skip
-  flags.DEFINE_multi_string('query', None, 'A question to answer before exiting.')
+  flags.DEFINE_multi_string('query', None, 'Question to answer before exiting; repeatable.')
   app.run(main)

@@ -56,8 +56,9 @@ def describe(config: config_dict.ConfigDict, corpus: jw2v.EncodedCorpus, started
   seconds, settings, layout = started.seconds_left, started.config, started.layout
   rows = {
     what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
-    'vocabulary': f'{len(corpus.vocabulary):,} {words} with at least {settings.min_count} '
-    f'occurrences; {len(corpus.ids):,} tokens in {len(corpus.line_ends):,} {lines}',
+    'vocabulary': f'{len(corpus.vocabulary):,} {words} with at least '
+    f'{plural(settings.min_count, "occurrence")}; {len(corpus.ids):,} tokens in '
+    f'{len(corpus.line_ends):,} {lines}',
     'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
     f'{settings.window}' + _noise_and_ngrams(settings),
     'training': f'{plural(settings.epochs, "epoch")}, {settings.optimizer} from '

@@ -1,14 +1,13 @@
-"""Sessions of items, as lines for the trainer: baskets, playlists, visits to a site.
+"""Reads logs of sessions (baskets, playlists, visits) as lines of items, and generates an example.
 
-What belongs here: reading a log of items, and a log to try it with. A session is a list of
-items, which `jw2v.train` reads as a line of words; so do Barkan and Koenigstein, `Item2Vec
-<https://arxiv.org/abs/1603.04259>`_, 2016. As a program it writes the log:
+`jw2v.train` reads a session as a line of words, as in Barkan and Koenigstein, `Item2Vec
+<https://arxiv.org/abs/1603.04259>`_, 2016. The program writes an example log:
 
   python -m experiments.sessions --output=baskets.csv
 
-These data are made up, those of no shop: a basket is for one dish or for two, and has most
-of the ingredients and most of the staples, which go with any dish. So what is bought with
-an item most often is milk and bread; what belongs with it is to be learned.
+The data are synthetic. A basket contains most ingredients of one or two dishes and most of the
+staples, which go with any dish. So the items bought together most often are milk and bread, and
+training must find the items of the same dish.
 """
 
 import collections
@@ -46,10 +45,10 @@ DISHES = {
 }
 DISHES = {dish: tuple(ingredients.split()) for dish, ingredients in DISHES.items()}
 STAPLES = ('milk', 'bread', 'eggs', 'butter', 'bananas', 'coffee', 'toilet_paper', 'soap')
-_BLOCK_BYTES = 16 << 20  # read at once; a row is shorter
-_LONGEST_HEADER = 1 << 20  # bytes of the row of names
+_BLOCK_BYTES = 16 << 20  # upper bound of a row
+_LONGEST_HEADER = 1 << 20  # bytes
 _MOST_COLUMNS = 10_000
-_TWO_DISHES, _BOUGHT = 0.3, 0.6  # how probable a second dish is, and each item of a basket
+_TWO_DISHES, _BOUGHT = 0.3, 0.6  # probabilities of a second dish, and of each item
 
 
 def read_sessions(
@@ -60,44 +59,42 @@ def read_sessions(
   delimiter: str = ',',
   max_expansion: float | None = TEXT_EXPANSION,
 ) -> Iterator[list[str]]:
-  """Reads a log of items: CSV with a header, a row for each item of a session.
+  """Reads a log of items: CSV with a header, and a row for each item of a session.
 
-  The log is read now, and 8 bytes a row stay in memory, with each different name once.
+  The function reads the whole log and keeps 8 bytes per row and each distinct name in memory.
 
   Args:
     path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
-    session: name of the column that says which session a row belongs to; its rows need
-      not be adjacent.
-    item: name of the column of the items.
-    delimiter: what separates columns.
-    max_expansion: how many times as large as a compressed file its text may be; None for any.
+    session: name of the column with the session of a row. Rows of a session need not be adjacent.
+    item: name of the column with the items.
+    delimiter: separator of columns.
+    max_expansion: largest ratio of decompressed to compressed size; None for no limit.
 
   Returns:
-    An iterator over the sessions in the order of their first rows, each the items of its
-    rows in their order.
+    An iterator over the sessions, in the order of their first rows. A session is the list of its
+    items, in the order of its rows.
 
   Raises:
     FileNotFoundError: a path does not exist.
-    ImportError: without the extra `text`.
-    ValueError: a column is missing, a row has another number of columns or nothing in one
-      of the two, a file is not UTF-8, is damaged or becomes too large, or there are no rows;
-      with the file.
+    ImportError: the extra `text` is not installed.
+    ValueError: a column does not exist, a row has a wrong number of columns or an empty cell in
+      one of the two columns, or a file is not UTF-8, corrupted, too large or without rows.
   """
   columns = {'session': session, 'item': item}
   for name, column in columns.items():
     if not isinstance(column, str) or not column:
-      raise ValueError(f'{name}={column!r}: must be the name of a column')
+      raise ValueError(f'{name} must be the name of a column, got {column!r}')
   if session == item:
-    raise ValueError(f'session={session!r}: is the column of the items as well')
+    raise ValueError(f'session and item must be different columns, got {session!r} for both')
   one = isinstance(delimiter, str) and len(delimiter) == 1 and delimiter.isascii()
   if not one or delimiter in '\r\n"':
     raise ValueError(
-      f'delimiter={delimiter!r}: must be one character of ASCII, and no quote or line end'
+      f'delimiter must be an ASCII character other than a quote or a line end, got {delimiter!r}'
     )
   indices = [collections.defaultdict(itertools.count().__next__) for _ in columns]
   numbers: tuple[list, list] = [], []
   for file in find_files(path):
-    row = 2  # the header is the first
+    row = 2  # the header is row 1
     for batch in _batches(file, [session, item], delimiter, max_expansion):
       for name, column, index, found in zip(columns.values(), batch, indices, numbers, strict=True):
         encoded = column.dictionary_encode()
@@ -111,26 +108,26 @@ def read_sessions(
         found.append(np.array([index[word] for word in words], np.int32)[places])
       row += batch.num_rows
   if not numbers[0]:
-    raise ValueError(f'{path}: there are no rows in it')
+    raise ValueError(f'{path}: contains no rows')
   return _sessions(*map(np.concatenate, numbers), list(indices[1]))
 
 
 def _batches(
   file: str, columns: Sequence[str], delimiter: str, max_expansion: float | None
 ) -> Iterator[Any]:
-  """The columns of a file as strings, in pieces that fit into memory."""
+  """Yields columns of a file as strings, in batches that fit into memory."""
   pyarrow = import_pyarrow()
   from pyarrow import csv as arrow_csv
 
   if file == STDIN:
-    raise ValueError('-: a log is read from files, not from standard input')
+    raise ValueError('a log must be a file, got standard input (-)')
 
   def open_csv(text, **convert):
     return arrow_csv.open_csv(
       pyarrow.PythonFile(text, mode='r'),
       arrow_csv.ReadOptions(
         block_size=_BLOCK_BYTES, use_threads=False
-      ),  # which counts rows in errors
+      ),  # errors then have row numbers
       arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
       arrow_csv.ConvertOptions(**convert),
     )
@@ -140,7 +137,9 @@ def _batches(
     for column in columns:
       if names.count(column) != 1:
         which = 'two columns' if column in names else 'no column'
-        raise ValueError(f'{which} {column!r}; there are {shown(", ".join(map(repr, names)), 500)}')
+        raise ValueError(
+          f'{which} {column!r}; the columns are {shown(", ".join(map(repr, names)), 500)}'
+        )
     types = dict.fromkeys(columns, pyarrow.string())
     with TextFile(file, max_expansion) as text:
       yield from open_csv(text, include_columns=columns, column_types=types)
@@ -150,22 +149,22 @@ def _batches(
 
 
 def _names_of_columns(file: str, delimiter: str, max_expansion: float | None) -> list[str]:
-  """The first row; pyarrow takes kilobytes for each column of it, before one can count them."""
+  """Returns the first row; pyarrow would allocate kilobytes per column before checking it."""
   with TextFile(file, max_expansion) as text:
     start = io.BufferedReader(text).read(_LONGEST_HEADER).decode(errors='replace')
   try:
     names = next(csv.reader(io.StringIO(start, newline=''), delimiter=delimiter), [])
   except csv.Error as error:
-    raise ValueError(f'the names of the columns: {error}') from error
+    raise ValueError(f'cannot read the header: {error}') from error
   if not names:
-    raise ValueError('there are no names of columns in its first row')
+    raise ValueError('the first row must contain the names of the columns')
   if len(names) > _MOST_COLUMNS:
-    raise ValueError(f'there are {len(names):,} columns or more: at most {_MOST_COLUMNS:,}')
+    raise ValueError(f'at most {_MOST_COLUMNS:,} columns are allowed, got at least {len(names):,}')
   return names
 
 
 def _sessions(sessions: np.ndarray, items: np.ndarray, names: list[str]) -> Iterator[list[str]]:
-  """From the numbers in each row to the names of the items of each session."""
+  """Yields the names of the items of each session from the numbers in each row."""
   items = items[np.argsort(sessions, kind='stable')]
   ends = np.cumsum(np.bincount(sessions)).tolist()
   items_of = np.array(names, object)
@@ -174,14 +173,14 @@ def _sessions(sessions: np.ndarray, items: np.ndarray, names: list[str]) -> Iter
 
 
 def make_baskets(count: int, seed: int = 0) -> Iterator[list[str]]:
-  """Makes up baskets of `DISHES` and `STAPLES`.
+  """Generates baskets from `DISHES` and `STAPLES`.
 
   Args:
-    count: how many.
-    seed: of every draw.
+    count: number of baskets.
+    seed: seed of the generator.
 
   Yields:
-    The items of a basket, each once, in any order.
+    The distinct items of a basket in random order.
   """
   generator = np.random.default_rng(seed)
   dishes = list(DISHES.values())
@@ -193,10 +192,10 @@ def make_baskets(count: int, seed: int = 0) -> Iterator[list[str]]:
 
 
 def main(argv: list[str]) -> None:
-  """Writes the made-up log."""
+  """Runs the program."""
   values = flags.FLAGS
   if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is no flag')
+    raise SystemExit(f'error: {argv[1]!r} is not a flag')
   rows = 0
   with cli.one_line_errors():
     with atomic_write(values.output) as file:
@@ -204,11 +203,11 @@ def main(argv: list[str]) -> None:
       for number, basket in enumerate(make_baskets(values.baskets, values.seed), start=1):
         rows += len(basket)
         file.write(''.join(f'{number},{item}\n' for item in basket).encode())
-    print(f'{values.output}: {values.baskets:,} made-up baskets, {rows:,} rows')
+    print(f'{values.output}: {values.baskets:,} synthetic baskets, {rows:,} rows')
 
 
-if __name__ == '__main__':  # flags are global: whoever imports the reader must not get these
+if __name__ == '__main__':  # flags are global, so importing this module must not define them
   flags.DEFINE_string('output', None, 'CSV file to write.', required=True)
-  flags.DEFINE_integer('baskets', 5000, 'How many baskets.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Seed of every draw.', lower_bound=0)
+  flags.DEFINE_integer('baskets', 5000, 'Number of baskets.', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'Seed of the generator.', lower_bound=0)
   app.run(main)

@@ -1,7 +1,6 @@
-"""The config of an experiment: what it may hold, and the corpus and settings that it stands for.
+"""Config of an experiment: checks its names, and reads the data and settings that it describes.
 
-What belongs here: checking the names in a config, and reading the text, graph or log that it
-names. What the settings of the trainer may be is checked by `jw2v.TrainConfig`.
+`jw2v.TrainConfig` checks the values of the settings.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ from jw2v.data.vocabulary import Vocabulary
 from jw2v.training.checkpoints import Checkpoints
 from jw2v.utils.limits import TEXT_EXPANSION
 
-_DATA = {  # the settings of each kind of data; those of text are in config.data itself
+_DATA = {  # settings of each kind of data; settings of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},
   'text': {
     'errors', 'lowercase', 'max_expansion', 'path', 'phrases', 'store', 'vocabulary',
@@ -28,9 +27,9 @@ _DATA = {  # the settings of each kind of data; those of text are in config.data
   },
   'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
 }  # fmt: skip
-# Settings of no TrainConfig.
+# Settings that TrainConfig does not have.
 _OWN = {'checkpoints', 'data', 'evaluation', 'initial', 'show', 'show_neighbors'}
-_PARTS = {'checkpoints': {'every', 'keep'}}  # those of them that have settings
+_PARTS = {'checkpoints': {'every', 'keep'}}
 
 
 def read_corpus(
@@ -39,7 +38,7 @@ def read_corpus(
   workdir: pathlib.Path,
   initial: jw2v.KeyedVectors | None,
 ) -> jw2v.EncodedCorpus:
-  """The corpus of an experiment, encoded; text is kept in the workdir or in `data.store`."""
+  """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir."""
   data, phrases = config.data, config.data.get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
   chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
@@ -72,9 +71,13 @@ def read_corpus(
 
 
 def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
-  """The settings of the library among those of the experiment."""
+  """Returns the settings of the library, after checking the names of all settings.
+
+  Raises:
+    ValueError: a name or a value is invalid.
+  """
   if not isinstance(config.get('data'), config_dict.ConfigDict) or 'path' not in config.data:
-    raise ValueError('config.data.path: is missing; name the text')
+    raise ValueError('config.data.path is required; set it to the path of the text')
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
   kind = kind_of(config.data)
   checked = [('', config, names | _OWN)]
@@ -90,12 +93,12 @@ def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
     ]
   for prefix, settings, allowed in checked:
     if not isinstance(settings, config_dict.ConfigDict):
-      raise ValueError(f'config.{prefix[:-1]}={settings!r}: must be a ConfigDict')
+      raise ValueError(f'config.{prefix[:-1]} must be a ConfigDict, got {settings!r}')
     for name in settings:
       if name not in allowed:
         near = difflib.get_close_matches(name, allowed, 1)
-        hint = f'did you mean {near[0]!r}?' if near else f'there are {", ".join(sorted(allowed))}'
-        raise ValueError(f'config.{prefix}{name}: no such setting; {hint}')
+        hint = f'did you mean {near[0]!r}?' if near else f'choose from {", ".join(sorted(allowed))}'
+        raise ValueError(f'unknown setting config.{prefix}{name}; {hint}')
   return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
 
 
@@ -142,5 +145,5 @@ def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[
 
 
 def kind_of(data: config_dict.ConfigDict) -> str:
-  """What an experiment is trained on, one of `_DATA`."""
+  """Returns the kind of data of an experiment: 'text', 'walks' or 'sessions'."""
   return next((kind for kind in _DATA if kind in data), 'text')

@@ -1,18 +1,17 @@
-r"""Trains a config for every combination of some settings, and puts the results in one table.
+r"""Trains a config for every combination of several settings and prints a table of the results.
 
   python -m experiments.sweep --config=configs/quickstart.py --workdir=runs/sweep \
     --grid=dim=50,100 --grid=window=5,8 --seeds=3 --evaluation=wordsim353.tsv
 
-Each combination is trained with as many seeds, one after the other, as
-`python -m experiments.train` would, in a folder of the workdir that its settings name:
-dim=50,window=5,seed=0. The table, which is also in WORKDIR/sweep.md, has a line for each
-combination: the mean loss of the last epoch, the speed, and the score on each file of
---evaluation, as means over the seeds with the lowest and the highest. All numbers are in
-WORKDIR/sweep.json.
+The program runs `python -m experiments.train` for each combination and each seed, one after the
+other, in a folder of the workdir such as dim=50,window=5,seed=0. The table has a row for each
+combination: the mean loss of the last epoch, the speed, and the score on each file of --evaluation.
+Each cell has the mean over the seeds, the lowest and the highest value. WORKDIR/sweep.md contains
+the table, and WORKDIR/sweep.json all numbers.
 
-The same command again does not repeat what is finished, and goes on with what is not; with
-another value in a --grid it trains what is new. A run that fails is told, and the others are
-trained all the same; the exit status is then 1.
+To resume, run the same command again: finished runs are not repeated. With more values in a --grid,
+only new combinations are trained. If a run fails, the program reports the error, continues with the
+other runs, and exits with status 1.
 """
 
 import itertools
@@ -40,38 +39,40 @@ _ROOT = pathlib.Path(__file__).parents[1]
 
 
 def read_grid(arguments: Sequence[str]) -> dict[str, list[str]]:
-  """The values of each setting, from arguments NAME=VALUE,VALUE.
+  """Parses the values of each setting from arguments NAME=VALUE,VALUE.
 
   Raises:
-    ValueError: an argument is not written so, or a name or value is there twice.
+    ValueError: an argument has another form, or a name or value is duplicate.
   """
   grid: dict[str, list[str]] = {}
   for argument in arguments:
     name, equals, values = argument.removeprefix('config.').partition('=')
     chosen = values.split(',')
     if not equals or not name or not all(chosen):
-      raise ValueError(f'grid={argument!r}: must be NAME=VALUE,VALUE as in dim=50,100')
+      raise ValueError(f'grid must be NAME=VALUE,VALUE such as dim=50,100; got {argument!r}')
     if name in grid or name == 'seed' or len(set(chosen)) < len(chosen):
-      raise ValueError(f'grid={argument!r}: names and values once; seeds are --seeds=3')
+      raise ValueError(
+        f'grid must not repeat a name or value or contain seed, got {argument!r}; use --seeds=3'
+      )
     grid[name] = chosen
   return grid
 
 
 def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-  """Every choice of one value for each setting, the last setting changing first."""
+  """Returns every combination of values; the last setting varies fastest."""
   return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def name_of(settings: Mapping[str, Any]) -> str:
-  """The folder of a run, as dim=50,seed=0."""
+  """Returns the name of a run's folder, such as dim=50,seed=0."""
   return ','.join(f'{name}={value}'.replace('/', '_') for name, value in settings.items())
 
 
 def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evaluation: str) -> dict:
-  """Trains one run in a process of its own, unless it is finished; its last record.
+  """Trains one run in a process, unless it is finished, and returns its last record.
 
   Raises:
-    ValueError: the run failed, with what it said.
+    ValueError: the run failed, with its last line of output.
   """
   assignments = [f'--config.{name}={value}' for name, value in settings.items()]
   if evaluation:
@@ -86,7 +87,7 @@ def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evalua
     raise ValueError(said[-1] if said else f'ended with {done.returncode}')
   records = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   last: dict[str, Any] = {}
-  for record in records:  # scores are not in every record
+  for record in records:  # not every record has scores
     last |= record
   before, seconds = 0, 0.0
   for record in records:
@@ -97,7 +98,7 @@ def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evalua
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-  """The results in markdown: a line for each combination, its seeds as a mean and a range."""
+  """Returns the results as a Markdown table with a row for each combination."""
   names = list(results[0]['settings'])
   measured = [run for result in results for run in result['runs']]
   scores = [name for name in scores_of(measured) if name != 'seed']
@@ -115,10 +116,10 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def run(values: Any) -> bool:
-  """Trains what the flags ask for, and writes the table; whether every run succeeded."""
+  """Trains all combinations, writes the table and returns whether every run succeeded."""
   grid = read_grid(values.grid)
   if not pathlib.Path(values.config).is_file():
-    raise FileNotFoundError(f'config={values.config!r}: there is no such file')
+    raise FileNotFoundError(f'config={values.config!r}: file not found')
   workdir = pathlib.Path(values.workdir).absolute()
   evaluation = ','.join(repr(str(pathlib.Path(file).absolute())) for file in values.evaluation)
   config, results, sound = str(pathlib.Path(values.config).absolute()), [], True
@@ -135,7 +136,7 @@ def run(values: Any) -> bool:
         print(f'failed: {error}', file=sys.stderr)
         sound = False
     results.append({'settings': settings, 'runs': runs})
-    if any(result['runs'] for result in results):  # after each, for what is interrupted
+    if any(result['runs'] for result in results):  # after each one, in case of an interrupt
       page = table(results)
       _write(workdir / 'sweep.md', page + '\n')
       _write(workdir / 'sweep.json', json.dumps(results, indent=2) + '\n')
@@ -150,17 +151,17 @@ def _write(path, text):
 
 
 def main(argv: list[str]) -> int:
-  """Runs the program; its exit status."""
+  """Runs the program and returns its exit status."""
   with cli.one_line_errors():
     if len(argv) > 1:
-      raise ValueError(f'{argv[1]!r} is no flag; settings are written --grid=dim=50,100')
+      raise ValueError(f'{argv[1]!r} is not a flag; write settings as --grid=dim=50,100')
     return 0 if run(flags.FLAGS) else 1
 
 
 if __name__ == '__main__':
   flags.DEFINE_string('config', None, 'File with a function get_config().', required=True)
   flags.DEFINE_string('workdir', None, 'Folder for all runs and the table.', required=True)
-  flags.DEFINE_multi_string('grid', [], 'A setting and its values, NAME=VALUE,VALUE; repeated.')
-  flags.DEFINE_integer('seeds', 1, 'Runs of each combination, with seeds from 0 on.', 1)
-  flags.DEFINE_multi_string('evaluation', [], 'File of pairs or analogies to score on; repeated.')
+  flags.DEFINE_multi_string('grid', [], 'Setting and its values, NAME=VALUE,VALUE; repeatable.')
+  flags.DEFINE_integer('seeds', 1, 'Number of runs of each combination, with seeds 0, 1, ...', 1)
+  flags.DEFINE_multi_string('evaluation', [], 'File of pairs or analogies to score on; repeatable.')
   app.run(main)

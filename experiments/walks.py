@@ -1,13 +1,10 @@
-"""Random walks over a graph, as lines for the trainer: node2vec.
-
-What belongs here: reading an edge list, and the biased walks over it. A walk is a list of
-names of nodes, which `jw2v.train` reads as a line of words.
+"""Random walks over a graph (node2vec), as lines of node names for `jw2v.train`.
 
 References:
   Grover and Leskovec, `node2vec: Scalable Feature Learning for Networks
-  <https://arxiv.org/abs/1607.00653>`_, 2016, section 3.2. With p = q = 1 the walks are
-  those of Perozzi et al., `DeepWalk <https://arxiv.org/abs/1403.6652>`_, 2014. The draw by
-  rejection is that of Yang et al., `KnightKing: A Fast Distributed Graph Random Walk
+  <https://arxiv.org/abs/1607.00653>`_, 2016, section 3.2. With p = q = 1, the walks are as in
+  Perozzi et al., `DeepWalk <https://arxiv.org/abs/1403.6652>`_, 2014. The rejection sampling is
+  from Yang et al., `KnightKing: A Fast Distributed Graph Random Walk
   Engine <https://doi.org/10.1145/3341301.3359634>`_, 2019.
 """
 
@@ -24,24 +21,30 @@ import numpy as np
 from jw2v.data.text import PathLike, TextReader, find_files
 from jw2v.utils.limits import TEXT_EXPANSION, shown
 
-_LONGEST_LINE = 16 << 20  # bytes, or a longer one would be moved for each block
-_NODES_AT_ONCE = 1 << 20  # of the walks that are made side by side
-_EDGES_AT_ONCE = 1 << 22  # of the nodes whose edges are all looked at
-_FEW_EDGES = 1 << 12  # so many are looked at faster than drawn
-_TRIES = 64  # draws before all edges of a node are looked at
+_LONGEST_LINE = 16 << 20  # bytes; each block copies an incomplete line
+_NODES_AT_ONCE = 1 << 20  # nodes of walks that are drawn together
+_EDGES_AT_ONCE = 1 << 22  # edges that are enumerated together
+_FEW_EDGES = 1 << 12  # up to this number, enumerating edges is faster than rejection
+_TRIES = 64  # rejections before all edges are enumerated
 
 
 class Graph(NamedTuple):
-  """A weighted graph as compressed sparse rows: V nodes, E edges from a node to another.
+  """Weighted graph with V nodes and E directed edges, as compressed sparse rows.
 
-  The edges of node v are those from `starts[v]` to `starts[v + 1]`. An edge that has no
-  direction stands there twice, once from each of its ends.
+  Node v has the edges from `starts[v]` to `starts[v + 1]`. An undirected edge appears twice, once
+  from each end.
+
+  Attributes:
+    names: `[V]` names of nodes in the order of their first appearance.
+    starts: `[V + 1]` int64 offsets.
+    targets: `[E]` int64 nodes, increasing among the edges of a node.
+    weights: `[E]` positive float64 weights.
   """
 
-  names: Sequence[str]  # [V] in the order of their first appearance
-  starts: np.ndarray  # [V + 1] int64
-  targets: np.ndarray  # [E] int64, increasing among the edges of a node
-  weights: np.ndarray  # [E] float64, above 0
+  names: Sequence[str]
+  starts: np.ndarray
+  targets: np.ndarray
+  weights: np.ndarray
 
 
 def read_edges(
@@ -49,23 +52,22 @@ def read_edges(
 ) -> Graph:
   """Reads an edge list.
 
-  A line is `node node` or `node node weight`, split at ASCII white space; the weight is 1
-  if there is none. Blank lines and those that start with # are left out. The weights of an
-  edge that comes again are added up.
+  A line is `node node` or `node node weight`, separated by ASCII white space. The default weight is
+  1. Blank lines and lines that start with # are skipped. Weights of duplicate edges are added up.
 
   Args:
     path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
-    directed: an edge leads from its first node to its second only.
-    max_expansion: how many times as large as a compressed file its text may be; None for any.
+    directed: whether an edge leads only from its first node to its second.
+    max_expansion: largest ratio of decompressed to compressed size; None for no limit.
 
   Returns:
     The graph.
 
   Raises:
     FileNotFoundError: a path does not exist.
-    ValueError: a line has another number of fields, or a weight that is not positive and
-      finite, with file and line; the weights of an edge add up to infinity; a file is not
-      UTF-8 or becomes too large; or there is no edge.
+    ValueError: a line has another number of fields, or a weight that is not positive and finite;
+      the sum of the weights of an edge is infinite; a file is not UTF-8 or too large; or the
+      files contain no edges.
   """
   index: dict[bytes, int] = collections.defaultdict(itertools.count().__next__)
   ends, weights = array.array('q'), array.array('d')
@@ -81,12 +83,12 @@ def read_edges(
       ends.append(index[fields[1]])
       weights.append(_weight(fields[2], file, number) if len(fields) == 3 else 1.0)
   if not weights:
-    raise ValueError(f'{path}: there is no edge in it')
+    raise ValueError(f'{path}: contains no edges')
   names = [name.decode() for name in index]
   sources, targets = np.array(ends, np.int64).reshape(-1, 2).T
   graph = make_graph(names, sources, targets, np.array(weights), directed=directed)
   if not np.isfinite(graph.weights).all():
-    raise ValueError(f'{path}: the weights of an edge add up to infinity')
+    raise ValueError(f'{path}: the sum of the weights of an edge must be finite')
   return graph
 
 
@@ -103,13 +105,13 @@ def _lines(file: str, max_expansion: float | None) -> Iterator[bytes]:
 
 def _weight(field: bytes, file: str, number: int) -> float:
   try:
-    weight = math.nan if b'_' in field else float(field)  # float() takes 1_0 for 10
+    weight = math.nan if b'_' in field else float(field)  # float() reads 1_0 as 10
   except ValueError:
     weight = math.nan
   if not 0 < weight < math.inf:
     raise ValueError(
-      f'{file}: line {number} has the weight {shown(repr(field.decode()))}: must be positive and '
-      'finite'
+      f'{file}: the weight in line {number} must be positive and finite, got '
+      f'{shown(repr(field.decode()))}'
     )
   return weight
 
@@ -122,14 +124,14 @@ def make_graph(
   *,
   directed: bool = False,
 ) -> Graph:
-  """Makes a graph of edges in any order.
+  """Builds a graph from edges in any order.
 
   Args:
     names: V names of nodes.
-    sources: `[n]` where each edge starts, from 0 to V - 1.
-    targets: `[n]` where it ends.
-    weights: `[n]` positive; those of an edge that comes again are added up.
-    directed: an edge leads from its source to its target only.
+    sources: `[n]` source of each edge, between 0 and V - 1.
+    targets: `[n]` target of each edge.
+    weights: `[n]` positive weights; weights of duplicate edges are added up.
+    directed: whether an edge leads only from its source to its target.
 
   Returns:
     The graph.
@@ -156,49 +158,47 @@ def random_walks(
   length: int = 80,
   seed: int = 0,
 ) -> Iterator[list[str]]:
-  r"""Walks at random over a graph, from each node as often.
+  r"""Generates random walks over a graph, the same number from each node.
 
-  The first step follows an edge in proportion to its weight. From then on a walk that came
-  from t to v goes on to x in proportion to
+  The first step follows an edge with a probability proportional to its weight. A walk that moved
+  from t to v then moves to x with a probability proportional to
 
   .. math:: w_{vx} \cdot \begin{cases} 1 / p & x = t \\ 1 & \text{there is an edge from }
     t \text{ to } x \\ 1 / q & \text{otherwise} \end{cases}
 
-  A walk ends before its length where no edge leads on. Many walks are made at once, and
-  not more than fit into some megabytes.
+  A walk ends early at a node without outgoing edges. Walks are drawn in batches of about 1M nodes.
 
   Args:
     graph: the graph.
-    p: return parameter; above 1, a walk seldom goes back at once.
-    q: in-out parameter; above 1, a walk stays near where it came from, below 1 it leaves.
-    walks_per_node: rounds, in each of which every node is the start of one walk; the
-      order of the starts is another one in each.
-    length: nodes of a walk, its start included.
-    seed: of every draw.
+    p: return parameter; above 1, a walk rarely returns to the previous node.
+    q: in-out parameter; above 1, a walk stays near the previous node, below 1 it moves away.
+    walks_per_node: number of rounds. In each one every node starts a walk, in random order.
+    length: number of nodes in a walk, including its start.
+    seed: seed of the generator.
 
   Returns:
-    An iterator over the walks, each the names of its nodes.
+    An iterator over walks, each a list of node names.
 
   Raises:
     ValueError: a setting is out of range.
   """
   for name, value in (('p', p), ('q', q)):
     right = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not right or not 1e-6 <= value <= 1e6:  # beyond, rounding would show
-      raise ValueError(f'{name}={value!r}: must be positive, a number from 1e-06 to 1e+06')
+    if not right or not 1e-6 <= value <= 1e6:  # beyond it, rounding errors matter
+      raise ValueError(f'{name} must be a number between 1e-06 and 1e+06, got {value!r}')
   for name, value, least in (
     ('walks_per_node', walks_per_node, 1), ('length', length, 2), ('seed', seed, 0)
   ):  # fmt: skip
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not right or value < least:
-      raise ValueError(f'{name}={value!r}: must be an integer of at least {least}')
+      raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
   return _walks(_Walker(graph, p, q, np.random.default_rng(seed)), walks_per_node, length)
 
 
 def _walks(walker: '_Walker', walks_per_node: int, length: int) -> Iterator[list[str]]:
   names = np.array(walker.graph.names, object)
   at_once = max(1, _NODES_AT_ONCE // length)
-  rounds = max(1, at_once // len(names))  # those of a small graph are made together
+  rounds = max(1, at_once // len(names))  # drawn together for a small graph
   for first in range(0, walks_per_node, rounds):
     orders = range(first, min(first + rounds, walks_per_node))
     starts = np.concatenate([walker.generator.permutation(len(names)) for _ in orders])
@@ -209,7 +209,7 @@ def _walks(walker: '_Walker', walks_per_node: int, length: int) -> Iterator[list
 
 
 class _Walker:
-  """Draws the steps of many walks at once."""
+  """Draws the steps of many walks together."""
 
   def __init__(self, graph: Graph, p: float, q: float, generator: np.random.Generator):
     self.graph, self.generator = graph, generator
@@ -218,7 +218,7 @@ class _Walker:
     sources = np.repeat(np.arange(len(graph.names)), self._degrees)
     self._edges = sources * len(graph.names) + graph.targets  # increasing
     self._uniform = (graph.weights == graph.weights[:1]).all()
-    # Each node with an edge has a length of 1 on a line, and each of its edges its share.
+    # On a line, each node with edges has an interval of length 1, divided among its edges.
     filled = graph.starts[:-1][self._degrees > 0]
     degrees = self._degrees[self._degrees > 0]
     shares = graph.weights / np.repeat(np.maximum.reduceat(graph.weights, filled), degrees)
@@ -226,7 +226,7 @@ class _Walker:
     self._share_ends = np.concatenate([[0.0], np.cumsum(shares)])
 
   def walk(self, starts: np.ndarray, length: int) -> np.ndarray:
-    """`[len(starts), length]` nodes; -1 after the end of a walk."""
+    """Returns nodes, `[len(starts), length]`, with -1 after the end of a walk."""
     nodes = np.full((length, len(starts)), -1)
     nodes[0] = starts
     going = np.arange(len(starts))
@@ -240,11 +240,11 @@ class _Walker:
     return nodes.T
 
   def _step(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """The next nodes, by rejection: drawn by weight alone, and kept in proportion to the bias."""
+    """Draws the next nodes by rejection: proposes by weight and accepts by bias."""
     chosen = np.empty_like(current)
     waiting = np.arange(len(current))
     least, most = min(1.0, self._back, self._away), max(1.0, self._away)
-    # What the step back has above `most` is drawn by itself, so that a small p costs nothing.
+    # The excess of the return probability over `most` is drawn separately, so a small p is cheap.
     above = np.zeros(len(current))
     if self._back > most:
       above = (self._back - most) * self._shares_of(current, previous)
@@ -253,7 +253,7 @@ class _Walker:
         break
       draws = (most + above[waiting]) * self.generator.random(len(waiting))
       nodes = np.where(draws < most, self._propose(current[waiting]), previous[waiting])
-      kept = draws < least  # whatever the bias is
+      kept = draws < least  # for any bias
       unsure = np.flatnonzero(~kept)
       kept[unsure] = draws[unsure] < self._bias(previous[waiting[unsure]], nodes[unsure])
       chosen[waiting[kept]] = nodes[kept]
@@ -262,7 +262,7 @@ class _Walker:
     return chosen
 
   def _step_exactly(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """The next nodes, drawn from the biased weights of all edges that lead on."""
+    """Draws the next nodes from the biased weights of all outgoing edges."""
     if not len(current):
       return current
     ends = np.cumsum(self._degrees[current])
@@ -278,7 +278,7 @@ class _Walker:
     return self.graph.targets[edges[self._draw(places, ends - degrees, ends)]]
 
   def _propose(self, current: np.ndarray) -> np.ndarray:
-    """A neighbour of each node, in proportion to the weight of the edge."""
+    """Draws a neighbor of each node, in proportion to the weight of the edge."""
     firsts = self.graph.starts[current]
     if self._uniform:
       edges = self.generator.random(len(current)) * self._degrees[current]
@@ -287,23 +287,23 @@ class _Walker:
     return self.graph.targets[self._draw(self._share_ends, firsts, ends)]
 
   def _draw(self, places: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """One of the intervals between `places`, from the first of a range to before its end."""
+    """Draws an interval between `places` from each range, in proportion to its length."""
     low, high = places[firsts], places[ends]
     at = low + (high - low) * self.generator.random(len(low))
     return np.clip(np.searchsorted(places, at, side='right') - 1, firsts, ends - 1)  # rounding
 
   def _find(self, sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether there are edges, and which they are."""
+    """Returns whether edges exist, and their indices."""
     edges = sources * len(self.graph.names) + targets
     places = np.minimum(np.searchsorted(self._edges, edges), len(self._edges) - 1)
     return self._edges[places] == edges, places
 
   def _shares_of(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Of the weights of the edges that leave a node, the share of one; 0 if there is none."""
+    """Returns the share of an edge in the outgoing weight of its node; 0 without an edge."""
     found, edges = self._find(sources, targets)
     return found * (self._share_ends[edges + 1] - self._share_ends[edges])
 
   def _bias(self, previous: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """What the weight of a step to a node is multiplied with."""
+    """Returns the factor of the weight of a step to each node."""
     near, _ = self._find(previous, nodes)
     return np.where(nodes == previous, self._back, np.where(near, 1.0, self._away))

@@ -98,7 +98,7 @@ class TestCounts:
   @pytest.mark.parametrize(('own', 'peer'), [({'b': 6}, {'b': 5}), ({'b': 5}, {})])
   def test_last_word_without_white_space(self, tmp_path, own, peer):
     """It has one occurrence less, which may be one too few."""
-    told = 'That is the last word: the tool drops it, for no white space follows.'
+    told = 'That is the last word: the tool drops it, because no white space follows.'
     (line,) = self.lines(tmp_path, 'a b', {'a': 9, **own}, {'a': 9, **peer})
     assert line.startswith('- jw2v and the tool: 1 of 2 words have the same count, but not')
     assert line.endswith(told)
@@ -185,15 +185,15 @@ class TestErrors:
   @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-      ({'text': 'nothing.txt'}, "text='nothing.txt': there is no such file"),
-      ({'text': 'FOLDER'}, 'there is no such file'),
-      ({'rounds': 0}, 'rounds=0: must be an integer of at least 1'),
-      ({'c_tool': 'FOLDER/text.txt'}, "text.txt': no such program"),
-      ({'sizes': []}, "sizes='': must be megabytes"),
-      ({'sizes': ['200', '0']}, "sizes='200,0': must be megabytes"),
-      ({'sizes': ['2e3']}, "sizes='2e3': must be megabytes"),
-      ({'output': 'FOLDER/no/page.md'}, 'there is no folder '),
-      ({'output': 'FOLDER'}, 'it is a folder'),
+      ({'text': 'nothing.txt'}, "text='nothing.txt': file not found"),
+      ({'text': 'FOLDER'}, 'file not found'),
+      ({'rounds': 0}, 'rounds must be at least 1, got 0'),
+      ({'c_tool': 'FOLDER/text.txt'}, "text.txt': program not found"),
+      ({'sizes': []}, "sizes must be megabytes such as 200,2000; got ''"),
+      ({'sizes': ['200', '0']}, "got '200,0'"),
+      ({'sizes': ['2e3']}, "got '2e3'"),
+      ({'output': 'FOLDER/no/page.md'}, 'not found'),
+      ({'output': 'FOLDER'}, 'is a folder'),
     ],
   )
   def test_bad_flag_is_refused_before_anything_runs(self, text, tmp_path, flags, message):
@@ -212,7 +212,7 @@ class TestErrors:
     usage = collections.namedtuple('usage', 'free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(7_000_000))
     values = {'text': str(text), 'sizes': ['1', '2']}
-    with pytest.raises(ValueError, match='7 MB may be needed, 7 MB are free: set TMPDIR'):
+    with pytest.raises(ValueError, match='7 MB may be needed, 7 MB are free; set TMPDIR'):
       next(corpus.run(flags_of(**values, memory=True)))
     next(corpus.run(flags_of(**values)))
 
@@ -248,7 +248,7 @@ class TestErrors:
 
   def test_no_flag(self, text):
     done = run(f'--text={text}', 'rounds=3')
-    assert done.stderr == "error: 'rounds=3' is no flag; settings are written --rounds=3\n"
+    assert done.stderr == "error: 'rounds=3' is not a flag; write settings as --rounds=3\n"
 
 
 class TestProgram:

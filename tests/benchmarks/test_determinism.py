@@ -17,7 +17,7 @@ def results(**first):
 class TestPage:
   def test_all_the_same(self):
     page, kept = determinism.page(CASES, results())
-    assert kept and page.count(' same |') == 2 and '0 of 2 are the same too' in page
+    assert kept and page.count(' same |') == 2 and '0 of 2 are also the same' in page
 
   @pytest.mark.parametrize(
     ('kind', 'bits', 'said'),

@@ -20,7 +20,7 @@ class TestEvaluation:
 
   def test_a_file_is_missing(self, folder):
     (folder / 'EN-MEN-TR-3k.txt').unlink()
-    with pytest.raises(FileNotFoundError, match=r'there is no file EN-MEN-TR-3k.txt in it'):
+    with pytest.raises(FileNotFoundError, match=r'file EN-MEN-TR-3k.txt not found'):
       quality.read_evaluation(folder)
 
   def test_every_set_is_scored(self, folder):

@@ -31,4 +31,6 @@ def test_program():
   done = run(*command, '--dims=64')
   assert [row['objective'] for row in cells(done.stdout)] == ['nce, cbow']
   done = run(*command, '--dims=0')
-  assert done.returncode == 1 and done.stderr.startswith('error: dims=[0]')
+  assert done.returncode == 1 and done.stderr.startswith(
+    'error: dims and devices must be at least 1, got [0]'
+  )

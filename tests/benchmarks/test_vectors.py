@@ -32,9 +32,10 @@ def test_page(tmp_path, vectors):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-  (['--vectors=no.txt'], "vectors='no.txt': there is no such file"),
-  (['--vectors=V', '--rounds=0'], 'rounds=0: must be'), (['--vectors=V', 'x'], 'is no flag'),
-  (['--vectors=V', '--output=no/page.md'], 'there is no folder'),
+  (['--vectors=no.txt'], "vectors='no.txt': file not found"),
+  (['--vectors=V', '--rounds=0'], 'rounds must be at least 1'),
+  (['--vectors=V', 'x'], 'is not a flag'),
+  (['--vectors=V', '--output=no/page.md'], 'not found'),
   (['--vectors=V', '--megabytes=1000000000'], 'are needed'),
 ])  # fmt: skip
 def test_refused_in_one_line(vectors, arguments, message):

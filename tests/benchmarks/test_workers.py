@@ -48,7 +48,8 @@ class TestStart:
     assert start('cores') == [len(os.sched_getaffinity(0)), None]
 
   @pytest.mark.parametrize(('task', 'message'), [
-    ('fail', '^it is wrong$'), ('die', '^die: its process ended with -9$'), ('none', "'none'"),
+    ('fail', '^it is wrong$'), ('die', '^die: the process exited with status -9$'),
+    ('none', "'none'"),
   ])  # fmt: skip
   def test_errors(self, task, message):
     with pytest.raises(ValueError, match=message):

@@ -66,7 +66,7 @@ class TestWords:
     found = convert_with(input=source, output=tmp_path / 'o.txt', words=tmp_path / 'list')
     assert found.index_to_key == ['naïve', 'the']
     np.testing.assert_array_equal(found['the'], jw2v.load_vectors(source)['the'])
-    assert "1 of 3 words have no vector, as 'sky'" in capsys.readouterr().out
+    assert "1 of 3 words have no vector, such as 'sky'" in capsys.readouterr().out
 
   def test_frequency(self, source, tmp_path):
     (tmp_path / 'counts').write_text('land 9\nthe 3\nsea 2\nsky 20\n')
@@ -75,7 +75,7 @@ class TestWords:
     (tmp_path / 'list').write_text('land\nsea\n')
     assert convert_with(**how, min_count=3, words=tmp_path / 'list').index_to_key == ['land']
     assert convert_with(**how, min_count=1, limit=2).index_to_key == ['the', 'sea']
-    with pytest.raises(ValueError, match='none of the 5 words is left'):
+    with pytest.raises(ValueError, match='none of the 5 words remains'):
       convert_with(**how, min_count=10)
 
   def test_words_that_a_subword_model_has_not_seen(self):
@@ -92,7 +92,7 @@ class TestWords:
     assert isinstance(convert_with(**how, limit=1), jw2v.SubwordVectors)
     assert 'n-grams' not in capsys.readouterr().out
     assert not isinstance(convert_with(**how, normalize=True), jw2v.SubwordVectors)
-    assert 'n-grams, which make vectors of unseen words, are left out' in capsys.readouterr().out
+    assert 'n-grams are dropped' in capsys.readouterr().out
 
 
 class TestWidth:
@@ -131,10 +131,10 @@ class TestWidth:
 
 class TestRefused:
   @pytest.mark.parametrize(('given', 'message'), [
-    ({'dim': 5}, 'dim=5: must be from 1 to 4, the width of the vectors'),
-    ({'min_count': 5}, '--min_count=N and --vocabulary=FILE'),
-    ({'vocabulary': 'v'}, '--min_count=N and --vocabulary=FILE'),
-    ({'words': 'empty'}, 'empty: there is no word in it'),
+    ({'dim': 5}, 'dim must be between 1 and 4, the width of the vectors; got 5'),
+    ({'min_count': 5}, '--min_count=N needs --vocabulary=FILE'),
+    ({'vocabulary': 'v'}, '--min_count=N needs --vocabulary=FILE'),
+    ({'words': 'empty'}, 'empty: contains no words'),
     ({'words': 'latin'}, "latin: 'utf-8' codec can't decode"),
     ({'output': 'no/such/o.txt'}, "no/such/o.txt: there is no folder no/such"),
   ])  # fmt: skip
@@ -166,7 +166,7 @@ class TestRefused:
   @pytest.mark.parametrize(('arguments', 'status', 'said'), [
     (['--input=v.txt', '--output=o.npz', '--limit=2'], 0, 'o.npz: 2 words, width 4'),
     (['--input=no.txt', '--output=o.npz'], 1, 'no.txt'),
-    (['v.txt', '--input=v.txt', '--output=o'], 1, "'v.txt' is no flag"),
+    (['v.txt', '--input=v.txt', '--output=o'], 1, "'v.txt' is not a flag"),
     (['--help'], 1, '--normalize'),
   ])  # fmt: skip
   def test_program(self, source, arguments, status, said):

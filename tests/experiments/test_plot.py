@@ -56,8 +56,8 @@ class TestWords:
     kv = random_vectors(['a', 'b', 'c'])
     figure = plot.words_figure(kv, ['x', 'a', 'y'], 0)
     assert [text.get_text() for text in labels_of(figure)] == ['a']
-    assert [r.getMessage() for r in caplog.records] == ['unknown words are left out: x, y']
-    with pytest.raises(ValueError, match='none of the words to draw is in the vocabulary: x, y'):
+    assert [r.getMessage() for r in caplog.records] == ['unknown words are skipped: x, y']
+    with pytest.raises(ValueError, match='none of the words is in the vocabulary: x, y'):
       plot.words_figure(kv, ['x', 'y'])
 
   def test_principal_components_keep_what_lies_in_a_plane(self):
@@ -90,7 +90,7 @@ class TestWords:
     monkeypatch.setitem(sys.modules, 'sklearn', None)
     with pytest.raises(ImportError, match=r"pip install 'jw2v\[experiments\]'"):
       plot.draw_words(None, ['a'], tmp_path / 'p.png', method='tsne')
-    with pytest.raises(ValueError, match="'umap': allowed are 'pca', 'tsne'"):
+    with pytest.raises(ValueError, match="method must be one of 'pca', 'tsne'; got 'umap'"):
       plot.draw_words(None, ['a'], tmp_path / 'p.png', method='umap')
 
 
@@ -158,17 +158,17 @@ class TestProgram:
     done = self.run(f'--vectors={vectors}', what, '--neighbors=3', f'--output={tmp_path}/p.svg')
     assert done.returncode == 0, done.stderr
     assert done.stdout == f'picture: {tmp_path}/p.svg\n'
-    assert ('unknown words are left out: unknown' in done.stderr) == ('words' in what)
+    assert ('unknown words are skipped: unknown' in done.stderr) == ('words' in what)
     assert ET.parse(tmp_path / 'p.svg').getroot().tag.endswith('svg')
 
   @pytest.mark.parametrize(('arguments', 'message'), [
-    ([], 'one of --words=a,b,c and --neighborhood=word is needed, and only one'),
-    (['--words=w1', '--neighborhood=w1'], 'is needed, and only one'),
-    (['--neighborhood=w1', '--method=pca'], '--method is for --words'),
+    ([], 'exactly one of --words=a,b,c and --neighborhood=word is required'),
+    (['--words=w1', '--neighborhood=w1'], 'exactly one of'),
+    (['--neighborhood=w1', '--method=pca'], '--method needs --words'),
     (['--neighborhood=w99'], "the word 'w99' is not among the 30 words"),
-    (['--words=w1', '--vectors='], '--vectors=FILE is missing'),
-    (['--words=x,y'], 'none of the words to draw is in the vocabulary: x, y'),
-    (['--words=w1', 'w2'], "'w2' is no flag"),
+    (['--words=w1', '--vectors='], '--vectors=FILE is required'),
+    (['--words=x,y'], 'none of the words is in the vocabulary: x, y'),
+    (['--words=w1', 'w2'], "'w2' is not a flag"),
     (['--words=w1', '--output=p.pdf', '--vectors=/no/such/file'], 'must end in .png or .svg'),
     (['--words=w1', '--vectors=/no/such/file'], '/no/such/file'),
   ])  # fmt: skip
@@ -189,7 +189,7 @@ class TestProgram:
   def test_help_has_examples(self):
     done = self.run('--help')
     assert '--words=war,taxes,mexico' in done.stdout and '--neighborhood=gold' in done.stdout
-    assert 'any format jw2v reads' in ' '.join(done.stdout.split())
+    assert 'any format that jw2v reads' in ' '.join(done.stdout.split())
 
   @pytest.mark.parametrize('name', ['words.png', 'words.svg'])
   def test_draws_a_picture(self, tmp_path, name):
@@ -214,5 +214,5 @@ class TestProgram:
       '--words=x,y',
       f'--output={tmp_path}/p.png',
     )
-    assert done.returncode != 0 and 'none of the words to draw' in done.stderr
+    assert done.returncode != 0 and 'none of the words is in' in done.stderr
     assert not (tmp_path / 'p.png').exists()

@@ -106,40 +106,40 @@ class TestParse:
   @pytest.mark.parametrize(
     ('line', 'message'),
     [
-      ('new york', 'between two words must be + or -, or ~ to compare'),
-      ('king - man woman', 'between two words'),
-      ('king +', '+ and - stand before a word'),
-      ('king + - man', '+ and - stand before a word'),
-      ('+', 'in double quotes, "new york" or "+" is one word'),
-      ('* king', '* between a number and a word'),
-      ('king * 2', "'king' is no weight: before * stands a number from -1000 to 1000"),
-      ('nan * king', "'nan' is no weight"),
-      ('-1e999 * king', "'-1e999' is no weight"),
-      ('2 * 2 * king', '* between a number and a word'),
-      ('~', '~ stands between two words, or two lists of words'),
-      ('a ~', '~ stands between'),
-      ('a ~ b ~ c', '~ stands between'),
-      ('a - b ~ c', '~ stands between'),
-      ('"new york', "'\"new': a word in double quotes ends with another"),
+      ('new york', 'two words need + or - between them, or ~ to compare'),
+      ('king - man woman', 'two words need'),
+      ('king +', '+ and - must precede a word'),
+      ('king + - man', '+ and - must precede a word'),
+      ('+', 'write "new york" and "+" in double quotes'),
+      ('* king', '* must follow a number'),
+      ('king * 2', "the weight before * must be a number between -1000 and 1000, got 'king'"),
+      ('nan * king', "got 'nan'"),
+      ('-1e999 * king', "got '-1e999'"),
+      ('2 * 2 * king', '* must follow a number'),
+      ('~', '~ must be between two words, or two lists of words'),
+      ('a ~', '~ must be between'),
+      ('a ~ b ~ c', '~ must be between'),
+      ('a - b ~ c', '~ must be between'),
+      ('"new york', "a quoted word must end with a double quote before a space, got '\"new'"),
       ('"', 'as in JSON'),
-      ('"a"b', 'before the next space'),
-      (r'"C:\path"', r'\\ a backslash'),
-      (':nn 3', "':nn' is none of :odd, :rank, :n, :restrict, :mul, :help, :quit; as a word"),
-      (':n', ':n is written as in :n 20, with a number from 1 on'),
-      (':n 0', ':n is written'),
-      (':n 1 2', ':n is written'),
-      (':n -3', ':n is written'),
-      (':n ' + '9' * 5000, ':n is written'),
-      (':n ٣', ':n is written'),
+      ('"a"b', 'before a space'),
+      (r'"C:\path"', r'\\ for a backslash'),
+      (':nn 3', "must be one of :odd, :rank, :n, :restrict, :mul, :help, :quit, got ':nn'"),
+      (':n', 'the usage of :n is :n 20, with a number of at least 1'),
+      (':n 0', 'the usage of :n is'),
+      (':n 1 2', 'the usage of :n is'),
+      (':n -3', 'the usage of :n is'),
+      (':n ' + '9' * 5000, 'the usage of :n is'),
+      (':n ٣', 'the usage of :n is'),
       (':restrict all', 'with a number; 0 for all'),
       (':restrict ' + '9' * 5000, 'with a number; 0 for all'),
       (':restrict ٣', 'with a number; 0 for all'),
-      (':odd a b', 'with three words or more'),
-      (':odd a + b', 'with three words or more'),
+      (':odd a b', 'with at least three words'),
+      (':odd a + b', 'with at least three words'),
       (':rank a', 'with two different words'),
       (':rank a b c', 'with two different words'),
-      (':mul on', ':mul is written as in :mul, with nothing after it'),
-      (':quit now', ':quit is written'),
+      (':mul on', 'the usage of :mul is :mul, without an argument'),
+      (':quit now', 'the usage of :quit is'),
     ],
   )
   def test_what_is_wrong_and_what_is_allowed(self, line, message):
@@ -176,7 +176,7 @@ class TestAnswers:
   def test_restrict(self):
     assert words_of(answer('apple', restrict=3)) == ['man', 'king', 'queen']
     assert len(answer('apple', restrict=99)) == 5
-    with pytest.raises(ValueError, match='no other word to answer with; :restrict 0'):
+    with pytest.raises(ValueError, match='no other word can be an answer; :restrict 0'):
       answer('king', restrict=1)
 
   def test_mul(self):
@@ -187,7 +187,7 @@ class TestAnswers:
     assert answer('king', mul=True) == answer('king')
     assert answer('0.5 * king', mul=True) == answer('king')
     for line in ('- king - man', 'king + 0.5 * man'):
-      with pytest.raises(ValueError, match='3CosMul must add a word, and has no weights; :mul'):
+      with pytest.raises(ValueError, match='3CosMul needs an added word and no weights; :mul'):
         answer(line, mul=True)
 
   def test_cosines(self):
@@ -199,19 +199,19 @@ class TestAnswers:
 
   def test_odd(self):
     lines = answer(':odd king apple queen')
-    assert lines[0] == 'apple fits least; cosines with the mean of all:'
+    assert lines[0] == 'apple fits least; cosines with the mean:'
     ranked = KV.rank_by_centrality(['king', 'queen', 'apple'])
     assert [line.split()[:2] for line in lines[1:]] == [[w, f'{x:.3f}'] for x, w in ranked]
 
   def test_rank(self):
-    assert answer(':rank apple pear') == ['pear is number 1 of the 5 neighbours of apple']
-    assert answer(':rank king woman') == ['woman is number 5 of the 5 neighbours of king']
+    assert answer(':rank apple pear') == ['pear is number 1 of the 5 neighbors of apple']
+    assert answer(':rank king woman') == ['woman is number 5 of the 5 neighbors of king']
     with pytest.raises(ValueError, match='two different words'):
       answer(':rank king KING')
 
   def test_lower_case_of_an_unknown_word(self):
     lines = answer('KING ~ Queen')
-    assert lines[:2] == ['KING is unknown; this is for king', 'Queen is unknown; this is for queen']
+    assert lines[:2] == ['KING is unknown; using king', 'Queen is unknown; using queen']
     assert lines[2:] == answer('king ~ queen')
     both = jw2v.KeyedVectors(['turkey', 'Turkey', 'bird'], np.eye(3))
     assert words_of(answer('Turkey', both)) == ['turkey', 'bird']
@@ -228,17 +228,17 @@ class TestAnswers:
   def test_operators_without_spaces(self):
     said, _ = talk(['king-man+woman', 'man-at-arms'])
     first, _, second, _ = said.splitlines()
-    assert first.endswith('6 words; operators stand between spaces, as in king - man')
+    assert first.endswith('6 words; write spaces around operators, as in king - man')
     assert second.endswith('6 words')
 
   @pytest.mark.parametrize('line', ['zero', 'king - king', '0 * king', '2 * man - man - man'])
   def test_zero_vector_has_no_neighbors(self, line):
-    with pytest.raises(ValueError, match='a zero vector, which is near to no word'):
+    with pytest.raises(ValueError, match='a zero vector, which has no neighbors'):
       answer(line, ODD_KV)
 
   def test_help_is_the_page_with_the_settings(self):
     lines = answer(':help', restrict=30000)
-    assert lines[0] == '  king                     its nearest words, with their cosines'
+    assert lines[0] == '  king                     nearest neighbors, with their cosines'
     assert lines[-1] == 'answers: 10 of the first 30,000 words; analogies by 3CosAdd'
     for name in query._COMMANDS:
       assert sum(line.startswith(f'  :{name} ') for line in lines) == 1
@@ -354,7 +354,7 @@ class TestClosedStreams:
     command = f'{sys.executable} -m experiments.query --vectors={file} {redirection}'
     done = subprocess.run(['bash', '-c', command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == 'error: there is no standard input or output\n'
+    assert done.stderr == 'error: standard input and output must be open\n'
 
 
 class TestProgram:
@@ -375,13 +375,13 @@ class TestProgram:
   def test_help_says_how_to_use_it(self, file):
     done = run(file, '--help', stdout=subprocess.PIPE)
     assert query.__doc__.strip() in done.stdout
-    assert 'in any format jw2v reads' in done.stdout
+    assert 'in any format that jw2v reads' in done.stdout
 
   @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
       (['--vectors=missing.txt'], 'error: [Errno 2] No such file or directory'),
-      (['king'], "error: 'king' is no flag; a question is written --query='king'"),
+      (['king'], "error: 'king' is not a flag; write a question as --query='king'"),
       (['--topn=0'], 'topn'),
     ],
   )

@@ -1,4 +1,4 @@
-"""Sessions of items: how a log is read, the made-up one, and what is learned from it."""
+"""Sessions of items: how a log is read, the synthetic one, and what is learned from it."""
 
 import collections
 import csv
@@ -73,17 +73,17 @@ class TestReadSessions:
   @pytest.mark.parametrize(
     ('text', 'settings', 'message'),
     [
-      (LOG, {'item': 'itm'}, "no column 'itm'; there are 'when', 'session', 'item', 'price'"),
-      (LOG, {'session': 'basket'}, "no column 'basket'; there are 'when', "),
-      (LOG, {'delimiter': ';'}, "no column 'session'; there are 'when,session,item,price'"),
-      ('session,item,item\n1,a,b\n', {}, "two columns 'item'; there are"),
+      (LOG, {'item': 'itm'}, "no column 'itm'; the columns are 'when', 'session', 'item', 'price'"),
+      (LOG, {'session': 'basket'}, "no column 'basket'; the columns are 'when', "),
+      (LOG, {'delimiter': ';'}, "no column 'session'; the columns are 'when,session,item,price'"),
+      ('session,item,item\n1,a,b\n', {}, "two columns 'item'; the columns are"),
       ('session,item\n1,a\n1\n', {}, 'Row #3: Expected 2 columns, got 1: 1'),
       ('session,item\n1,a\n,b\n', {}, "row 3 has nothing in the column 'session'"),
       ('session,item\n1,a\n1,b\n1,\n1,c\n', {}, "row 4 has nothing in the column 'item'"),
       ('session,item\n1,"a\n1,b\n', {}, "row 2 has 'a\\n1,b\\n', with a line end in it in the"),
       (b'session,item\n1,\xe9\n', {}, 'not UTF-8 at byte 15'),
-      ('session,item\n', {}, 'there are no rows in it'),
-      ('', {}, 'no names of columns in its first row'),
+      ('session,item\n', {}, 'contains no rows'),
+      ('', {}, 'the first row must contain the names of the columns'),
     ],
   )
   def test_malformed(self, tmp_path, text, settings, message):
@@ -98,13 +98,16 @@ class TestReadSessions:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'delimiter': ''}, "delimiter='': must be one character"),
-      ({'delimiter': ', '}, "delimiter=', ': must be one character"),
-      ({'delimiter': '"'}, 'must be one character of ASCII, and no quote'),
-      ({'delimiter': '·'}, "delimiter='·': must be one character of ASCII"),
-      ({'item': ''}, "item='': must be the name of a column"),
-      ({'session': 3}, 'session=3: must be the name of a column'),
-      ({'item': 'session'}, "session='session': is the column of the items as well"),
+      ({'delimiter': ''}, "other than a quote or a line end, got ''"),
+      (
+        {'delimiter': ', '},
+        "delimiter must be an ASCII character other than a quote or a line end, got ', '",
+      ),
+      ({'delimiter': '"'}, 'an ASCII character other than a quote'),
+      ({'delimiter': '·'}, "got '·'"),
+      ({'item': ''}, "item must be the name of a column, got ''"),
+      ({'session': 3}, 'session must be the name of a column, got 3'),
+      ({'item': 'session'}, "session and item must be different columns, got 'session'"),
     ],
   )
   def test_bad_settings(self, tmp_path, settings, message):
@@ -114,7 +117,7 @@ class TestReadSessions:
   def test_missing_file_and_standard_input(self):
     with pytest.raises(FileNotFoundError, match=r'nothing.csv: no such file or folder'):
       read_sessions('nothing.csv')
-    with pytest.raises(ValueError, match='a log is read from files, not from standard input'):
+    with pytest.raises(ValueError, match='a log must be a file, got standard input'):
       read_sessions('-')
 
 
@@ -145,7 +148,7 @@ class TestMadeUpBaskets:
     done = run(
       'experiments.sessions', f'--output={tmp_path / "log.csv"}', '--baskets=30', '--seed=4'
     )
-    assert done.returncode == 0 and '30 made-up baskets' in done.stdout, done.stderr
+    assert done.returncode == 0 and '30 synthetic baskets' in done.stdout, done.stderr
     read = list(read_sessions(tmp_path / 'log.csv', session='basket'))
     assert read == list(make_baskets(30, 4))
 
@@ -192,7 +195,7 @@ class TestBaskets:
     lines = [f'{i}\t{item}' for i, b in enumerate(make_baskets(500)) for item in b]
     (tmp_path / 'log.tsv').write_text('\n'.join(['who\titem', *lines]))
     done = run(
-      'train',
+      'experiments.train',
       '--config=configs/baskets.py',
       f'--config.data.path={tmp_path / "log.tsv"}',
       '--config.data.sessions.session=who',
@@ -207,11 +210,11 @@ class TestBaskets:
   @pytest.mark.parametrize(
     ('content', 'message'),
     [
-      ('data.sessions.item = "itm"', "log.csv: no column 'itm'; there are 'basket', 'item'"),
-      ('data.sessions.itm = "x"', "config.data.sessions.itm: no such setting; did you mean 'item'"),
+      ('data.sessions.item = "itm"', "log.csv: no column 'itm'; the columns are 'basket', 'item'"),
+      ('data.sessions.itm = "x"', "unknown setting config.data.sessions.itm; did you mean 'item'"),
       (
         'data.errors = "replace"',
-        'config.data.errors: no such setting; there are max_expansion, path, sessions',
+        'unknown setting config.data.errors; choose from max_expansion, path, sessions',
       ),
       ('data.path = "nothing.csv"', 'nothing.csv: no such file or folder'),
       ('epochs = 1', "cannot hold the word 'olives, green'"),

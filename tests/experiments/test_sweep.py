@@ -31,7 +31,7 @@ class TestSweep:
   @pytest.mark.parametrize('wrong', [['dim'], ['dim='], ['=3'], ['dim=1', 'dim=2'], ['seed=1,2'],
                                      ['dim=1,1'], ['dim=1,']])  # fmt: skip
   def test_grid_that_is_none(self, wrong):
-    with pytest.raises(ValueError, match='grid='):
+    with pytest.raises(ValueError, match='grid must '):
       sweep.read_grid(wrong)
 
   def test_table(self):

@@ -112,7 +112,7 @@ class TestTrain:
         'hold the word',
       ),
       (['--config.data.path='], 'the path of the text is empty'),
-      (['dim=200'], "'dim=200' is no flag"),
+      (['dim=200'], "'dim=200' is not a flag"),
     ],
   )
   def test_bad_input_is_one_clear_line(self, tmp_path, text, arguments, message):
@@ -137,8 +137,8 @@ class TestTrain:
   @pytest.mark.parametrize(
     ('content', 'message'),
     [
-      ('windw = 3', "config.windw: no such setting; did you mean 'window'?"),
-      ('data.pth = "x"', "config.data.pth: no such setting; did you mean 'path'?"),
+      ('windw = 3', "unknown setting config.windw; did you mean 'window'?"),
+      ('data.pth = "x"', "unknown setting config.data.pth; did you mean 'path'?"),
       ('= 3', 'the config file cannot be used: '),
     ],
   )
@@ -167,7 +167,7 @@ class TestTrain:
     assert '14 vectors of width 8' in capsys.readouterr().out
     assert not (tmp_path / 'run' / 'words.png').exists()
     for data in ({}, {'data': {'walks': {}}}, {'data': str(text)}):
-      with pytest.raises(ValueError, match=r'config.data.path: is missing; name the text'):
+      with pytest.raises(ValueError, match=r'config.data.path is required'):
         program.run(config_dict.ConfigDict({**data, **small}), tmp_path / 'other')
     assert not (tmp_path / 'other').exists()
 
@@ -304,11 +304,11 @@ class TestResume:
   def test_no_checkpoints_where_there_are_some(self, tmp_path, text, finished):
     folder = shutil.copytree(finished[0], tmp_path / 'run')
     done = train(folder, f'--config.data.path={text}', *QUICK, '--config.checkpoints.keep=0')
-    assert done.returncode == 1 and 'has those of another run' in done.stderr
+    assert done.returncode == 1 and 'has checkpoints of another run' in done.stderr
 
   def test_a_workdir_of_no_name_and_a_config_that_is_not_there(self, text):
     done = train('', f'--config.data.path={text}', *QUICK)
-    assert done.returncode == 1 and 'workdir is empty' in done.stderr
+    assert done.returncode == 1 and 'workdir must not be empty' in done.stderr
 
   def test_a_damaged_checkpoint_is_refused(self, tmp_path, text, finished):
     folder = shutil.copytree(finished[0], tmp_path / 'run')

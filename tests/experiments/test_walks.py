@@ -196,16 +196,16 @@ class TestWalks:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'p': 0}, 'p=0: must be positive'),
-      ({'p': math.nan}, 'p=nan: must be positive'),
-      ({'q': math.inf}, 'q=inf: must be positive, a number from 1e-06 to'),
-      ({'q': -1.0}, 'q=-1.0: must be positive'),
-      ({'q': '2'}, "q='2': must be positive"),
-      ({'p': True}, 'p=True: must be positive'),
-      ({'walks_per_node': 0}, 'walks_per_node=0: must be an integer of at least 1'),
-      ({'length': 1}, 'length=1: must be an integer of at least 2'),
-      ({'length': 8.0}, 'length=8.0: must be an integer'),
-      ({'seed': -1}, 'seed=-1: must be an integer of at least 0'),
+      ({'p': 0}, 'p must be a number between 1e-06 and 1e+06, got 0'),
+      ({'p': math.nan}, 'p must be a number between 1e-06 and 1e+06, got nan'),
+      ({'q': math.inf}, 'q must be a number between 1e-06 and 1e+06, got inf'),
+      ({'q': -1.0}, 'q must be a number between 1e-06 and 1e+06, got -1.0'),
+      ({'q': '2'}, "q must be a number between 1e-06 and 1e+06, got '2'"),
+      ({'p': True}, 'p must be a number between 1e-06 and 1e+06, got True'),
+      ({'walks_per_node': 0}, 'walks_per_node must be an integer of at least 1, got 0'),
+      ({'length': 1}, 'length must be an integer of at least 2, got 1'),
+      ({'length': 8.0}, 'length must be an integer of at least 2, got 8.0'),
+      ({'seed': -1}, 'seed must be an integer of at least 0, got -1'),
     ],
   )
   def test_bad_settings(self, tmp_path, settings, message):
@@ -252,14 +252,14 @@ class TestReadEdges:
     [
       ('a b\n\na\n', 'edges.txt: line 3 must be "node node [weight]", got \'a\''),
       ('a b 1 2', 'line 1 must be "node node [weight]", got \'a b 1 2\''),
-      ('a b 1\nb c x', "line 2 has the weight 'x': must be positive and finite"),
-      ('a b 0', "line 1 has the weight '0'"),
-      ('a b -2', "line 1 has the weight '-2'"),
-      ('a b nan', "line 1 has the weight 'nan'"),
-      ('a b inf', "line 1 has the weight 'inf'"),
-      ('a b 1_0', "line 1 has the weight '1_0'"),
-      ('a b é', "line 1 has the weight 'é'"),
-      ('# a b\n', 'edges.txt: there is no edge in it'),
+      ('a b 1\nb c x', "the weight in line 2 must be positive and finite, got 'x'"),
+      ('a b 0', "the weight in line 1 must be positive and finite, got '0'"),
+      ('a b -2', "the weight in line 1 must be positive and finite, got '-2'"),
+      ('a b nan', "the weight in line 1 must be positive and finite, got 'nan'"),
+      ('a b inf', "the weight in line 1 must be positive and finite, got 'inf'"),
+      ('a b 1_0', "the weight in line 1 must be positive and finite, got '1_0'"),
+      ('a b é', "the weight in line 1 must be positive and finite, got 'é'"),
+      ('# a b\n', 'edges.txt: contains no edges'),
     ],
   )
   def test_malformed(self, tmp_path, text, message):
@@ -320,7 +320,7 @@ class TestKarate:
     done = run('experiments.train', '--config=configs/karate.py', f'--workdir={tmp_path / "run"}')
     assert done.returncode == 0, done.stderr
     assert re.match(r'graph +\S*karate.txt \(1 file\): 13,600 nodes', done.stdout)
-    assert re.search(r'vocabulary +34 nodes, .*13,600 in 340 walks', done.stdout)
+    assert re.search(r'vocabulary +34 nodes .*13,600 tokens in 340 walks', done.stdout)
     near = {
       line.split(':')[0].strip(): set(line.split(': ')[1].split(', '))
       for line in done.stdout.splitlines()[-2:]
@@ -334,12 +334,12 @@ class TestKarate:
   @pytest.mark.parametrize(
     ('content', 'message'),
     [
-      ('data.walks.r = 3', 'config.data.walks.r: no such setting; there are directed, length, p'),
-      ('data.walks.lenght = 3', "config.data.walks.lenght: no such setting; did you mean 'length'"),
-      ('data.lowercase = True', 'config.data.lowercase: no such setting; there are max_expansion'),
-      ('data.sessions = {}', 'config.data.walks: no such setting; there are max_expansion, path'),
-      ('data = {"path": "x", "walks": 1}', 'config.data.walks=1: must be a ConfigDict'),
-      ('data.walks.p = -1.0', 'p=-1.0: must be positive'),
+      ('data.walks.r = 3', 'unknown setting config.data.walks.r; choose from directed, length, p'),
+      ('data.walks.lenght = 3', "unknown setting config.data.walks.lenght; did you mean 'length'"),
+      ('data.lowercase = True', 'unknown setting config.data.lowercase; choose from max_expansion'),
+      ('data.sessions = {}', 'unknown setting config.data.walks; choose from max_expansion, path'),
+      ('data = {"path": "x", "walks": 1}', 'config.data.walks must be a ConfigDict, got 1'),
+      ('data.walks.p = -1.0', 'p must be a number between 1e-06 and 1e+06, got -1.0'),
       ('data.path = "nothing.txt"', 'nothing.txt: no such file or folder'),
     ],
   )
