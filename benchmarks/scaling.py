@@ -27,7 +27,7 @@ from absl import app, flags
 
 from experiments.tables import markdown_table, spread
 from jw2v.config import TrainConfig
-from jw2v.objectives.objective import HOT_NODES, NODES_PER_WORD
+from jw2v.objectives.huffman import HOT_NODES, NODES_PER_WORD
 from jw2v.training.memory import state_bytes
 from jw2v.training.state import abstract_state, make_optimizer
 

@@ -1,7 +1,7 @@
 """The settings of a training run.
 
-What belongs here: `TrainConfig`, the defaults of its settings, and the refusal of
-values out of range. What a name such as 'adagrad' stands for is told in `steps.py`.
+`TrainConfig` chooses defaults and checks values. `make_objective`, `make_optimizer` and `make_layout`
+resolve its names to functions.
 """
 
 import dataclasses
@@ -86,7 +86,8 @@ class TrainConfig:
       'adagrad', 'adam' or 'rmsprop'.
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
       'hierarchical_softmax' as many blocks as 256 windows hold; and eight times as many on other
-      devices than CPUs, but with 'naive_softmax'. The gradients of a step are summed, not averaged.
+      devices than CPUs, except with 'naive_softmax'. A step sums its gradients and does not average
+      them.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
       context, and divide `batch_size`. Its blocks have fewer where the paths are long.
@@ -102,9 +103,9 @@ class TrainConfig:
     steps_per_call: steps in one compiled call, at most.
     product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
       in float32. For devices with such products: a CPU is slower with them.
-    layout: what each of several devices has, see `sharding.py`: 'replicated', 'data', 'width' or
-      'data_width'. None takes 'width' where `dim` divides by the devices, or else 'data', which
-      the exact softmax always takes.
+    layout: how tables and windows are placed on several devices, see `distributed/layout.py`:
+      'replicated', 'data', 'width' or 'data_width'. None takes 'width' if the devices divide `dim`,
+      otherwise 'data', and always 'data' for the exact softmax.
     devices: how many of each process; None takes one, and all that there are if several
       processes train.
     width_devices: how many the width of a table is split over, with 'data_width'.

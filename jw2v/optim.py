@@ -20,7 +20,7 @@ class RowGradients(NamedTuple):
   (A row of zeros under a real id would not do: to Adam it is a gradient like any other.)
 
   The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
-  loss with respect to that row of the table (see `objectives/architectures.py`). Only
+  loss with respect to that row of the table (see `objectives/logistic.py`). Only
   `curvature_damped_sgd` needs it.
   """
 

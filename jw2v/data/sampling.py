@@ -53,7 +53,7 @@ class AliasTable(NamedTuple):
   """A discrete distribution that is sampled in constant time."""
 
   threshold: np.ndarray  # [V] float32: the share of slot w that stays w
-  alias: np.ndarray  # [V] int32: who has the rest of it
+  alias: np.ndarray  # [V] int32: the id that the rest of slot w stands for
 
 
 def alias_table(probabilities: np.ndarray) -> AliasTable:

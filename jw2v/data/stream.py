@@ -31,14 +31,14 @@ class Position(NamedTuple):
   epoch: int = 0
   chunk: int = 0  # index of its chunk in the order of the epoch
   block: int = 0  # index of the block in its chunk
-  words: int = 0  # corpus words before that chunk, over all epochs
+  words: int = 0  # words of this stream before that chunk, over all epochs
 
 
 class Dispatch(NamedTuple):
   """The input of one compiled call: S steps of N blocks."""
 
   blocks: Blocks  # [S, N, ...]
-  words: np.ndarray  # [S] corpus words read by the end of each step, over all epochs
+  words: np.ndarray  # [S] words of this stream read by the end of each step, over all epochs
   end: Position  # of the first block after this dispatch
 
 
@@ -133,7 +133,7 @@ class TextBlocks(NamedTuple):
   def order(self, epoch: int) -> np.ndarray:
     """The numbers of the chunks that are read in an epoch, in their order."""
     chunks = np.arange(-(-(self.end - self.first) // _CHUNK_TOKENS))
-    if self.shuffle:  # drawn with the number of no chunk
+    if self.shuffle:  # with a chunk number that no chunk has
       sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
     return chunks[self.shard[0] :: self.shard[1]]
 
@@ -301,7 +301,7 @@ def in_background(
   Args:
     items: the iterator; an exception in it is raised here.
     ahead: how many items it may be ahead.
-    stopped: set when this iterator is closed, for an item that waits for something.
+    stopped: event that is set when the consumer stops, so that a waiting producer can end.
 
   Yields:
     The same items in the same order. Closing this iterator stops the thread.

@@ -24,12 +24,12 @@ from jw2v.distributed.processes import ProcessLost, client, is_first, num_proces
 from jw2v.utils.files import as_json
 from jw2v.utils.limits import one_line
 
-_STEP_SECONDS = 300  # timeout for the facts of another process about its dispatches
+_ANSWER_SECONDS = 300  # timeout for the facts of another process
 _LONG_SECONDS = 7 * 24 * 3600  # timeout for process 0 while it works alone
 # An exchange takes milliseconds. Processes agree on as many dispatches at once as take this time,
 # so that the exchange is cheap and a request to stop is soon heard.
 _AGREE_SECONDS, AGREE_AT_MOST = 0.5, 8
-_runs = itertools.count()  # equal in all processes, which make the same calls
+_numbers = itertools.count()  # of calls, the same in all processes
 _in_order = False  # inside of `first_exits_last`
 
 
@@ -68,7 +68,7 @@ def first_exits_last(stops: type[Exception]) -> Iterator[None]:
   if num_processes() == 1 or _in_order:
     yield
     return
-  key, _in_order = f'jw2v/left/{next(_runs)}', True
+  key, _in_order = f'jw2v/left/{next(_numbers)}', True
   try:
     yield
   except stops:
@@ -103,7 +103,7 @@ def first_then_others(work: Callable[[], Any], name: str) -> Any:
   """
   if num_processes() == 1:
     return work()
-  key = f'jw2v/{name}/{next(_runs)}'
+  key = f'jw2v/{name}/{next(_numbers)}'
   if is_first():
     try:
       result = work()
@@ -130,7 +130,7 @@ def check_same(values: dict[str, Any]) -> None:
   if num_processes() == 1:
     return
   ours = as_json(values)
-  for index, theirs in enumerate(_exchange(f'jw2v/same/{next(_runs)}', ours)):
+  for index, theirs in enumerate(_exchange(f'jw2v/same/{next(_numbers)}', ours)):
     for name in sorted({*ours, *theirs}):
       if ours.get(name) != theirs.get(name):
         raise ValueError(
@@ -154,16 +154,14 @@ def checksums(
   places = range(0, size, max(1024, size // 64))
   pieces = [corpus.ids.read(place, min(place + 1024, size)) for place in places]
   parts: dict[str, list[Any]] = {
-    'vocabulary': [' '.join(words.words).encode(), np.ascontiguousarray(words.counts)],
+    'vocabulary': [' '.join(words.words).encode(), words.counts],
     'text': [*pieces, corpus.line_ends.read(0, min(100_000, len(corpus.line_ends)))],
   }
   if initial is not None:
     names, vectors = initial
     parts['initial'] = [' '.join(names).encode(), np.asarray(vectors)]
-  return {
-    name: zlib.crc32(b''.join(bytes(memoryview(x).cast('B')) for x in arrays))
-    for name, arrays in parts.items()
-  }
+  as_bytes = lambda x: x if isinstance(x, bytes) else np.ascontiguousarray(x).tobytes()
+  return {name: zlib.crc32(b''.join(map(as_bytes, arrays))) for name, arrays in parts.items()}
 
 
 def joint_dispatches(
@@ -197,7 +195,7 @@ def joint_dispatches(
     for dispatch in dispatches:
       yield JointDispatch(dispatch.blocks, dispatch.words, (dispatch.end,))
     return
-  run, size, read, began = next(_runs), 1, start.words, time.monotonic()
+  run, size, read, began = next(_numbers), 1, start.words, time.monotonic()
   for number in itertools.count():
     own = list(itertools.islice(dispatches, size))
     num_own = len(own)
@@ -208,9 +206,10 @@ def joint_dispatches(
       own.append(Dispatch(blank.blocks, blank.words * 0 + read, Position(epochs, 0, 0, read)))
     save, stop = requests()
     now = time.monotonic()
+    fitting = int(_AGREE_SECONDS * size / max(now - began, 1e-3))
     facts = {
       'stream': stream, 'save': save, 'stop': stop, 'dispatches': num_own,
-      'next': max(1, min(2 * size, AGREE_AT_MOST, int(_AGREE_SECONDS * size / (now - began)))),
+      'next': max(1, min(2 * size, AGREE_AT_MOST, fitting)),
       'words': [each.words.tolist() for each in own],
       'ends': [list(each.end) for each in own],
       'subword_rows': [_num_subword_rows(each.blocks) for each in own],
@@ -250,10 +249,11 @@ def _exchange(key: str, value: Any, closed: threading.Event | None = None) -> li
   store, own = client(), process_number()
   store.key_value_set(f'{key}/{own}', json.dumps(value))
   found = [
-    value if i == own else json.loads(_wait_for(f'{key}/{i}', i, _STEP_SECONDS, closed))
+    value if i == own else json.loads(_wait_for(f'{key}/{i}', i, _ANSWER_SECONDS, closed))
     for i in range(num_processes())
   ]
-  # A process that has read these values has read all values of two exchanges before.
+  # At the end of this exchange every process has read the values of the exchange before the last,
+  # so that its key can go.
   _published.append(f'{key}/{own}')
   while len(_published) > 2:
     store.key_value_delete(_published.popleft())

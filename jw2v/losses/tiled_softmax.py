@@ -36,7 +36,7 @@ def tile_size(tile: int | None, num_rows: int) -> int:
 def tile_at(
   table: jax.Array, begin: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Rows `[S, D]` of the table, their ids, and which were in no tile before.
+  """Rows `[S, D]` of the table, their ids, and which rows no earlier tile had.
 
   The last tile overlaps the one before it where the table is no multiple of the size.
   """

@@ -134,9 +134,9 @@ def cbow(
 
   The means of a block's windows are one product with the masked band matrix M, in which
   row b has :math:`w_{bt} / \sum_t w_{bt}` in the columns of its context. The gradient goes
-  back through its transpose, and so does the curvature: by the share in the mean and not by
-  its square, as the Hessian of one row alone would have it, since all rows of a window move
-  at once and :math:`(\sum_t \delta_t / n)^2 \le \sum_t \delta_t^2 / n`.
+  back through its transpose. With `divide_gradient` the curvature does too: by the share in the
+  mean and not by its square, which would be the Hessian of one row alone, since all rows of a
+  window move at once and :math:`(\sum_t \delta_t / n)^2 \le \sum_t \delta_t^2 / n`.
 
   Args:
     table: the center table.
@@ -196,10 +196,11 @@ def distance_weights(weighting: str, window: int) -> np.ndarray:
 def window_weights(
   blocks: Blocks, weighting: str, dtype: jax.typing.DTypeLike, num_noise: int = 0
 ) -> jax.Array:
-  """`[N, T + K, B]`: how much token t counts in the context of center b; a noise word does not."""
+  """Returns `[N, T + K, B]` weights of token t in the context of center b, 0 for noise words."""
   num_tokens, num_centers = blocks.token_ids.shape[1], blocks.left.shape[1]
   offset = np.arange(num_tokens)[:, None] - np.arange(num_centers) - blocks.margin  # [T, B]
-  # 0, as the center itself: no pair. Appended here and not to the result, which XLA can fuse.
+  # Offset 0, as of the center itself: no pair. Padding this constant, and not the computed
+  # weights, lets XLA fuse the weights.
   offset = np.pad(offset, ((0, num_noise), (0, 0)))
   distance = np.where(offset == 0, 2 * num_tokens, abs(offset)).astype(np.int32)[None]
   left, right = (x.astype(jnp.int32)[:, None] for x in (blocks.left, blocks.right))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 HOT_NODES = 15  # nodes next to the root, which all blocks share
-NODES_PER_WORD = 10  # other nodes that a block has room for, per center
+NODES_PER_WORD = 10  # slots of a block for other nodes, per center
 
 
 class HuffmanTree(NamedTuple):
@@ -123,7 +123,7 @@ def tree_paths(tree: HuffmanTree, block_size: int) -> TreePaths:
   word, node, code = (x[~is_hot] for x in (word, node, code))
   lengths = np.bincount(word, minlength=num_words).astype(np.int32)
   starts = (np.cumsum(lengths) - lengths).astype(np.int32)
-  # The longest path has room, in a block of its own if need be.
+  # At least as many slots as the longest path has nodes.
   slots = np.arange(max(block_size * NODES_PER_WORD, lengths.max(initial=1)), dtype=np.int32)
   nodes = np.append((2 * node + code).astype(np.int32), np.int32(0))
   return TreePaths(hot_codes, nodes, starts, lengths, slots)

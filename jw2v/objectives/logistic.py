@@ -8,9 +8,10 @@ All three are sums of binary decisions,
 with the score :math:`z_{io} = u_o^\top v_i` of a predicting vector and an outside row, minus a
 correction of the row in NCE. They differ in the rows, the targets :math:`t_o` and the weights:
 
-- negative sampling and NCE: context words have t = 1 and noise words t = 0. Each window uses all K
-  noise words of its block, weighted so that a prediction counts `negatives` of them;
-- hierarchical softmax: the rows are the nodes on the paths of the context words, t = 1 for code 0.
+- negative sampling and NCE: predicted words have t = 1 and noise words t = 0. Each window uses all
+  K noise words of its block, weighted so that a prediction counts `negatives` of them;
+- hierarchical softmax: the rows are the nodes on the paths of the predicted words, and t = 1 means
+  code 0.
 
 The derivative by a score is :math:`w (\sigma(z) - t)`, and the curvature of a term
 
@@ -75,7 +76,8 @@ def negative_sampling(
     noise_ids: `[N, K]` noise words.
     table: the outside table.
     negatives: noise words that a prediction counts in all; each of the K weighs `negatives / K`.
-    log_expected: `[V]` log(negatives q(w)) of each word, the correction of the scores in NCE.
+    log_expected: `[V]` correction of the scores in NCE, log(negatives V q(w)) of each word; the
+      factor V normalizes the model, see `objective.make_objective`.
     measured: number of leading blocks whose loss is summed; None for all. The logarithms
       of a loss cost a tenth of a step, and no gradient needs them.
     products: how the products are computed.

@@ -44,7 +44,7 @@ class Objective(NamedTuple):
       constants embedded in it would be slow.
     num_rows: the number of rows of the center table and of the outside table.
     touches_all_rows: True if a step has a gradient for every row of the outside table.
-    capacity: limit on the words of a block, from the room that it has for tree nodes; or None.
+    capacity: limit on the tree nodes of a block's words; or None.
     attach: function of (blocks, lists) that adds the rows of n-grams to blocks; or None.
     subwords: the rows of words with n-grams; or None.
   """
@@ -102,7 +102,7 @@ def make_objective(
 
 
 def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
-  """Returns `[V]` float32 log(k q(w)), the expected count of each word among k noise words."""
+  """Returns `[V]` float32 log(k q(w)), of the expected counts of words among k draws from q."""
   return np.log(negatives * np.maximum(noise, 1e-30)).astype(np.float32)
 
 
@@ -164,7 +164,9 @@ def _loss(config, products):
       predictions, blocks.negative_ids, table, log_expected=constants['log_expected'],
       measured=measured, products=products,
     )  # fmt: skip
-  return lambda predictions, blocks, table, constants, measured: logistic.negative_sampling(
-    predictions, blocks.negative_ids, table, negatives=config.negatives,
-    log_expected=constants.get('log_expected'), measured=measured, products=products,
-  )  # fmt: skip
+  if config.objective in ('negative_sampling', 'nce'):
+    return lambda predictions, blocks, table, constants, measured: logistic.negative_sampling(
+      predictions, blocks.negative_ids, table, negatives=config.negatives,
+      log_expected=constants.get('log_expected'), measured=measured, products=products,
+    )  # fmt: skip
+  raise ValueError(f'objective must have a loss over blocks, got {config.objective!r}')

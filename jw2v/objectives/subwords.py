@@ -59,8 +59,8 @@ class Subwords(NamedTuple):
     Args:
       blocks: `[S, N, ...]` blocks.
       of_centers: True if the vectors are those of the centers, False if of all tokens.
-      lists: minimum of C, the number of lists of a step, which divides N: one list for each device
-        that has blocks of its own.
+      lists: smallest number of lists of a step, C, which divides N: one list for each device that
+        has blocks of its own.
 
     Returns:
       The blocks with three more fields: `subword_slots` `[S, N, X]`, the index of each word among

@@ -66,7 +66,7 @@ class History:
     words: int,
     results: Results,
     measured: dict[str, float] | None = None,
-    done_at: float | None = None,
+    seconds: float | None = None,
     *,
     last: bool = False,
   ) -> None:
@@ -76,7 +76,7 @@ class History:
       words: corpus words read by the end of the dispatch.
       results: its results; this method waits until they are computed.
       measured: further measurements after the dispatch, which make a record; None for no record.
-      done_at: the `time.perf_counter()` at which the results were computed; now by default.
+      seconds: the `clock` at which the results were computed; now by default.
       last: True for the last dispatch of the run, which makes a record too.
 
     Raises:
@@ -84,7 +84,7 @@ class History:
     """
     losses, predictions, rates, squares = map(np.asarray, results)
     learning_rate = float(rates[-1])
-    self.seconds = (time.perf_counter() if done_at is None else done_at) - self._start
+    self.seconds = self.clock() if seconds is None else seconds
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:
       raise FloatingPointError(
@@ -102,6 +102,10 @@ class History:
     self.words = words
     if self._predictions and (last or measured is not None):
       self._record(learning_rate, measured or {})
+
+  def clock(self) -> float:
+    """Returns the seconds since the start, without the pauses."""
+    return time.perf_counter() - self._start
 
   def begins_record(self, words: int, now: bool = False) -> bool:
     """Returns whether the dispatch that ends at this word makes a record: 20 times an epoch.

@@ -9,12 +9,10 @@ import contextlib
 import dataclasses
 import functools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jw2v.config import TrainConfig
@@ -43,6 +41,7 @@ from jw2v.training.state import (
   initial_params,
 )
 from jw2v.training.step import (
+  all_finite,
   compile_steps,
   make_evaluate,
   make_run_steps,
@@ -212,14 +211,14 @@ def fit(
           stopping.add(measured['held_out_loss'])
 
       # Report: the second dispatch predicts the time of the run, the first includes warm-up.
-      done_at = None
+      seconds = None
       if number <= 2:
         jax.block_until_ready(results)
-        done_at = time.perf_counter()
-      pending.append((words, results, measured, done_at))
+        seconds = history.clock()
+      pending.append((words, results, measured, seconds))
       if number == 2:
-        first_words, *_, first_done = pending[0]
-        seconds_per_word = (done_at - first_done) / max(1, words - first_words)
+        first_words, *_, first_seconds = pending[0]
+        seconds_per_word = (seconds - first_seconds) / max(1, words - first_words)
         info.seconds_left = (history.total_words - words) * seconds_per_word
         started(info)
       if number >= 2:
@@ -228,8 +227,10 @@ def fit(
         break
 
       # Checkpoint.
-      saves = requests.due(number) if dispatch.save is None else dispatch.save
-      if saves and words < history.total_words:  # the last dispatch is saved below
+      saves = requests.due() if dispatch.save is None else dispatch.save
+      if number < 2:  # it compiled, and nothing is recorded before `started`
+        requests.pending = False
+      elif saves and words < history.total_words:  # the last dispatch is saved below
         record_pending()
         save()
         saved_step = history.step
@@ -241,15 +242,15 @@ def fit(
     started(info)
   record_pending(leave=1)
   if pending:
-    read, results, measured, done_at = pending.popleft()
+    read, results, measured, seconds = pending.popleft()
     measured = measure(state.params, False) if measured is None else measured
-    history.add(read, results, measured, done_at, last=True)
+    history.add(read, results, measured, seconds, last=True)
   if not history.history:
     raise ValueError(
       f'subsampling left no training pairs (sample={config.sample:g}); increase sample, or set it '
       'to 0 to turn subsampling off'
     )
-  if not all(jnp.isfinite(table).all() for table in state.params):  # no loss has the last step
+  if not all_finite(state.params):  # the update of the last step is in no loss
     raise FloatingPointError(
       f'step {history.history[-1]["step"]}: the vectors must be finite, got NaN or infinity; try a '
       'lower learning_rate'
@@ -298,14 +299,15 @@ class _Requests:
     """Returns whether the run was asked to stop."""
     return self._checkpoints is not None and self._checkpoints.stop_requested
 
-  def due(self, number: int) -> bool:
-    """Returns whether a checkpoint is due; not after the first dispatch, which compiles."""
-    return self._checkpoints is not None and number > 1 and self._checkpoints.due()
+  def due(self) -> bool:
+    """Returns whether a checkpoint is due in this process."""
+    return self._checkpoints is not None and self._checkpoints.due()
 
   def __call__(self) -> tuple[bool, bool]:
     """Returns the request for a checkpoint, made once until it is saved, and the one to stop."""
-    wants = self._checkpoints is not None and not self.pending and self._checkpoints.due()
-    self.pending |= wants
+    wants = not self.pending and self.due()
+    if wants:
+      self.pending = True
     return wants, self.stop
 
 

@@ -88,7 +88,8 @@ def train(
     progress: True to show a progress bar on standard error.
     callbacks: functions that are called with each record of the history.
     initial: vectors to start from, of an earlier run (with both tables) or of a file. They are
-      copied to the rows of their words. All these words are kept, whatever their count in the
+      copied to the rows of their words; the nodes of a hierarchical softmax are copied only if the
+      words and the tree are the same. All these words are kept, whatever their count in the
       corpus, and their counts are added, unless the corpus is already encoded.
     checkpoints: saves the run from time to time. If the folder has a checkpoint, the run resumes
       from the newest one and produces bit-identical results.
@@ -130,11 +131,15 @@ def train(
     if progress:
       import_tqdm()
     folder = Workdir(workdir) if isinstance(workdir, str | pathlib.Path) else workdir
-    if folder is not None and is_first():
-      folder.check()
-      stack.enter_context(folder.locked())
 
-    encode = functools.partial(_encoded, corpus, config, folder, initial, progress)
+    def open_workdir() -> None:
+      if folder is not None and is_first():
+        folder.check()
+        stack.enter_context(folder.locked())
+
+    first_then_others(open_workdir, 'workdir')
+    shows = progress and is_first()
+    encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
     if folder is not None:
@@ -148,9 +153,7 @@ def train(
       metrics = stack.enter_context(contextlib.closing(folder.metrics()))
       callbacks.insert(0, metrics.add)
       on_start.insert(0, lambda info: metrics.start(info.history))
-    history = History(
-      streams[0].end, config.epochs, show=progress and is_first(), callbacks=callbacks
-    )
+    history = History(streams[0].end, config.epochs, show=shows, callbacks=callbacks)
     stack.callback(history.close)
     if checkpoints is not None:
       stack.callback(checkpoints.close)

@@ -19,8 +19,8 @@ from jw2v.objectives.subwords import CHAINS
 from jw2v.optim import RowGradients, RowwiseTransformation
 from jw2v.training.state import TrainState
 
-# The loss is measured on the first eighth of the blocks of a step, the gradient norm on the first
-# eighth of its rows.
+# The loss is measured on the first eighth of the blocks of each chain and device, the gradient norm
+# on the first eighth of the rows of each device.
 _MEASURED = 8
 
 
@@ -129,6 +129,12 @@ def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
   return jnp.sum(squares * is_row), jnp.sum(is_row)
+
+
+@jax.jit
+def all_finite(params: Word2VecParams) -> jax.Array:
+  """Returns whether both tables are finite, without an array of their size."""
+  return jnp.isfinite(params.center).all() & jnp.isfinite(params.outside).all()
 
 
 @jax.jit

@@ -31,6 +31,7 @@ class Workdir:
 
     Raises:
       NotADirectoryError: the path is a file or inside one.
+      IsADirectoryError: the name of a result is that of a folder.
       PermissionError: the folder, or the one to create it in, is not writable.
     """
     existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
@@ -38,6 +39,9 @@ class Workdir:
       raise NotADirectoryError(
         f'workdir must be a folder, got {str(self.path)!r}: {existing} is a file'
       )
+    for name in ('vectors.txt', 'config.json', 'metrics.jsonl'):
+      if (self.path / name).is_dir():
+        raise IsADirectoryError(f'{self.path / name} must be a file, and is a folder; remove it')
     if not os.access(existing, os.W_OK | os.X_OK):
       raise PermissionError(
         f'workdir must be writable, got {str(self.path)!r}: no permission to write in {existing}'

@@ -122,15 +122,6 @@ class TestCheckpoints:
     found, _ = fit(2, store, tmp_path / 'again', settings, **options)
     np.testing.assert_array_equal(found, wanted)
 
-
-def copied(options):
-  """The same, with a copy of the checkpoints."""
-  import shutil
-
-  folder = options['folder'] + '_copy'
-  shutil.copytree(options['folder'], folder)
-  return {**options, 'folder': folder}
-
   def test_a_stream_that_had_ended(self, store, tmp_path):
     """The second of two has two chunks of five: killed when it has read them."""
     settings = {'layout': 'data', 'steps_per_call': 4}
@@ -148,7 +139,17 @@ def copied(options):
     each = {i: {'folder': str(tmp_path / name)} for i, name in enumerate(('one', 'two'))}
     ends = Run(2, store, tmp_path / 'v', settings, each=each).ends()
     assert [status for status, *_ in ends] == [3, 3], ends
-    assert f'the place of the checkpoint in {tmp_path / "one"}, which all must see=' in ends[0][1]
+    name = f'the position of the checkpoint in {tmp_path / "one"}'
+    assert f'{name} must be the same in all processes' in ends[0][1]
+
+
+def copied(options):
+  """The same, with a copy of the checkpoints."""
+  import shutil
+
+  folder = options['folder'] + '_copy'
+  shutil.copytree(options['folder'], folder)
+  return {**options, 'folder': folder}
 
 
 class TestBadInput:
@@ -178,7 +179,7 @@ class TestBadInput:
     each = {1: {'store': str(tmp_path / 'other')}}
     ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
     assert [status for status, *_ in ends] == [3, 3]
-    assert ends[0][1].startswith('ValueError: text='), ends
+    assert ends[0][1].startswith('ValueError: text must be the same in all'), ends
 
   def test_sigterm_ends_a_process(self, store, tmp_path):
     run = Run(2, store, tmp_path / 'v', {'layout': 'data', 'epochs': 500})
@@ -214,7 +215,7 @@ class TestBadInput:
       (('localhost:7700', 0, 0), 'processes must be at least 1, got 0'),
       (('localhost:7700', 2, 2), 'process must be from 0 to 1, got 2'),
       (('localhost:7700', 2, -1), 'process must be from 0 to 1, got -1'),
-      (('localhost:7700', 2, 0, 0.5), 'timeout=0.5: must be at least 1 second'),
+      (('localhost:7700', 2, 0, 0.5), 'timeout must be at least 1 second, got 0.5'),
     ],
   )
   def test_arguments_out_of_range(self, arguments, message):
