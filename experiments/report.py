@@ -1,7 +1,7 @@
-"""What a run shows: the table at its start, its live metrics, and the picture of its loss.
+"""Reports of a run: its summary, its TensorBoard events, and the plot of its loss.
 
-`describe` is the table that is printed before training, `TensorBoard` and `MetricsFile` write
-records while it trains, and `draw_loss` draws them afterwards.
+The program prints `describe` before training. `TensorBoard` writes records during training, and
+`draw_loss` draws them afterwards.
 """
 
 import contextlib

@@ -113,18 +113,19 @@ def run(
     # Training.
     with contextlib.ExitStack() as stack:
       stack.enter_context(cli.stopping_at_signals(checkpoints))
-      writers = []
+      events = None
 
       def started(info: Started) -> None:
+        nonlocal events
         if is_first():
           events = report.TensorBoard(workdir / 'tensorboard', info.history)
-          writers.append(stack.enter_context(contextlib.closing(events)))
+          stack.enter_context(contextlib.closing(events))
           if not quiet:
             print(report.describe(config, corpus, info), flush=True)
 
       def record(values: dict) -> None:
-        for write in writers:
-          write(values)
+        if events is not None:
+          events(values)
 
       result = jw2v.train(
         corpus, settings, workdir=folder, initial=initial, progress=not quiet,

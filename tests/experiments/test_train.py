@@ -284,7 +284,7 @@ class TestResume:
     vectors = (folder / 'vectors.txt').read_bytes()
     done = train(folder, *arguments)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert 'config.seed=5: the checkpoint' in done.stderr and 'a run with 0' in done.stderr
+    assert 'config.seed must be 0, as in the checkpoint' in done.stderr and 'got 5' in done.stderr
     assert (folder / 'vectors.txt').read_bytes() == vectors
     done = train(folder, *arguments, '--restart')
     assert done.returncode == 0, done.stderr
@@ -316,7 +316,7 @@ class TestResume:
       if path.is_file() and path.name != 'vocabulary.txt':
         path.write_bytes(b'')
     done = train(folder, f'--config.data.path={text}', *WHOLE)
-    assert done.returncode == 1 and 'a damaged checkpoint' in done.stderr
+    assert done.returncode == 1 and 'damaged checkpoint' in done.stderr
     assert 'Traceback' not in done.stderr and (folder / 'vectors.txt').exists()
 
   def test_a_second_run_in_the_same_workdir_is_refused(self, tmp_path, text):
@@ -341,7 +341,7 @@ class TestResume:
 
   @pytest.mark.parametrize(('setting', 'message'), [
     ('window=0', 'window=0: must be'), ('dim=-3', 'dim=-3: must be'),
-    ('sample=1.5', 'sample=1.5: must be'), ('checkpoints.every=-1.0', 'every=-1.0: must be'),
+    ('sample=1.5', 'sample=1.5: must be'), ('checkpoints.every=-1.0', 'every must be at least 0'),
     ('checkpoints.evry=3', 'evry'), ('checkpoints.keep=-1', 'keep=-1: must be'),
     ('evaluation=("nothing.tsv",)', 'nothing.tsv'),
   ])  # fmt: skip
