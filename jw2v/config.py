@@ -1,7 +1,7 @@
 """The settings of a training run.
 
-`TrainConfig` chooses defaults and checks values. `make_objective`, `make_optimizer` and `make_layout`
-resolve its names to functions.
+`TrainConfig` chooses defaults and checks values. `make_objective`, `make_optimizer` and
+`make_layout` resolve its names to functions.
 """
 
 import dataclasses

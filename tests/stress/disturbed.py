@@ -186,7 +186,7 @@ class Case:
   def check_quiet(self, done: Done) -> None:
     """A program that was told to end says at most that it writes a checkpoint."""
     lines = [line for line in done.err.splitlines() if line.strip()]
-    known = 'writing a checkpoint; once more to stop without'
+    known = 'writing a checkpoint; interrupt again to stop without it'
     self.require(all(line == known for line in lines), f'said {_short(done.err)}')
 
   def check_fine(self, done: Done) -> None:
