@@ -255,7 +255,7 @@ class Case:
       if step:
         found = re.search(r'^resumes +from step ([\d,]+)', done.out, re.M)
         went_on = found is not None and int(found[1].replace(',', '')) >= step
-        self.require(went_on or 'finished    before' in done.out, f'lost step {step}')
+        self.require(went_on or 'finished    in an earlier run' in done.out, f'lost step {step}')
     self.check_files(tidy=True)
     return done
 
