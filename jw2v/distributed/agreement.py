@@ -209,7 +209,7 @@ def joint_dispatches(
     fitting = int(_AGREE_SECONDS * size / max(now - began, 1e-3))
     facts = {
       'stream': stream, 'save': save, 'stop': stop, 'dispatches': num_own,
-      'next': max(1, min(2 * size, AGREE_AT_MOST, fitting)),
+      'next': max(1, min(size + 1, AGREE_AT_MOST, fitting)),
       'words': [each.words.tolist() for each in own],
       'ends': [list(each.end) for each in own],
       'subword_rows': [_num_subword_rows(each.blocks) for each in own],

@@ -11,6 +11,7 @@ from jw2v.training.step import Results
 from jw2v.utils.progress_bar import progress_bar
 
 RECORDS_PER_EPOCH = 20
+_BAR_DELAY = 0.5  # seconds; a shorter run shows no bar
 _SAVED = (
   'history', 'step', 'words', 'seconds', '_loss', '_predictions', '_squares', '_steps',
   '_recorded_words', '_recorded_seconds', '_scheduled_words',
@@ -57,7 +58,7 @@ class History:
     self.step: int = 0
     self._loss, self._predictions = 0.0, 0.0
     self._squares, self._steps = 0.0, 0
-    self._bar = progress_bar(self.total_words, ' words', 'training', 0.5) if show else None
+    self._bar = progress_bar(self.total_words, ' words', 'training', _BAR_DELAY) if show else None
     self._start = time.perf_counter()
     self._recorded_words, self._recorded_seconds, self._scheduled_words = 0, 0.0, 0
 

@@ -226,11 +226,10 @@ def fit(
       if stopping.triggered:
         break
 
-      # Checkpoint.
+      # Checkpoint; not before `started`, and the last dispatch is saved below.
       saves = requests.due() if dispatch.save is None else dispatch.save
-      if number < 2:  # it compiled, and nothing is recorded before `started`
-        requests.pending = False
-      elif saves and words < history.total_words:  # the last dispatch is saved below
+      requests.ready = True
+      if saves and number > 1 and words < history.total_words:
         record_pending()
         save()
         saved_step = history.step
@@ -288,11 +287,12 @@ class _Requests:
   """Requests of this process for a checkpoint, or to stop, to all processes.
 
   Attributes:
+    ready: True after the first dispatch, which cannot be saved.
     pending: True from a request for a checkpoint until one is saved.
   """
 
   def __init__(self, checkpoints: Checkpoints | None):
-    self._checkpoints, self.pending = checkpoints, False
+    self._checkpoints, self.ready, self.pending = checkpoints, False, False
 
   @property
   def stop(self) -> bool:
@@ -305,7 +305,7 @@ class _Requests:
 
   def __call__(self) -> tuple[bool, bool]:
     """Returns the request for a checkpoint, made once until it is saved, and the one to stop."""
-    wants = not self.pending and self.due()
+    wants = self.ready and not self.pending and self.due()
     if wants:
       self.pending = True
     return wants, self.stop

@@ -171,7 +171,7 @@ class TestTrains:
     with pytest.raises(ValueError, match=r'minn=2, maxn=5, bucket=5000, .*got minn=3'):
       train(MORPHOLOGY, config, progress=False, initial=trained().vectors)
     words = train(MORPHOLOGY, TrainConfig(**{**SETTINGS, 'minn': 0, 'maxn': 0}), progress=False)
-    with pytest.raises(ValueError, match='they have none'):
+    with pytest.raises(ValueError, match='got none'):
       train(MORPHOLOGY, TrainConfig(**SETTINGS), progress=False, initial=words)
 
   def test_words_alone_from_vectors_with_ngrams(self):

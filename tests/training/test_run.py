@@ -311,6 +311,7 @@ class TestCorpora:
 
   def test_progress_bars(self, path, capsys, monkeypatch):
     monkeypatch.setattr('jw2v.data.corpus._SHORT', 0)
+    monkeypatch.setattr('jw2v.training.history._BAR_DELAY', 0)
     monkeypatch.setattr('jw2v.utils.progress_bar.is_terminal', lambda: True)
     train(path, TrainConfig(**TINY))
     shown = capsys.readouterr().err
