@@ -1,9 +1,23 @@
-"""What every test shares: eight devices, double precision for the mathematics, case tables."""
+"""Shared by all tests: the compilation cache, eight devices, float64, and tables of cases."""
+
+import os
+import pathlib
 
 import jax
 import pytest
 
 from jw2v.distributed.backend import prepare_backend
+
+CACHE = pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'jax'
+
+# Compiled functions are kept between runs. Workers share them, and so do processes that tests
+# start, which read the environment. Delete the folder at any time.
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(CACHE))
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
+jax.config.update('jax_compilation_cache_dir', os.environ['JAX_COMPILATION_CACHE_DIR'])
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 prepare_backend(8)  # of which a run takes one, if it does not ask for more
 
@@ -11,12 +25,20 @@ prepare_backend(8)  # of which a run takes one, if it does not ask for more
 def pytest_generate_tests(metafunc):
   """A test with the argument `case` runs for each entry of its class's `CASES`.
 
-  One with `argument` runs for each of `ARGUMENTS`, as (name, path, case function); one
-  with `shaped_argument` leaves out those of `GIVES_SHAPE`.
+  One with `main_case` does so too, and is slow for all but those of `MAIN`. One with
+  `argument` runs for each of `ARGUMENTS`, as (name, path, case function); one with
+  `shaped_argument` leaves out those of `GIVES_SHAPE`.
   """
   if 'case' in metafunc.fixturenames:
     cases = metafunc.cls.CASES
     metafunc.parametrize('case', list(cases.values()), ids=list(cases))
+  if 'main_case' in metafunc.fixturenames:
+    cases = metafunc.cls.CASES
+    main = metafunc.cls.MAIN or list(cases)[:1]
+    assert set(main) <= set(cases)
+    mark = {name: () if name in main else pytest.mark.slow for name in cases}
+    values = [pytest.param(case, id=name, marks=mark[name]) for name, case in cases.items()]
+    metafunc.parametrize('main_case', values)
   for fixture in {'argument', 'shaped_argument'} & set(metafunc.fixturenames):
     left_out = metafunc.cls.GIVES_SHAPE if fixture == 'shaped_argument' else ()
     arguments = {n: a for n, a in metafunc.cls.ARGUMENTS.items() if n not in left_out}

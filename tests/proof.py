@@ -3,8 +3,13 @@
 A test class inherits `TwinProof`, names the loss and its twin, the arguments to
 differentiate, a NumPy reference of the value, and a table of cases. Everything is
 compared element by element in float64, but for the tests of other dtypes.
+
+Most of the time of these tests is compilation. The fast tier therefore compiles one function per
+case, in float64, which all tests share. The slow tier repeats them operation by operation and in
+every dtype, and adds finite differences and second derivatives.
 """
 
+import functools
 from unittest import mock
 
 import chex
@@ -21,8 +26,23 @@ def is_float(x):
 
 
 def cast(tree, dtype):
-  """The tree with its floating leaves in another dtype."""
-  return jax.tree.map(lambda x: jnp.asarray(x, dtype) if is_float(x) else x, tree)
+  """Returns the tree with its floating leaves in another dtype, as NumPy arrays."""
+  return jax.tree.map(lambda x: np.asarray(x).astype(dtype) if is_float(x) else x, tree)
+
+
+SLOW = pytest.mark.slow
+EAGER_IS_SLOW = [pytest.param('eager', marks=SLOW), 'jit']
+
+
+@functools.cache
+def _together(loss, twin, argnums):
+  """Compiles the loss, its twin, and autodiff of the loss as one function of (args, kwargs)."""
+
+  def run(args, kwargs):
+    autodiff = jax.value_and_grad(loss, argnums)(*args, **kwargs)
+    return loss(*args, **kwargs), twin(*args, **kwargs), autodiff
+
+  return jax.jit(run)
 
 
 def assert_close(got, want, rtol=1e-10, atol=1e-10):
@@ -42,11 +62,12 @@ class TwinProof:
   `(args, kwargs)` of the loss.
   """
 
-  loss = None  # staticmethod(jw2v.x_loss)
-  twin = None  # staticmethod(jw2v.x_value_and_grad)
+  loss = None  # staticmethod(jax.jit(jw2v.x_loss))
+  twin = None  # staticmethod(jax.jit(jw2v.x_value_and_grad))
   reference = None  # staticmethod: the value in NumPy, from the definition
   argnums = None  # what to differentiate: an int or a tuple, as for jax.grad
   CASES = {}
+  MAIN = ()  # cases that the fast tier tries in float32 and under vmap; without any, the first
   ARGUMENTS = {}  # name -> (path to it, the case that has it); for the refusals
   GIVES_SHAPE = ()  # scalars, and arguments whose axes nothing before them fixes
   CONVERTED = ()  # arguments that may be of any real dtype
@@ -55,20 +76,28 @@ class TwinProof:
   def _example(self, case, seed=0):
     return case(np.random.default_rng(seed))
 
-  @pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
-  def test_value_matches_numpy(self, case, transform):
+  def _run(self, args, kwargs, how='jit'):
+    """Returns what the loss, its twin, and autodiff of the loss return."""
+    if how == 'jit':
+      return _together(self.loss, self.twin, self.argnums)(args, kwargs)
+    loss, twin = self.loss.__wrapped__, self.twin.__wrapped__
+    autodiff = jax.value_and_grad(loss, self.argnums)(*args, **kwargs)
+    return loss(*args, **kwargs), twin(*args, **kwargs), autodiff
+
+  @pytest.mark.parametrize('how', EAGER_IS_SLOW)
+  def test_value_matches_numpy(self, case, how):
     args, kwargs = self._example(case)
     want = self.reference(*args, **kwargs)
-    assert_close(transform(lambda: self.loss(*args, **kwargs))(), want)
-    assert_close(transform(lambda: self.twin(*args, **kwargs))()[0], want)
+    value, (same, _), _ = self._run(args, kwargs, how)
+    assert_close(value, want)
+    assert_close(same, want)
 
-  @pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
-  def test_closed_form_matches_autodiff(self, case, transform):
-    args, kwargs = self._example(case)
-    want = jax.value_and_grad(self.loss, self.argnums)(*args, **kwargs)
-    got = transform(lambda *a: self.twin(*a, **kwargs))(*args)
+  @pytest.mark.parametrize('how', EAGER_IS_SLOW)
+  def test_closed_form_matches_autodiff(self, case, how):
+    _, got, want = self._run(*self._example(case), how)
     assert_close(got, want)
 
+  @pytest.mark.slow
   def test_autodiff_matches_finite_differences(self, case):
     """Certifies jax.grad itself, forwards and in reverse, to second order."""
     args, kwargs = self._example(case)
@@ -89,16 +118,16 @@ class TwinProof:
     with mock.patch.multiple(
       jax, grad=refuse, value_and_grad=refuse, vjp=refuse, jvp=refuse, linearize=refuse
     ):
-      self.twin(*args, **kwargs)
+      jax.eval_shape(self.twin.__wrapped__, *args, **kwargs)
 
-  def test_vmap_matches_loop(self, case):
-    examples = [self._example(case, seed) for seed in range(3)]
+  def test_vmap_matches_loop(self, main_case):
+    examples = [self._example(main_case, seed) for seed in range(3)]
     stacked_args, stacked_kwargs = jax.tree.map(lambda *x: np.stack(x), *examples)
-    got = jax.vmap(self.twin)(*stacked_args, **stacked_kwargs)
-    loop = [self.twin(*args, **kwargs) for args, kwargs in examples]
-    assert_close(got, jax.tree.map(lambda *x: jnp.stack(x), *loop))
-    values = jax.vmap(self.loss)(*stacked_args, **stacked_kwargs)
-    assert_close(values, jnp.stack([value for value, _ in loop]))
+    both = jax.jit(jax.vmap(lambda a, k: (self.twin(*a, **k), self.loss(*a, **k))))
+    got, values = both(stacked_args, stacked_kwargs)
+    loop = [self._run(args, kwargs)[1] for args, kwargs in examples]
+    assert_close(got, jax.tree.map(lambda *x: np.stack(x), *loop))
+    assert_close(values, np.stack([value for value, _ in loop]))
 
   def _split(self, case):
     """The loss and the twin's gradient as functions of one flat vector."""
@@ -118,12 +147,14 @@ class TwinProof:
 
     return lambda x: self.loss(*fill(x), **kwargs), gradient, flat
 
+  @pytest.mark.slow
   def test_jvp_is_the_gradient_along_a_direction(self, case):
     loss, gradient, x = self._split(case)
     direction = np.random.default_rng(1).normal(size=x.size)
     _, along = jax.jvp(loss, (x,), (direction,))
     assert_close(along, gradient(x) @ direction)
 
+  @pytest.mark.slow
   def test_hessian_is_the_jacobian_of_the_closed_form(self, case):
     loss, gradient, x = self._split(case)
     want = jax.jit(jax.hessian(loss))(x)
@@ -133,31 +164,37 @@ class TwinProof:
   @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16, jnp.float64])
   def test_dtype_in_is_dtype_out(self, case, dtype):
     args, kwargs = cast(self._example(case), dtype)
-    chex.assert_type(jax.tree.leaves(self.twin(*args, **kwargs)), dtype)
-    chex.assert_type(self.loss(*args, **kwargs), dtype)
-    grads = jax.grad(self.loss, self.argnums)(*args, **kwargs)
-    chex.assert_type(jax.tree.leaves(grads), dtype)
+    for result in jax.eval_shape(_together(self.loss, self.twin, self.argnums), args, kwargs):
+      chex.assert_type(jax.tree.leaves(result), dtype)
 
-  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-  def test_low_precision_agrees_with_float64(self, case, dtype):
-    args, kwargs = cast(self._example(case), dtype)
-    want = self.twin(*cast(args, jnp.float64), **cast(kwargs, jnp.float64))
-    got = cast(self.twin(*args, **kwargs), jnp.float64)
+  @pytest.mark.parametrize('how', EAGER_IS_SLOW)
+  @pytest.mark.parametrize('dtype', [jnp.float32, pytest.param(jnp.bfloat16, marks=SLOW)])
+  def test_low_precision_agrees_with_float64(self, main_case, dtype, how):
+    args, kwargs = cast(self._example(main_case), dtype)
+    want = self._run(*cast((args, kwargs), jnp.float64))[1]
+    got = cast(self._run(args, kwargs, how)[1], jnp.float64)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
       largest = np.abs(b).max(initial=0)  # in each array: sums of terms of that size round
       assert_close(a, b, rtol=0, atol=8 * float(jnp.finfo(dtype).eps) * largest)
 
+  @pytest.mark.parametrize('how', EAGER_IS_SLOW)
   @pytest.mark.parametrize('scale', [-1e4, 1e4])
-  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16, jnp.float64])
-  def test_saturated_scores_stay_finite(self, case, scale, dtype):
+  def test_saturated_scores_stay_finite(self, case, scale, how):
     """All the products at +-1e4: center of ones over D, everything else `scale`."""
+    self._assert_finite(case, scale, jnp.float64, how)
+
+  @pytest.mark.parametrize('how', EAGER_IS_SLOW)
+  @pytest.mark.parametrize('scale', [-1e4, 1e4])
+  @pytest.mark.parametrize('dtype', [jnp.float32, pytest.param(jnp.bfloat16, marks=SLOW)])
+  def test_saturated_scores_stay_finite_in_low_precision(self, main_case, scale, dtype, how):
+    self._assert_finite(main_case, scale, dtype, how)
+
+  def _assert_finite(self, case, scale, dtype, how):
     args, kwargs = self.saturate(*self._example(case), scale)
-    args, kwargs = cast(args, dtype), cast(kwargs, dtype)
-    value, grads = self.twin(*args, **kwargs)
-    chex.assert_tree_all_finite((value, grads))
-    chex.assert_tree_all_finite(jax.value_and_grad(self.loss, self.argnums)(*args, **kwargs))
-    loss = float(self.loss(*args, **kwargs))  # the same value, and not the rest of a cancellation
-    assert_close(float(value), loss, rtol=4 * float(jnp.finfo(dtype).eps))
+    loss, (value, grads), autodiff = self._run(*cast((args, kwargs), dtype), how)
+    chex.assert_tree_all_finite((value, grads, autodiff))
+    # The same value, and not the rest of a cancellation.
+    assert_close(float(value), float(loss), rtol=4 * float(jnp.finfo(dtype).eps))
 
   def saturate(self, args, kwargs, scale):
     """The case with scores of `scale`: the first argument averages, the rest are constant."""
@@ -177,7 +214,7 @@ class TwinProof:
     return args, kwargs
 
   def _assert_refused(self, args, kwargs, name, error=AssertionError):
-    for function in (self.loss, self.twin):
+    for function in (self.loss.__wrapped__, self.twin.__wrapped__):
       with pytest.raises(error, match=f"'{name}'"):
         jax.eval_shape(lambda f=function: f(*args, **kwargs))
 

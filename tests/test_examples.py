@@ -10,16 +10,19 @@ from examples import language_model, private, two_tower
 FOLDER = pathlib.Path(two_tower.__file__).parent
 
 
+@pytest.mark.slow
 def test_two_towers_learn_what_is_bought():
   before, after = two_tower.main(steps=200)
   assert before < 0.1 and after > 0.25
 
 
+@pytest.mark.slow
 def test_noise_costs_privacy_its_price():
   losses = private.main(steps=150)
   assert losses == sorted(losses) and losses[0] < 0.9 * losses[-1]
 
 
+@pytest.mark.slow
 def test_exact_softmax_without_its_matrix():
   found = language_model.main(steps=25)
   assert found['tiled'] == pytest.approx(found['usual'], rel=1e-5)

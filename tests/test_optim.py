@@ -40,17 +40,22 @@ def run(tx, steps, dense):
   rng = np.random.default_rng(0)
   table = jnp.asarray(rng.normal(size=(V, D)))
   if dense:
-    state = tx.init(table)
-    for rows in steps:
+
+    @jax.jit
+    def step(rows, state, table):
       updates, state = tx.update(to_dense(rows, V), state, table)
-      table = optax.apply_updates(table, updates)
-    return table
+      return optax.apply_updates(table, updates), state
+
+    state = jax.jit(tx.init)(table)
+    for rows in steps:
+      table, state = step(rows, state, table)
+    return np.asarray(table)
   optimizer = rowwise(tx)
-  state = optimizer.init(table)
+  state = jax.jit(optimizer.init)(table)
   update = jax.jit(optimizer.update)
   for rows in steps:
     table, state = update(rows, state, table)
-  return table
+  return np.asarray(table)
 
 
 ALL_ROWS = RowGradients(np.arange(V), np.random.default_rng(9).normal(size=(V, D)))

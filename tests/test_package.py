@@ -14,8 +14,10 @@ from flit_core import buildapi
 
 import jw2v
 
+pytestmark = pytest.mark.slow  # builds the package
+
 ROOT = pathlib.Path(__file__).parents[1]
-SOURCES = {f'jw2v/{path.name}' for path in (ROOT / 'jw2v').glob('*.py')}
+SOURCES = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'jw2v').rglob('*.py')}
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
 
 

@@ -1,15 +1,13 @@
-"""Promises about the whole: the public names, what an import does, README, and style."""
+"""Promises about the whole: public names, layout, what an import does, README, and style."""
 
 import doctest
 import inspect
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
-import import_graph
+import layout
 import pytest
 
 import jw2v
@@ -42,12 +40,28 @@ class TestPublicNames:
         assert re.search(rf'^  {argument}: ', text, re.M), argument
 
 
-@pytest.fixture(scope='module')
-def edges():
-  return import_graph.graph()
+class TestLayout:
+  def test_few_entries_at_the_top(self):
+    entries = [path.name for path in layout.LIBRARY.iterdir() if path.name != '__pycache__']
+    assert 'py.typed' in entries and len(entries) <= 14, sorted(entries)
+
+  def test_every_folder_is_a_package(self):
+    folders = {path.parent.name for path in layout.LIBRARY.glob('*/*.py')}
+    assert len(folders) >= 8 and folders == set(layout.PACKAGES)
+
+  def test_stress_tests_are_not_collected(self):
+    programs = list((ROOT / 'tests' / 'stress').glob('*.py'))
+    assert programs and not [path for path in programs if path.name.startswith('test_')]
+
+  @pytest.mark.parametrize('page', ['README.md', 'docs/architecture.md'])
+  @pytest.mark.parametrize('package', layout.PACKAGES)
+  def test_page_names_every_package(self, page, package):
+    text = (ROOT / page).read_text(encoding='utf-8')
+    assert re.search(rf'\bjw2v[./]{package}\b', text), f'{page} does not name jw2v.{package}'
 
 
 class TestImport:
+  @pytest.mark.slow
   def test_starts_no_backend_and_needs_no_extra(self):
     """In an interpreter where nothing but the runtime packages can be imported."""
     code = """
@@ -64,31 +78,13 @@ assert not any(m.split('.')[0] in ('experiments', 'configs') for m in sys.module
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
-  def test_rooms_import_what_their_group_may(self, edges):
-    assert import_graph.faults(edges) == []
-
-  @pytest.mark.parametrize(
-    ('room', 'target', 'fault'),
-    [
-      ('steps', 'jw2v.vectors.keyed_vectors', 'training imports none of results'),
-      ('corpus', 'jw2v.training.step', 'data imports none of training'),
-      ('losses', 'numpy', 'the mathematics imports jax and chex alone'),
-      ('losses', 'jw2v.utils.files', 'mathematics imports none of common'),
-      ('loop', 'experiments.tables', 'a room imports rooms alone'),
-      ('lookup', 'jw2v.vectors.keyed_vectors', 'a cycle'),
-    ],
-  )
-  def test_an_import_that_breaks_the_rule_is_told(self, edges, room, target, fault):
-    name = f'jw2v.{room}'
-    broken = {**edges, name: edges[name] | {(target, False)}}
-    assert any(name in told and fault in told for told in import_graph.faults(broken))
-
 
 class TestReadme:
   def test_examples_run(self):
     failed, tried = doctest.testfile(str(ROOT / 'README.md'), module_relative=False)
     assert tried >= 5 and not failed
 
+  @pytest.mark.slow
   def test_examples_of_the_page_on_corpora_run(self):
     failed, tried = doctest.testfile(str(ROOT / 'docs' / 'corpora.md'), module_relative=False)
     assert tried >= 30 and not failed
@@ -103,17 +99,6 @@ class TestReadme:
     assert f"    {setup}'.[test]' && .venv/bin/pytest\n" in README
     train = '.venv/bin/python -m experiments.train --config=configs/quickstart.py'
     assert f"    {setup}'.[experiments]' && {train} --workdir=runs/quickstart\n" in README
-
-  @pytest.mark.parametrize('folder', ['jw2v', 'experiments'])
-  def test_names_every_room(self, folder):
-    (row,) = re.findall(rf'^\| `{folder}/` \|(.*)\|$', README, re.M)
-    rooms = {path.stem for path in (ROOT / folder).glob('*.py')} - {'__init__'}
-    assert set(re.findall(r'`(\w+)`', row)) == rooms
-
-  def test_the_picture_of_the_architecture_has_every_room(self):
-    picture = (ROOT / 'docs' / 'architecture.md').read_text('utf-8').split('```')[1]
-    rooms = {path.stem for path in (ROOT / 'jw2v').glob('*.py')} - {'__init__'}
-    assert not rooms - set(re.findall(r'\w+', picture))
 
   def test_its_speed_is_that_of_the_table(self):
     """The number is from the page on performance, whose first table has jw2v beside gensim."""
@@ -131,12 +116,6 @@ class TestReadme:
 
 
 class TestStyle:
-  def test_ruff(self):
-    ruff = shutil.which('ruff', path=os.path.dirname(sys.executable)) or 'ruff'
-    for command in (['check'], ['format', '--check']):
-      done = subprocess.run([ruff, *command, '.'], cwd=ROOT, capture_output=True, text=True)
-      assert done.returncode == 0, done.stdout + done.stderr
-
   def test_no_marks_of_unfinished_work(self):
     marks = re.compile(r'\b(TO' + r'DO|FIX' + r'ME|XX' + r'X)\b')
     for folder in ('jw2v', 'experiments', 'configs', 'tests', 'docs'):

@@ -1,15 +1,10 @@
-"""Types: what is public says its own, and mypy finds no contradiction in the library."""
+"""Every public function of the library is annotated. `.ci/run` runs mypy on it."""
 
 import importlib
 import inspect
-import pathlib
-import subprocess
-import sys
 
+import layout
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[1]
-MODULES = sorted(path.stem for path in (ROOT / 'jw2v').glob('[!_]*.py'))
 
 
 def public_functions(module):
@@ -25,9 +20,9 @@ def public_functions(module):
           yield f'{name}.{part}' if part else name, function
 
 
-@pytest.mark.parametrize('stem', MODULES)
-def test_public_functions_are_annotated(stem):
-  module = importlib.import_module(f'jw2v.{stem}')
+@pytest.mark.parametrize('name', layout.modules())
+def test_public_functions_are_annotated(name):
+  module = importlib.import_module(name)
   for name, function in public_functions(module):
     signature = inspect.signature(function)
     for argument in signature.parameters.values():
@@ -37,9 +32,6 @@ def test_public_functions_are_annotated(stem):
     assert returns or name.endswith('.__init__'), name
 
 
-def test_mypy_finds_nothing(tmp_path):
-  done = subprocess.run(
-    [sys.executable, '-m', 'mypy', '--cache-dir', str(tmp_path)],
-    cwd=ROOT, capture_output=True, text=True,
-  )  # fmt: skip
-  assert done.returncode == 0, done.stdout + done.stderr
+def test_functions_are_found():
+  found = [f for name in layout.modules() for f in public_functions(importlib.import_module(name))]
+  assert len(found) > 200

@@ -17,6 +17,7 @@ def text(tmp_path_factory):
   return path
 
 
+@pytest.mark.slow
 def test_a_page(text, tmp_path):
   done = run(
     'benchmarks.accelerator', f'--text={text}', '--widths=8', '--sizes=64,128', '--epochs=1',
@@ -32,6 +33,7 @@ def test_a_page(text, tmp_path):
   assert '| kernel ' in page
 
 
+@pytest.mark.slow
 def test_nothing_is_begun_too_late(text):
   done = run('benchmarks.accelerator', f'--text={text}', '--seconds=0', '--min_count=1')
   assert done.returncode == 0, done.stderr

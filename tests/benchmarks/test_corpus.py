@@ -115,6 +115,7 @@ class TestCounts:
     (line,) = self.lines(tmp_path, 'a', many, {})
     assert line.endswith("'w4' (5 and 0), ....") and 'w5' not in line
 
+  @pytest.mark.slow
   @pytest.mark.skipif(importlib.util.find_spec('gensim') is None, reason='gensim is not installed')
   @pytest.mark.parametrize('is_one_line', [False, True])
   def test_of_gensim(self, text, is_one_line, tmp_path):
@@ -237,6 +238,7 @@ class TestErrors:
     with pytest.raises(ValueError, match='ended with 0 and wrote no counts'):
       corpus._count_c_tool({**job, 'tool': 'true'})
 
+  @pytest.mark.slow
   def test_is_one_line_and_leaves_nothing(self, text, tmp_path):
     """As told by the process that reads the text."""
     text.write_bytes(b'\xff ' * 9)
@@ -246,11 +248,13 @@ class TestErrors:
     assert done.stderr == f'error: {text}: not UTF-8 at byte 0 (0xff)\n'
     assert not list((tmp_path / 'temporary').iterdir())
 
+  @pytest.mark.slow
   def test_no_flag(self, text):
     done = run(f'--text={text}', 'rounds=3')
     assert done.stderr == "error: 'rounds=3' is not a flag; write settings as --rounds=3\n"
 
 
+@pytest.mark.slow
 class TestProgram:
   def test_measures(self, text, c_tool, tmp_path):
     (tmp_path / 'temporary').mkdir()

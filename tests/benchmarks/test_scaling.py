@@ -25,6 +25,7 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
     assert float(rows[1][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
 
 
+@pytest.mark.slow
 def test_program():
   """Of what is chosen alone; a width that is none is refused in one line."""
   command = ['benchmarks.scaling', '--devices=1', '--objectives=nce', '--architectures=cbow']

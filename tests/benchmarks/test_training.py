@@ -192,6 +192,7 @@ class TestErrors:
     expected = jw2v.TrainConfig(dim=8, seed=1, optimizer='adagrad', learning_rate=0.5)
     assert config == expected
 
+  @pytest.mark.slow
   @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -253,6 +254,7 @@ class TestFailures:
     assert tasks == [('check', 1), ('jw2v', 1), ('jw2v', 1)] and not failures
     assert rows(page)[''] == ['jw2v', 'dim=9'] and 'Scores:' not in page and 'Parts' not in page
 
+  @pytest.mark.slow
   def test_of_the_program(self, tmp_path):
     """It prints and writes what there is, and ends with an error."""
     (tmp_path / 'text.txt').write_text('every word once')
@@ -266,6 +268,7 @@ class TestFailures:
     assert '- jw2v, seed 1: ' in done.stdout and output.read_text() == done.stdout
 
 
+@pytest.mark.slow
 class TestProgram:
   def test_measures_jw2v(self, tmp_path, text, evaluation):
     output = tmp_path / 'page.md'

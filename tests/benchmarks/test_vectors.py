@@ -21,6 +21,7 @@ def run(*arguments):
   return run_program('benchmarks.vectors', *arguments)
 
 
+@pytest.mark.slow
 def test_page(tmp_path, vectors):
   done = run(f'--vectors={vectors}', f'--analogies={tmp_path / "q.txt"}', '--rounds=1',
              '--megabytes=1', '--nogensim', f'--output={tmp_path / "page.md"}')  # fmt: skip
@@ -31,6 +32,7 @@ def test_page(tmp_path, vectors):
   assert 'width 4: 1 MB of text' in done.stdout and '1 analogies have known words' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('arguments', 'message'), [
   (['--vectors=no.txt'], "vectors='no.txt': file not found"),
   (['--vectors=V', '--rounds=0'], 'rounds must be at least 1'),

@@ -36,6 +36,7 @@ def start(task, **job):
   return workers.start('tests.benchmarks.test_workers', task, **job)
 
 
+@pytest.mark.slow
 class TestStart:
   def test_answers_whatever_is_printed(self):
     before = time.monotonic()

@@ -54,11 +54,20 @@ def decoded(encoded):
 
 
 class TestFind:
+  @given(LINES, st.sampled_from([1, 2, 5, 1 << 20]))
+  @settings(max_examples=15, deadline=None, derandomize=True)
+  def test_as_by_hand_and_joined_as_in_lists(self, lines, chunk):
+    self.assert_as_by_hand(*SCORINGS[0], CONNECTORS, lines, chunk)
+
+  @pytest.mark.slow
   @pytest.mark.parametrize(('scoring', 'threshold'), SCORINGS)
   @pytest.mark.parametrize('connectors', [(), CONNECTORS])
   @given(LINES, st.sampled_from([1, 2, 5, 1 << 20]))
   @settings(max_examples=60, deadline=None, derandomize=True)
-  def test_as_by_hand_and_joined_as_in_lists(self, scoring, threshold, connectors, lines, chunk):
+  def test_every_scoring_as_by_hand(self, scoring, threshold, connectors, lines, chunk):
+    self.assert_as_by_hand(scoring, threshold, connectors, lines, chunk)
+
+  def assert_as_by_hand(self, scoring, threshold, connectors, lines, chunk):
     """Whatever crosses the pieces in which the text is held."""
     if not any(lines):
       return

@@ -234,6 +234,7 @@ class TestPlace:
     with store.work_folder(place):
       assert open_corpus(place).settings['min_count'] == 5
 
+  @pytest.mark.slow
   def test_many_processes_at_once(self, path, place):
     """Each gets what it asked for, whoever else replaces the store meanwhile."""
     path.write_text('\n'.join(f'a{i % 50} b{i % 7} c' for i in range(2000)))
@@ -279,6 +280,7 @@ for i in range(12):
     if old:
       assert open_corpus(place).settings['min_count'] == 5
 
+  @pytest.mark.slow
   def test_what_a_killed_run_left_is_removed_by_the_next(self, path, place):
     """A run that is still alive keeps its folder."""
     place.parent.mkdir(parents=True)
@@ -299,6 +301,7 @@ jw2v.encode_corpus({str(path)!r}, {str(place)!r})
     encode_corpus(path, place, min_count=2)
     assert partial() == []
 
+  @pytest.mark.slow
   def test_full_disk(self, tmp_path):
     """The system refuses to write files above a limit, as it does when a disk is full."""
     words = ' '.join(str(i % 99) for i in range(200_000))

@@ -55,6 +55,7 @@ class TestPrepareBackend:
     assert len(version) == 3 and version >= (0, 10, 0)
 
 
+@pytest.mark.slow
 def test_starts_no_backend():
   program = (
     'from jw2v.distributed import backend; backend.prepare_backend(); '

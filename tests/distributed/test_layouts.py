@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import tiers
 
 from benchmarks import scaling
 from jw2v import TrainConfig, encode_corpus, train
@@ -70,12 +71,16 @@ def assert_same_run(found, wanted):
 
 
 class TestSameAsOneDevice:
-  @pytest.mark.parametrize('settings', OBJECTIVES, ids=lambda s: '-'.join(map(str, s.values())))
+  @pytest.mark.parametrize(
+    'settings',
+    tiers.fast(OBJECTIVES[:1], OBJECTIVES),
+    ids=lambda s: '-'.join(map(str, s.values())),
+  )
   def test_every_objective(self, settings):
     many = fit(**settings, layout='data_width', devices=4)
     assert_same_run(many, alone(tuple(settings.items())))
 
-  @pytest.mark.parametrize(('layout', 'devices'), LAYOUTS)
+  @pytest.mark.parametrize(('layout', 'devices'), tiers.fast([('data_width', 8)], LAYOUTS))
   def test_every_layout(self, layout, devices):
     settings = {'held_out': 0.2}
     one, many = alone(tuple(settings.items())), fit(**settings, layout=layout, devices=devices)
@@ -85,11 +90,13 @@ class TestSameAsOneDevice:
     ]
     np.testing.assert_allclose(*held_out, rtol=1e-4)
 
+  @pytest.mark.slow
   @pytest.mark.parametrize('optimizer', ['sgd', 'adagrad', 'adam', 'rmsprop'])
   def test_every_optimizer(self, optimizer):
     settings = {'optimizer': optimizer, 'learning_rate': 0.01}
     assert_same_run(fit(**settings, layout='data_width', devices=4), fit(**settings))
 
+  @pytest.mark.slow
   def test_gradient_norms_are_of_all_columns(self):
     """Beside two devices that both do all, and measure the same windows."""
     norms = [
@@ -99,6 +106,7 @@ class TestSameAsOneDevice:
     assert min(norms[0]) > 0
     np.testing.assert_allclose(*norms, rtol=1e-3)
 
+  @pytest.mark.slow
   def test_twice_the_same_bits(self):
     for layout in ('data', 'width'):
       one, other = (fit(layout=layout, devices=2) for _ in range(2))
@@ -138,7 +146,9 @@ def collectives(run_steps):
 class TestExchange:
   """What XLA makes of a step exchanges what the model in `benchmarks/scaling.py` says."""
 
-  @pytest.mark.parametrize('settings', COUNTED, ids=lambda s: '-'.join(s.values()))
+  @pytest.mark.parametrize(
+    'settings', tiers.fast(COUNTED[:1], COUNTED), ids=lambda s: '-'.join(s.values())
+  )
   @pytest.mark.parametrize(
     ('layout', 'devices', 'data', 'width'), [('data', 2, 2, 1), ('data_width', 4, 2, 2)]
   )
@@ -166,6 +176,7 @@ class TestExchange:
     cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
     assert (cost.exchanged > 0) == bool(operation)
 
+  @pytest.mark.slow
   def test_the_exact_softmax_adds_up_whole_tables(self):
     config = TrainConfig(**SMALL, objective='naive_softmax', layout='data', devices=2)
     run_steps, vocabulary = compiled(config)

@@ -65,6 +65,7 @@ def fit(number, store, out, settings, **options):
   return vectors[0], json.loads(ends[0][1])
 
 
+@pytest.mark.slow
 class TestOneRun:
   def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
     """Split by width, both read the same text as one process: the same vectors, to rounding."""
@@ -101,6 +102,7 @@ class TestOneRun:
     assert told['words'] == 280_000
 
 
+@pytest.mark.slow
 class TestCheckpoints:
   def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(self, store, tmp_path):
     """One of two is killed: the other ends soon, and both, or one alone, go on."""
@@ -153,6 +155,7 @@ def copied(options):
 
 
 class TestBadInput:
+  @pytest.mark.slow
   def test_settings_that_differ_are_told_to_all(self, store, tmp_path):
     each = {1: {'settings': {**SMALL, 'window': 2}}}
     ends = Run(2, store, tmp_path / 'v', {}, each=each).ends()
@@ -162,6 +165,7 @@ class TestBadInput:
     assert ends[0][1] == message.format(3, 0, 2, 1)
     assert ends[1][1] == message.format(2, 1, 3, 0)
 
+  @pytest.mark.slow
   def test_what_is_given_to_one_alone(self, store, tmp_path):
     each = {0: {'given': ['evaluate']}}
     ends = Run(2, store, tmp_path / 'v', {'layout': 'width'}, each=each).ends()
@@ -171,6 +175,7 @@ class TestBadInput:
       'in process 1'
     )
 
+  @pytest.mark.slow
   def test_another_text_of_the_same_words(self, store, tmp_path):
     corpus = jw2v.open_corpus(store)
     words = [corpus.vocabulary.words[i] for i in corpus.ids[::-1]]
@@ -181,6 +186,7 @@ class TestBadInput:
     assert [status for status, *_ in ends] == [3, 3]
     assert ends[0][1].startswith('ValueError: text must be the same in all'), ends
 
+  @pytest.mark.slow
   def test_sigterm_ends_a_process(self, store, tmp_path):
     run = Run(2, store, tmp_path / 'v', {'layout': 'data', 'epochs': 500})
     assert any('step' in line for line in iter(run.processes[0].stdout.readline, '')), run.ends()
@@ -190,6 +196,7 @@ class TestBadInput:
     assert all(status != 0 for status, *_ in run.ends())
     assert time.monotonic() - began < 30
 
+  @pytest.mark.slow
   def test_a_coordinator_that_is_not_there(self, store, tmp_path):
     began = time.monotonic()
     run = Run(2, store, tmp_path / 'v', {}, timeout=3)
@@ -198,6 +205,7 @@ class TestBadInput:
     assert status == 3 and 'does not answer within 3 seconds' in told
     assert time.monotonic() - began < 60
 
+  @pytest.mark.slow
   def test_processes_that_do_not_come(self, store, tmp_path):
     began = time.monotonic()
     run = Run(2, store, tmp_path / 'v', {}, timeout=3)
@@ -277,6 +285,7 @@ class TestResume:
     assert second == Position(1, 1, 0, 2 * 65_536 + 65_536)
 
 
+@pytest.mark.slow
 class TestProgram:
   """`experiments.train` in two processes."""
 

@@ -14,7 +14,7 @@ PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'derivations.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 IDS = [f'D{i:02d}' for i in range(1, 50) if i not in (37, 40)]
 NAMES = sorted(set(re.findall(r'`jw2v\.(\w+)`', TEXT)))
-TESTS = sorted(set(re.findall(r'`tests/(\w+)\.py::([\w:]+)`', TEXT)))
+TESTS = sorted(set(re.findall(r'`tests/([\w/]+)\.py::([\w:]+)`', TEXT)))
 # Displayed formulas, code blocks and code spans, taken out before inline `$` are counted.
 _MATH_BLOCK = re.compile(r'^```math\n(.*?)^```$', re.M | re.S)
 _CODE = re.compile(r'^```.*?^```$|`[^`\n]*`', re.M | re.S)
@@ -37,9 +37,13 @@ def test_function_exists(name):
   assert name in getattr(jw2v, '__all__', ()) or hasattr(jw2v, name)
 
 
-@pytest.mark.parametrize(('stem', 'path'), TESTS, ids=['::'.join(t) for t in TESTS])
-def test_proof_exists(stem, path):
-  found = importlib.import_module(stem)
+def module_of(file):
+  return importlib.import_module(f'tests.{file.replace("/", ".")}')
+
+
+@pytest.mark.parametrize(('file', 'path'), TESTS, ids=['::'.join(t) for t in TESTS])
+def test_proof_exists(file, path):
+  found = module_of(file)
   for part in path.split('::'):
     found = getattr(found, part)
   assert callable(found) and path.split('::')[-1].startswith('test_')
@@ -59,10 +63,10 @@ def test_every_function_of_the_mathematics_is_on_the_page(module):
 
 
 def test_every_misprint_is_on_the_page():
-  misprints = importlib.import_module('test_misprints')
+  file = 'losses/test_misprints'
   written = {
-    (misprints.__name__, f'{cls}::{test}')
-    for cls, value in inspect.getmembers(misprints, inspect.isclass)
+    (file, f'{cls}::{test}')
+    for cls, value in inspect.getmembers(module_of(file), inspect.isclass)
     for test in vars(value)
     if cls.startswith('Test') and test.startswith('test_')
   }

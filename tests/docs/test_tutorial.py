@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # runs programs
+
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = re.findall(r'^```sh\n(.*?)^```', (ROOT / 'docs' / 'tutorial.md').read_text(), re.M | re.S)
 

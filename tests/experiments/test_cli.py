@@ -59,6 +59,7 @@ class TestMissingPackage:
       cli.prepare_process()
 
 
+@pytest.mark.slow
 class TestProcesses:
   """These tests start processes."""
 

@@ -147,6 +147,7 @@ class TestRefused:
       convert_with(**{'input': source, 'output': 'o.txt', **given})
     assert sorted(tmp_path.iterdir()) == files
 
+  @pytest.mark.slow
   def test_nothing_is_left_where_it_is_told_to_end(self, tmp_path):
     kv = jw2v.KeyedVectors(range(60_000), np.random.default_rng(0).normal(size=(60_000, 50)))
     kv.index_to_key = [f'word{i}' for i in range(60_000)]
@@ -163,6 +164,7 @@ class TestRefused:
     assert process.wait(60) == 143
     assert not any((tmp_path / 'out').iterdir())
 
+  @pytest.mark.slow
   @pytest.mark.parametrize(('arguments', 'status', 'said'), [
     (['--input=v.txt', '--output=o.npz', '--limit=2'], 0, 'o.npz: 2 words, width 4'),
     (['--input=no.txt', '--output=o.npz'], 1, 'no.txt'),

@@ -35,6 +35,7 @@ def start(*arguments, cwd):
   )
 
 
+@pytest.mark.slow
 class TestProgram:
   def test_tables_and_json(self, files):
     done = start(

@@ -49,6 +49,7 @@ class TestLabels:
     overlap = (sizes[:, None] + sizes) / 2 - np.abs(places[:, None] - places)
     assert not np.triu((overlap > 1e-9).all(axis=-1), 1).any()
 
+  @pytest.mark.slow
   def test_crowd_grows_the_picture_and_then_leaves_labels_out(self):
     words = [f'a rather long word {i}' for i in range(500)]
     kv = random_vectors(words, 3)

@@ -153,6 +153,7 @@ class TestProgram:
   def run(self, *arguments):
     return run('experiments.plot', *arguments)
 
+  @pytest.mark.slow
   @pytest.mark.parametrize('what', ['--words=w1,unknown,w2', '--neighborhood=w1'])
   def test_draws(self, vectors, tmp_path, what):
     done = self.run(f'--vectors={vectors}', what, '--neighbors=3', f'--output={tmp_path}/p.svg')
@@ -186,11 +187,13 @@ class TestProgram:
     assert 'error: "' not in str(stopped.value)  # as str(KeyError) begins
     assert '\n' not in str(stopped.value) and not list(tmp_path.iterdir())
 
+  @pytest.mark.slow
   def test_help_has_examples(self):
     done = self.run('--help')
     assert '--words=war,taxes,mexico' in done.stdout and '--neighborhood=gold' in done.stdout
     assert 'any format that jw2v reads' in ' '.join(done.stdout.split())
 
+  @pytest.mark.slow
   @pytest.mark.parametrize('name', ['words.png', 'words.svg'])
   def test_draws_a_picture(self, tmp_path, name):
     vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
@@ -206,6 +209,7 @@ class TestProgram:
     head = (tmp_path / name).read_bytes()[:200]
     assert head.startswith(b'\x89PNG') or b'<?xml' in head
 
+  @pytest.mark.slow
   def test_no_known_word(self, tmp_path):
     jw2v.save_vectors(jw2v.KeyedVectors(['a'], np.ones((1, 2))), tmp_path / 'v.txt')
     done = run(

@@ -348,6 +348,7 @@ def piped(command, **environment):
   return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT | environment, **pipes)
 
 
+@pytest.mark.slow
 class TestClosedStreams:
   @pytest.mark.parametrize('redirection', ['>&-', '<&-'])
   def test_one_line(self, file, redirection):
@@ -357,6 +358,7 @@ class TestClosedStreams:
     assert done.stderr == 'error: standard input and output must be open\n'
 
 
+@pytest.mark.slow
 class TestProgram:
   def test_queries(self, file):
     done = run(
@@ -464,6 +466,7 @@ class Terminal:
     return status
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != 'posix', reason='needs pseudo-terminals')
 class TestTerminal:
   def test_prompt(self, file):

@@ -144,6 +144,7 @@ class TestMadeUpBaskets:
   def test_same_seed_same_baskets(self):
     assert list(make_baskets(50, 1)) == list(make_baskets(50, 1)) != list(make_baskets(50, 2))
 
+  @pytest.mark.slow
   def test_the_program(self, tmp_path):
     done = run(
       'experiments.sessions', f'--output={tmp_path / "log.csv"}', '--baskets=30', '--seed=4'
@@ -152,6 +153,7 @@ class TestMadeUpBaskets:
     read = list(read_sessions(tmp_path / 'log.csv', session='basket'))
     assert read == list(make_baskets(30, 4))
 
+  @pytest.mark.slow
   def test_no_folder_for_it(self, tmp_path):
     done = run('experiments.sessions', f'--output={tmp_path / "no" / "log.csv"}')
     assert done.returncode != 0 and 'there is no folder' in done.stderr
@@ -190,6 +192,7 @@ class TestBaskets:
     )
     assert same_dish < 0.5 < staples  # what counting alone gives
 
+  @pytest.mark.slow
   def test_the_program(self, tmp_path):
     """Baskets with tabs, and another name of a column."""
     lines = [f'{i}\t{item}' for i, b in enumerate(make_baskets(500)) for item in b]

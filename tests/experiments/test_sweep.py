@@ -45,6 +45,7 @@ class TestSweep:
     assert lines[2][:3] == ['8', '2', '2.500 (2.000..3.000)']
     assert lines[2][4] == '0.600 (0.500..0.700)' and lines[3] == ['9', '0', '-', '-', '-']
 
+  @pytest.mark.slow
   def test_program(self, tmp_path, text):
     """A value that cannot be trained is told; the rest is; and nothing is trained twice."""
     (tmp_path / 'mine.py').write_text(

@@ -57,6 +57,7 @@ def records_of(folder):
 
 
 class TestTrain:
+  @pytest.mark.slow
   def test_quickstart_on_its_own_corpus(self, tmp_path):
     """Two million words, one epoch of the fifteen, a smaller width: the words are right."""
     done = train(tmp_path / 'run', '--config.epochs=1', '--config.dim=32')
@@ -72,6 +73,7 @@ class TestTrain:
     }  # fmt: skip
     assert kv.similarity('gold', 'silver') > kv.similarity('gold', 'children')
 
+  @pytest.mark.slow
   def test_any_text_file_and_any_setting(self, tmp_path, text):
     done = train(
       tmp_path / 'run',
@@ -86,11 +88,13 @@ class TestTrain:
     saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
     assert saved['dim'] == 8 and saved['epochs'] == 2 and saved['data']['path'] == str(text)
 
+  @pytest.mark.slow
   def test_help_says_how_to_use_it(self):
     done = run('experiments.train', '--help')
     assert '--config=configs/quickstart.py --workdir=runs/quickstart' in done.stdout
     assert '--workdir' in done.stdout and 'Folder for the results' in done.stdout
 
+  @pytest.mark.slow
   @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -128,12 +132,14 @@ class TestTrain:
     # Text that was encoded before is kept for the next run; there is nothing else.
     assert {p.name for p in (tmp_path / 'run').glob('*')} <= {'corpus'}
 
+  @pytest.mark.slow
   def test_workdir_that_is_a_file(self, tmp_path, text):
     (tmp_path / 'file').write_text('mine')
     done = train(tmp_path / 'file', f'--config.data.path={text}', *QUICK)
     assert done.returncode != 0 and 'is a file' in done.stderr
     assert (tmp_path / 'file').read_text() == 'mine'
 
+  @pytest.mark.slow
   @pytest.mark.parametrize(
     ('content', 'message'),
     [
@@ -153,6 +159,7 @@ class TestTrain:
     assert done.returncode != 0 and message in done.stderr, done.stderr
     assert 'Traceback' not in done.stderr and not (tmp_path / 'run').exists()
 
+  @pytest.mark.slow
   def test_groups_in_the_pattern_keep_the_whole_word(self, tmp_path, text):
     done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK,
                  '--config.data.word_pattern=(sea|land)(\\d)')  # fmt: skip
@@ -171,18 +178,21 @@ class TestTrain:
         program.run(config_dict.ConfigDict({**data, **small}), tmp_path / 'other')
     assert not (tmp_path / 'other').exists()
 
+  @pytest.mark.slow
   def test_width_of_one(self, tmp_path, text):
     done = train(tmp_path / 'run', f'--config.data.path={text}', *QUICK, '--config.dim=1',
                  '--config.show=("sea1",)')  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'run' / 'words.png').exists()
 
+  @pytest.mark.slow
   def test_missing_config_file(self, tmp_path):
     done = run('experiments.train', '--config=configs/nothing.py', f'--workdir={tmp_path / "run"}')
     assert done.returncode != 0 and 'configs/nothing.py' in done.stderr
     assert 'Traceback' not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 class TestOutput:
   def test_table(self, finished):
     _, done = finished
@@ -226,6 +236,7 @@ class TestOutput:
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 class TestResume:
   LONG = ('--config.dim=8', '--config.min_count=1', '--config.sample=0', '--config.epochs=2000',
           '--config.batch_size=64', '--config.show=()')  # fmt: skip

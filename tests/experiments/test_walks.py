@@ -316,6 +316,7 @@ class TestKarate:
       ids.append(corpus.ids.tolist())
     assert ids[0] == ids[1] != ids[2]
 
+  @pytest.mark.slow
   def test_the_program(self, tmp_path):
     done = run('experiments.train', '--config=configs/karate.py', f'--workdir={tmp_path / "run"}')
     assert done.returncode == 0, done.stderr

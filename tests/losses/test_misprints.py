@@ -14,7 +14,7 @@ from proof import assert_close
 import jw2v
 from jw2v import TwoLayerParams, Word2VecParams
 
-pytestmark = pytest.mark.usefixtures('float64')
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('float64')]
 
 V, D, K, N = 7, 4, 3, 5  # vocabulary, width, negatives, classes
 DX, H, DY, B = 4, 3, 5, 6  # the network

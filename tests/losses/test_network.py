@@ -22,8 +22,8 @@ def sigmoid(x):
 
 
 class TestTwoLayer(TwinProof):
-  loss = staticmethod(jw2v.two_layer_loss)
-  twin = staticmethod(jw2v.two_layer_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.two_layer_loss))
+  twin = staticmethod(jax.jit(jw2v.two_layer_value_and_grad))
   argnums = (0, 1)
   CASES = {
     'one-hot': lambda rng: ((parameters(rng), rng.normal(size=DX), np.eye(DY)[2]), {}),

@@ -26,8 +26,8 @@ def vectors(rng, k=K, d=D):
 
 
 class TestNaiveSoftmax(TwinProof):
-  loss = staticmethod(jw2v.naive_softmax_loss)
-  twin = staticmethod(jw2v.naive_softmax_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.naive_softmax_loss))
+  twin = staticmethod(jax.jit(jw2v.naive_softmax_value_and_grad))
   argnums = (0, 2)
   CASES = {
     f'outside word {name}': lambda rng, o=o: (
@@ -75,7 +75,7 @@ class TestNaiveSoftmax(TwinProof):
     """D14, D17: with U as [D, V], dJ/dv = U (y_hat - y) and dJ/dU = v (y_hat - y)^T."""
     (v, o, u), _ = self._example(case)
     columns = lambda v, u: -jax.nn.log_softmax(u.T @ v)[o]
-    d_v, d_u = jax.grad(columns, (0, 1))(v, u.T)
+    d_v, d_u = jax.jit(jax.grad(columns, (0, 1)))(v, u.T)
     grads = self.twin(v, o, u)[1]
     assert_close(grads.center, d_v)
     assert_close(grads.outside_vectors, d_u.T)
@@ -86,15 +86,16 @@ class TestNaiveSoftmax(TwinProof):
     (v, o, u), _ = self._example(case)
     y = np.array([np.exp(-self.loss(v, w, u)) for w in range(V)])
     assert_close(y.sum(), 1.0)
-    d_u = jax.grad(lambda u: jnp.exp(-self.loss(v, o, u)))(u)
+    d_u = jax.jit(jax.grad(lambda u: jnp.exp(-self.loss(v, o, u))))(u)
     for w in range(V):
       assert_close(d_u[w], y[o] * ((w == o) - y[w]) * v)
 
 
 class TestNegativeSampling(TwinProof):
-  loss = staticmethod(jw2v.negative_sampling_loss)
-  twin = staticmethod(jw2v.negative_sampling_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.negative_sampling_loss))
+  twin = staticmethod(jax.jit(jw2v.negative_sampling_value_and_grad))
   argnums = (0, 1, 2)
+  MAIN = ('plain', 'weighted')
   CASES = {
     'plain': lambda rng: (vectors(rng), {}),
     'weighted': lambda rng: (vectors(rng), {'weights': np.array([1.0, 0.0, 2.5])}),
@@ -153,7 +154,7 @@ class TestNegativeSampling(TwinProof):
     visit(jaxpr)
     assert sum(sizes) == K + 1
 
-  @given(draws=st.lists(st.integers(0, V - 1), min_size=1, max_size=6))
+  @given(draws=st.lists(st.integers(0, V - 1), min_size=6, max_size=6))
   @settings(max_examples=30, deadline=None, derandomize=True)
   def test_a_word_drawn_n_times_gets_n_times_the_gradient(self, draws):
     """D25, and D24: words not drawn get exactly zero."""
@@ -161,25 +162,27 @@ class TestNegativeSampling(TwinProof):
     v, u, table = rng.normal(size=D), rng.normal(size=D), rng.normal(size=(V, D))
     draws = np.array(draws)
     rows = self.twin(v, u, table[draws])[1].negatives
-    gradient = jnp.zeros((V, D)).at[draws].add(rows)
-    assert_close(gradient, jax.grad(lambda t: self.loss(v, u, t[draws]))(table))
+    gradient = np.zeros((V, D))
+    np.add.at(gradient, draws, rows)
+    assert_close(gradient, _gradient_of_rows(v, table, draws, u))
     for w in range(V):
       count = int((draws == w).sum())
       assert_close(gradient[w], count * sigmoid(table[w] @ v) * v, atol=1e-12)
       if not count:
         assert not np.any(gradient[w])
 
-  @given(draws=st.lists(st.integers(0, 2), min_size=1, max_size=5), o=st.integers(0, 2))
+  @given(draws=st.lists(st.integers(0, 2), min_size=5, max_size=5), o=st.integers(0, 2))
   @settings(max_examples=30, deadline=None, derandomize=True)
   def test_negatives_may_equal_the_outside_word(self, draws, o):
     """D27: drawn m times as a negative, u_o gets [(s - 1) + m s] v."""
     rng = np.random.default_rng(0)
     v, table, draws = rng.normal(size=D), rng.normal(size=(3, D)), np.array(draws)
     _, grads = self.twin(v, table[o], table[draws])
-    gradient = jnp.zeros((3, D)).at[draws].add(grads.negatives).at[o].add(grads.outside)
+    gradient = np.zeros((3, D))
+    np.add.at(gradient, [*draws, o], [*grads.negatives, grads.outside])
     s, m = sigmoid(table[o] @ v), (draws == o).sum()
     assert_close(gradient[o], ((s - 1) + m * s) * v)
-    assert_close(gradient, jax.grad(lambda t: self.loss(v, t[o], t[draws]))(table))
+    assert_close(gradient, _gradient_of_rows(v, table, draws, o))
 
   def test_weight_zero_drops_a_negative(self):
     v, u, n = vectors(np.random.default_rng(0))
@@ -215,13 +218,21 @@ class TestNegativeSampling(TwinProof):
       assert_close(self.twin(v, u, n, weights=np.array([1, 0, 1], dtype)), want)
 
 
+@jax.jit
+def _gradient_of_rows(v, table, draws, outside):
+  """Autodiff by the table of negative sampling, with the outside vector or its row."""
+  is_row = jnp.ndim(outside) == 0
+  pick = lambda t: t[outside] if is_row else outside
+  return jax.grad(lambda t: jw2v.negative_sampling_loss(v, pick(t), t[draws]))(table)
+
+
 def corrections(rng, k=K):
   return {'log_expected_outside': rng.normal(), 'log_expected_negatives': rng.normal(size=k)}
 
 
 class TestNce(TwinProof):
-  loss = staticmethod(jw2v.nce_loss)
-  twin = staticmethod(jw2v.nce_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.nce_loss))
+  twin = staticmethod(jax.jit(jw2v.nce_value_and_grad))
   argnums = (0, 1, 2)
   CASES = {
     'plain': lambda rng: (vectors(rng), corrections(rng)),
@@ -262,8 +273,8 @@ class TestNce(TwinProof):
 
 
 class TestSampledSoftmax(TwinProof):
-  loss = staticmethod(jw2v.sampled_softmax_loss)
-  twin = staticmethod(jw2v.sampled_softmax_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.sampled_softmax_loss))
+  twin = staticmethod(jax.jit(jw2v.sampled_softmax_value_and_grad))
   argnums = (0, 1, 2)
   CASES = {
     'plain': lambda rng: (vectors(rng), corrections(rng)),
@@ -304,7 +315,7 @@ class TestSampledSoftmax(TwinProof):
 def test_infinite_expectation_drops_a_negative(twin):
   """As of the sampled softmax's accidental hits."""
   v, u, n = vectors(np.random.default_rng(0))
-  expected = np.array([0.1, np.inf, -0.3])
+  twin, expected = jax.jit(twin), np.array([0.1, np.inf, -0.3])
   value, grads = twin(v, u, n, log_expected_outside=0.2, log_expected_negatives=expected)
   want = twin(v, u, n[[0, 2]], log_expected_outside=0.2, log_expected_negatives=expected[[0, 2]])
   assert_close((value, *grads[:2]), (want[0], *want[1][:2]))
@@ -316,9 +327,10 @@ def path(rng, length=L):
 
 
 class TestHierarchicalSoftmax(TwinProof):
-  loss = staticmethod(jw2v.hierarchical_softmax_loss)
-  twin = staticmethod(jw2v.hierarchical_softmax_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.hierarchical_softmax_loss))
+  twin = staticmethod(jax.jit(jw2v.hierarchical_softmax_value_and_grad))
   argnums = (0, 1)
+  MAIN = ('plain', 'masked')
   CASES = {
     'plain': lambda rng: (path(rng), {}),
     'bool code': lambda rng: ((*path(rng)[:2], np.array([1, 0, 1, 1, 0], bool)), {}),
@@ -354,7 +366,7 @@ class TestHierarchicalSoftmax(TwinProof):
     v, nodes, _ = path(np.random.default_rng(0))
     want = self.loss(v, nodes, np.array([1, 0, 0, 1, 1]))
     for code in ([1, 0, 0, 1, 1], [True, False, False, True, True]):
-      assert_close(self.loss(v, nodes, code), want)
+      assert_close(jw2v.hierarchical_softmax_loss(v, nodes, code), want)
 
   def test_leaves_of_a_tree_have_total_probability_one(self):
     """Three inner nodes and four leaves: 00, 01, 1-0, 1-1."""
@@ -371,8 +383,8 @@ class TestHierarchicalSoftmax(TwinProof):
     want = self.twin(v, nodes[:3], code[:3])
     code[3:], nodes[3:] = padding, garbage
     mask = np.arange(L) < 3
-    value, grads = self.twin(v, nodes, code, mask=mask)
+    _, (value, grads), auto = self._run((v, nodes, code), {'mask': mask})
+    grads = jax.tree.map(np.asarray, grads)
     assert_close((value, grads.center, grads.node_vectors[:3]), (want[0], *want[1]))
     assert not np.any(grads.node_vectors[3:])
-    auto = jax.value_and_grad(self.loss, (0, 1))(v, nodes, code, mask=mask)
     assert_close((value, grads), auto)

@@ -11,12 +11,14 @@ from jw2v.losses.tiled_softmax import tile_size
 
 M, V, D = 7, 23, 5
 TILES = [None, 4, V - 1]
+SLOW_EAGER = pytest.param(lambda f: f, marks=pytest.mark.slow)
+FEW_TILES = [4] + [pytest.param(tile, marks=pytest.mark.slow) for tile in (None, V - 1)]
 
 
 def example(seed=0, scale=1.0):
   rng = np.random.default_rng(seed)
   vectors, table = rng.normal(size=(M, D)), scale * rng.normal(size=(V, D))
-  return jnp.asarray(vectors), jnp.asarray(rng.integers(V, size=M)), jnp.asarray(table)
+  return vectors, rng.integers(V, size=M), table
 
 
 def plain(vectors, labels, table):
@@ -24,13 +26,15 @@ def plain(vectors, labels, table):
 
 
 @pytest.mark.usefixtures('float64')
-@pytest.mark.parametrize('tile', TILES)
 class TestEqualsThePlainLoss:
+  @pytest.mark.parametrize('tile', TILES)
   def test_value(self, tile):
     arguments = example()
-    assert_close(tiled_softmax_loss(*arguments, tile=tile), plain(*arguments))
+    found = jax.jit(lambda *a: tiled_softmax_loss(*a, tile=tile))(*arguments)
+    assert_close(found, jax.jit(plain)(*arguments))
 
-  @pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
+  @pytest.mark.parametrize('tile', TILES)
+  @pytest.mark.parametrize('transform', [SLOW_EAGER, jax.jit], ids=['eager', 'jit'])
   def test_reverse_mode(self, tile, transform):
     vectors, labels, table = example(1)
     weights = jnp.arange(1.0, M + 1)
@@ -39,38 +43,48 @@ class TestEqualsThePlainLoss:
     )(vectors, table)
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
+  @pytest.mark.parametrize('tile', FEW_TILES)
   def test_forward_mode(self, tile):
     vectors, labels, table = example(2)
     tangents = example(3)[0], example(3)[2]
-    of = lambda f, **k: jax.jvp(lambda v, u: f(v, labels, u, **k), (vectors, table), tangents)
-    assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
-
-  def test_second_derivatives(self, tile):
-    vectors, labels, table = example(4)
-    of = lambda f, **k: jax.hessian(lambda v: jnp.sum(f(v, labels, table, **k)))(vectors)
-    assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
-
-  def test_vmap(self, tile):
-    vectors, labels, table = example(5)
-    both, two = jnp.stack([vectors, 2 * vectors]), jnp.stack([labels, labels[::-1]])
-    of = lambda f, **k: jax.vmap(lambda v, o: jax.grad(lambda v: jnp.sum(f(v, o, table, **k)))(v))(
-      both, two
+    of = lambda f, **k: jax.jit(lambda *a: jax.jvp(lambda v, u: f(v, labels, u, **k), a, tangents))(
+      vectors, table
     )
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
+  @pytest.mark.parametrize('tile', FEW_TILES)
+  def test_second_derivatives(self, tile):
+    vectors, labels, table = example(4)
+    of = lambda f, **k: jax.jit(jax.hessian(lambda v: jnp.sum(f(v, labels, table, **k))))(vectors)
+    assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
+
+  @pytest.mark.parametrize('tile', FEW_TILES)
+  def test_vmap(self, tile):
+    vectors, labels, table = example(5)
+    both, two = jnp.stack([vectors, 2 * vectors]), jnp.stack([labels, labels[::-1]])
+    of = lambda f, **k: jax.jit(
+      jax.vmap(lambda v, o: jax.grad(lambda v: jnp.sum(f(v, o, table, **k)))(v))
+    )(both, two)
+    assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
+
+  @pytest.mark.parametrize('tile', FEW_TILES)
   def test_all_scores_far_below_those_of_padding(self, tile):
     """The last tile is filled up with rows whose scores are 0, where all others are -1e4."""
     vectors, labels = jnp.ones((M, D)), jnp.arange(M)
     table = -2e3 + 1e-3 * example(6)[2]
-    of = lambda f, **k: jax.grad(lambda v, u: jnp.sum(f(v, labels, u, **k)), (0, 1))(vectors, table)
+    of = lambda f, **k: jax.jit(jax.grad(lambda v, u: jnp.sum(f(v, labels, u, **k)), (0, 1)))(
+      vectors, table
+    )
     for found, wanted in zip(of(tiled_softmax_loss, tile=tile), of(plain), strict=True):
       np.testing.assert_allclose(found, wanted, atol=1e-8)  # of scores of 1e4, in float64
 
+  @pytest.mark.parametrize('tile', FEW_TILES)
   def test_scores_far_out(self, tile):
     vectors, labels, table = example(6, scale=1e4)
     f = lambda v, u: jnp.sum(tiled_softmax_loss(v, labels, u, tile=tile))
-    value, gradients = jax.value_and_grad(f, (0, 1))(vectors, table)
-    want = jax.value_and_grad(lambda v, u: jnp.sum(plain(v, labels, u)), (0, 1))(vectors, table)
+    value, gradients = jax.jit(jax.value_and_grad(f, (0, 1)))(vectors, table)
+    exact = lambda v, u: jnp.sum(plain(v, labels, u))
+    want = jax.jit(jax.value_and_grad(exact, (0, 1)))(vectors, table)
     assert_close((value, gradients), want)
 
 

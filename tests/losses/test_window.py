@@ -43,9 +43,10 @@ MASK = np.array([True, False, True, True, False])
 
 
 class TestSkipGram(TwinProof):
-  loss = staticmethod(jw2v.skip_gram_loss)
-  twin = staticmethod(jw2v.skip_gram_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.skip_gram_loss))
+  twin = staticmethod(jax.jit(jw2v.skip_gram_value_and_grad))
   argnums = 0
+  MAIN = ('softmax masked', 'sampled weighted')
   CASES = {
     'softmax': lambda rng: skip_gram(rng),
     'softmax masked': lambda rng: skip_gram(rng, mask=MASK),
@@ -100,10 +101,9 @@ class TestSkipGram(TwinProof):
       rng := np.random.default_rng(0), negative_ids=negatives(rng)
     )
     d_center, d_outside, loss = np.zeros((V, D)), np.zeros((V, D)), 0.0
+    twin = jax.jit(jw2v.negative_sampling_value_and_grad)
     for o, ids in zip(outside_ids, kwargs['negative_ids'], strict=True):
-      value, grads = jw2v.negative_sampling_value_and_grad(
-        params.center[c], params.outside[o], params.outside[ids]
-      )
+      value, grads = twin(params.center[c], params.outside[o], params.outside[ids])
       loss, d_center[c] = loss + value, d_center[c] + grads.center
       np.add.at(d_outside, o, grads.outside)
       np.add.at(d_outside, ids, grads.negatives)
@@ -112,11 +112,11 @@ class TestSkipGram(TwinProof):
   def test_only_the_center_word_gets_an_input_gradient(self, case):
     """D32: exact zeros for w != c, and not for c itself."""
     args, kwargs = self._example(case)
-    grads = self.twin(*args, **kwargs)[1]
+    center = np.asarray(self._run(args, kwargs)[1][1].center)
     others = np.arange(V) != args[1]
-    assert not np.any(grads.center[others])
+    assert not np.any(center[others])
     if np.any(kwargs.get('mask', True)):
-      assert np.all(grads.center[args[1]] != 0)
+      assert np.all(center[args[1]] != 0)
 
   def test_a_context_word_that_repeats_counts_each_time(self):
     """D33: n copies of a word are n times the loss and the gradient; so is c itself."""
@@ -141,16 +141,21 @@ class TestSkipGram(TwinProof):
     params = tables(np.random.default_rng(0))
     ids, mask = np.array(ids), np.array(mask)
     drawn = np.array(drawn).reshape(C, K)
-    kept = {'negative_ids': drawn[mask]} if sampled else {}
-    want = jax.value_and_grad(self.loss)(params, center_id, ids[mask], **kept)
+    value, center, outside = 0.0, np.zeros((V, D)), np.zeros((V, D))
+    for o, noise in zip(ids[mask], drawn[mask], strict=True):
+      one, (d_center, d_outside) = _PAIR(params.center[center_id], params.outside, o,
+                                         noise if sampled else None)  # fmt: skip
+      value, outside = value + one, outside + d_outside
+      center[center_id] += d_center
+    want = value, Word2VecParams(center, outside)
     ids[~mask], drawn[~mask] = padding, padding
     kwargs = {'negative_ids': drawn} if sampled else {}
-    got = _SKIP_GRAM(params, center_id, ids, mask=mask, **kwargs)
+    got = self.twin(params, center_id, ids, mask=mask, **kwargs)
     assert_close(got, want)
     touched = np.zeros(V, bool)
     touched[ids[mask]] = touched[drawn[mask]] = True
     if sampled:
-      assert not np.any(got[1].outside[~touched])
+      assert not np.any(np.asarray(got[1].outside)[~touched])
 
   @pytest.mark.parametrize('sampled', [True, False])
   def test_padding_does_not_read_a_row_that_is_not_finite(self, sampled):
@@ -160,10 +165,7 @@ class TestSkipGram(TwinProof):
     kwargs = {'negative_ids': np.full((C, K), -1)} if sampled else {}
     ids = np.array([-1, 0, -1, 0, 0])
     mask = np.zeros(C, bool)
-    for result in (
-      self.twin(params, 2, ids, mask=mask, **kwargs),
-      jax.value_and_grad(self.loss)(params, 2, ids, mask=mask, **kwargs),
-    ):
+    for result in self._run((params, 2, ids), {'mask': mask, **kwargs}):
       assert all(not np.any(x) for x in jax.tree.leaves(result))
 
   def test_weights_of_padding_may_be_anything(self):
@@ -172,8 +174,8 @@ class TestSkipGram(TwinProof):
     weights = np.where(MASK[:, None], rng.uniform(size=(C, K)), 0)
     want = self.twin(*args, **kwargs, negative_weights=weights)
     weights[~MASK] = np.nan
-    assert_close(self.twin(*args, **kwargs, negative_weights=weights), want)
-    assert_close(jax.value_and_grad(self.loss)(*args, **kwargs, negative_weights=weights), want)
+    for result in self._run(args, {**kwargs, 'negative_weights': weights})[1:]:
+      assert_close(result, want)
 
   def test_weights_without_negatives_are_refused(self):
     args, _ = skip_gram(np.random.default_rng(0))
@@ -187,9 +189,10 @@ def cbow(rng, **kwargs):
 
 
 class TestCbow(TwinProof):
-  loss = staticmethod(jw2v.cbow_loss)
-  twin = staticmethod(jw2v.cbow_value_and_grad)
+  loss = staticmethod(jax.jit(jw2v.cbow_loss, static_argnames='combine'))
+  twin = staticmethod(jax.jit(jw2v.cbow_value_and_grad, static_argnames='combine'))
   argnums = 0
+  MAIN = ('softmax masked', 'sampled weighted')
   NEGATIVES = np.array([0, 2, V - 1, 0, 1, 2])  # repeats, and some equal to the target
   CASES = {
     'softmax': lambda rng: cbow(rng),
@@ -236,8 +239,9 @@ class TestCbow(TwinProof):
     context, target = np.array([5, 0, 5, 1, V - 1]), 2
     n = len(context) if combine == 'mean' else 1
     combined = params.center[context].sum(axis=0) / n
-    _, pair = jw2v.naive_softmax_value_and_grad(combined, target, params.outside)
+    _, pair = jax.jit(jw2v.naive_softmax_value_and_grad)(combined, target, params.outside)
     grads = self.twin(params, context, target, combine=combine)[1]
+    grads = jax.tree.map(np.asarray, grads)
     for w in range(V):
       assert_close(grads.center[w], (context == w).sum() / n * pair.center)
     assert not np.any(grads.center[np.array([2, 3, 4])])
@@ -266,11 +270,18 @@ class TestCbow(TwinProof):
     params = tables(np.random.default_rng(0))
     ids, mask = np.array(ids), np.array(mask)
     kwargs = {'negative_ids': np.array(drawn)} if sampled else {}
-    want = jax.value_and_grad(self.loss)(params, ids[mask], target_id, combine=combine, **kwargs)
+    n = mask.sum() if combine == 'mean' else 1
+    combined = params.center[ids[mask]].sum(axis=0) / n
+    value, (d_combined, outside) = _PAIR(
+      combined, params.outside, target_id, kwargs.get('negative_ids')
+    )
+    center = np.zeros((V, D))
+    np.add.at(center, ids[mask], d_combined / n)
+    want = value, Word2VecParams(center, outside)
     ids[~mask] = padding
-    got = _CBOW[combine](params, ids, target_id, mask=mask, **kwargs)
+    got = self.twin(params, ids, target_id, mask=mask, combine=combine, **kwargs)
     assert_close(got, want)
-    assert not np.any(got[1].center[np.setdiff1d(np.arange(V), ids[mask])])
+    assert not np.any(np.asarray(got[1].center)[np.setdiff1d(np.arange(V), ids[mask])])
 
   def test_unknown_combine_is_refused(self):
     args, _ = cbow(np.random.default_rng(0))
@@ -285,18 +296,26 @@ class TestCbow(TwinProof):
         function(*args, negative_weights=np.ones(K))
 
 
-_SKIP_GRAM = jax.jit(jw2v.skip_gram_value_and_grad)
-_CBOW = {
-  combine: jax.jit(lambda *a, c=combine, **k: jw2v.cbow_value_and_grad(*a, combine=c, **k))
-  for combine in ('sum', 'mean')
-}
+def _pair(center, table, outside_id, negative_ids):
+  """The loss of one prediction, of which autodiff makes the gradient of a window."""
+  if negative_ids is None:
+    return jw2v.naive_softmax_loss(center, outside_id, table)
+  return jw2v.negative_sampling_loss(center, table[outside_id], table[negative_ids])
+
+
+_PAIR = jax.jit(jax.value_and_grad(_pair, (0, 1)))
+
+
+def with_sum(function):
+  """The function, with 'sum' for a default."""
+  return lambda *args, combine='sum', **kwargs: function(*args, combine=combine, **kwargs)
 
 
 class TestCbowSum(TestCbow):
   """The course's form: the context vectors are added, not averaged."""
 
-  loss = staticmethod(lambda *a, **k: jw2v.cbow_loss(*a, **{'combine': 'sum', **k}))
-  twin = staticmethod(lambda *a, **k: jw2v.cbow_value_and_grad(*a, **{'combine': 'sum', **k}))
+  loss = staticmethod(jax.jit(with_sum(jw2v.cbow_loss), static_argnames='combine'))
+  twin = staticmethod(jax.jit(with_sum(jw2v.cbow_value_and_grad), static_argnames='combine'))
   reference = staticmethod(lambda *a, **k: TestCbow.reference(*a, **k, combine='sum'))
 
   def test_sum_and_mean_differ_by_the_context_length(self):

@@ -30,7 +30,13 @@ def rows(architecture, params, batch, measured=None):
   return block_objective(config)(params, batch, {}, measured)
 
 
-skip_gram_rows, cbow_rows = (functools.partial(rows, name) for name in ('skip_gram', 'cbow'))
+skip_gram_rows, cbow_rows = (
+  jax.jit(functools.partial(rows, name)) for name in ('skip_gram', 'cbow')
+)
+EAGER_IS_SLOW = [
+  pytest.param(lambda f: f.__wrapped__, id='eager', marks=pytest.mark.slow),
+  pytest.param(lambda f: f, id='jit'),
+]
 OBJECTIVES = [skip_gram_rows, cbow_rows]
 
 pytestmark = pytest.mark.usefixtures('float64')
@@ -60,7 +66,11 @@ def windows(batch):
 
 def skip_gram_windows(function, params, batch):
   """`function` of each window, mapped."""
+  return _skip_gram_windows(function, params, *windows(batch))
 
+
+@functools.partial(jax.jit, static_argnums=0)
+def _skip_gram_windows(function, params, *each):
   def one(center, context, mask, negatives):
     shape = (len(OFFSETS), K)
     return function(
@@ -69,17 +79,22 @@ def skip_gram_windows(function, params, batch):
       negative_weights=jnp.full(shape, NEGATIVES / K, params.center.dtype),
     )  # fmt: skip
 
-  return jax.vmap(one)(*windows(batch))
+  return jax.vmap(one)(*each)
 
 
 def cbow_windows(function, params, batch):
+  return _cbow_windows(function, params, *windows(batch))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _cbow_windows(function, params, *each):
   def one(center, context, mask, negatives):
     return function(
       params, context, center, mask=mask, negative_ids=negatives,
       negative_weights=jnp.full(K, NEGATIVES / K, params.center.dtype),
     )  # fmt: skip
 
-  return jax.vmap(one)(*windows(batch))
+  return jax.vmap(one)(*each)
 
 
 def assert_equals_the_sum(rows, value_and_grad, num_words=V):
@@ -91,7 +106,7 @@ def assert_equals_the_sum(rows, value_and_grad, num_words=V):
 
 
 @pytest.mark.parametrize('seed', range(3))
-@pytest.mark.parametrize('transform', [lambda f: f, jax.jit], ids=['eager', 'jit'])
+@pytest.mark.parametrize('transform', EAGER_IS_SLOW)
 class TestEqualsTheWindowLosses:
   def test_skip_gram(self, seed, transform):
     params, batch = example(seed)
@@ -117,7 +132,7 @@ CASES = [
 class TestCurvature:
   def _of_table(self, mapped, loss, params, batch, table):
     """The summed loss as a function of one of the tables."""
-    return jax.jit(lambda t: mapped(loss, params._replace(**{table: t}), batch).sum())
+    return lambda t: jnp.sum(mapped(loss, params._replace(**{table: t}), batch))
 
   def _summed(self, rows):
     return jnp.zeros(V).at[rows.ids].add(rows.curvature, mode='drop')
@@ -126,7 +141,7 @@ class TestCurvature:
     """Of the Hessian by each row; the context rows of CBOW have more, for they move together."""
     params, batch = example(0)
     params = jax.tree.map(lambda x: 0.5 * x, params)
-    hessian = jax.hessian(self._of_table(mapped, loss, params, batch, table))
+    hessian = jax.jit(jax.hessian(self._of_table(mapped, loss, params, batch, table)))
     want = jnp.einsum('vdvd->v', hessian(getattr(params, table)))
     got = self._summed(getattr(objective(params, batch), table))
     if objective is cbow_rows and table == 'center':

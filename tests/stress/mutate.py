@@ -3,7 +3,8 @@
   python tests/stress/mutate.py [WORD ...]     # only mutations whose line has one of the words
 
 Each mutation is one replacement in a copy of the library; the tests of that file must
-then fail. Takes some minutes on two cores. Exit status 1 if a mutation survives.
+then fail. The fast ones run first, and the slow ones if they pass. Takes an hour on two cores.
+Exit status 1 if a mutation survives.
 """
 
 import concurrent.futures
@@ -16,10 +17,11 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
+CACHE = ROOT / '.pytest_cache' / 'jax'  # as in tests/conftest.py, for all copies
 
 # file@tests::choice -> what stands there, found exactly once in the file, and what it becomes.
 # FILE and TESTS are paths below jw2v/ and tests/; without TESTS, those of FILE. The choice is an
-# expression for pytest -k; without one, all tests of the fast tier run.
+# expression for pytest -k; without one, all tests of the file run.
 MUTATIONS = {
   'losses/derivatives': [
     ('jnp.diag(y) - jnp.outer(y, y)', 'jnp.diag(y) + jnp.outer(y, y)'),
@@ -607,8 +609,8 @@ def _source(room: str, root: pathlib.Path = ROOT) -> pathlib.Path:
   return root / 'jw2v' / f'{re.split("@|::", room)[0]}.py'
 
 
-def caught(room: str, old: str, new: str) -> bool:
-  """Whether the tests of a room fail with `new` in the place of `old`."""
+def caught(room: str, old: str, new: str) -> str:
+  """Returns the tier of the tests that fail with `new` in the place of `old`, or an empty word."""
   named, _, choice = room.partition('::')
   folder_of_tests, _, tests = named.rpartition('@')[2].rpartition('/')
   with tempfile.TemporaryDirectory() as folder:
@@ -621,13 +623,20 @@ def caught(room: str, old: str, new: str) -> bool:
     path = pathlib.Path('tests', folder_of_tests, f'test_{tests}.py')
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', str(path)]
     command += ['-k', choice] if choice else []
-    try:
-      done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
-    except subprocess.TimeoutExpired:  # a test that hangs has noticed as well
-      return True
-    if done.returncode not in (0, 1):
-      raise RuntimeError(f'pytest could not run: {done.stdout}{done.stderr}')
-    return done.returncode == 1
+    environment = {'JAX_COMPILATION_CACHE_DIR': str(CACHE), **os.environ}
+    for tier, marks in {'fast': 'not slow', 'slow': 'slow'}.items():
+      try:
+        done = subprocess.run(
+          [*command, '-m', marks],
+          cwd=copy, env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+      except subprocess.TimeoutExpired:  # a test that hangs has noticed as well
+        return tier
+      if done.returncode == 1:
+        return tier
+      if done.returncode not in (0, 5):  # 5: the tier has none of these tests
+        raise RuntimeError(f'pytest could not run: {done.stdout}{done.stderr}')
+  return ''
 
 
 def main(words: list[str]) -> int:
@@ -646,7 +655,8 @@ def main(words: list[str]) -> int:
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for (room, old, new), found in zip(tried, pool.map(lambda m: caught(*m), tried), strict=True):
       survived += not found
-      print(f'{"caught  " if found else "SURVIVED"} {room}: {old}  ->  {new}', flush=True)
+      result = f'caught by {found} tests' if found else 'SURVIVED            '
+      print(f'{result} {room}: {old}  ->  {new}', flush=True)
   print(f'{len(tried) - survived} of {len(tried)} mutations caught')
   return survived
 

@@ -8,12 +8,15 @@ import time
 
 import numpy as np
 import pytest
+import tiers
 from corpora import two_topics
 
 from jw2v import TrainConfig, train
 from jw2v.training.checkpoints import Checkpoints, Stopped
 
 TINY = {'dim': 8, 'min_count': 1, 'sample': 0, 'epochs': 4, 'batch_size': 64, 'steps_per_call': 4}
+
+WITH_HELD_OUT_TEXT = {'held_out': 0.2, 'patience': 3, 'sample': 1e-2}
 
 
 def bits(result):
@@ -38,11 +41,11 @@ def run(folder, config, stop_after=None, lines=None, **checkpoints):
 
 
 class TestGoesOn:
-  @pytest.mark.parametrize('more', [
+  @pytest.mark.parametrize('more', tiers.fast([WITH_HELD_OUT_TEXT], [
     {'optimizer': 'adagrad', 'shuffle': True, 'steps_per_call': 1, 'block_size': 8},
-    {'held_out': 0.2, 'patience': 3, 'sample': 1e-2},
+    WITH_HELD_OUT_TEXT,
     {'objective': 'hierarchical_softmax', 'minn': 2, 'maxn': 4, 'bucket': 100},
-  ])  # fmt: skip
+  ]))  # fmt: skip
   def test_to_the_same_bits(self, tmp_path, more):
     config = TrainConfig(**{**TINY, **more})
     whole = train(two_topics(), config, progress=False)
@@ -55,6 +58,7 @@ class TestGoesOn:
     assert untimed(result.history) == untimed(whole.history)
     assert result.vectors.index_to_key == whole.vectors.index_to_key
 
+  @pytest.mark.slow
   def test_from_one_after_every_call(self, tmp_path):
     config = TrainConfig(**{**TINY, 'epochs': 2})
     whole = train(two_topics(), config, progress=False)

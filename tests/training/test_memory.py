@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiers
 from jax.sharding import NamedSharding
 
 import jw2v
@@ -76,7 +77,10 @@ class TestCompiled:
 
   @pytest.mark.parametrize(
     ('layout', 'devices', 'width'),
-    [('replicated', 1, 1), ('data', 8, 1), ('data_width', 8, 2), ('width', 8, 8)],
+    tiers.fast(
+      [('replicated', 1, 1), ('data_width', 8, 2)],
+      [('replicated', 1, 1), ('data', 8, 1), ('data_width', 8, 2), ('width', 8, 8)],
+    ),
   )
   def test_a_device_has_its_slice_and_no_more(self, layout, devices, width):
     config = TrainConfig(dim=304, layout=layout, devices=devices, steps_per_call=4)

@@ -10,6 +10,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+import tiers
 from corpora import two_topics
 
 import jw2v
@@ -30,13 +31,16 @@ class TestLearns:
   @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
   @pytest.mark.parametrize(
     ('optimizer', 'rate'),
-    [
-      ('curvature_damped_sgd', None),
-      ('adagrad', 0.15),
-      ('sgd', 0.02),
-      ('adam', 0.01),
-      ('rmsprop', 0.01),
-    ],
+    tiers.fast(
+      [('curvature_damped_sgd', None)],
+      [
+        ('curvature_damped_sgd', None),
+        ('adagrad', 0.15),
+        ('sgd', 0.02),
+        ('adam', 0.01),
+        ('rmsprop', 0.01),
+      ],
+    ),
   )
   def test_loss_falls_and_topics_separate(self, architecture, optimizer, rate):
     result = fit(architecture=architecture, optimizer=optimizer, learning_rate=rate, epochs=40)
@@ -90,14 +94,15 @@ class TestLearns:
     """Steps of a call are few enough for 20 records an epoch, where there are steps for them."""
     assert len(fit(two_topics(400), epochs=2, steps_per_call=1000).history) == 40
 
+  @pytest.mark.slow
   @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
   def test_one_step_over_the_whole_text_holds(self, architecture):
     """Gradients of 4,000 windows of 14 words, summed: the damped step takes them."""
     result = fit(two_topics(500), architecture=architecture, batch_size=4000, epochs=40)
     assert 0 < result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
 
-  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
-  @pytest.mark.parametrize('rate', [1, 2, 100])
+  @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
+  @pytest.mark.parametrize('rate', tiers.fast([100], [1, 2, 100]))
   def test_bursts_of_one_word_hold(self, architecture, rate):
     corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
     rate *= LEARNING_RATES['curvature_damped_sgd'][architecture]
@@ -109,10 +114,10 @@ class TestLearns:
 
 @pytest.mark.parametrize(
   ('architecture', 'objective'),
-  [
+  tiers.fast([('cbow', 'hierarchical_softmax')], [
     ('skip_gram', 'hierarchical_softmax'), ('cbow', 'hierarchical_softmax'),
     ('cbow', 'naive_softmax'), ('skip_gram', 'nce'), ('skip_gram', 'sampled_softmax'),
-  ],
+  ]),
 )  # fmt: skip
 class TestObjectives:
   """What `TestLearns` shows for negative sampling."""
@@ -125,6 +130,7 @@ class TestObjectives:
     first, last = result.history[0], result.history[-1]
     assert last['loss'] < 0.95 * first['loss'] and last['held_out_loss'] < first['loss']
 
+  @pytest.mark.slow
   def test_large_steps_and_bursts_hold(self, architecture, objective):
     corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
     rate = 100 * TrainConfig(architecture=architecture, objective=objective).learning_rate
@@ -146,7 +152,7 @@ class TestSchedules:
     got = np.broadcast_to(step.make_schedule(config)(share), 11)
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
-  @pytest.mark.parametrize('optimizer', OPTIMIZERS)
+  @pytest.mark.parametrize('optimizer', tiers.fast(['adam'], OPTIMIZERS))
   def test_every_optimizer_follows_it(self, optimizer):
     """With a rate of 0 from the first step on nothing moves, whatever the optimizer."""
     history = fit(optimizer=optimizer, learning_rate=1e-9, min_learning_rate=0.0).history
@@ -193,8 +199,8 @@ class TestMemory:
 
 
 class TestDtypes:
-  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
-  @pytest.mark.parametrize('optimizer', OPTIMIZERS)
+  @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
+  @pytest.mark.parametrize('optimizer', tiers.fast(['curvature_damped_sgd'], OPTIMIZERS))
   def test_tables_are_float32_where_float64_is_enabled(self, architecture, optimizer):
     with jax.enable_x64(True):
       params = fit(architecture=architecture, optimizer=optimizer, learning_rate=0.01).params
@@ -202,7 +208,7 @@ class TestDtypes:
 
 
 class TestDeterminism:
-  @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
+  @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
   def test_same_seed_same_bits(self, architecture):
     first, again, other = (fit(seed=seed, architecture=architecture, sample=1e-2).params
                            for seed in (1, 1, 2))  # fmt: skip
@@ -221,9 +227,11 @@ class TestShapesOfCorpora:
     line = [word for line in two_topics() for word in line]
     assert len(fit([line]).vectors) == 14
 
+  @pytest.mark.slow
   def test_empty_lines_and_lines_of_one_word(self):
     assert set(fit([[], ['a', 'b'], [], ['a'], []]).vectors.index_to_key) == {'a', 'b'}
 
+  @pytest.mark.slow
   def test_five_words(self):
     vectors = fit([list('abcde')] * 30).vectors
     assert len(vectors) == 5 and np.isfinite(vectors.vectors).all()
@@ -348,6 +356,7 @@ class TestGrowth:
     assert counts(grown)['sea1'] == counts(first)['sea1'] + 120
     assert counts(grown)['boat'] == 120
 
+  @pytest.mark.slow
   def test_new_words_find_their_place(self):
     new = [[*line, 'boat'] if 'sea1' in line else line for line in two_topics(seed=1)]
     config = TrainConfig(**{**TINY, 'epochs': 20})
@@ -355,6 +364,7 @@ class TestGrowth:
     near = lambda topic: np.mean([grown.similarity('boat', f'{topic}{i}') for i in range(6)])
     assert near('sea') > near('land') + 0.3
 
+  @pytest.mark.slow
   def test_from_a_file_of_vectors(self, tmp_path):
     first = self.first()
     jw2v.save_vectors(first.vectors, tmp_path / 'vectors.txt')
@@ -364,6 +374,7 @@ class TestGrowth:
     assert grown.vocabulary.counts[grown.vocabulary.index['land1']] == 0  # the file has none
     np.testing.assert_array_equal(grown.vectors['land1'], first.vectors['land1'])
 
+  @pytest.mark.slow
   def test_into_a_corpus_that_is_encoded(self):
     """Its vocabulary decides: a word that is not in it is dropped."""
     first = self.first()
@@ -375,7 +386,7 @@ class TestGrowth:
     with pytest.raises(ValueError, match='dim must be 4, the width of the initial vectors, got 8'):
       train(
         self.NEW, TrainConfig(**{**TINY, 'dim': 8}), progress=False,
-        initial=fit(dim=4).vectors,
+        initial=jw2v.KeyedVectors(['sea1'], np.ones((1, 4), np.float32)),
       )  # fmt: skip
 
 
@@ -422,6 +433,7 @@ class TestErrors:
       train(two_topics(), TrainConfig(**TINY))
 
   def test_progress_bar_shows_speed_and_loss(self, capsys, monkeypatch):
+    monkeypatch.setattr('jw2v.training.history._BAR_DELAY', 0)
     monkeypatch.setattr('jw2v.utils.progress_bar.is_terminal', lambda: True)
     train(two_topics(), TrainConfig(**TINY))
     shown = capsys.readouterr().err

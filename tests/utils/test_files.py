@@ -33,6 +33,7 @@ class TestAtomicWrite:
     (tmp_path / 'plain').write_bytes(b'x')
     assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'plain').stat().st_mode
 
+  @pytest.mark.slow
   def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(self, tmp_path):
     program = 'import sys, jw2v.utils.files as f\nwith f.atomic_write(sys.argv[1]) as file:\n'
     program += '  file.write(b"half")\n  print("on its way", flush=True)\n  sys.stdin.read()'

@@ -43,6 +43,7 @@ class TestFolder:
     thread.join(30)
     assert events == ['first', 'second']
 
+  @pytest.mark.slow
   def test_is_released_when_its_process_is_killed(self, tmp_path):
     code = 'import sys, locks; locks.try_lock_folder(sys.argv[1]); print("x", flush=True)'
     command = [sys.executable, '-c', f'{code}; sys.stdin.read()', tmp_path]

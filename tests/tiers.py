@@ -1,0 +1,10 @@
+"""The two tiers of tests, for parameters."""
+
+import pytest
+
+
+def fast(values, all_values):
+  """Returns all values for `pytest.mark.parametrize`, slow ones but for `values`."""
+  assert all(value in all_values for value in values), values
+  slow = lambda x: pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=pytest.mark.slow)
+  return [value if value in values else slow(value) for value in all_values]
