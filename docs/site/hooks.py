@@ -4,12 +4,14 @@ The reference has one page per package of the library, with every public module 
 """
 
 import ast
+import logging
 import pathlib
 import re
 
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[2]
+_LOG = logging.getLogger('mkdocs.hooks')
 _PAGES = {
   'index.md': 'README.md',
   'CONTRIBUTING.md': 'CONTRIBUTING.md',
@@ -58,3 +60,30 @@ def on_page_markdown(markdown, page, **_):
 def _from_top(link):
   """A link of README.md, which is below docs/ on the site and above it in the repository."""
   return link[1] + link[2].removeprefix('docs/').replace('README.md', 'index.md')
+
+
+def on_post_build(config, **_):
+  """Warns of modules and formulas that the built pages lack; `--strict` fails on a warning."""
+  for fault in _faults(pathlib.Path(config.site_dir)):
+    _LOG.warning(fault)
+
+
+def _faults(site):
+  pages = {page.parent.name: page.read_text('utf-8') for page in site.glob('reference/*/*.html')}
+  text = ''.join(pages.values())
+  for path in sorted((ROOT / 'jw2v').rglob('[!_]*.py')):
+    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    count = text.count(f'id="{name}"')
+    if count != 1:
+      yield f'{name} must be on one page of the reference, found on {count}'
+  if raw := re.findall(r':math:|math::|>`_', text):
+    yield f'the reference contains unconverted markup: {raw[:3]}'
+  formulas = text.count('class="arithmatex"')
+  if formulas <= 60:
+    yield f'the reference must contain at least 61 formulas, found {formulas}'
+  if r'\(\partial' not in (site / 'derivations' / 'index.html').read_text('utf-8'):
+    yield 'docs/derivations.md must contain formulas, found none'
+  front = (site / 'index.html').read_text('utf-8')
+  for link in ('href="tutorial/"', 'src="images/words.png"'):
+    if link not in front:
+      yield f'the front page must contain {link}'
