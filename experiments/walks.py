@@ -94,8 +94,8 @@ def read_edges(
 
 def _lines(file: str, max_expansion: float | None) -> Iterator[bytes]:
   rest, number = b'', 1
-  for block, _ in TextReader([file], max_expansion=max_expansion).blocks():
-    *lines, rest = (rest + block).split(b'\n')
+  for buffer, _ in TextReader([file], max_expansion=max_expansion).buffers():
+    *lines, rest = (rest + buffer).split(b'\n')
     yield from lines
     number += len(lines)
     if len(rest) > _LONGEST_LINE:

@@ -1,7 +1,7 @@
 """Encoding: from a corpus of any kind to ids, in constant memory.
 
-What belongs here: the one pass over the text, and which words stay. What a word is, is
-told in `tokens.py`; the folder that keeps the result in `store.py`.
+`encode_corpus` reads the text once, selects the vocabulary and renumbers the words. `tokens.py`
+defines what a word is, and `store.py` keeps the result as a folder.
 """
 
 import contextlib

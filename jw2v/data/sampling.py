@@ -1,8 +1,7 @@
-"""What the trainer draws at random: kept words, window sizes, noise words.
+"""Random draws of the trainer: kept words, window sizes, noise words.
 
-What belongs here: distributions and draws, as functions of counts and of a
-counter-based generator. Draws come from (seed, epoch, chunk) alone, so that chunk i of
-epoch e is the same whoever asks for it and in whatever order.
+Distributions are functions of word counts. Draws use a counter-based generator and depend on
+(seed, epoch, chunk) only, so that chunk i of epoch e is the same in every process and order.
 """
 
 from typing import Any, NamedTuple

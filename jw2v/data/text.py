@@ -1,8 +1,7 @@
-"""From files to blocks of text.
+"""Reading text: from paths to buffers of valid UTF-8.
 
-What belongs here: finding files, opening them whatever their compression, reading them
-once from the first byte to the last, and the refusal of what is no text. How text
-becomes words is told in `tokens.py`.
+This module finds the files of a path, decompresses them, reads each once from the first byte to
+the last, and raises an error for anything that is not text. `tokens.py` splits text into words.
 """
 
 import dataclasses
@@ -28,7 +27,7 @@ IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _COMPRESSED = ('.xz', *_ARROW_CODECS)
 _BOM, _REPLACEMENT = b'\xef\xbb\xbf', '\ufffd'.encode()
-_BLOCK_BYTES = 8 << 20
+_BUFFER_BYTES = 8 << 20
 _LONGEST_WORD = 64 << 20  # bytes
 
 
@@ -165,19 +164,19 @@ class TextReader:
     self.sources: list[Source] = []
     self.not_utf8 = 0
 
-  def blocks(
-    self, block_bytes: int | None = None, whole_words: bool = True
+  def buffers(
+    self, buffer_bytes: int | None = None, whole_words: bool = True
   ) -> Iterator[tuple[bytes, bool]]:
-    """The text in blocks of valid UTF-8, each cut after white space.
+    """The text in buffers of valid UTF-8, each cut after white space.
 
     A byte order mark at the start of a file is left out.
 
     Args:
-      block_bytes: their size; one with a longer word in it is longer. 8 MiB if None.
-      whole_words: otherwise blocks are cut after any character.
+      buffer_bytes: their size; one with a longer word in it is longer. 8 MiB if None.
+      whole_words: otherwise buffers are cut after any character.
 
     Yields:
-      A block, and whether a file ends with it; no block is empty but the last of a file.
+      A buffer, and whether a file ends with it; no buffer is empty but the last of a file.
 
     Raises:
       OSError: a file cannot be read, or has changed or vanished in the meantime.
@@ -187,20 +186,22 @@ class TextReader:
     """
     for path in self._files:
       offset = 0
-      for block, last in self._blocks(path, block_bytes or _BLOCK_BYTES, whole_words):
-        text = block.removeprefix(_BOM) if offset == 0 else block
-        text = self._utf8(path, text, offset + len(block) - len(text))
-        offset += len(block)
+      for buffer, last in self._buffers(path, buffer_bytes or _BUFFER_BYTES, whole_words):
+        text = buffer.removeprefix(_BOM) if offset == 0 else buffer
+        text = self._utf8(path, text, offset + len(buffer) - len(text))
+        offset += len(buffer)
         yield text, last
 
-  def _blocks(self, path: str, block_bytes: int, whole_words: bool) -> Iterator[tuple[bytes, bool]]:
-    """The bytes of one file in blocks; it is a source when it has ended."""
+  def _buffers(
+    self, path: str, buffer_bytes: int, whole_words: bool
+  ) -> Iterator[tuple[bytes, bool]]:
+    """The bytes of one file in buffers; it is a source when it has ended."""
     before = _regular(path)
     with _Digest(path, self._on_read) as raw, _decompressed(path, raw) as file:
-      pieces: list[bytes] = []  # of a word that is longer than a block
+      pieces: list[bytes] = []  # of a word that is longer than a buffer
       most = self._max_expansion if _ending(path) in _COMPRESSED else None
       expansion = Expansion(most, lambda: raw.size if before is None else before.st_size)
-      while piece := _read(path, file, block_bytes, expansion):
+      while piece := _read(path, file, buffer_bytes, expansion):
         if whole_words:
           cut = _after_white_space(piece)
         else:
@@ -222,21 +223,21 @@ class TextReader:
       self.sources.append(Source(name, raw.size, mtime, raw.sha256.hexdigest()))
       yield b''.join(pieces), True
 
-  def _utf8(self, path: str, block: bytes, offset: int) -> bytes:
-    if block.isascii():
-      return block
+  def _utf8(self, path: str, buffer: bytes, offset: int) -> bytes:
+    if buffer.isascii():
+      return buffer
     try:
-      block.decode()
+      buffer.decode()
     except UnicodeDecodeError as error:
       if self._errors == 'strict':
-        where, byte = offset + error.start, block[error.start]
+        where, byte = offset + error.start, buffer[error.start]
         raise ValueError(f'{path}: not UTF-8 at byte {where} (0x{byte:02x})') from error
-      replaced = block.decode(errors='replace').encode()
-      self.not_utf8 += replaced.count(_REPLACEMENT) - block.count(_REPLACEMENT)
+      replaced = buffer.decode(errors='replace').encode()
+      self.not_utf8 += replaced.count(_REPLACEMENT) - buffer.count(_REPLACEMENT)
       if self._errors == 'replace':
         return replaced
-      return block.decode(errors='ignore').encode()
-    return block
+      return buffer.decode(errors='ignore').encode()
+    return buffer
 
 
 def _after_white_space(piece: bytes) -> int:
@@ -329,7 +330,7 @@ class TextFile(io.RawIOBase):
   def __init__(self, path: str, max_expansion: float | None = TEXT_EXPANSION):
     """Takes what a `TextReader` takes; reading raises what it raises."""
     reader = TextReader([path], max_expansion=max_expansion)
-    self._blocks: Any = reader.blocks(whole_words=False)
+    self._buffers: Any = reader.buffers(whole_words=False)
     self._rest = b''
 
   def readable(self) -> bool:
@@ -339,7 +340,7 @@ class TextFile(io.RawIOBase):
   def readinto(self, buffer: Any) -> int:
     """Reads up to the size of the buffer; 0 at the end."""
     while not self._rest:
-      self._rest, last = next(self._blocks, (b'', True))
+      self._rest, last = next(self._buffers, (b'', True))
       if last and not self._rest:
         return 0
     count = min(len(buffer), len(self._rest))
@@ -348,7 +349,7 @@ class TextFile(io.RawIOBase):
 
   def close(self) -> None:
     """Closes the file."""
-    self._blocks.close()
+    self._buffers.close()
     super().close()
 
 

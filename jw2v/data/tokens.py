@@ -1,8 +1,7 @@
 """From text to numbered words, in constant memory.
 
-What belongs here: the settings that say what a word is, the ways to split, and the
-numbering of words in the order of their first appearance, on disk. Which of them stay
-is decided in `vocabulary.py`.
+`TextConfig` defines what a word is. Words are numbered in the order of their first appearance, and
+the numbers stay on disk. `vocabulary.py` selects the words to keep.
 """
 
 import array
@@ -102,7 +101,7 @@ class TextConfig:
     return [match.group() for match in pattern.finditer(line) if match.group()]
 
 
-class Block(NamedTuple):
+class Buffer(NamedTuple):
   """The words of some text, numbered within it."""
 
   words: list[str]  # different ones, in the order of their first appearance
@@ -143,14 +142,15 @@ class NumberedText:
     self._grow(len(self.index))
     return self._counts[: len(self.index)]
 
-  def add_blocks(self, blocks: Iterable[Block]) -> None:
-    """Appends the words of blocks of text."""
+  def add_buffers(self, buffers: Iterable[Buffer]) -> None:
+    """Appends the words of buffers of text."""
     with open(self._paths[0], 'ab') as ids, open(self._paths[1], 'ab') as ends:
-      for block in blocks:
-        numbers = np.fromiter(map(self.index.__getitem__, block.words), np.int32, len(block.words))
+      for buffer in buffers:
+        words = buffer.words
+        numbers = np.fromiter(map(self.index.__getitem__, words), np.int32, len(words))
         self._grow(len(self.index))
-        self._counts[numbers] += np.bincount(block.ids, minlength=len(numbers))
-        self._write(ids, ends, numbers[block.ids], block.line_ends)
+        self._counts[numbers] += np.bincount(buffer.ids, minlength=len(numbers))
+        self._write(ids, ends, numbers[buffer.ids], buffer.line_ends)
 
   def add_lines(self, lines: Iterable[Sequence[str]], name: str) -> None:
     """Appends lists of words, one for a line.
@@ -274,7 +274,7 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
   """
   if config.splits_at_white_space():
     import_pyarrow()
-    text.add_blocks(_split_in_threads(reader, config.lowercase))
+    text.add_buffers(_split_in_threads(reader, config.lowercase))
   else:
     text.add_lines(map(config.words_of, _lines(reader)), 'the tokenizer')
 
@@ -282,8 +282,8 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
 def _lines(reader: TextReader) -> Iterator[str]:
   """Lines without their LF; one that is very long comes in pieces."""
   rest = ''
-  for block, last in reader.blocks(whole_words=False):
-    *lines, rest = (rest + block.decode()).split('\n')
+  for buffer, last in reader.buffers(whole_words=False):
+    *lines, rest = (rest + buffer.decode()).split('\n')
     yield from lines
     while len(rest) > LONG_LINE:
       cut = 1 + max(map(rest[:LONG_LINE].rfind, WHITE_SPACE.decode())) or LONG_LINE
@@ -294,11 +294,11 @@ def _lines(reader: TextReader) -> Iterator[str]:
       rest = ''
 
 
-def _split_in_threads(reader: TextReader, lowercase: bool) -> Iterator[Block]:
-  """The blocks of the files in their order; pyarrow works without Python's lock."""
+def _split_in_threads(reader: TextReader, lowercase: bool) -> Iterator[Buffer]:
+  """The buffers of the files in their order; pyarrow works without Python's lock."""
   with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
     waiting: collections.deque = collections.deque()
-    for text, last in reader.blocks():
+    for text, last in reader.buffers():
       waiting.append(pool.submit(_split, text, last, lowercase))
       while len(waiting) > _WORKERS:
         yield waiting.popleft().result()
@@ -306,8 +306,8 @@ def _split_in_threads(reader: TextReader, lowercase: bool) -> Iterator[Block]:
       yield waiting.popleft().result()
 
 
-def _split(text: bytes, last: bool, lowercase: bool) -> Block:
-  """Splits a block at ASCII white space.
+def _split(text: bytes, last: bool, lowercase: bool) -> Buffer:
+  """Splits a buffer at ASCII white space.
 
   A token is taken with the one separator that ends it, so that the tokens are the text
   itself and nothing is moved; separators are all made spaces first. A token that is a
@@ -336,4 +336,4 @@ def _split(text: bytes, last: bool, lowercase: bool) -> Block:
     ids = ids[present]
     ids = ids - (ids > empty)
     del words[empty]
-  return Block(words, ids, np.append(line_ends, len(ids)) if last else line_ends)
+  return Buffer(words, ids, np.append(line_ends, len(ids)) if last else line_ends)

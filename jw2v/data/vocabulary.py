@@ -1,7 +1,6 @@
-"""Words, ids and counts.
+"""The vocabulary: words, ids and counts.
 
-What belongs here: which words there are, how often, and in which order; and the file
-that says so. Ids are positions: 0 is the most frequent word, after any reserved ones.
+The id of a word is its position: id 0 is the most frequent word, after any reserved words.
 """
 
 import collections

@@ -2,7 +2,7 @@
 
 A row is a word and its numbers, separated by single spaces. Rows end at a line feed and fields
 at the ASCII space, so U+00A0, U+2028 and U+0085 may occur within a word. pyarrow parses the
-rows if it is installed, several times faster than Python. If pyarrow rejects a block, Python
+rows if it is installed, several times faster than Python. If pyarrow rejects a buffer, Python
 parses it row by row, and either accepts it or raises an error that names the row.
 """
 
@@ -16,7 +16,7 @@ from absl import logging
 from jw2v.formats.table import GrowingTable, Input, VectorTable
 from jw2v.utils.limits import shown
 
-_BLOCK_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
 _BOM = '\ufeff'.encode()  # a character of a word like others
@@ -95,7 +95,7 @@ def read_glove(file: Input, limit: int | None = None) -> VectorTable:
       is not UTF-8.
   """
   start = b''
-  while b'\n' not in start and len(start) < _LONGEST_ROW and (more := file.read(_BLOCK_BYTES)):
+  while b'\n' not in start and len(start) < _LONGEST_ROW and (more := file.read(_BUFFER_BYTES)):
     start += more
   fields = start.split(b'\n', 1)[0].rstrip(b'\r ').split(b' ')
   width = 0
@@ -118,8 +118,8 @@ def write_rows(file: BinaryIO, table: VectorTable, *, header: bool) -> None:
   row_format = ' '.join(['%s', *['%.9g'] * vectors.shape[1]]) + '\n'
   for start in range(0, len(words), _ROWS):
     rows = vectors[start : start + _ROWS].tolist()
-    block = zip(words[start : start + _ROWS], rows, strict=True)
-    file.write(''.join([row_format % (word, *row) for word, row in block]).encode())
+    lines = zip(words[start : start + _ROWS], rows, strict=True)
+    file.write(''.join([row_format % (word, *row) for word, row in lines]).encode())
 
 
 def is_number(field: bytes) -> bool:
@@ -131,8 +131,8 @@ def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> _Row
   """Reads all rows, or the first `limit`; `start` is text that has already been read."""
   words: list[str] = []
   table = GrowingTable(width, expected if limit is None else limit)
-  for block in _blocks(file, start, first_row):
-    names, rows = _parse(block, first_row + len(words), width, glove)
+  for buffer in _buffers(file, start, first_row):
+    names, rows = _parse(buffer, first_row + len(words), width, glove)
     words += names
     table.append(rows, file.share_read())
     if limit is not None and len(words) >= limit:
@@ -141,16 +141,16 @@ def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> _Row
   return words, table.finish(len(words))
 
 
-def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
-  """Yields the rest of a file in blocks of complete rows."""
+def _buffers(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
+  """Yields the rest of a file in buffers of complete rows."""
   rows, rest, more = first_row, start, True
   while more:
-    more = file.read(_BLOCK_BYTES)
+    more = file.read(_BUFFER_BYTES)
     cut = more.rfind(b'\n') + 1
     if cut:
-      block = rest + more[:cut]
-      rows += block.count(b'\n')
-      yield block
+      buffer = rest + more[:cut]
+      rows += buffer.count(b'\n')
+      yield buffer
       rest = more[cut:]
     else:
       rest += more
@@ -163,35 +163,35 @@ def _blocks(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
 
 def read_lines(file: Input) -> Iterator[bytes]:
   """Yields the lines of a file without their line feeds."""
-  for block in _blocks(file, b'', 1):
-    yield from block.removesuffix(b'\n').split(b'\n')
+  for buffer in _buffers(file, b'', 1):
+    yield from buffer.removesuffix(b'\n').split(b'\n')
 
 
-def _parse(block: bytes, row: int, width: int, glove: bool) -> _Rows:
+def _parse(buffer: bytes, row: int, width: int, glove: bool) -> _Rows:
   """Parses complete rows; the first is row number `row` of the file."""
   try:
-    return _parse_with_pyarrow(block, width)
+    return _parse_with_pyarrow(buffer, width)
   except _NotTaken:
-    return _parse_by_row(block, row, width, glove)
+    return _parse_by_row(buffer, row, width, glove)
 
 
 class _NotTaken(Exception):
-  """Raised by the fast parser to leave a block to the slow one."""
+  """Raised by the fast parser to leave a buffer to the slow one."""
 
 
-def _parse_with_pyarrow(block: bytes, width: int) -> _Rows:
+def _parse_with_pyarrow(buffer: bytes, width: int) -> _Rows:
   try:
     import pyarrow
     from pyarrow import csv
   except ImportError:
     raise _NotTaken from None
-  first = block[: block.find(b'\n') + 1]
+  first = buffer[: buffer.find(b'\n') + 1]
   if (
-    width > _WIDEST or len(first) > _BLOCK_BYTES // 4 or block.startswith(_BOM)
+    width > _WIDEST or len(first) > _BUFFER_BYTES // 4 or buffer.startswith(_BOM)
   ):  # pyarrow would leave that out
     raise _NotTaken
   padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
-  if first.count(b' ') != width + padded or b'\r' in block:
+  if first.count(b' ') != width + padded or b'\r' in buffer:
     raise _NotTaken
   names = ['word', *map(str, range(width)), *(['end'] if padded else [])]
   types = dict.fromkeys(names, pyarrow.float32()) | {'word': pyarrow.string()}
@@ -199,9 +199,9 @@ def _parse_with_pyarrow(block: bytes, width: int) -> _Rows:
     types['end'] = pyarrow.string()
   try:
     table = csv.read_csv(
-      pyarrow.BufferReader(block),
+      pyarrow.BufferReader(buffer),
       # Threads of Arrow that outlive Python abort the process, and are no faster here.
-      csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES // 4, use_threads=False),
+      csv.ReadOptions(column_names=names, block_size=_BUFFER_BYTES // 4, use_threads=False),
       csv.ParseOptions(delimiter=' ', quote_char=False, ignore_empty_lines=False),
       csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
       memory_pool=pyarrow.system_memory_pool(),
@@ -225,9 +225,9 @@ def _floats(column) -> np.ndarray:
   return numbers[column.offset : column.offset + len(column)]
 
 
-def _parse_by_row(block: bytes, row: int, width: int, glove: bool) -> _Rows:
+def _parse_by_row(buffer: bytes, row: int, width: int, glove: bool) -> _Rows:
   words, vectors = [], []
-  for number, line in enumerate(block.removesuffix(b'\n').split(b'\n'), start=row):
+  for number, line in enumerate(buffer.removesuffix(b'\n').split(b'\n'), start=row):
     fields = line.rstrip(b'\r ').split(b' ')
     extra = fields[1:-width]
     if len(fields) <= width or (extra and (not glove or all(map(is_number, extra)))):

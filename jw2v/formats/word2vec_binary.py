@@ -12,7 +12,7 @@ from jw2v.formats.table import GrowingTable, Input, VectorTable
 from jw2v.formats.text import read_header
 from jw2v.utils.checks import first_not_finite
 
-_BLOCK_BYTES = 1 << 21
+_BUFFER_BYTES = 1 << 21
 _LONGEST_WORD = 1 << 16  # bytes
 _LONGEST_ROW = 1 << 26  # bytes, of word2vec
 _ROWS = 4096  # written at once
@@ -52,7 +52,7 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> VectorTable:
   words: list[str] = []
   table, buffer, size = GrowingTable(width, wanted), b'', 4 * width
   while len(words) < wanted:
-    more = file.read(_BLOCK_BYTES)
+    more = file.read(_BUFFER_BYTES)
     buffer += more
     if not words and width > 1:
       first = buffer.partition(b' ')[2][:size]  # the numbers of the first row
@@ -103,5 +103,5 @@ def write_word2vec_binary(file: BinaryIO, table: VectorTable, *, newline: bool =
   end = b'\n' if newline else b''
   for start in range(0, len(words), _ROWS):
     rows = vectors[start : start + _ROWS].astype(_FLOAT32)
-    block = zip(words[start : start + _ROWS], rows, strict=True)
-    file.write(b''.join([word.encode() + b' ' + row.tobytes() + end for word, row in block]))
+    lines = zip(words[start : start + _ROWS], rows, strict=True)
+    file.write(b''.join([word.encode() + b' ' + row.tobytes() + end for word, row in lines]))

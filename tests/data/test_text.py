@@ -18,9 +18,9 @@ from jw2v.data.text import TextReader, find_files
 TEXT = 'so  it\tgoes \u00fcber\r\n\n\u00a0nbsp\u2028x\n' * 50
 
 
-def read(*files, errors='strict', block_bytes=None):
+def read(*files, errors='strict', buffer_bytes=None):
   reader = TextReader([str(file) for file in files], errors)
-  return reader, list(reader.blocks(block_bytes))
+  return reader, list(reader.buffers(buffer_bytes))
 
 
 def compress(content, ending):
@@ -111,17 +111,17 @@ class TestBlocks:
   def test_same_text_whatever_the_compression(self, tmp_path, ending):
     path = tmp_path / f'text{ending}'
     path.write_bytes(compress(TEXT.encode(), ending))
-    reader, blocks = read(path, block_bytes=64)
-    assert b''.join(block for block, _ in blocks).decode() == TEXT
-    assert [last for _, last in blocks] == [False] * (len(blocks) - 1) + [True]
-    assert len(blocks) > 10 and reader.not_utf8 == 0
+    reader, buffers = read(path, buffer_bytes=64)
+    assert b''.join(buffer for buffer, _ in buffers).decode() == TEXT
+    assert [last for _, last in buffers] == [False] * (len(buffers) - 1) + [True]
+    assert len(buffers) > 10 and reader.not_utf8 == 0
     assert reader.sources[0].size == path.stat().st_size
 
   @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
   def test_parts_compressed_one_after_another(self, tmp_path, ending):
     path = tmp_path / f'text{ending}'
     path.write_bytes(compress(b'a b ', ending) + compress(b'c d', ending))
-    assert b''.join(block for block, _ in read(path)[1]) == b'a b c d'
+    assert b''.join(buffer for buffer, _ in read(path)[1]) == b'a b c d'
 
   @given(
     st.lists(st.sampled_from([b'a', b' ', b'\n', b'\r', b'\t', 'ü'.encode(), b'\x1c'])),
@@ -131,21 +131,22 @@ class TestBlocks:
   def test_blocks_end_with_white_space_and_are_the_text(self, tmp_path_factory, parts, size):
     path = tmp_path_factory.mktemp('text') / 'text'
     path.write_bytes(b''.join(parts))
-    _, blocks = read(path, block_bytes=size)
-    assert b''.join(block for block, _ in blocks) == b''.join(parts)
-    assert all(block[-1:].isspace() and block[-1:] != b'\x1c' for block, last in blocks if not last)
-    assert sum(last for _, last in blocks) == 1 and blocks[-1][1]
+    _, buffers = read(path, buffer_bytes=size)
+    assert b''.join(buffer for buffer, _ in buffers) == b''.join(parts)
+    ends = [buffer[-1:] for buffer, last in buffers if not last]
+    assert all(end.isspace() and end != b'\x1c' for end in ends)
+    assert sum(last for _, last in buffers) == 1 and buffers[-1][1]
 
   def test_word_of_many_blocks(self, tmp_path):
     (tmp_path / 'text').write_bytes(b'a ' + b'x' * 10_000 + b' b')
-    _, blocks = read(tmp_path / 'text', block_bytes=100)
-    assert [len(block) for block, _ in blocks] == [2, 10_001, 1]
+    _, buffers = read(tmp_path / 'text', buffer_bytes=100)
+    assert [len(buffer) for buffer, _ in buffers] == [2, 10_001, 1]
 
   def test_word_without_end(self, tmp_path, monkeypatch):
     monkeypatch.setattr(text, '_LONGEST_WORD', 100)
     (tmp_path / 'zeros').write_bytes(b'a ' + bytes(200))
     with pytest.raises(ValueError, match='zeros: no white space in 100 bytes: this is no text'):
-      read(tmp_path / 'zeros', block_bytes=30)
+      read(tmp_path / 'zeros', buffer_bytes=30)
 
   @given(st.binary(max_size=40), st.integers(1, 9))
   @settings(max_examples=100, deadline=None, derandomize=True)
@@ -154,20 +155,20 @@ class TestBlocks:
     path.write_bytes(content)
     whole = content.removeprefix(b'\xef\xbb\xbf').decode(errors='replace')
     reader = TextReader([str(path)], 'replace')
-    blocks = [block for block, _ in reader.blocks(size, whole_words=False)]
-    assert b''.join(blocks).decode() == whole
-    assert all(len(block) <= 3 * (size + 3) for block in blocks)
+    buffers = [buffer for buffer, _ in reader.buffers(size, whole_words=False)]
+    assert b''.join(buffers).decode() == whole
+    assert all(len(buffer) <= 3 * (size + 3) for buffer in buffers)
 
   def test_byte_order_mark_is_no_part_of_a_word(self, tmp_path):
     for name in ('one', 'two'):
       (tmp_path / name).write_bytes(b'\xef\xbb\xbfa b')
-    _, blocks = read(tmp_path / 'one', tmp_path / 'two')
-    assert [block for block, _ in blocks] == [b'a ', b'b'] * 2
+    _, buffers = read(tmp_path / 'one', tmp_path / 'two')
+    assert [buffer for buffer, _ in buffers] == [b'a ', b'b'] * 2
 
   def test_standard_input(self, monkeypatch):
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'a b\nc')))
-    reader, blocks = read('-', block_bytes=2)
-    assert b''.join(block for block, _ in blocks) == b'a b\nc'
+    reader, buffers = read('-', buffer_bytes=2)
+    assert b''.join(buffer for buffer, _ in buffers) == b'a b\nc'
     assert reader.sources[0].path == '-' and not reader.sources[0].is_same('-')
     assert not sys.stdin.closed
 
@@ -175,37 +176,37 @@ class TestBlocks:
     os.mkfifo(tmp_path / 'pipe')
     writer = threading.Thread(target=(tmp_path / 'pipe').write_bytes, args=(b'a b\n',))
     writer.start()
-    reader, blocks = read(tmp_path / 'pipe')
+    reader, buffers = read(tmp_path / 'pipe')
     writer.join()
-    assert blocks[0][0] == b'a b\n' and reader.sources[0].mtime_ns is None
+    assert buffers[0][0] == b'a b\n' and reader.sources[0].mtime_ns is None
 
   def test_what_is_read_is_told(self, tmp_path):
     (tmp_path / 'text.gz').write_bytes(gzip.compress(TEXT.encode()))
     told = []
     reader = TextReader([str(tmp_path / 'text.gz')], on_read=told.append)
-    list(reader.blocks())
+    list(reader.buffers())
     assert sum(told) == (tmp_path / 'text.gz').stat().st_size
 
 
 class TestNotUtf8:
-  @pytest.mark.parametrize('block_bytes', [5, 1000])
-  def test_file_and_byte_are_named(self, tmp_path, block_bytes):
+  @pytest.mark.parametrize('buffer_bytes', [5, 1000])
+  def test_file_and_byte_are_named(self, tmp_path, buffer_bytes):
     (tmp_path / 'latin.txt').write_bytes(b'\xef\xbb\xbfgood line\nbad \xff line\n')
     with pytest.raises(ValueError, match=r'latin\.txt: not UTF-8 at byte 17 \(0xff\)'):
-      read(tmp_path / 'latin.txt', block_bytes=block_bytes)
+      read(tmp_path / 'latin.txt', buffer_bytes=buffer_bytes)
 
   def test_offset_is_that_of_the_text_not_of_the_compressed_file(self, tmp_path):
     (tmp_path / 'x.gz').write_bytes(gzip.compress(b'a ' * 5000 + b'caf\xe9 '))
     with pytest.raises(ValueError, match=r'x\.gz: not UTF-8 at byte 10003 \(0xe9\)'):
-      read(tmp_path / 'x.gz', block_bytes=64)
+      read(tmp_path / 'x.gz', buffer_bytes=64)
 
   @pytest.mark.parametrize(('errors', 'want'), [
     ('replace', 'a\ufffdb \ufffd \ufffd\ufffd'), ('ignore', 'ab \ufffd ')])  # fmt: skip
   def test_replaced_or_left_out_and_counted(self, tmp_path, errors, want):
     """A U+FFFD that is in the text is none of those counted."""
     (tmp_path / 'text').write_bytes(b'a\xffb \xef\xbf\xbd \xe9\xe9')
-    reader, blocks = read(tmp_path / 'text', errors=errors)
-    assert b''.join(block for block, _ in blocks).decode() == want
+    reader, buffers = read(tmp_path / 'text', errors=errors)
+    assert b''.join(buffer for buffer, _ in buffers).decode() == want
     assert reader.not_utf8 == 3
 
   @given(st.binary(max_size=60), st.integers(1, 20))
@@ -215,16 +216,16 @@ class TestNotUtf8:
     path.write_bytes(content)
     whole = content.removeprefix(b'\xef\xbb\xbf')
     for errors in ('replace', 'ignore'):
-      got = b''.join(block for block, _ in read(path, errors=errors, block_bytes=size)[1])
+      got = b''.join(buffer for buffer, _ in read(path, errors=errors, buffer_bytes=size)[1])
       assert got.decode() == whole.decode(errors=errors)
     try:
       whole.decode()
     except UnicodeDecodeError as error:
       where = len(content) - len(whole) + error.start
       with pytest.raises(ValueError, match=f'not UTF-8 at byte {where} '):
-        read(path, block_bytes=size)
+        read(path, buffer_bytes=size)
     else:
-      assert b''.join(block for block, _ in read(path, block_bytes=size)[1]) == whole
+      assert b''.join(buffer for buffer, _ in read(path, buffer_bytes=size)[1]) == whole
 
 
 class TestDamage:
@@ -246,8 +247,8 @@ class TestDamage:
   def test_file_that_changes_while_it_is_read(self, tmp_path, change):
     path = tmp_path / 'text'
     path.write_bytes(b'a b ' * 100)
-    blocks = TextReader([str(path)]).blocks(50)
-    next(blocks)
+    buffers = TextReader([str(path)]).buffers(50)
+    next(buffers)
     if change == 'append':
       path.write_bytes(b'a b ' * 101)
     elif change == 'replace':
@@ -257,7 +258,7 @@ class TestDamage:
       path.unlink()
     message = 'vanished' if change == 'remove' else 'changed'
     with pytest.raises(OSError, match=f'text: {message} while it was read'):
-      list(blocks)
+      list(buffers)
 
   def test_file_that_vanishes_before_its_turn(self, tmp_path):
     (tmp_path / 'one').write_text('a b')

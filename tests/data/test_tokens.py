@@ -18,7 +18,7 @@ PIECES = ['a', 'bc', 'ü', '\u00a0', '\u2028', '\x1c', ' ', '  ', '\n', '\r\n', 
 @pytest.fixture
 def tiny(monkeypatch):
   """Blocks of a few bytes and chunks of a few tokens, so that each thing crosses one."""
-  monkeypatch.setattr(text, '_BLOCK_BYTES', 5)
+  monkeypatch.setattr(text, '_BUFFER_BYTES', 5)
   monkeypatch.setattr(tokens, '_CHUNK', 3)
 
 
@@ -86,12 +86,12 @@ class TestWords:
   def test_white_space_of_ascii_separates(self, tmp_path_factory, files):
     contents = [''.join(parts) for parts in files]
     want = [line for content in contents for line in split(content)]
-    for block_bytes in (3, 8 << 20):
-      text._BLOCK_BYTES, before = block_bytes, text._BLOCK_BYTES
+    for buffer_bytes in (3, 8 << 20):
+      text._BUFFER_BYTES, before = buffer_bytes, text._BUFFER_BYTES
       try:
         numbered, lines = number(tmp_path_factory.mktemp('text'), contents)
       finally:
-        text._BLOCK_BYTES = before
+        text._BUFFER_BYTES = before
       assert lines == want
       flat = [word for line in want for word in line]
       assert numbered.words == list(dict.fromkeys(flat))  # in the order of appearance
@@ -142,7 +142,7 @@ class TestWords:
     assert [len(line) for line in lines] == [4, 1]
 
   def test_line_without_white_space_comes_in_pieces(self, tmp_path, monkeypatch):
-    monkeypatch.setattr(text, '_BLOCK_BYTES', 5)
+    monkeypatch.setattr(text, '_BUFFER_BYTES', 5)
     monkeypatch.setattr(tokens, 'LONG_LINE', 4)
     got = []
     config = TextConfig(tokenizer=lambda line: got.append(line) or list(line))

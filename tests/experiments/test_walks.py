@@ -243,7 +243,7 @@ class TestReadEdges:
   def test_lines_that_blocks_cut(self, tmp_path, monkeypatch):
     text = ''.join(f'node{i} node{i + 1} {i + 1}\n' for i in range(200))
     whole = read(tmp_path, text)
-    monkeypatch.setattr('jw2v.data.text._BLOCK_BYTES', 16)
+    monkeypatch.setattr('jw2v.data.text._BUFFER_BYTES', 16)
     for a, b in zip(whole, read(tmp_path, text), strict=True):
       np.testing.assert_array_equal(a, b)
 

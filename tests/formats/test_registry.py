@@ -36,7 +36,7 @@ class TestRoundTrip:
   def test_of_many_rows_and_the_first_of_them(self, tmp_path, format, limit, monkeypatch):
     """Blocks of reading and writing that hold a few rows each."""
     for module in (text_format, word2vec_binary):
-      monkeypatch.setattr(module, '_BLOCK_BYTES', 1 << 12)
+      monkeypatch.setattr(module, '_BUFFER_BYTES', 1 << 12)
     for module in (text_format, word2vec_binary, safetensors, projector):
       monkeypatch.setattr(module, '_ROWS', 7)
     words = [f'w{i}' * (1 + i % 7) for i in range(3000)]

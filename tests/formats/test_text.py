@@ -95,7 +95,7 @@ class TestEdges:
       assert load_vectors(tmp_path / 'v', format).index_to_key == words
 
   def test_byte_order_mark_at_the_start_of_a_later_block(self, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_format, '_BLOCK_BYTES', 1 << 12)
+    monkeypatch.setattr(text_format, '_BUFFER_BYTES', 1 << 12)
     words = [f'\ufeff{i:07}' for i in range(3000)]  # rows of 16 bytes: all blocks begin with one
     save_vectors(KeyedVectors(words, np.zeros((3000, 2))), tmp_path / 'v', 'glove')
     assert load_vectors(tmp_path / 'v').index_to_key == words

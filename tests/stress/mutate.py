@@ -169,9 +169,9 @@ MUTATIONS = {
   'data/text': [
     ("for byte in WHITE_SPACE)", "for byte in b' ')"),
     ("b''.join([*pieces, piece[:cut]])", 'piece[:cut]'),
-    ('block.removeprefix(_BOM) if offset == 0 else block', 'block'),
-    ('offset + len(block) - len(text)', 'offset'),
-    ('- block.count(_REPLACEMENT)', ''),
+    ('buffer.removeprefix(_BOM) if offset == 0 else buffer', 'buffer'),
+    ('offset + len(buffer) - len(text)', 'offset'),
+    ('- buffer.count(_REPLACEMENT)', ''),
     ('(after.st_ino, after.st_size, after.st_mtime_ns) != same', 'False'),
     ("for name in folders if not name.startswith('.')", 'for name in folders'),
     ('status.st_size != self.size', 'False'),

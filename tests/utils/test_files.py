@@ -92,7 +92,7 @@ class TestWhereToWrite:
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/mem'), reason='a file of Linux')
-@pytest.mark.parametrize('read', [lambda path: list(TextReader([path]).blocks()), Vocabulary.load])
+@pytest.mark.parametrize('read', [lambda path: list(TextReader([path]).buffers()), Vocabulary.load])
 def test_a_read_error_is_told_with_the_name_of_the_file(read):
   with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
     read('/proc/self/mem')  # whose first bytes belong to nobody

@@ -111,7 +111,7 @@ class TestText:
       before = pages()
       for _ in range(repeats):
         with pytest.raises(ValueError, match='cannot be decompressed'):
-          list(TextReader([str(path)]).blocks())
+          list(TextReader([str(path)]).buffers())
     assert (pages() - before) * resource.getpagesize() < 100e6  # and not 8 MiB each time
 
   def test_of_edges_and_sessions(self, tmp_path):
