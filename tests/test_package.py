@@ -57,7 +57,7 @@ def test_the_sdist_has_what_builds_tests_and_documents_it(built):
   expected = {
     'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'mkdocs.yml', 'pyproject.toml'
   }  # fmt: skip
-  for folder in ('configs', 'docs', 'examples', 'experiments', 'jw2v', 'tests'):
+  for folder in ('benchmarks', 'configs', 'docs', 'examples', 'experiments', 'jw2v', 'tests'):
     for path in (ROOT / folder).rglob('*'):
       if path.is_file() and '__pycache__' not in path.parts:
         expected.add(path.relative_to(ROOT).as_posix())
