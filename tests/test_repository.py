@@ -41,6 +41,10 @@ class TestPublicNames:
 
 
 class TestLayout:
+  def test_no_module_hides_behind_a_function(self):
+    """`jw2v.rowwise` is the function, and its module has another name."""
+    assert inspect.isfunction(jw2v.rowwise) and jw2v.optim.RowGradients is jw2v.RowGradients
+
   def test_few_entries_at_the_top(self):
     entries = [path.name for path in layout.LIBRARY.iterdir() if path.name != '__pycache__']
     assert 'py.typed' in entries and len(entries) <= 14, sorted(entries)
