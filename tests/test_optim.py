@@ -77,7 +77,12 @@ class TestRowwise:
     assert_close(run(tx, steps, dense=False), run(tx, steps, dense=True))
 
   @pytest.mark.parametrize(
-    'tx', [optax.adam(0.1), optax.rmsprop(0.1), optax.sgd(0.1, momentum=0.9)]
+    'tx',
+    [
+      optax.adam(0.1),
+      pytest.param(optax.rmsprop(0.1), marks=pytest.mark.slow),
+      pytest.param(optax.sgd(0.1, momentum=0.9), marks=pytest.mark.slow),
+    ],
   )
   def test_lazy_where_the_dense_optimizer_moves_every_row(self, tx):
     """Equal as long as all rows are touched; then the untouched ones stay where they are."""

@@ -118,7 +118,7 @@ ALL = [
 EACH_OBJECTIVE = [('skip_gram', objective, 'equal') for objective in OBJECTIVES]
 
 
-@pytest.mark.parametrize(('architecture', 'objective', 'weights'), ALL)
+@pytest.mark.parametrize(('architecture', 'objective', 'weights'), tiers.fast(ALL[:12], ALL))
 class TestEqualsThePureLoss:
   def test_value_and_gradient(self, architecture, objective, weights):
     config = config_of(architecture, objective, distance_weights=weights)

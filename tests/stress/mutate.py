@@ -435,7 +435,7 @@ MUTATIONS = {
     ('weights * probability - positive', 'weights * (probability - positive)'),
     ('nodes & 1 == 0', 'nodes & 1 == 1'),
     ('hot_codes != 0, hot_codes > 0', 'hot_codes != 0, hot_codes < 0'),
-    ('(slot < ends[:, None]) &', '(place <= ends[:, None]) &'),
+    ('(slot < ends[:, None]) &', '(slot <= ends[:, None]) &'),
     ('x[:measured] for x in (scores', 'x for x in (scores'),
     ("'nob,no->nb', paths[0], each.curvature", "'nob,no->nb', 0 * paths[0], each.curvature"),
   ],
