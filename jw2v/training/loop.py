@@ -203,7 +203,8 @@ def fit(
       measured = None
       if history.begins_record(words, now=full):
         if full:
-          record_pending(0 if number > 2 else len(pending))
+          if number > 2:  # nothing is recorded before `started`
+            record_pending()
           jax.block_until_ready(results)
         with history.paused() if full else contextlib.nullcontext():
           measured = measure(state.params, full)

@@ -3,8 +3,8 @@
 import contextlib
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -64,7 +64,7 @@ def train(
   corpus: Corpus | EncodedCorpus,
   config: TrainConfig = TrainConfig(),
   *,
-  workdir: str | pathlib.Path | Workdir | None = None,
+  workdir: str | os.PathLike[str] | Workdir | None = None,
   progress: bool = True,
   callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
   initial: TrainResult | KeyedVectors | None = None,
@@ -130,14 +130,9 @@ def train(
     config = config.on(jax.default_backend())
     if progress:
       import_tqdm()
-    folder = Workdir(workdir) if isinstance(workdir, str | pathlib.Path) else workdir
-
-    def open_workdir() -> None:
-      if folder is not None and is_first():
-        folder.check()
-        stack.enter_context(folder.locked())
-
-    first_then_others(open_workdir, 'workdir')
+    folder = workdir if isinstance(workdir, Workdir | None) else Workdir(workdir)
+    if folder is not None:
+      first_then_others(lambda: stack.enter_context(_opened(folder)), 'workdir')
     shows = progress and is_first()
     encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
@@ -205,6 +200,17 @@ def make_streams(
     training._replace(attach=functools.partial(objective.attach, lists=own_devices)),
     held_out._replace(attach=functools.partial(objective.attach, lists=devices)),
   )
+
+
+@contextlib.contextmanager
+def _opened(folder: Workdir) -> Iterator[None]:
+  """Checks and locks the working directory, in the process that writes to it."""
+  if not is_first():
+    yield
+    return
+  folder.check()
+  with folder.locked():
+    yield
 
 
 def _encoded(
