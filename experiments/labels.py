@@ -2,10 +2,9 @@ r"""Pictures of labeled points without overlapping labels.
 
 All lengths are in dots of the picture, so a measured size is the drawn size.
 
-Two libraries were compared with `place_labels`, which takes 0.2 s for the quickstart's 72 labels.
-adjustText 1.4 took 4 s, and 39 s for 155 labels, 7 of which overlapped. textalloc 1.2 is as fast
-and as legible, but its public function cannot reserve boxes (`Rings`) or take measured sizes (SVG).
-Through an internal function, 53 long labels needed a picture of 1.7 times the width.
+Two libraries were compared with `place_labels`. adjustText 1.4 is much slower, and leaves labels of
+a crowd overlapping. textalloc 1.2 is as fast and as legible, but its public function cannot reserve
+boxes (`Rings`) or take measured sizes (SVG).
 """
 
 import pathlib

@@ -28,7 +28,7 @@ THRESHOLDS = {'gensim': 10.0, 'npmi': 0.5, 'word2phrase': 100.0}
 
 @dataclasses.dataclass(frozen=True)
 class PhraseConfig:
-  r"""How phrases are found; a value out of range raises a `ValueError`.
+  r"""Settings for finding phrases; a value out of range raises a `ValueError`.
 
   The score of a pair with counts :math:`n_a, n_b` of the words and :math:`n_{ab}` of the
   pair, in a text of N words:
@@ -79,7 +79,7 @@ class PhraseConfig:
     _check_delimiter(self.delimiter)
 
   def settings(self) -> dict[str, Any]:
-    """What tells this from another config, fit for JSON."""
+    """Returns the settings as JSON values, to compare configs."""
     return dataclasses.asdict(self)
 
 
@@ -151,7 +151,7 @@ class Phrases:
     return joined
 
   def settings(self) -> dict[str, Any]:
-    """What tells these phrases from others, fit for JSON."""
+    """Returns JSON values that identify these phrases, with a digest of their words."""
     passes = [sorted([*words, score] for words, score in table.items()) for table in self.passes]
     digest = hashlib.sha256(json.dumps(passes).encode()).hexdigest()
     return {**self._header(), 'sha256': digest}
@@ -171,7 +171,7 @@ class Phrases:
 
     Raises:
       FileNotFoundError: the folder does not exist.
-      ValueError: a word has white space in it, or is no valid Unicode.
+      ValueError: a word contains white space, or is not valid Unicode.
     """
     with atomic_write(path) as file:
       file.write((json.dumps(self._header()) + '\n').encode())
@@ -195,7 +195,7 @@ class Phrases:
       The phrases.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: the file does not exist.
       ValueError: the file is damaged, with row and reason.
     """
     row = 1

@@ -50,7 +50,7 @@ def _array(archive, name, rank, dtype, expansion) -> np.ndarray:
   try:
     about = archive.getinfo(f'{name}.npy')
   except KeyError:
-    raise ValueError(f'there is no array {name!r}') from None
+    raise ValueError(f'array {name!r} not found') from None
   if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
     raise ValueError(f'{name!r} is compressed in a way that NumPy does not write')
   expansion.add(about.file_size)  # zipfile decompresses no more than this

@@ -127,7 +127,7 @@ def write_table(
   if not table.vectors.shape[1]:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
   if not table.words and format in ('glove', 'projector'):
-    raise ValueError(f'{name}: format={format!r} cannot say that there is no word')
+    raise ValueError(f'{name}: format={format!r} must have at least one word, got none')
   if table.ngrams is not None and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:

@@ -91,7 +91,7 @@ class _File:
     """Returns the start and end of a tensor in the data, and its shape, after checking them."""
     found, (dtype, rank) = self.header.get(name), _KINDS[name]
     if not isinstance(found, dict):
-      raise ValueError(f'there is no tensor {name!r}')
+      raise ValueError(f'tensor {name!r} not found')
     shape: Any = found.get('shape')
     offsets: Any = found.get('data_offsets')
     whole = lambda x: isinstance(x, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in x)

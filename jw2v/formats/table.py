@@ -36,7 +36,7 @@ class VectorTable(NamedTuple):
 
 
 class GrowingTable:
-  """One array that grows with the blocks of rows appended to it.
+  """One array that grows with the rows appended to it.
 
   A damaged header may promise any number of rows, so it does not decide how much is
   allocated. The allocation is extrapolated from the share of the file read so far.

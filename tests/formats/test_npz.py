@@ -44,8 +44,8 @@ class TestDamaged:
     path, words, vectors = tmp_path / 'v.npz', np.array([97, 10, 98], np.uint8), np.ones((2, 2))
     vectors = vectors.astype(np.float32)
     for arrays, reason in (
-      ({'words': words}, "no array 'vectors'"),
-      ({'vectors': vectors}, "no array 'words'"),
+      ({'words': words}, "array 'vectors' not found"),
+      ({'vectors': vectors}, "array 'words' not found"),
       ({'vectors': vectors.astype(np.float64), 'words': words}, "'vectors' is float64"),
       ({'vectors': vectors[0], 'words': words}, 'not float32 of rank 2'),
       ({'vectors': vectors, 'words': words[:1]}, '1 words for 2 vectors'),

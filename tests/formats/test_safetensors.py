@@ -62,7 +62,7 @@ def test_numbers_are_aligned(tmp_path):
 
 class TestDamaged:
   @pytest.mark.parametrize(('content', 'reason'), [
-    (safetensors(b'{}'), "there is no tensor 'vectors'"),
+    (safetensors(b'{}'), "tensor 'vectors' not found"),
     (safetensors(b'{"vectors": 3'), 'the header is not JSON'),
     (safetensors(b'{' * 100_000), 'the header is not JSON'),
     (safetensors(vectors_dtype='F64'), "'vectors' is F64 of shape"),
@@ -133,5 +133,5 @@ class TestDamaged:
 
   def test_a_header_without_a_tensor(self, tmp_path):
     (tmp_path / 'v').write_bytes(safetensors(b'[{}]' + b' ' * 4))
-    with pytest.raises(ValueError, match="there is no tensor 'vectors'"):
+    with pytest.raises(ValueError, match="tensor 'vectors' not found"):
       load_vectors(tmp_path / 'v', 'safetensors')

@@ -161,7 +161,9 @@ MUTATIONS = {
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('    known=known,\n', ''),
   ],
-  'training/run@training/workdir': [('  with folder.locked():\n', '  with contextlib.nullcontext():\n')],
+  'training/run@training/workdir': [
+    ('  with folder.locked():\n', '  with contextlib.nullcontext():\n'),
+  ],
   'training/loop@training/run': [
     ('self.epochs_since = 0 if lower', 'self.epochs_since = 0 if True'),
     ('self.epochs_since >= self.patience', 'self.epochs_since > self.patience'),
