@@ -9,6 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jw2v.losses._numerics import wide_dtype
+
 _KIND_NAMES = {float: 'floating', int: 'integer', bool: 'bool'}
 
 
@@ -17,21 +19,21 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
 
   Args:
     **arguments: by name `(value, axes)` or `(value, axes, kind)`. `axes` names the
-      axes, blank-separated (`'K D'`; `''` is a scalar, `'...'` any shape); in one call
-      a letter has one length, given by the first argument that has it. A leading `?`
-      marks an option: its value may be `None`, for not taken. `kind` is `float`
-      (default), `int` or `bool`; or the name of an argument before it, to whose dtype
-      any real value is converted.
+      axes, blank-separated (`'K D'`; `''` is a scalar); in one call a letter has one length,
+      given by the first argument that has it. A leading `...` stands for any number of axes,
+      likewise the same in one call. A leading `?` marks an option, whose value may be `None`.
+      `kind` is `float` (default), `int` or `bool`; or the name of an argument before it: any
+      real value, converted to the dtype in which sums over that argument are carried.
 
   Returns:
-    The values as arrays, in order; `None` for an option that is not taken, which a
-    type by position cannot say.
+    The values as arrays, in order; `None` for an option without a value, which the return type
+    cannot express by position.
 
   Raises:
     AssertionError: from chex, naming the argument, for a wrong rank, shape or dtype.
-    TypeError: naming the argument, for a value that is no array at all.
+    TypeError: naming the argument, for a value that is not an array.
   """
-  lengths: dict[str, tuple[int, str]] = {}
+  lengths: dict[str, tuple[Any, str]] = {}
   checked: dict[str, Any] = {}
   for name, (value, axes_text, *kinds) in arguments.items():
     if value is None and axes_text.startswith('?'):
@@ -48,14 +50,18 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
       raise TypeError(f'{contract}, got {type(value).__name__}') from error
     contract += f', got {array.dtype}{list(array.shape)}'
     if like is not None and not jnp.iscomplexobj(array):
-      array = array.astype(like.dtype)
+      array = array.astype(wide_dtype(like))
     chex.assert_type(array, float if like is not None else kind, custom_message=contract)
     checked[name] = array
-    if axes == ['...']:
-      continue
-    chex.assert_rank(array, len(axes), custom_message=contract)
-    expected = tuple(lengths[a][0] if a in lengths else None for a in axes)
-    chex.assert_shape(array, expected, custom_message=contract)
-    for axis, length in zip(axes, array.shape, strict=True):
-      lengths.setdefault(axis, (length, name))
+    shape: tuple[Any, ...] = array.shape
+    if axes[:1] == ['...']:
+      if array.ndim < len(axes) - 1:
+        raise AssertionError(contract)
+      split = array.ndim - len(axes) + 1
+      shape = (shape[:split], *shape[split:])
+    else:
+      chex.assert_rank(array, len(axes), custom_message=contract)
+    for axis, length in zip(axes, shape, strict=True):
+      if length != lengths.setdefault(axis, (length, name))[0]:
+        raise AssertionError(contract)
   return list(checked.values())

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
+from jw2v.losses._numerics import common_dtype, log_softmax, outer, widen
 
 
 def softmax_jacobian(logits: ArrayLike) -> jax.Array:
@@ -34,8 +35,8 @@ def softmax_jacobian(logits: ArrayLike) -> jax.Array:
     outputs, 1990. Derivations D03, D04.
   """
   (logits,) = check(logits=(logits, 'n'))
-  y = jax.nn.softmax(logits)
-  return jnp.diag(y) - jnp.outer(y, y)
+  y = jax.nn.softmax(*widen(logits))
+  return (jnp.diag(y) - outer(y, y)).astype(logits.dtype)
 
 
 def sigmoid_derivative(x: ArrayLike) -> jax.Array:
@@ -123,7 +124,7 @@ def cross_entropy_loss(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
     labels: `[n]`, :math:`y`: one-hot, soft, or of any total mass.
 
   Returns:
-    Scalar loss in the dtype of the inputs.
+    Scalar loss in the common dtype of the inputs.
 
   Raises:
     AssertionError: an argument is not floating `[n]`.
@@ -132,9 +133,10 @@ def cross_entropy_loss(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
     Derivations D02, D05.
   """
   logits, labels = check(logits=(logits, 'n'), labels=(labels, 'n'))
-  log_y = jax.nn.log_softmax(logits)
+  dtype, (logits, labels) = common_dtype(logits, labels), widen(logits, labels)
+  log_y = log_softmax(logits)
   log_y = jnp.where((labels == 0) & jnp.isneginf(log_y), 0, log_y)  # 0 log 0 = 0
-  return -jnp.sum(labels * log_y)
+  return -jnp.sum(labels * log_y).astype(dtype)
 
 
 def cross_entropy_gradient(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -149,7 +151,7 @@ def cross_entropy_gradient(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
     labels: `[n]`, :math:`y`, of any total mass.
 
   Returns:
-    `[n]`; the components sum to 0.
+    `[n]` in the dtype of the logits; the components sum to 0.
 
   Raises:
     AssertionError: an argument is not floating `[n]`.
@@ -158,7 +160,8 @@ def cross_entropy_gradient(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
     Derivation D06.
   """
   logits, labels = check(logits=(logits, 'n'), labels=(labels, 'n'))
-  return jnp.sum(labels) * jax.nn.softmax(logits) - labels
+  dtype, (logits, labels) = logits.dtype, widen(logits, labels)
+  return (jnp.sum(labels) * jax.nn.softmax(logits) - labels).astype(dtype)
 
 
 def _scaled_norm(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -196,8 +199,8 @@ def l2_normalize(x: ArrayLike) -> jax.Array:
     Derivations D38, D39.
   """
   (x,) = check(x=(x, 'D'))
-  is_zero, scaled, norm, _ = _scaled_norm(x)
-  return jnp.where(is_zero, 0, scaled / norm)
+  is_zero, scaled, norm, _ = _scaled_norm(*widen(x))
+  return jnp.where(is_zero, 0, scaled / norm).astype(x.dtype)
 
 
 def l2_normalize_jacobian(x: ArrayLike) -> jax.Array:
@@ -219,7 +222,7 @@ def l2_normalize_jacobian(x: ArrayLike) -> jax.Array:
     Derivation D39.
   """
   (x,) = check(x=(x, 'D'))
-  is_zero, scaled, norm, inverse_scale = _scaled_norm(x)
+  is_zero, scaled, norm, inverse_scale = _scaled_norm(*widen(x))
   unit = scaled / norm
-  projection = jnp.eye(x.size, dtype=x.dtype) - jnp.outer(unit, unit)
-  return jnp.where(is_zero, 0, projection / norm * inverse_scale)
+  projection = jnp.eye(x.size, dtype=unit.dtype) - outer(unit, unit)
+  return jnp.where(is_zero, 0, projection / norm * inverse_scale).astype(x.dtype)

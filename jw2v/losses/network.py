@@ -10,13 +10,15 @@ Axes: Dx input width, H hidden width, Dy classes. Vectors are rows: `x @ w1 + b1
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
+from jw2v.losses._mesh import any_mesh
+from jw2v.losses._numerics import common_dtype, dot, exportable, outer, widen
 from jw2v.losses.derivatives import cross_entropy_gradient, cross_entropy_loss, sigmoid_derivative
 
 
+@exportable
 class TwoLayerParams(NamedTuple):
   """Weights and biases, and the shape of their gradients."""
 
@@ -26,6 +28,7 @@ class TwoLayerParams(NamedTuple):
   b2: jax.Array  # [Dy]
 
 
+@exportable
 class TwoLayerGrads(NamedTuple):
   """Gradients of `two_layer_loss`."""
 
@@ -34,7 +37,7 @@ class TwoLayerGrads(NamedTuple):
 
 
 def _forward(params, x, labels=None):
-  """The arguments, checked, and the activations z1 [H], h [H], z2 [Dy]."""
+  """Returns the checked arguments, then z1 [H], h [H] and z2 [Dy] in the dtype of their sums."""
   w1, b1, w2, b2, x, labels = check(
     **{
       'params.w1': (params.w1, 'Dx H'),
@@ -45,11 +48,18 @@ def _forward(params, x, labels=None):
       'labels': (labels, '?Dy'),
     }
   )
-  z1 = x @ w1 + b1
+  params = TwoLayerParams(w1, b1, w2, b2)
+  z1 = sum(widen(dot(x, w1), b1))
   h = jax.nn.sigmoid(z1)
-  return TwoLayerParams(w1, b1, w2, b2), x, labels, z1, h, h @ w2 + b2
+  return params, x, labels, z1, h, sum(widen(dot(h, w2), b2))
 
 
+def _loss(params, x, labels, logits):
+  """Returns the cross entropy in the common dtype of the arguments."""
+  return cross_entropy_loss(logits, labels).astype(common_dtype(*params, x, labels))
+
+
+@any_mesh()
 def two_layer_logits(params: TwoLayerParams, x: ArrayLike) -> jax.Array:
   r"""Scores of the classes before the softmax.
 
@@ -60,7 +70,7 @@ def two_layer_logits(params: TwoLayerParams, x: ArrayLike) -> jax.Array:
     x: `[Dx]` input, a row.
 
   Returns:
-    `[Dy]` logits :math:`z_2`.
+    `[Dy]` logits :math:`z_2` in the common dtype of the inputs.
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
@@ -69,9 +79,11 @@ def two_layer_logits(params: TwoLayerParams, x: ArrayLike) -> jax.Array:
     Rumelhart, Hinton and Williams, Learning representations by back-propagating
     errors, 1986. Derivation D41.
   """
-  return _forward(params, x)[-1]
+  params, x, *_, logits = _forward(params, x)
+  return logits.astype(common_dtype(*params, x))
 
 
+@any_mesh()
 def two_layer_loss(params: TwoLayerParams, x: ArrayLike, labels: ArrayLike) -> jax.Array:
   r"""Cross entropy of the labels against the network's softmax.
 
@@ -83,7 +95,7 @@ def two_layer_loss(params: TwoLayerParams, x: ArrayLike, labels: ArrayLike) -> j
     labels: `[Dy]` :math:`y`, one-hot or soft.
 
   Returns:
-    Scalar loss in the dtype of the inputs.
+    Scalar loss in the common dtype of the inputs.
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
@@ -91,10 +103,11 @@ def two_layer_loss(params: TwoLayerParams, x: ArrayLike, labels: ArrayLike) -> j
   References:
     Derivation D41.
   """
-  _, _, labels, _, _, logits = _forward(params, x, labels)
-  return cross_entropy_loss(logits, labels)
+  params, x, labels, *_, logits = _forward(params, x, labels)
+  return _loss(params, x, labels, logits)
 
 
+@any_mesh(grads=TwoLayerGrads)
 def two_layer_value_and_grad(
   params: TwoLayerParams, x: ArrayLike, labels: ArrayLike
 ) -> tuple[jax.Array, TwoLayerGrads]:
@@ -117,10 +130,14 @@ def two_layer_value_and_grad(
   """
   params, x, labels, z1, h, logits = _forward(params, x, labels)
   delta2 = cross_entropy_gradient(logits, labels)  # [Dy]
-  delta1 = (delta2 @ params.w2.T) * sigmoid_derivative(z1)  # [H]
-  return cross_entropy_loss(logits, labels), TwoLayerGrads(
-    params=TwoLayerParams(w1=jnp.outer(x, delta1), b1=delta1, w2=jnp.outer(h, delta2), b2=delta2),
-    x=delta1 @ params.w1.T,
+  delta1 = dot(delta2, params.w2.T) * sigmoid_derivative(z1)  # [H]
+  grads = TwoLayerGrads(
+    params=TwoLayerParams(w1=outer(x, delta1), b1=delta1, w2=outer(h, delta2), b2=delta2),
+    x=dot(delta1, params.w1.T),
+  )
+  of_arguments = TwoLayerGrads(params, x)
+  return _loss(params, x, labels, logits), jax.tree.map(
+    lambda grad, argument: grad.astype(argument.dtype), grads, of_arguments
   )
 
 

@@ -1,11 +1,19 @@
-"""The losses of one prediction, each with its gradient in closed form.
+r"""The losses of one prediction, each with its gradient in closed form.
 
-What belongs here: a scalar function of a center vector and the output vectors it
-is scored against, and its `..._value_and_grad` twin: the same arguments, result
-`(loss, Grads)`, written from the derivation and never by `jax.grad`. Vectors come
-in; looking them up in a table is the caller's. One prediction at a time: batch with
-`jax.vmap`. The results keep the dtype of the vectors. A wrong rank, shape or dtype
-raises chex's `AssertionError` at trace time, with the argument's name.
+A loss is a scalar function of a center vector and the output vectors that it is scored against. It
+is a loss of scores (`scores.py`) at the scores :math:`s_w = u_w^\top v`. Its
+`..._value_and_grad` twin takes the same arguments and returns `(loss, Grads)`: the derivatives by
+the scores from `scores.py`, then the chain rule through the scores. A twin never calls `jax.grad`.
+
+The losses take vectors; the caller looks them up in a table (`rows.py` helps). One prediction at a
+time: batch with `jax.vmap`. Options may be given by position, so that `in_axes` can share them:
+
+    jax.vmap(nce_loss, (0, 0, None, 0, None))(
+      centers, outsides, shared_negatives, log_expected_outsides, log_expected_negatives)
+
+A loss has the common dtype of its vectors, a gradient the dtype of its vector. Sums are carried in
+float32 or better. A wrong rank, shape or dtype raises chex's `AssertionError` at trace time, with
+the argument's name.
 
 Axes: D vector width, V vocabulary, K negatives, L Huffman code length. Tables are
 rows: `scores = outside_vectors @ center`. In the comments d_x is dl/dx.
@@ -19,8 +27,30 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
+from jw2v.losses._mesh import any_mesh
+from jw2v.losses._numerics import (
+  cast,
+  common_dtype,
+  dot,
+  exportable,
+  outer,
+  softmax_of_label,
+  widen,
+)
+from jw2v.losses.scores import (
+  hierarchical_softmax_from_scores,
+  hierarchical_softmax_from_scores_value_and_grad,
+  kind_of_code,
+  nce_from_scores,
+  nce_from_scores_value_and_grad,
+  negative_sampling_from_scores,
+  negative_sampling_from_scores_value_and_grad,
+  sampled_softmax_from_scores,
+  sampled_softmax_from_scores_value_and_grad,
+)
 
 
+@exportable
 class NaiveSoftmaxGrads(NamedTuple):
   """Gradients of `naive_softmax_loss`."""
 
@@ -28,6 +58,7 @@ class NaiveSoftmaxGrads(NamedTuple):
   outside_vectors: jax.Array  # [V, D]
 
 
+@exportable
 class NegativeSamplingGrads(NamedTuple):
   """Gradients of `negative_sampling_loss`."""
 
@@ -36,6 +67,7 @@ class NegativeSamplingGrads(NamedTuple):
   negatives: jax.Array  # [K, D]
 
 
+@exportable
 class NceGrads(NamedTuple):
   """Gradients of `nce_loss`."""
 
@@ -44,6 +76,7 @@ class NceGrads(NamedTuple):
   negatives: jax.Array  # [K, D]
 
 
+@exportable
 class SampledSoftmaxGrads(NamedTuple):
   """Gradients of `sampled_softmax_loss`."""
 
@@ -52,6 +85,7 @@ class SampledSoftmaxGrads(NamedTuple):
   negatives: jax.Array  # [K, D]
 
 
+@exportable
 class HierarchicalSoftmaxGrads(NamedTuple):
   """Gradients of `hierarchical_softmax_loss`."""
 
@@ -62,15 +96,19 @@ class HierarchicalSoftmaxGrads(NamedTuple):
 # --- Naive softmax ---
 
 
-def _naive_softmax_scores(center, outside_id, outside_vectors):
+def _check_naive_softmax(center, outside_id, outside_vectors):
+  """Returns the checked arguments, the scores, and the dtypes of the loss and its gradients."""
   center, outside_id, outside_vectors = check(
     center=(center, 'D'),
     outside_id=(outside_id, '', int),
     outside_vectors=(outside_vectors, 'V D'),
   )
-  return center, outside_id, outside_vectors, outside_vectors @ center  # [V]
+  dtypes = common_dtype(center, outside_vectors), center.dtype, outside_vectors.dtype
+  scores = dot(center, outside_vectors.T)  # [V]; in this order a batch comes first under vmap
+  return center, outside_id, outside_vectors, scores, dtypes
 
 
+@any_mesh()
 def naive_softmax_loss(
   center: ArrayLike, outside_id: ArrayLike, outside_vectors: ArrayLike
 ) -> jax.Array:
@@ -94,10 +132,11 @@ def naive_softmax_loss(
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 2. Derivations D11, D12.
   """
-  _, outside_id, _, scores = _naive_softmax_scores(center, outside_id, outside_vectors)
-  return jax.nn.logsumexp(scores) - scores[outside_id]
+  _, outside_id, _, scores, dtypes = _check_naive_softmax(center, outside_id, outside_vectors)
+  return softmax_of_label(scores, outside_id)[0].astype(dtypes[0])
 
 
+@any_mesh(grads=NaiveSoftmaxGrads)
 def naive_softmax_value_and_grad(
   center: ArrayLike, outside_id: ArrayLike, outside_vectors: ArrayLike
 ) -> tuple[jax.Array, NaiveSoftmaxGrads]:
@@ -114,59 +153,40 @@ def naive_softmax_value_and_grad(
   References:
     Derivations D13 to D18.
   """
-  center, outside_id, outside_vectors, scores = _naive_softmax_scores(
+  center, outside_id, outside_vectors, scores, dtypes = _check_naive_softmax(
     center, outside_id, outside_vectors
   )
-  loss = jax.nn.logsumexp(scores) - scores[outside_id]
-  delta = jax.nn.softmax(scores).at[outside_id].add(-1)  # [V]  d_scores
-  return loss, NaiveSoftmaxGrads(
-    center=delta @ outside_vectors, outside_vectors=jnp.outer(delta, center)
-  )
+  loss, delta = softmax_of_label(scores, outside_id)  # [V]  d_scores
+  d_center, d_outside_vectors = dot(delta, outside_vectors), outer(delta, center)
+  loss, *grads = cast((loss, d_center, d_outside_vectors), dtypes)
+  return loss, NaiveSoftmaxGrads(*grads)
 
 
 # --- Negative sampling, and NCE, which is the same on corrected scores ---
 
 
-def _sampled_scores(center, outside, negatives, weights=None, log_expected=None):
-  """The vectors, the weights and the scores, less log_expected = (outside, negatives)."""
-  option = '?' if log_expected is None else ''
-  log_outside, log_negatives = log_expected or (None, None)
-  center, outside, negatives, weights, log_outside, log_negatives = check(
-    center=(center, 'D'),
-    outside=(outside, 'D'),
-    negatives=(negatives, 'K D'),
-    weights=(weights, '?K', 'negatives'),  # an option does not promote the loss
-    log_expected_outside=(log_outside, option, 'negatives'),
-    log_expected_negatives=(log_negatives, f'{option}K', 'negatives'),
-  )
-  positive, negative = outside @ center, negatives @ center  # [], [K]
-  if log_outside is not None:
-    positive, negative = positive - log_outside, negative - log_negatives
-  return (center, outside, negatives), weights, positive, negative
-
-
-def _binary_loss(positive, negative, weights):
-  """-log s(positive) - sum_k w_k log s(-negative_k)."""
-  noise = jax.nn.log_sigmoid(-negative)  # [K]
-  noise = noise if weights is None else weights * noise
-  return -jax.nn.log_sigmoid(positive) - jnp.sum(noise)
-
-
-def _binary_grads(vectors, positive, negative, weights):
-  """Gradients of `_binary_loss` to center, outside and negatives."""
+def _check_pair(center, outside, negatives):
+  """Returns the checked vectors, their scores, and the dtypes of the loss and its gradients."""
+  vectors = check(center=(center, 'D'), outside=(outside, 'D'), negatives=(negatives, 'K D'))
   center, outside, negatives = vectors
-  d_positive = -jax.nn.sigmoid(-positive)  # []  s(positive) - 1
-  d_negative = jax.nn.sigmoid(negative)  # [K]  1 - s(-negative)
-  d_negative = d_negative if weights is None else weights * d_negative
+  scores = dot(outside, center), dot(center, negatives.T)  # [], [K]
+  return vectors, scores, (common_dtype(*vectors), *(x.dtype for x in vectors))
+
+
+def _chain_rule(vectors, d_positive, d_negatives):
+  """Returns the gradients of center, outside and negatives from the derivatives by the scores."""
+  center, outside, negatives = vectors
+  center, outside, _ = widen(center, outside, d_positive)
   return (
-    d_positive * outside + d_negative @ negatives,  # [D]
+    d_positive * outside + dot(d_negatives, negatives),  # [D]
     d_positive * center,  # [D]
-    jnp.outer(d_negative, center),  # [K, D]
+    outer(d_negatives, center),  # [K, D]
   )
 
 
+@any_mesh()
 def negative_sampling_loss(
-  center: ArrayLike, outside: ArrayLike, negatives: ArrayLike, *, weights: ArrayLike | None = None
+  center: ArrayLike, outside: ArrayLike, negatives: ArrayLike, weights: ArrayLike | None = None
 ) -> jax.Array:
   r"""Negative log-likelihood of one observed pair against K noise words.
 
@@ -189,12 +209,13 @@ def negative_sampling_loss(
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 4 (there maximised). Derivation D20.
   """
-  _, weights, positive, negative = _sampled_scores(center, outside, negatives, weights)
-  return _binary_loss(positive, negative, weights)
+  _, scores, dtypes = _check_pair(center, outside, negatives)
+  return negative_sampling_from_scores(*scores, weights).astype(dtypes[0])
 
 
+@any_mesh(grads=NegativeSamplingGrads)
 def negative_sampling_value_and_grad(
-  center: ArrayLike, outside: ArrayLike, negatives: ArrayLike, *, weights: ArrayLike | None = None
+  center: ArrayLike, outside: ArrayLike, negatives: ArrayLike, weights: ArrayLike | None = None
 ) -> tuple[jax.Array, NegativeSamplingGrads]:
   r"""`negative_sampling_loss`, same arguments, with its gradients in closed form.
 
@@ -211,16 +232,17 @@ def negative_sampling_value_and_grad(
   References:
     Derivations D21 to D27.
   """
-  vectors, weights, positive, negative = _sampled_scores(center, outside, negatives, weights)
-  loss = _binary_loss(positive, negative, weights)
-  return loss, NegativeSamplingGrads(*_binary_grads(vectors, positive, negative, weights))
+  vectors, scores, dtypes = _check_pair(center, outside, negatives)
+  loss, deltas = negative_sampling_from_scores_value_and_grad(*scores, weights)
+  loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
+  return loss, NegativeSamplingGrads(*grads)
 
 
+@any_mesh()
 def nce_loss(
   center: ArrayLike,
   outside: ArrayLike,
   negatives: ArrayLike,
-  *,
   log_expected_outside: ArrayLike,
   log_expected_negatives: ArrayLike,
   weights: ArrayLike | None = None,
@@ -250,16 +272,16 @@ def nce_loss(
     and simple algorithm for training neural probabilistic language models
     <https://arxiv.org/abs/1206.6426>`_, 2012.
   """
-  expected = log_expected_outside, log_expected_negatives
-  _, weights, positive, negative = _sampled_scores(center, outside, negatives, weights, expected)
-  return _binary_loss(positive, negative, weights)
+  _, scores, dtypes = _check_pair(center, outside, negatives)
+  loss = nce_from_scores(*scores, log_expected_outside, log_expected_negatives, weights)
+  return loss.astype(dtypes[0])
 
 
+@any_mesh(grads=NceGrads)
 def nce_value_and_grad(
   center: ArrayLike,
   outside: ArrayLike,
   negatives: ArrayLike,
-  *,
   log_expected_outside: ArrayLike,
   log_expected_negatives: ArrayLike,
   weights: ArrayLike | None = None,
@@ -281,21 +303,33 @@ def nce_value_and_grad(
   References:
     As `nce_loss`.
   """
-  expected = log_expected_outside, log_expected_negatives
-  vectors, weights, *scores = _sampled_scores(center, outside, negatives, weights, expected)
-  positive, negative = scores
-  grads = _binary_grads(vectors, positive, negative, weights)
-  return _binary_loss(positive, negative, weights), NceGrads(*grads)
+  vectors, scores, dtypes = _check_pair(center, outside, negatives)
+  loss, deltas = nce_from_scores_value_and_grad(
+    *scores, log_expected_outside, log_expected_negatives, weights
+  )
+  loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
+  return loss, NceGrads(*grads)
 
 
 # --- Sampled softmax ---
 
 
+def _required(log_expected_outside, log_expected_negatives):
+  """Refuses None, which the loss of scores takes for no correction."""
+  for name, axes, value in (
+    ('log_expected_outside', '', log_expected_outside),
+    ('log_expected_negatives', 'K', log_expected_negatives),
+  ):
+    if value is None:
+      raise TypeError(f'argument {name!r} must be real [{axes}], got None')
+  return log_expected_outside, log_expected_negatives
+
+
+@any_mesh()
 def sampled_softmax_loss(
   center: ArrayLike,
   outside: ArrayLike,
   negatives: ArrayLike,
-  *,
   log_expected_outside: ArrayLike,
   log_expected_negatives: ArrayLike,
 ) -> jax.Array:
@@ -322,17 +356,16 @@ def sampled_softmax_loss(
     Jean et al., `On Using Very Large Target Vocabulary for Neural Machine
     Translation <https://arxiv.org/abs/1412.2007>`_, 2015.
   """
-  expected = log_expected_outside, log_expected_negatives
-  *_, positive, negative = _sampled_scores(center, outside, negatives, None, expected)
-  logits = jnp.concatenate([positive[None], negative])  # [1 + K]
-  return jax.nn.logsumexp(logits) - logits[0]
+  _, scores, dtypes = _check_pair(center, outside, negatives)
+  expected = _required(log_expected_outside, log_expected_negatives)
+  return sampled_softmax_from_scores(*scores, *expected).astype(dtypes[0])
 
 
+@any_mesh(grads=SampledSoftmaxGrads)
 def sampled_softmax_value_and_grad(
   center: ArrayLike,
   outside: ArrayLike,
   negatives: ArrayLike,
-  *,
   log_expected_outside: ArrayLike,
   log_expected_negatives: ArrayLike,
 ) -> tuple[jax.Array, SampledSoftmaxGrads]:
@@ -350,39 +383,34 @@ def sampled_softmax_value_and_grad(
   References:
     As `sampled_softmax_loss`.
   """
-  expected = log_expected_outside, log_expected_negatives
-  vectors, _, positive, negative = _sampled_scores(center, outside, negatives, None, expected)
-  center, outside, negatives = vectors
-  logits = jnp.concatenate([positive[None], negative])  # [1 + K]
-  delta = jax.nn.softmax(logits).at[0].add(-1)  # [1 + K]  d_logits
-  return jax.nn.logsumexp(logits) - logits[0], SampledSoftmaxGrads(
-    center=delta[0] * outside + delta[1:] @ negatives,
-    outside=delta[0] * center,
-    negatives=jnp.outer(delta[1:], center),
-  )
+  vectors, scores, dtypes = _check_pair(center, outside, negatives)
+  expected = _required(log_expected_outside, log_expected_negatives)
+  loss, deltas = sampled_softmax_from_scores_value_and_grad(*scores, *expected)
+  loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
+  return loss, SampledSoftmaxGrads(*grads)
 
 
 # --- Hierarchical softmax ---
 
 
-def _signed_path(center, node_vectors, code, mask):
-  """The path and its scores, signed: + where the code says 0, - where it says 1."""
-  dtypes = [jnp.dtype(getattr(x, 'dtype', type(x))) for x in jax.tree.leaves(code)]
-  is_bool = all(dtype == jnp.bool_ for dtype in dtypes)  # of an array, or of a list's parts
+def _check_path(center, node_vectors, code, mask):
+  """Returns the checked arguments, the scores, and the dtypes of the loss and its gradients."""
   center, node_vectors, code, mask = check(
     center=(center, 'D'),
     node_vectors=(node_vectors, 'L D'),
-    code=(code, 'L', bool if is_bool else int),
+    code=(code, 'L', kind_of_code(code)),
     mask=(mask, '?L', bool),
   )
-  mask = jnp.ones_like(code, bool) if mask is None else mask
-  node_vectors = jnp.where(mask[:, None], node_vectors, 0)  # padding may hold anything
-  signs = jnp.where(code, -1, 1).astype(node_vectors.dtype)  # [L]
-  return center, node_vectors, mask, signs, signs * (node_vectors @ center)
+  dtypes = common_dtype(center, node_vectors), center.dtype, node_vectors.dtype
+  if mask is not None:
+    node_vectors = jnp.where(mask[:, None], node_vectors, 0)  # padding may hold anything
+  scores = dot(center, node_vectors.T)  # [L]
+  return (center, node_vectors), (scores, code, mask), dtypes
 
 
+@any_mesh()
 def hierarchical_softmax_loss(
-  center: ArrayLike, node_vectors: ArrayLike, code: ArrayLike, *, mask: ArrayLike | None = None
+  center: ArrayLike, node_vectors: ArrayLike, code: ArrayLike, mask: ArrayLike | None = None
 ) -> jax.Array:
   r"""Negative log-probability of a leaf: one binary decision at each node of its path.
 
@@ -408,12 +436,13 @@ def hierarchical_softmax_loss(
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 3.
   """
-  _, _, mask, _, scores = _signed_path(center, node_vectors, code, mask)
-  return -jnp.sum(jax.nn.log_sigmoid(scores), where=mask)
+  _, path, dtypes = _check_path(center, node_vectors, code, mask)
+  return hierarchical_softmax_from_scores(*path).astype(dtypes[0])
 
 
+@any_mesh(grads=HierarchicalSoftmaxGrads)
 def hierarchical_softmax_value_and_grad(
-  center: ArrayLike, node_vectors: ArrayLike, code: ArrayLike, *, mask: ArrayLike | None = None
+  center: ArrayLike, node_vectors: ArrayLike, code: ArrayLike, mask: ArrayLike | None = None
 ) -> tuple[jax.Array, HierarchicalSoftmaxGrads]:
   r"""`hierarchical_softmax_loss`, same arguments, with its gradients in closed form.
 
@@ -429,8 +458,7 @@ def hierarchical_softmax_value_and_grad(
   References:
     As `hierarchical_softmax_loss`.
   """
-  center, node_vectors, mask, signs, scores = _signed_path(center, node_vectors, code, mask)
-  d_scores = jnp.where(mask, -signs * jax.nn.sigmoid(-scores), 0)  # [L]
-  return -jnp.sum(jax.nn.log_sigmoid(scores), where=mask), HierarchicalSoftmaxGrads(
-    center=d_scores @ node_vectors, node_vectors=jnp.outer(d_scores, center)
-  )
+  (center, node_vectors), path, dtypes = _check_path(center, node_vectors, code, mask)
+  loss, (deltas,) = hierarchical_softmax_from_scores_value_and_grad(*path)  # [L]  d_scores
+  loss, *grads = cast((loss, dot(deltas, node_vectors), outer(deltas, center)), dtypes)
+  return loss, HierarchicalSoftmaxGrads(*grads)

@@ -1,13 +1,11 @@
 """Skip-gram and CBOW: the losses of `prediction.py` summed over one window.
 
-What belongs here: the objective of one window as a function of two whole tables,
-and its dense gradient in closed form. The chapter of the textbook, and the
-reference that the training code is tested against; training itself never makes a
-[V, D] gradient. One window at a time: batch with `jax.vmap`.
+The objective of one window is a function of two whole tables here, and so is its dense gradient in
+closed form, as in the textbook. The training code is tested against it; training itself never makes
+a [V, D] gradient (`rows.py` has rows instead). One window at a time: batch with `jax.vmap`.
 
-Axes: C context slots, K negatives, D vector width, V vocabulary. A masked slot may
-hold any id, -1 and 0 included; a slot that is not masked must hold one in [0, V),
-which compiled code cannot check.
+Axes: C context slots, K negatives, D vector width, V vocabulary. A masked slot may hold any id, -1
+and 0 included. An id out of [0, V) in a slot that is not masked makes the loss NaN.
 """
 
 from typing import NamedTuple
@@ -18,8 +16,20 @@ from jax.typing import ArrayLike
 
 from jw2v.losses import prediction
 from jw2v.losses._check import check
+from jw2v.losses._mesh import any_mesh
+from jw2v.losses._numerics import (
+  common_dtype,
+  dot,
+  exportable,
+  in_range,
+  outer,
+  softmax_of_label,
+  wide_dtype,
+  widen,
+)
 
 
+@exportable
 class Word2VecParams(NamedTuple):
   """The two tables of word2vec, one vector a row, and the shape of their gradients."""
 
@@ -42,18 +52,34 @@ def _check_window(params, id_name, id_, ids_name, ids, negative_ids, negative_we
       'negative_weights': (negative_weights, f'?{slots}', 'params.center'),
     }
   )
-  mask = jnp.ones_like(ids, bool) if mask is None else mask
+  mask = jnp.ones(ids.shape, bool) if mask is None else mask
   return Word2VecParams(center, outside), id_, ids, negative_ids, negative_weights, mask
 
 
-def _rows(table, ids, mask):
-  """`table[ids]` where the mask is True, zeros elsewhere: padding reads nothing."""
-  return jnp.where(mask[..., None], table[jnp.where(mask, ids, 0)], 0)
+def _wide(params):
+  """Returns the tables in the dtype of their sums, in which autodiff adds up repeated rows, too."""
+  return Word2VecParams(*widen(*params))
 
 
-def _scatter_rows(table, ids, rows, mask):
-  """A zero table with each row added at its id; repeats add up, padding adds zeros."""
-  return jnp.zeros_like(table).at[ids].add(jnp.where(mask[..., None], rows, 0))
+def _rows(table, ids, mask=True):
+  """Looks up rows: zeros where the mask is False, and NaN for ids out of range."""
+  ids, valid = in_range(ids, len(table))
+  rows = jnp.where(valid[..., None], table[ids], jnp.nan)
+  return jnp.where(jnp.asarray(mask)[..., None], rows, 0)
+
+
+def _scatter_rows(table, ids, rows, mask=True):
+  """Returns zeros like the table with each row added at its id; padding is dropped."""
+  ids, valid = in_range(ids, len(table))
+  ids = jnp.where(valid & mask, ids, len(table))
+  return jnp.zeros(table.shape, rows.dtype).at[ids].add(rows, mode='drop')
+
+
+def _like(params, grads):
+  """Converts each gradient to the dtype of its table."""
+  return Word2VecParams(
+    *(grad.astype(table.dtype) for grad, table in zip(grads, params, strict=True))
+  )
 
 
 # --- Skip-gram: the center word predicts each of its context words ---
@@ -73,6 +99,7 @@ def _check_skip_gram(params, center_id, outside_ids, negative_ids, negative_weig
   return params, center_id, outside_ids, negative_ids, negative_weights, mask, negative_mask
 
 
+@any_mesh()
 def skip_gram_loss(
   params: Word2VecParams,
   center_id: ArrayLike,
@@ -97,7 +124,7 @@ def skip_gram_loss(
     mask: `[C]` bool, False for padding. All True if not given.
 
   Returns:
-    Scalar loss in the dtype of the tables; 0 for a window masked entirely.
+    Scalar loss in the common dtype of the tables; 0 for a window masked entirely.
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
@@ -111,21 +138,23 @@ def skip_gram_loss(
   params, center_id, outside_ids, negative_ids, weights, mask, negative_mask = _check_skip_gram(
     params, center_id, outside_ids, negative_ids, negative_weights, mask
   )
-  center = params.center[center_id]
+  tables = _wide(params)
+  center = _rows(tables.center, center_id, jnp.any(mask))
   if negative_ids is None:
     pair_losses = jax.vmap(prediction.naive_softmax_loss, (None, 0, None))(
-      center, jnp.where(mask, outside_ids, 0), params.outside
+      center, jnp.where(mask, outside_ids, 0), tables.outside
     )
   else:
     pair_losses = jax.vmap(prediction.negative_sampling_loss, (None, 0, 0))(
       center,
-      _rows(params.outside, outside_ids, mask),
-      _rows(params.outside, negative_ids, negative_mask),
+      _rows(tables.outside, outside_ids, mask),
+      _rows(tables.outside, negative_ids, negative_mask),
       weights=weights,
     )
-  return jnp.sum(pair_losses, where=mask)
+  return jnp.sum(pair_losses, where=mask).astype(common_dtype(*params))
 
 
+@any_mesh(grads='params')
 def skip_gram_value_and_grad(
   params: Word2VecParams,
   center_id: ArrayLike,
@@ -155,25 +184,27 @@ def skip_gram_value_and_grad(
   params, center_id, outside_ids, negative_ids, weights, mask, negative_mask = _check_skip_gram(
     params, center_id, outside_ids, negative_ids, negative_weights, mask
   )
-  center = params.center[center_id]
+  tables = _wide(params)
+  center = _rows(tables.center, center_id, jnp.any(mask))
   if negative_ids is None:
-    ids, present = jnp.where(mask, outside_ids, 0), mask.astype(center.dtype)
-    scores = params.outside @ center  # [V]
-    loss = jnp.sum(jax.nn.logsumexp(scores) - scores[ids], where=mask)
-    delta = (jnp.sum(present) * jax.nn.softmax(scores)).at[ids].add(-present)  # [V]
-    d_center, d_outside = delta @ params.outside, jnp.outer(delta, center)
+    scores = dot(center, tables.outside.T)  # [V]
+    pair_losses, deltas = jax.vmap(softmax_of_label, (None, 0))(
+      scores, jnp.where(mask, outside_ids, 0)
+    )
+    delta = jnp.sum(deltas, axis=0, where=mask[:, None])  # [V]
+    d_center, d_outside = dot(delta, tables.outside), outer(delta, center)
   else:
     pair_losses, grads = jax.vmap(prediction.negative_sampling_value_and_grad, (None, 0, 0))(
       center,
-      _rows(params.outside, outside_ids, mask),
-      _rows(params.outside, negative_ids, negative_mask),
+      _rows(tables.outside, outside_ids, mask),
+      _rows(tables.outside, negative_ids, negative_mask),
       weights=weights,
     )
-    loss = jnp.sum(pair_losses, where=mask)
     d_center = jnp.sum(grads.center, axis=0)  # 0 for padding, whose outside rows are 0
-    d_outside = _scatter_rows(params.outside, outside_ids, grads.outside, mask)
-    d_outside += _scatter_rows(params.outside, negative_ids, grads.negatives, negative_mask)
-  return loss, Word2VecParams(jnp.zeros_like(params.center).at[center_id].add(d_center), d_outside)
+    d_outside = _scatter_rows(tables.outside, outside_ids, grads.outside, mask)
+    d_outside += _scatter_rows(tables.outside, negative_ids, grads.negatives, negative_mask)
+  loss = jnp.sum(pair_losses, where=mask).astype(common_dtype(*params))
+  return loss, _like(params, (_scatter_rows(tables.center, center_id, d_center), d_outside))
 
 
 # --- CBOW: the context words together predict the center word ---
@@ -188,10 +219,11 @@ def _check_cbow(params, context_ids, target_id, negative_ids, negative_weights, 
     negative_ids, negative_weights, mask, 'K',
   )  # fmt: skip
   count = jnp.maximum(jnp.sum(mask), 1) if combine == 'mean' else 1
-  scale = jnp.asarray(1 / count, params.center.dtype)
+  scale = jnp.asarray(1 / count, wide_dtype(*params))
   return params, context_ids, target_id, negative_ids, negative_weights, mask, scale
 
 
+@any_mesh()
 def cbow_loss(
   params: Word2VecParams,
   context_ids: ArrayLike,
@@ -219,7 +251,7 @@ def cbow_loss(
     combine: 'mean' over the n slots that are not masked, or 'sum'.
 
   Returns:
-    Scalar loss in the dtype of the tables; 0 for a window masked entirely.
+    Scalar loss in the common dtype of the tables; 0 for a window masked entirely.
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
@@ -232,16 +264,21 @@ def cbow_loss(
   params, context_ids, target_id, negative_ids, weights, mask, scale = _check_cbow(
     params, context_ids, target_id, negative_ids, negative_weights, mask, combine
   )
-  combined = scale * jnp.sum(_rows(params.center, context_ids, mask), axis=0)  # [D]
+  tables, present = _wide(params), jnp.any(mask)
+  combined = scale * jnp.sum(_rows(tables.center, context_ids, mask), axis=0)  # [D]
   if negative_ids is None:
-    loss = prediction.naive_softmax_loss(combined, target_id, params.outside)
+    loss = prediction.naive_softmax_loss(combined, target_id, tables.outside)
   else:
     loss = prediction.negative_sampling_loss(
-      combined, params.outside[target_id], params.outside[negative_ids], weights=weights
+      combined,
+      _rows(tables.outside, target_id, present),
+      _rows(tables.outside, negative_ids, present),
+      weights=weights,
     )
-  return jnp.where(jnp.any(mask), loss, 0)
+  return jnp.where(present, loss, 0).astype(common_dtype(*params))
 
 
+@any_mesh(grads='params')
 def cbow_value_and_grad(
   params: Word2VecParams,
   context_ids: ArrayLike,
@@ -273,19 +310,23 @@ def cbow_value_and_grad(
   params, context_ids, target_id, negative_ids, weights, mask, scale = _check_cbow(
     params, context_ids, target_id, negative_ids, negative_weights, mask, combine
   )
-  combined = scale * jnp.sum(_rows(params.center, context_ids, mask), axis=0)  # [D]
+  tables, present = _wide(params), jnp.any(mask)
+  combined = scale * jnp.sum(_rows(tables.center, context_ids, mask), axis=0)  # [D]
   if negative_ids is None:
-    loss, grads = prediction.naive_softmax_value_and_grad(combined, target_id, params.outside)
+    loss, grads = prediction.naive_softmax_value_and_grad(combined, target_id, tables.outside)
     d_outside = grads.outside_vectors
   else:
     loss, grads = prediction.negative_sampling_value_and_grad(
-      combined, params.outside[target_id], params.outside[negative_ids], weights=weights
+      combined,
+      _rows(tables.outside, target_id, present),
+      _rows(tables.outside, negative_ids, present),
+      weights=weights,
     )
-    d_outside = jnp.zeros_like(params.outside).at[target_id].add(grads.outside)
-    d_outside = d_outside.at[negative_ids].add(grads.negatives)
-  present = jnp.any(mask)
+    d_outside = _scatter_rows(tables.outside, target_id, grads.outside)
+    d_outside += _scatter_rows(tables.outside, negative_ids, grads.negatives)
   d_context = jnp.broadcast_to(scale * grads.center, (*context_ids.shape, combined.size))
-  return jnp.where(present, loss, 0), Word2VecParams(
-    center=_scatter_rows(params.center, context_ids, d_context, mask),
-    outside=d_outside,  # 0 for a window masked entirely, since `combined` is
+  d_center = _scatter_rows(tables.center, context_ids, d_context, mask)
+  # `combined` is 0 for a window masked entirely, and with it d_outside.
+  return jnp.where(present, loss, 0).astype(common_dtype(*params)), _like(
+    params, (d_center, d_outside)
   )

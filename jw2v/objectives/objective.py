@@ -149,7 +149,7 @@ def _loss(config, products):
 
     def naive(predictions, blocks, table, constants, measured):
       del blocks, constants
-      size = tiled_softmax.tile_size(config.softmax_tile, len(table))
+      size = config.softmax_tile or tiled_softmax.default_tile_size(len(table))
       return softmax.naive_softmax(
         predictions, table, tile=size, measured=measured, products=products
       )

@@ -1,0 +1,67 @@
+"""Losses on a mesh of explicit axes.
+
+JAX calls the axes of `jax.make_mesh` explicit: every operation must then say how its result is
+sharded, and a product over a sharded width or a look-up in sharded rows is an error. The losses
+leave that to the compiler, as on a mesh of automatic axes, and say only how their results are
+sharded: a loss as its batch, a gradient as the argument that it belongs to.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+from jax.sharding import PartitionSpec
+
+Function = TypeVar('Function', bound=Callable[..., Any])
+
+
+def any_mesh(
+  batch: str = '', grads: Callable[..., Any] | str | None = None
+) -> Callable[[Function], Function]:
+  """Makes a loss, or its twin, work on a mesh of explicit axes.
+
+  Args:
+    batch: name of the argument `[..., D]` whose leading axes the loss has; '' for a scalar loss.
+    grads: for a twin, the NamedTuple of its gradients, whose fields are named as the arguments;
+      or the name of the argument that the gradients have the structure of.
+  """
+
+  def decorate(function: Function) -> Function:
+    parameters = inspect.signature(function)
+
+    @functools.wraps(function)
+    def on_any_mesh(*args, **kwargs):
+      axes = jax.sharding.get_abstract_mesh().explicit_axes
+      if not axes:
+        return function(*args, **kwargs)
+      arguments = parameters.bind(*args, **kwargs).arguments
+      out: Any = PartitionSpec(*_spec(arguments[batch])[:-1]) if batch else PartitionSpec()
+      if isinstance(grads, str):
+        out = out, jax.tree.map(_spec, arguments[grads])
+      elif grads is not None:
+        fields: Sequence[str] = grads._fields  # type: ignore[attr-defined]
+        out = out, grads(*(jax.tree.map(_spec, arguments.get(name)) for name in fields))
+      leaves, structure = jax.tree.flatten((args, kwargs))
+      is_array = [isinstance(leaf, jax.Array) for leaf in leaves]
+
+      def of_arrays(*arrays):
+        rest = iter(arrays)
+        filled = [next(rest) if a else leaf for leaf, a in zip(leaves, is_array, strict=True)]
+        args, kwargs = jax.tree.unflatten(structure, filled)
+        return function(*args, **kwargs)
+
+      arrays = [leaf for leaf, a in zip(leaves, is_array, strict=True) if a]
+      return jax.sharding.auto_axes(of_arrays, axes=axes, out_sharding=out)(*arrays)
+
+    return on_any_mesh  # type: ignore[return-value]
+
+  return decorate
+
+
+def _spec(array: Any) -> PartitionSpec:
+  """Returns the sharding of an array along its axes."""
+  if isinstance(array, jax.Array):
+    return jax.typeof(array).sharding.spec
+  return PartitionSpec(*[None] * getattr(array, 'ndim', 0))
