@@ -510,6 +510,17 @@ class TestNetwork:
     with shape_error():
       (delta2 @ params.w2.T) * (slope @ params.w1.T)
 
+  def test_d44_inner_derivative_taken_twice(self):
+    """dh/dx is dh/dz1 times dz1/dx already."""
+    params, x, _, z1, _, delta2 = network()
+    d_h = delta2[0] @ params.w2.T
+    dh_dz1 = np.diag(jw2v.sigmoid_derivative(z1[0]))
+    dh_dx = dh_dz1 @ params.w1.T  # [H, Dx]
+    assert_close(jax.jacobian(lambda x: jax.nn.sigmoid(x @ params.w1 + params.b1))(x[0]), dh_dx)
+    assert_close(d_h @ dh_dz1 @ params.w1.T, batch_grads()[1][0])
+    with shape_error():
+      d_h @ dh_dx @ dh_dz1 @ params.w1.T
+
   def test_d46_sum_of_the_wrong_layer(self):
     """dZ2 summed is db2: neither dW2, as printed, nor the db1 that was meant."""
     params, _, _, _, h, delta2 = network()
