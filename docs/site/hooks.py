@@ -18,16 +18,22 @@ _PAGES = {
   'CHANGELOG.md': 'CHANGELOG.md',
 }
 _LINK = re.compile(r'(\]\(|src=")(?!\w+:)([^)#"\s]+)')
+_FUNCTION = re.compile(r'\[`jw2v\.(\w+)`\]\(\.\./jw2v/([\w/]+)\.py\)')
 _MODULE = re.compile(r'\]\(\.\./jw2v/([\w/]+)\.py\)')
+_TEST = re.compile(r'\]\(\.\./(tests/[\w/]+\.py)')
 
 
 def on_files(files, config):
-  """Adds the pages at the top of the repository and the pages of the reference."""
+  """Adds the pages at the top of the repository, the reference, and the tests of the losses."""
   for name, content in reference_pages().items():
     files.append(File.generated(config, f'reference/{name}.md', content=content))
   for name, source in _PAGES.items():
     text = (ROOT / source).read_text(encoding='utf-8')
     files.append(File.generated(config, name, content=_LINK.sub(_from_top, text)))
+  for path in sorted((ROOT / 'tests' / 'losses').glob('*.py')):
+    # As text, since servers offer .py files as downloads.
+    name = f'{path.relative_to(ROOT).as_posix()}.txt'
+    files.append(File.generated(config, name, content=path.read_text(encoding='utf-8')))
   return files
 
 
@@ -54,6 +60,10 @@ def on_page_markdown(markdown, page, **_):
     return markdown
   markdown = markdown.replace('](../README.md', '](index.md')
   markdown = re.sub(r'\]\(\.\./(CONTRIBUTING|CHANGELOG)\.md', r'](\1.md', markdown)
+  markdown = _TEST.sub(r'](\1.txt', markdown)
+  markdown = _FUNCTION.sub(
+    lambda link: f'[`jw2v.{link[1]}`][jw2v.{link[2].replace("/", ".")}.{link[1]}]', markdown
+  )
   return _MODULE.sub(lambda link: f'][jw2v.{link[1].replace("/", ".")}]', markdown)
 
 
@@ -81,8 +91,11 @@ def _faults(site):
   formulas = text.count('class="arithmatex"')
   if formulas <= 60:
     yield f'the reference must contain at least 61 formulas, found {formulas}'
-  if r'\(\partial' not in (site / 'derivations' / 'index.html').read_text('utf-8'):
+  derivations = (site / 'derivations' / 'index.html').read_text('utf-8')
+  if r'\(\partial' not in derivations:
     yield 'docs/derivations.md must contain formulas, found none'
+  if 'href="../reference/losses/#jw2v.losses.prediction.naive_softmax_loss"' not in derivations:
+    yield 'docs/derivations.md must link to the functions of the reference'
   front = (site / 'index.html').read_text('utf-8')
   for link in ('href="tutorial/"', 'src="images/words.png"'):
     if link not in front:

@@ -2,34 +2,59 @@
 
 import importlib
 import inspect
-import pathlib
 import re
 
+import jax
+import layout
 import pytest
 
 import jw2v
-from jw2v.losses import derivatives, network, prediction, window
 
-PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'derivations.md'
+PAGE = layout.ROOT / 'docs' / 'derivations.md'
 TEXT = PAGE.read_text(encoding='utf-8')
-IDS = [f'D{i:02d}' for i in range(1, 50) if i not in (37, 40)]
+IDS = [f'D{i:02d}' for i in range(1, 53)]
 NAMES = sorted(set(re.findall(r'`jw2v\.(\w+)`', TEXT)))
 TESTS = sorted(set(re.findall(r'`tests/([\w/]+)\.py::([\w:]+)`', TEXT)))
+MISPRINTS = re.findall(r'\[test\]\(\.\./tests/losses/test_misprints\.py "([\w:]+)"\)', TEXT)
+MODULES = [name for name in layout.modules() if name.startswith('jw2v.losses.')]
+NOT_IN_THE_CHEAT_SHEET = {'cross_entropy_loss', 'tiled_softmax_loss', 'two_layer_loss'}
 # Displayed formulas, code blocks and code spans, taken out before inline `$` are counted.
 _MATH_BLOCK = re.compile(r'^```math\n(.*?)^```$', re.M | re.S)
+_PYTHON_BLOCK = re.compile(r'^```python\n(.*?)^```$', re.M | re.S)
 _CODE = re.compile(r'^```.*?^```$|`[^`\n]*`', re.M | re.S)
+# The text below each heading, which starts with '## ' or '### '.
+SECTIONS = dict(part.split('\n', 1) for part in re.split(r'^(?=##)', TEXT, flags=re.M)[1:])
+
+
+def numpy_lines():
+  """Returns each section's NumPy lines by heading, after the lines that it builds on."""
+  setup = chapter = ''
+  lines = {}
+  for heading, text in SECTIONS.items():
+    code = ''.join(_PYTHON_BLOCK.findall(text))
+    if heading == '## Conventions':
+      setup = code
+    elif heading.startswith('## '):
+      chapter = code
+    elif code:
+      lines[heading.strip('# ')] = setup + chapter + code
+  return lines
 
 
 def public_functions(module):
   return [
     name
-    for name, value in inspect.getmembers(module, inspect.isfunction)
-    if value.__module__ == module.__name__ and hasattr(jw2v, name)
+    for name, value in inspect.getmembers(importlib.import_module(module), inspect.isfunction)
+    if value.__module__ == module and hasattr(jw2v, name)
   ]
 
 
+def anchor(heading):
+  return re.sub(r'[^\w\- ]', '', heading.strip('# ').lower()).replace(' ', '-')
+
+
 def test_the_page_names_functions_and_tests():
-  assert len(NAMES) > 20 and len(TESTS) > 80  # otherwise the patterns above are stale
+  assert len(NAMES) > 30 and len(TESTS) > 60 and len(MISPRINTS) > 60  # or a pattern is stale
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -50,27 +75,75 @@ def test_proof_exists(file, path):
 
 
 @pytest.mark.parametrize('id_', IDS)
-def test_derivation_has_a_heading_a_function_and_a_proof(id_):
-  section = re.search(rf'^### {id_} .+?(?=^#)', TEXT, re.M | re.S)
-  assert section and re.search(r'^\*\*Function:\*\*[^*]*`jw2v\.', section[0], re.M)
-  assert re.search(r'^\*\*Proof:\*\*\s+`tests/', section[0], re.M)
+def test_derivation_has_a_heading_numpy_lines_a_function_and_a_proof(id_):
+  (text,) = [text for heading, text in SECTIONS.items() if heading.startswith(f'### {id_} ')]
+  assert re.search(r'^\*\*Function:\*\*[^*]*`jw2v\.', text, re.M)
+  assert re.search(r'^\*\*Proof:\*\*\s+\[`tests/', text, re.M)
+  (code,) = _PYTHON_BLOCK.findall(text)
+  assert re.search(r'jw2v\.|grads\.', code)  # the library's result, to compare with
 
 
-@pytest.mark.parametrize('module', [derivatives, prediction, window, network])
+@pytest.fixture
+def restored_precision():
+  before = jax.config.jax_enable_x64
+  yield
+  jax.config.update('jax_enable_x64', before)
+
+
+@pytest.mark.usefixtures('restored_precision')
+@pytest.mark.parametrize('heading', numpy_lines())
+def test_numpy_lines_run(heading):
+  exec(compile(numpy_lines()[heading], heading, 'exec'), {})
+
+
+@pytest.mark.parametrize('module', MODULES)
 def test_every_function_of_the_mathematics_is_on_the_page(module):
-  assert public_functions(module)
   assert set(public_functions(module)) <= set(NAMES)
 
 
 def test_every_misprint_is_on_the_page():
-  file = 'losses/test_misprints'
-  written = {
-    (file, f'{cls}::{test}')
-    for cls, value in inspect.getmembers(module_of(file), inspect.isclass)
+  written = [
+    f'{cls}::{test}'
+    for cls, value in inspect.getmembers(module_of('losses/test_misprints'), inspect.isclass)
     for test in vars(value)
     if cls.startswith('Test') and test.startswith('test_')
-  }
-  assert written and written <= set(TESTS)
+  ]
+  assert written and sorted(written) == sorted(MISPRINTS)
+
+
+def test_a_misprint_is_below_the_name_of_its_class_and_beside_its_number():
+  for heading, text in SECTIONS.items():
+    for number, cls, test in re.findall(r'^\| \[(D\d\d)\].*"(\w+)::test_(\w+)"', text, re.M):
+      assert f'(`{cls}`)' in heading and test.startswith(f'{number.lower()}_'), test
+
+
+def test_every_loss_is_in_the_cheat_sheet():
+  losses = {name for module in MODULES for name in public_functions(module)}
+  losses = {name for name in losses if name.endswith('_loss')} - NOT_IN_THE_CHEAT_SHEET
+  assert losses <= set(re.findall(r'^\|.*`jw2v\.(\w+_loss)`', SECTIONS['## Cheat sheet'], re.M))
+
+
+def test_every_question_links_to_sections():
+  rows = re.findall(r'^\| .*\d \(\w\) \|.*', SECTIONS['## Questions of assignments'], re.M)
+  assert len(rows) == 14 and all(re.search(r'\[D\d\d\]\(#d\d\d-', row) for row in rows)
+
+
+def test_links_within_the_page_resolve():
+  anchors = {anchor(heading) for heading in SECTIONS} | set(re.findall(r'<a id="([^"]+)">', TEXT))
+  assert set(re.findall(r'\]\(#([^)]+)\)', TEXT)) <= anchors
+  for id_, target in re.findall(r'\[(D\d\d)\]\(#([^)]+)\)', TEXT):
+    assert target.startswith(f'{id_.lower()}-'), target
+
+
+def test_functions_and_proofs_link_to_their_files():
+  functions = re.findall(r'\[`jw2v\.(\w+)`\]\(\.\./(\S+)\.py\)', TEXT)
+  assert len(functions) == len(re.findall(r'`jw2v\.\w+`', TEXT))
+  for name, file in functions:
+    if hasattr(jw2v, name):  # else `test_function_exists` fails
+      assert getattr(jw2v, name).__module__ == file.replace('/', '.'), name
+  proofs = re.findall(r'\[`tests/(\S+)\.py::\S+`\]\(\.\./tests/(\S+)\.py\)', TEXT)
+  assert len(proofs) == len(re.findall(r'`tests/[\w/]+\.py::\w', TEXT))
+  assert all(named == linked for named, linked in proofs)
 
 
 def test_formulas_are_delimited():
