@@ -6,7 +6,8 @@ compared element by element in float64, but for the tests of other dtypes.
 
 Most of the time of these tests is compilation. The fast tier therefore compiles one function per
 case, in float64, which all tests share. The slow tier repeats them operation by operation and in
-every dtype, and adds finite differences and second derivatives.
+every dtype, and adds finite differences, second derivatives and `jw2v.testing`, the same proof for
+other projects.
 """
 
 import functools
@@ -20,15 +21,9 @@ import jax.test_util
 import numpy as np
 import pytest
 
-
-def is_float(x):
-  return jnp.issubdtype(jnp.result_type(x), jnp.floating)
-
-
-def cast(tree, dtype):
-  """Returns the tree with its floating leaves in another dtype, as NumPy arrays."""
-  return jax.tree.map(lambda x: np.asarray(x).astype(dtype) if is_float(x) else x, tree)
-
+from jw2v import testing
+from jw2v.testing import _cast as cast
+from jw2v.testing import _is_float as is_float
 
 SLOW = pytest.mark.slow
 EAGER_IS_SLOW = [pytest.param('eager', marks=SLOW), 'jit']
@@ -37,12 +32,7 @@ EAGER_IS_SLOW = [pytest.param('eager', marks=SLOW), 'jit']
 @functools.cache
 def _together(loss, twin, argnums):
   """Compiles the loss, its twin, and autodiff of the loss as one function of (args, kwargs)."""
-
-  def run(args, kwargs):
-    autodiff = jax.value_and_grad(loss, argnums)(*args, **kwargs)
-    return loss(*args, **kwargs), twin(*args, **kwargs), autodiff
-
-  return jax.jit(run)
+  return jax.jit(testing._results(loss, twin, argnums))
 
 
 def assert_close(got, want, rtol=1e-10, atol=1e-10):
@@ -80,9 +70,9 @@ class TwinProof:
     """Returns what the loss, its twin, and autodiff of the loss return."""
     if how == 'jit':
       return _together(self.loss, self.twin, self.argnums)(args, kwargs)
-    loss, twin = self.loss.__wrapped__, self.twin.__wrapped__
-    autodiff = jax.value_and_grad(loss, self.argnums)(*args, **kwargs)
-    return loss(*args, **kwargs), twin(*args, **kwargs), autodiff
+    return testing._results(self.loss.__wrapped__, self.twin.__wrapped__, self.argnums)(
+      args, kwargs
+    )
 
   @pytest.mark.parametrize('how', EAGER_IS_SLOW)
   def test_value_matches_numpy(self, case, how):
@@ -98,6 +88,12 @@ class TwinProof:
     assert_close(got, want)
 
   @pytest.mark.slow
+  def test_passes_the_public_check(self, case):
+    """As other projects call it: also forward mode, vmap, saturated scores and bfloat16."""
+    args, kwargs = self._example(case)
+    testing.check_value_and_grad(self.loss, self.twin, *args, argnums=self.argnums, **kwargs)
+
+  @pytest.mark.slow
   def test_autodiff_matches_finite_differences(self, case):
     """Certifies jax.grad itself, forwards and in reverse, to second order."""
     args, kwargs = self._example(case)
@@ -107,7 +103,7 @@ class TwinProof:
       full = list(args)
       for i, vector in zip(argnums, vectors, strict=True):
         full[i] = vector
-      return self.loss(*full, **kwargs)
+      return jnp.sum(self.loss(*full, **kwargs))
 
     vectors = tuple(cast(args[i], jnp.float64) for i in argnums)
     jax.test_util.check_grads(of_vectors, vectors, order=2, modes=['fwd', 'rev'])
@@ -145,7 +141,7 @@ class TwinProof:
       grads = self.twin(*fill(x), **kwargs)[1]
       return jnp.concatenate([g.ravel() for g in jax.tree.leaves(grads)])
 
-    return lambda x: self.loss(*fill(x), **kwargs), gradient, flat
+    return lambda x: jnp.sum(self.loss(*fill(x), **kwargs)), gradient, flat
 
   @pytest.mark.slow
   def test_jvp_is_the_gradient_along_a_direction(self, case):
@@ -194,7 +190,7 @@ class TwinProof:
     loss, (value, grads), autodiff = self._run(*cast((args, kwargs), dtype), how)
     chex.assert_tree_all_finite((value, grads, autodiff))
     # The same value, and not the rest of a cancellation.
-    assert_close(float(value), float(loss), rtol=4 * float(jnp.finfo(dtype).eps))
+    assert_close(*cast((value, loss), jnp.float64), rtol=4 * float(jnp.finfo(dtype).eps))
 
   def saturate(self, args, kwargs, scale):
     """The case with scores of `scale`: the first argument averages, the rest are constant."""
