@@ -1,5 +1,6 @@
 """Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
 
+from jw2v import testing as testing
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import encode_corpus, learn_phrases
 from jw2v.data.phrases import PhraseConfig, Phrases
