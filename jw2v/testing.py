@@ -8,7 +8,6 @@ The module needs jax and NumPy only. It compares in float64, whatever the settin
 """
 
 import contextlib
-import fractions
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,18 +78,16 @@ def _factor(got: np.ndarray, want: np.ndarray, tolerance: float) -> float | None
 
 def _fraction(x: float) -> str:
   """Writes 0.3333333 as 1/3, and 0.37 as it is."""
-  near = fractions.Fraction(x).limit_denominator(1000)
-  is_simple = near.numerator in (1, -1) and abs(float(near) - x) <= 1e-6 * abs(x)
-  return str(near) if is_simple else f'{x:.6g}'
+  count = round(1 / x) if x else 0
+  is_simple = abs(count) > 1 and abs(count * x - 1) <= 1e-6
+  return f'{"-" * (x < 0)}1/{abs(count)}' if is_simple else f'{x:.6g}'
 
 
 def _assert_equal(got, want, what: str, must: str, rtol: float, atol: float, hint=None) -> None:
-  """Compares arrays of one shape and dtype element by element; `hint` explains an error."""
+  """Compares arrays element by element; `hint` is a function of `got` that explains an error."""
   if np.shape(got) != np.shape(want):
-    reason = hint(np.asarray(got)) if hint else ''
-    raise AssertionError(
-      f'{what} must have the shape {list(np.shape(want))}, got {list(np.shape(got))}{reason}'
-    )
+    shapes = list(np.shape(want)), list(np.shape(got))
+    raise AssertionError(f'{what} must have the shape {shapes[0]}, got {shapes[1]}')
   got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
   if np.isnan(want).any():
     index = list(map(int, np.argwhere(np.isnan(want))[0]))
@@ -315,7 +312,9 @@ class _Example:
     loss, (value, grads), (_, autodiff) = self.run(
       chosen, self.others if others is None else others
     )
-    return loss, value, self.aligned(grads), autodiff
+    grads = self.aligned(grads)
+    _assert_structure(grads, autodiff)
+    return loss, value, grads, autodiff
 
   def aligned(self, grads) -> dict[str, Any]:
     """Returns the gradients by argument, from a NamedTuple, a dict, a tuple or one gradient."""
@@ -361,32 +360,40 @@ def _described(x) -> str:
   return f'{x.dtype}{list(x.shape)}' if _is_array(x) else type(x).__name__
 
 
-def _assert_gradients(got: Mapping, want: Mapping, must: str, rtol: float, atol: float) -> None:
-  """Compares gradients by argument: structure, shapes, dtypes and elements."""
-  for name, tree in want.items():
-    found, expected = _by_path({name: got[name]}), _by_path({name: tree})
-    if missing := [path for path in expected if path not in found]:
-      raise AssertionError(
-        f'gradient to {name!r} must have the structure of the argument: {missing[0]!r} is missing, '
-        f'got {", ".join(found) or None}'
-      )
-    if extra := [path for path in found if path not in expected]:
-      raise AssertionError(
-        f'gradient to {name!r} must have the structure of the argument, got also {extra[0]!r}'
-      )
+def _assert_structure(got: Mapping, want: Mapping) -> None:
+  """Compares the paths and shapes of gradients by argument."""
   everything = _by_path(dict(want))
-  for path, leaf in _by_path(dict(got)).items():
-    what = f'gradient to {path!r}'
-    hint = functools.partial(_other_argument, path, everything, rtol, atol)
-    _assert_equal(leaf, everything[path], what, must, rtol, atol, hint)
-    _assert_dtype(leaf, everything[path], what)
+  for name in want:
+    found, expected = _by_path({name: got[name]}), _by_path({name: want[name]})
+    must = f'gradient to {name!r} must have the structure of the argument'
+    if missing := [path for path in expected if path not in found]:
+      listed = ', '.join(found) or 'nothing'
+      raise AssertionError(f'{must}: {missing[0]!r} is missing, got {listed}')
+    if extra := [path for path in found if path not in expected]:
+      raise AssertionError(f'{must}, got also {extra[0]!r}')
+    for path, x in found.items():
+      shape, expected_shape = list(np.shape(x)), list(np.shape(expected[path]))
+      if shape != expected_shape:
+        hint = _other_argument(path, everything, x)
+        raise AssertionError(
+          f'gradient to {path!r} must have the shape {expected_shape}, got {shape}{hint}'
+        )
 
 
-def _other_argument(path, everything, rtol, atol, got) -> str:
-  """Says so if the gradient to one argument stands in the place of another's."""
+def _assert_gradients(got: Mapping, want: Mapping, must: str, rtol: float, atol: float) -> None:
+  """Compares the elements and dtypes of gradients by argument."""
+  everything = _by_path(dict(want))
+  for path, x in _by_path(dict(got)).items():
+    hint = functools.partial(_other_argument, path, everything)
+    _assert_equal(x, everything[path], f'gradient to {path!r}', must, rtol, atol, hint)
+    _assert_dtype(x, everything[path], f'gradient to {path!r}')
+
+
+def _other_argument(path, everything, got) -> str:
+  """Says so if the gradient to one argument is in the place of another."""
   for other, want in everything.items():
-    if other != path and got.shape == np.shape(want) and got.size:
-      if np.allclose(got, want, rtol, atol) and not np.allclose(want, 0, rtol, atol):
+    if other != path and np.shape(got) == np.shape(want) and np.any(want):
+      if np.allclose(got, want):
         return f'; got is the gradient to {other!r}'
   return ''
 

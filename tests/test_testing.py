@@ -197,9 +197,12 @@ class TestWrongTwins:
     with pytest.raises(AssertionError, match=r"'center' must.*; got is the gradient to 'outside'$"):
       check(exchanged)
     last_first = lambda *a: (exchanged(*a)[0], exchanged(*a)[1][::-1])
-    message = "gradient to 'center' must have the shape [4], got [3, 4]; got is the gradient to"
-    with fails(message):
+    message = "gradient to 'center' must have the shape [4], got [3, 4]"
+    with fails(f"{message}; got is the gradient to 'negatives'"):
       check(last_first)
+    for name in testing.CHECKS:
+      with fails(message):
+        check(last_first, checks=[name])
 
   def test_missing_and_additional_fields(self):
     twin = jw2v.naive_softmax_value_and_grad
