@@ -6,27 +6,13 @@ optimizer; `curvature_damped_sgd` is the optimizer that the trainer uses by defa
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-
-class RowGradients(NamedTuple):
-  """The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
-
-  An id may repeat. The id V marks padding: it names no row, and its values are dropped.
-  (A row of zeros under a real id would not do: to Adam it is a gradient like any other.)
-
-  The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
-  loss with respect to that row of the table (see `objectives/logistic.py`). Only
-  `curvature_damped_sgd` needs it.
-  """
-
-  ids: jax.Array  # [N] integers in [0, V]
-  values: jax.Array  # [N, D]
-  curvature: jax.Array | None = None  # [N], not negative
+from jw2v.losses.rows import RowGradients, check_row_gradients, row_ids, sum_dtype
 
 
 def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
@@ -36,35 +22,66 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
   all of them are added there.
 
   Args:
-    gradients: N rows.
+    gradients: N rows. Ids of any integer dtype; those outside [0, V) are padding.
     num_rows: V, the rows of the table.
 
   Returns:
-    N rows, of which the elected ones hold the sums and all others are padding.
+    N rows without curvature, of which the elected ones hold the sums and all others are padding.
+    The ids are int32; the values are float32 if those of the gradients are narrower.
+
+  Raises:
+    AssertionError: the ids are not `[N]` integers, or the values not floating `[N, D]`.
   """
-  order = jnp.arange(gradients.ids.size, dtype=jnp.int32)
-  elected = jnp.zeros(num_rows + 1, jnp.int32).at[gradients.ids].set(order)[gradients.ids]  # [N]
-  values = jnp.zeros_like(gradients.values).at[elected].add(gradients.values)
-  return RowGradients(jnp.where(elected == order, gradients.ids, num_rows), values)
+  ids, values, _ = check_row_gradients(gradients)
+  ids, values = row_ids(ids, num_rows), values.astype(sum_dtype(values.dtype))
+  order = jnp.arange(ids.size, dtype=jnp.int32)
+  elected = jnp.zeros(num_rows + 1, jnp.int32).at[ids].set(order)[ids]  # [N]
+  values = jnp.zeros_like(values).at[elected].add(values)
+  return RowGradients(jnp.where(elected == order, ids, num_rows), values)
 
 
 class RowwiseTransformation(NamedTuple):
-  """An optimizer by row: `init(table) -> state`, `update(gradients, state, table)`.
+  """An optimizer by row: `init(tables) -> state`, `update(gradients, state, tables)`.
 
-  `update` returns the table with the updates applied, and the state: updates exist only
-  for the touched rows.
+  `tables` is one `[V, D]` array or a pytree of them, each with its own V and D. The gradients and
+  the state have the tree of the tables, with one `RowGradients` and one state per table.
+
+  `update` returns the tables with the updates applied, and the state: updates exist only
+  for the touched rows. Every id outside [0, V) is padding and touches nothing. `update` raises
+  while it is traced: an `AssertionError` if the ids are not `[N]` integers or the values not
+  floating `[N, D]`, a `TypeError` for a gradient that is not a `RowGradients`, and a `ValueError`
+  if the trees differ.
   """
 
-  init: Callable[[jax.Array], optax.OptState]
-  update: Callable[[RowGradients, optax.OptState, jax.Array], tuple[jax.Array, optax.OptState]]
+  init: Callable[[Any], optax.OptState]
+  update: Callable[[Any, optax.OptState, Any], tuple[Any, optax.OptState]]
+
+
+def _per_table(init: Callable, update: Callable) -> RowwiseTransformation:
+  """Applies the functions of one table to each table of a tree."""
+
+  def init_all(tables: Any) -> optax.OptState:
+    return jax.tree.map(init, tables)
+
+  def update_all(gradients: Any, state: optax.OptState, tables: Any) -> tuple[Any, optax.OptState]:
+    structure: Any = jax.tree.structure(tables)
+    parts = zip(*map(structure.flatten_up_to, (gradients, state, tables)), strict=True)
+    done = [update(check_row_gradients(rows, table), own, table) for rows, own, table in parts]
+    new_tables, new_state = [table for table, _ in done], [own for _, own in done]
+    return structure.unflatten(new_tables), structure.unflatten(new_state)
+
+  return RowwiseTransformation(init_all, update_all)
 
 
 def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   """Makes an elementwise optax transformation work on row gradients.
 
-  Leaves of the optimizer's state that are shaped like the table are gathered and
-  scattered at the touched rows; all others (step counts, learning rates) pass through.
-  Rows with the same id are added first, so that the transformation sees their sum.
+  The transformation runs once per table, with a state of its own for each. Leaves of that state
+  that are shaped like the table are gathered and scattered at the touched rows; all others (step
+  counts, learning rates) pass through. For an elementwise transformation this is the same as one
+  state for all tables, except that each table has its own counts and rates.
+  Rows with the same id are added first, in float32 or wider, so that the transformation sees their
+  sum, in the dtype of the table.
 
   For SGD and Adagrad the result is that of the dense transformation. Where a dense
   optimizer also moves rows whose gradient is zero, the row-wise one is lazy: the
@@ -81,10 +98,20 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
 
   References:
     Lazy updates as in TensorFlow's LazyAdam and PyTorch's SparseAdam.
-  """
 
-  def init(table: jax.Array) -> optax.OptState:
-    return tx.init(table)
+  Example:
+    >>> import jax.numpy as jnp, jw2v, optax
+    >>> optimizer = jw2v.rowwise(optax.adam(0.1))
+    >>> tables = {'users': jnp.zeros((5, 2)), 'items': jnp.zeros((3, 2))}
+    >>> state = optimizer.init(tables)
+    >>> gradients = {
+    ...   'users': jw2v.RowGradients(jnp.array([4, 1, 4]), jnp.ones((3, 2))),
+    ...   'items': jw2v.RowGradients(jnp.array([3]), jnp.ones((1, 2))),  # padding
+    ... }
+    >>> tables, state = optimizer.update(gradients, state, tables)
+    >>> tables['users'].any(axis=1).tolist(), tables['items'].any(axis=1).tolist()
+    ([False, True, False, False, True], [False, False, False])
+  """
 
   def update(
     gradients: RowGradients, state: optax.OptState, table: jax.Array
@@ -93,7 +120,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     is_table = lambda leaf: jnp.shape(leaf) == table.shape
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
-    updates, row_state = tx.update(values, row_state, rows_of(table))
+    updates, row_state = tx.update(values.astype(table.dtype), row_state, rows_of(table))
     table = table.at[ids].add(updates.astype(table.dtype), mode='drop')
     state = jax.tree.map(
       lambda old, new: old.at[ids].set(new, mode='drop') if is_table(old) else new,
@@ -102,14 +129,15 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     )
     return table, state
 
-  return RowwiseTransformation(init, update)
+  return _per_table(tx.init, update)
 
 
 class CurvatureDampedState(NamedTuple):
   """The state of `curvature_damped_sgd`; the rate lies where `inject_hyperparams` has it."""
 
   hyperparams: dict[str, jax.Array]  # {'learning_rate': []}
-  total: jax.Array  # [V] zeros between steps: to clear the touched ones is cheaper than all
+  # [V] zeros between steps: to clear the touched ones is cheaper than all. float32 or wider.
+  total: jax.Array
 
 
 def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransformation:
@@ -138,7 +166,8 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
 
   Returns:
     The optimizer by row. Its `update` raises a `ValueError` for gradients without
-    curvature. It never combines repeated rows: a sum of their scaled rows is the same.
+    curvature. It combines repeated rows only for tables narrower than float32, which would round
+    the sum at each row: otherwise a sum of their scaled rows is the same.
 
   References:
     The exponential Euler step of Hochbruck and Ostermann, `Exponential integrators
@@ -148,24 +177,31 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)
-    return CurvatureDampedState({'learning_rate': rate}, jnp.zeros_like(table, shape=len(table)))
+    total = jnp.zeros_like(table, sum_dtype(table.dtype), shape=len(table))
+    return CurvatureDampedState({'learning_rate': rate}, total)
 
   def update(
     gradients: RowGradients, state: CurvatureDampedState, table: jax.Array
   ) -> tuple[jax.Array, CurvatureDampedState]:
-    if gradients.curvature is None:
+    ids, values, curvature = gradients
+    if curvature is None:
       raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
-    ids, values, curvature = gradients.ids, gradients.values, gradients.curvature
-    rate = state.hyperparams['learning_rate'].astype(values.dtype)
-    total = state.total.at[ids].add(curvature.astype(table.dtype), mode='drop')
-    of_rows = total.at[ids].get(mode='clip')  # [N]
+    if ids.dtype != jnp.int32:  # int32 ids need no conversion: the lookups below do not wrap
+      ids = row_ids(ids, len(table))
+    dtype = state.total.dtype
+    rate = state.hyperparams['learning_rate'].astype(dtype)
+    outside: dict[str, Any] = {'mode': 'drop', 'wrap_negative_indices': False}
+    total = state.total.at[ids].add(curvature.astype(dtype), **outside)
+    if table.dtype != dtype:
+      ids, values, _ = combine_repeated(RowGradients(ids, values), len(table))
+    of_rows = total.at[ids].get(mode='clip', wrap_negative_indices=False)  # [N]
     z = jnp.maximum(rate * of_rows, 1e-30)  # phi(1e-30) is 1
     # The division last: XLA would compute what comes after it once for every column.
     factor = rate * jnp.expm1(-z) / z  # -rate phi(z)
-    updates = factor[:, None] * values
-    table = table.at[ids].add(updates.astype(table.dtype), mode='drop')
+    updates = factor[:, None] * values.astype(dtype)
+    table = table.at[ids].add(updates.astype(table.dtype), **outside)
     # Zeros that come after the reading of the total, which XLA then changes in place.
     zeros = jnp.minimum(of_rows, 0)
-    return table, state._replace(total=total.at[ids].set(zeros, mode='drop'))
+    return table, state._replace(total=total.at[ids].set(zeros, **outside))
 
-  return RowwiseTransformation(init, update)
+  return _per_table(init, update)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof import assert_close, to_dense
 
-from jw2v.optim import RowGradients, combine_repeated, curvature_damped_sgd, rowwise
+from jw2v.losses.rows import RowGradients
+from jw2v.optim import combine_repeated, curvature_damped_sgd, rowwise
 
 V, D, N = 6, 3, 8
 

@@ -29,7 +29,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jw2v.config import TrainConfig
-from jw2v.optim import RowGradients
+from jw2v.losses.rows import RowGradients
 
 DATA, WIDTH = 'data', 'width'
 _HOST_BYTES = 64e6  # of a table, gathered on each device at a time

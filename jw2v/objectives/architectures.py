@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v.data.sampling import Blocks
-from jw2v.optim import RowGradients
+from jw2v.losses.rows import RowGradients
 
 # From [N, I, D] gradients of the predicting vectors and their [N, I] curvature to rows.
 VJP = Callable[[jax.Array, jax.Array], RowGradients]

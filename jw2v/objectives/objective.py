@@ -17,12 +17,12 @@ from jw2v.data import sampling
 from jw2v.data.sampling import Blocks
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.losses import tiled_softmax
+from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives import architectures, logistic, softmax
 from jw2v.objectives.huffman import huffman_tree, tree_paths
 from jw2v.objectives.scores import Products
 from jw2v.objectives.subwords import Subwords, make_subwords, subword_vectors
-from jw2v.optim import RowGradients
 
 
 class ObjectiveRows(NamedTuple):

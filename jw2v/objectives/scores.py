@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jw2v.losses.rows import RowGradients
 from jw2v.objectives.architectures import flat, gather_rows, padded_ids, squared_norms, transposed
-from jw2v.optim import RowGradients
 
 
 class Products(NamedTuple):

@@ -35,11 +35,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jw2v.losses.rows import RowGradients
 from jw2v.losses.tiled_softmax import log_normalizers, tile_at
 from jw2v.objectives.architectures import Predictions, flat, gather_rows, squared_norms
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.scores import Gradients, Products, add_gradients, score, scores_vjp
-from jw2v.optim import RowGradients
 
 
 def naive_softmax(

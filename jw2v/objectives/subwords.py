@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jw2v.data.sampling import Blocks
+from jw2v.losses.rows import RowGradients
 from jw2v.ngrams import END_OF_LINE, ngram_buckets
 from jw2v.objectives.architectures import VJP, flat, gather_rows
-from jw2v.optim import RowGradients
 
 # XLA's CPU backend computes independent products side by side: a step on one device is split into
 # this many chains, and each chain has its own list of subword rows.

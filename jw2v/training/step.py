@@ -13,10 +13,11 @@ from jax.sharding import PartitionSpec
 from jw2v.config import TrainConfig
 from jw2v.data.sampling import Blocks
 from jw2v.distributed.layout import Layout
+from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective, ObjectiveRows
 from jw2v.objectives.subwords import CHAINS
-from jw2v.optim import RowGradients, RowwiseTransformation
+from jw2v.optim import RowwiseTransformation
 from jw2v.training.state import TrainState
 
 # The loss is measured on the first eighth of the blocks of each chain and device, the gradient norm
