@@ -49,6 +49,13 @@ from jw2v.losses.prediction import (
   sampled_softmax_loss,
   sampled_softmax_value_and_grad,
 )
+from jw2v.losses.rows import (
+  RowGradients,
+  cbow_row_gradients,
+  gather_rows,
+  row_gradients,
+  skip_gram_row_gradients,
+)
 from jw2v.losses.scores import (
   HierarchicalSoftmaxScoreGrads,
   NceScoreGrads,
@@ -76,7 +83,7 @@ from jw2v.losses.window import (
   skip_gram_loss,
   skip_gram_value_and_grad,
 )
-from jw2v.optim import RowGradients, curvature_damped_sgd, rowwise
+from jw2v.optim import RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.training.checkpoints import Checkpoints, Stopped
 from jw2v.training.run import TrainResult, train
 from jw2v.vectors.keyed_vectors import (
@@ -103,6 +110,7 @@ __all__ = [
   'PhraseConfig',
   'Phrases',
   'RowGradients',
+  'RowwiseTransformation',
   'SampledSoftmaxGrads',
   'SampledSoftmaxScoreGrads',
   'Stopped',
@@ -117,11 +125,13 @@ __all__ = [
   'Word2VecParams',
   '__version__',
   'cbow_loss',
+  'cbow_row_gradients',
   'cbow_value_and_grad',
   'cross_entropy_gradient',
   'cross_entropy_loss',
   'curvature_damped_sgd',
   'encode_corpus',
+  'gather_rows',
   'hierarchical_softmax_from_scores',
   'hierarchical_softmax_from_scores_value_and_grad',
   'hierarchical_softmax_loss',
@@ -146,6 +156,7 @@ __all__ = [
   'negative_sampling_value_and_grad',
   'open_corpus',
   'prepare_backend',
+  'row_gradients',
   'rowwise',
   'sampled_softmax_from_scores',
   'sampled_softmax_from_scores_value_and_grad',
@@ -154,6 +165,7 @@ __all__ = [
   'save_vectors',
   'sigmoid_derivative',
   'skip_gram_loss',
+  'skip_gram_row_gradients',
   'skip_gram_value_and_grad',
   'softmax_jacobian',
   'start_processes',
