@@ -36,6 +36,12 @@ class TestCombineRepeated:
     assert_close(to_dense(combined, V), dense[:V])
     assert_close(to_dense(rows, V), dense[:V])
 
+  def test_sums_narrow_values_in_float32(self):
+    rows = RowGradients(jnp.full(1000, 2), jnp.full((1000, D), 1 / 256, jnp.bfloat16))
+    combined = combine_repeated(rows, V)
+    assert combined.values.dtype == jnp.float32
+    assert_close(to_dense(combined, V)[2], np.full(D, 1000 / 256))
+
 
 def run(tx, steps, dense):
   rng = np.random.default_rng(0)
@@ -176,3 +182,126 @@ class TestCurvatureDampedSgd:
   def test_needs_the_curvature(self):
     with pytest.raises(ValueError, match='curvature=None: curvature_damped_sgd needs'):
       self._update(gradients(np.random.default_rng(0)))
+
+
+INTEGERS = ['int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64']
+OPTIMIZERS = {
+  'rowwise': rowwise(optax.adam(0.1)),
+  'curvature_damped_sgd': curvature_damped_sgd(0.1),
+}
+
+
+def updated(optimizer, rows, table):
+  return jax.jit(optimizer.update)(rows, optimizer.init(table), table)[0]
+
+
+@pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
+class TestIds:
+  @pytest.mark.parametrize('dtype', INTEGERS)
+  def test_only_the_rows_of_ids_in_range_change(self, optimizer, dtype):
+    """V is one more than the ids can say, for those of one byte."""
+    info = np.iinfo(dtype)
+    num_rows = info.max + 1 if info.bits == 8 else 200
+    ids = np.array([1, info.max, info.min, 1, num_rows - 1], dtype)
+    touched = {i for i in ids.tolist() if 0 <= i < num_rows}
+    rows = RowGradients(jnp.asarray(ids), jnp.ones((5, D)), jnp.ones(5))
+    table = updated(optimizer, rows, jnp.zeros((num_rows, D)))
+    assert set(np.flatnonzero(table.any(axis=1))) == touched
+
+  @pytest.mark.parametrize('padding', [-1, -V, V, V + 1, 2**31 - 1, -(2**31)])
+  def test_all_others_are_padding(self, optimizer, padding):
+    ids = jnp.array([2, padding, padding, 2], jnp.int32)
+    with_padding = RowGradients(ids, jnp.ones((4, D)).at[1].set(jnp.nan), jnp.ones(4))
+    without = RowGradients(ids[::3], jnp.ones((2, D)), jnp.ones(2))
+    table = jnp.ones((V, D))
+    found, wanted = (updated(optimizer, rows, table) for rows in (with_padding, without))
+    np.testing.assert_array_equal(found, wanted)
+
+  @pytest.mark.parametrize('dtype', [bool, float])
+  def test_must_be_integers(self, optimizer, dtype):
+    rows = RowGradients(jnp.zeros(2, dtype), jnp.ones((2, D)), jnp.ones(2))
+    with pytest.raises(AssertionError, match=r"'gradients.ids' must be integer \[N\]"):
+      updated(optimizer, rows, jnp.ones((V, D)))
+
+
+@pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
+class TestValues:
+  @pytest.mark.parametrize('shape', [(2, D + 1), (2, 1), (1, D), (3, D), (D,), (2, 1, D)])
+  def test_of_other_shapes_are_refused(self, optimizer, shape):
+    rows = RowGradients(jnp.array([0, 1]), jnp.ones(shape), jnp.ones(2))
+    with pytest.raises(AssertionError, match=r"'gradients.values' must be floating \[N, D\]"):
+      updated(optimizer, rows, jnp.ones((V, D)))
+
+  def test_of_another_count_of_curvatures_are_refused(self, optimizer):
+    rows = RowGradients(jnp.array([0, 1]), jnp.ones((2, D)), jnp.ones(1))
+    with pytest.raises(AssertionError, match=r"'gradients.curvature' must be floating \[N\]"):
+      updated(optimizer, rows, jnp.ones((V, D)))
+
+  def test_a_dense_gradient_is_refused(self, optimizer):
+    with pytest.raises(TypeError, match='must be RowGradients, got'):
+      updated(optimizer, jnp.ones((V, D)), jnp.ones((V, D)))
+
+  @pytest.mark.parametrize('dtype', ['bfloat16', 'float16', 'float32'])
+  @pytest.mark.parametrize('values_dtype', ['bfloat16', 'float32'])
+  def test_repeats_are_summed_in_float32(self, optimizer, dtype, values_dtype):
+    """1,000 rows step as far as one row of their sum, by the rate and the curvature."""
+    n = 1000
+    table = jnp.full((V, D), 1 / 8, dtype)
+    many = RowGradients(
+      jnp.full(n, 2),
+      jnp.full((n, D), 1 / 256, values_dtype),
+      jnp.full(n, 1 / 256, values_dtype),
+    )
+    one = RowGradients(jnp.array([2]), jnp.full((1, D), n / 256), jnp.full(1, n / 256))
+    optimizer = rowwise(optax.sgd(0.125)) if optimizer is OPTIMIZERS['rowwise'] else optimizer
+    with jax.numpy_dtype_promotion('strict'):  # which optax.adam itself does not allow
+      found, wanted = (updated(optimizer, rows, table) for rows in (many, one))
+    assert found.dtype == dtype
+    assert np.abs(found[2] - table[2]).min() > 0.3
+    tolerance = 1e-5 if dtype == 'float32' else 0.0
+    np.testing.assert_allclose(found.astype(float), wanted.astype(float), rtol=tolerance)
+
+
+class TestTables:
+  """Two tables of one shape and one of another, in a tree."""
+
+  TABLES = (jnp.zeros((V, D)), {'same': jnp.ones((V, D)), 'other': jnp.ones((2, 5))})
+
+  def steps(self):
+    for seed in range(3):
+      rng = np.random.default_rng(seed)
+      of = lambda n, v, d: RowGradients(
+        jnp.asarray(rng.integers(0, v + 1, n)),  # noqa: B023
+        jnp.asarray(rng.normal(size=(n, d))),  # noqa: B023
+        jnp.asarray(rng.uniform(size=n)),  # noqa: B023
+      )
+      yield (of(N, V, D), {'same': of(3, V, D), 'other': of(4, 2, 5)})
+
+  @pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
+  def test_are_updated_as_each_by_itself(self, optimizer):
+    tables, update = self.TABLES, jax.jit(optimizer.update)
+    state = jax.jit(optimizer.init)(tables)
+    alone = jax.tree.leaves(tables)
+    states = [optimizer.init(table) for table in alone]
+    structure = jax.tree.structure(tables)
+    for rows in self.steps():
+      tables, state = update(rows, state, tables)
+      for i, own in enumerate(structure.flatten_up_to(rows)):
+        alone[i], states[i] = update(own, states[i], alone[i])
+    assert jax.tree.structure(tables) == structure
+    assert_close(tables, alone, 0, 0)
+    assert_close(state, states, 0, 0)
+
+  def test_a_rate_for_each_element_goes_with_its_rows(self):
+    """Part of the state, since hyperparameters are injected; V = N would hide a mistake."""
+    rates = jnp.arange(V * D, dtype=float).reshape(V, D)
+    tx = optax.inject_hyperparams(optax.sgd)(learning_rate=rates)
+    for n in (2, V):
+      rows = RowGradients(jnp.array([4, 1, V, V, V, V])[:n], jnp.ones((n, D)))
+      table = updated(rowwise(tx), rows, jnp.zeros((V, D)))
+      assert_close(table, jnp.zeros((V, D)).at[jnp.array([1, 4])].add(-rates[jnp.array([1, 4])]))
+
+  def test_of_another_tree_than_the_gradients_are_refused(self):
+    (first, rest), *_ = self.steps()
+    with pytest.raises(ValueError, match='other'):
+      updated(OPTIMIZERS['rowwise'], (first, {'same': rest['same']}), self.TABLES)
