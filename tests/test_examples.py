@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from examples import language_model, private, two_tower
+from examples import language_model, private, rows, two_tower
 
 FOLDER = pathlib.Path(two_tower.__file__).parent
 
@@ -28,6 +28,13 @@ def test_exact_softmax_without_its_matrix():
   assert found['tiled'] == pytest.approx(found['usual'], rel=1e-5)
   assert found['tiled MB'] < found['usual MB'] / 5
   assert found['after'] < found['tiled'] - 1
+
+
+@pytest.mark.slow
+def test_rows_are_updated_as_by_dense_adam_in_less_time():
+  found = rows.main(items=200_000, steps=10)
+  assert found['difference'] < 1e-5 < 0.01 < found['moved']
+  assert found['row-wise ms'] < found['dense ms']
 
 
 @pytest.mark.parametrize('path', sorted(FOLDER.glob('[a-z]*.py')), ids=lambda path: path.stem)

@@ -163,6 +163,15 @@ class RowsProof:
       assert_close(losses, wanted)
       assert_close(Word2VecParams(*(to_dense(part, V) for part in rows)), gradients)
 
+  @pytest.mark.usefixtures('float64')
+  def test_autodiff_of_the_losses_is_the_same(self):
+    """Also where masked weights are NaN."""
+    args, options = self.batch()
+    loss = lambda params: jnp.sum(self.rows(params, *args[1:], **options)[0])
+    autodiff = jax.jit(jax.grad(loss))(args[0])
+    rows = self._rows(args, options)[1]
+    assert_close(Word2VecParams(*(to_dense(part, V) for part in rows)), autodiff)
+
   def test_masked_slots_touch_nothing(self):
     args, options = self.batch()
     losses, rows = self._rows(args, options)
