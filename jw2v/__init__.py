@@ -1,6 +1,7 @@
 """Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
 
-from jw2v import testing as testing
+import importlib
+
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import encode_corpus, learn_phrases
 from jw2v.data.phrases import PhraseConfig, Phrases
@@ -178,3 +179,10 @@ __all__ = [
   'two_layer_num_params',
   'two_layer_value_and_grad',
 ]
+
+
+def __getattr__(name: str):
+  """Imports `jw2v.testing` when it is first used: most programs do without it."""
+  if name == 'testing':
+    return importlib.import_module('jw2v.testing')
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
