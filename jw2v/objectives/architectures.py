@@ -235,8 +235,8 @@ def transposed(matrices: jax.Array) -> jax.Array:
 
 
 def padded_ids(ids: np.ndarray | jax.Array, touched: jax.Array, num_rows: int) -> jax.Array:
-  """Flat ids, the number of no row where a row is not touched."""
-  return jnp.where(touched, ids, num_rows).reshape(-1)
+  """Returns flat int32 ids, with V, which is not a row, where a row is not touched."""
+  return jnp.where(touched, ids, num_rows).reshape(-1).astype(jnp.int32)
 
 
 def flat(values: jax.Array) -> jax.Array:

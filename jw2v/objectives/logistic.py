@@ -88,6 +88,8 @@ def negative_sampling(
   """
   num_noise = noise_ids.shape[1]
   noise_weights = (predictions.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
+  if log_expected is not None:
+    log_expected = log_expected.astype(table.dtype)
   corrected = lambda ids: None if log_expected is None else gather_rows(log_expected, ids)
   for_all = lambda corrections: None if corrections is None else corrections[..., None]
   if predictions.one_to_one:
@@ -138,7 +140,7 @@ def hierarchical_softmax(
   # Which words of a block have the hot nodes on their paths, and with code 0.
   num_hot = tree.hot_codes.shape[1]
   hot_codes = jnp.swapaxes(gather_rows(tree.hot_codes, words), 1, 2)  # [N, H, B]
-  hot_ids = jnp.broadcast_to(jnp.arange(num_hot), (len(words), num_hot))
+  hot_ids = jnp.broadcast_to(jnp.arange(num_hot, dtype=jnp.int32), (len(words), num_hot))
   hot_paths = [x.astype(table.dtype) for x in (hot_codes != 0, hot_codes > 0)]
 
   # The other nodes: each slot of the list belongs to one word, or is empty.

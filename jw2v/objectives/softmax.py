@@ -106,6 +106,7 @@ def sampled_softmax(
   """
   vectors = predictions.vectors
   noise = score(noise_ids, table, vectors, each=False, products=products)
+  log_expected = log_expected.astype(table.dtype)
   noise_scores = noise.scores - gather_rows(log_expected, noise_ids)[..., None]  # [N, K, I]
   log_noise = jax.nn.logsumexp(noise_scores, axis=1)  # [N, I]
   scored, w, touched = _words(predictions, table, products)
@@ -171,5 +172,5 @@ def _denominator(
   of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
   of_rows = flat(of_rows)
   h_vectors, h_rows = products.over_width(of_vectors[:, -1], of_rows[:, -1])
-  rows = RowGradients(ids.reshape(-1), of_rows[:, :-1], h_rows)
+  rows = RowGradients(ids.reshape(-1).astype(jnp.int32), of_rows[:, :-1], h_rows)
   return log_normalizer, of_vectors[:, :-1], h_vectors, rows

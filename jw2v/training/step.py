@@ -108,7 +108,7 @@ def make_run_steps(
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
     state, sums = jax.lax.scan(functools.partial(step, constants), state, (blocks, rates))
     losses, predictions, squares, counts = layout.over_data(sums)
-    squares = layout.over_width(squares) / jnp.maximum(1, counts)
+    squares = layout.over_width(squares) / jnp.maximum(1, counts).astype(squares.dtype)
     return state, Results(losses, predictions, rates, squares)
 
   def on_all_devices(state, blocks, progress, constants):
@@ -129,7 +129,7 @@ def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
   count = max(1, len(rows.ids) // _MEASURED)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
-  return jnp.sum(squares * is_row), jnp.sum(is_row)
+  return jnp.sum(squares * is_row.astype(squares.dtype)), jnp.sum(is_row)
 
 
 @jax.jit

@@ -15,7 +15,13 @@ from corpora import two_topics
 
 import jw2v
 from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, train
-from jw2v.config import LEARNING_RATES, OPTIMIZERS, SCHEDULES
+from jw2v.config import (
+  ARCHITECTURES,
+  LEARNING_RATES,
+  OBJECTIVES,
+  OPTIMIZERS,
+  SCHEDULES,
+)
 from jw2v.training import loop, step
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
@@ -25,6 +31,48 @@ TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 
 def fit(corpus=None, **settings):
   corpus = two_topics() if corpus is None else corpus
   return train(corpus, TrainConfig(**{**TINY, **settings}), progress=False)
+
+
+class TestStrictPromotion:
+  """A user of JAX may forbid implicit conversions of dtypes. The vectors are the same."""
+
+  def _assert_same(self, **settings):
+    settings = {'epochs': 1, 'sample': 1e-2, **settings}
+    want = fit(two_topics(40), **settings).vectors.vectors
+    with jax.numpy_dtype_promotion('strict'):
+      got = fit(two_topics(40), **settings).vectors.vectors
+    np.testing.assert_array_equal(got, want)
+
+  @pytest.mark.parametrize(
+    ('architecture', 'objective'),
+    tiers.fast(
+      [('skip_gram', 'negative_sampling'), ('cbow', 'sampled_softmax')],
+      list(itertools.product(ARCHITECTURES, OBJECTIVES)),
+    ),
+  )
+  @pytest.mark.parametrize('x64', [False, pytest.param(True, marks=pytest.mark.slow)])
+  def test_objective(self, architecture, objective, x64):
+    with jax.enable_x64(x64):
+      self._assert_same(architecture=architecture, objective=objective, shared_negatives=None)
+
+  @pytest.mark.slow
+  @pytest.mark.parametrize(
+    'settings',
+    [
+      {'optimizer': 'sgd'},
+      {'optimizer': 'adagrad'},
+      {'optimizer': 'rmsprop'},
+      {'minn': 2, 'maxn': 3, 'bucket': 50},
+      {'minn': 2, 'maxn': 3, 'bucket': 50, 'architecture': 'cbow'},
+      {'distance_weights': 'harmonic', 'schedule': 'cosine'},
+      {'product_dtype': 'bfloat16', 'held_out': 0.2},
+      {'layout': 'data', 'devices': 2},
+      {'layout': 'data_width', 'devices': 4, 'width_devices': 2},
+    ],
+    ids=lambda settings: '-'.join(map(str, settings.values())),
+  )
+  def test_settings(self, settings):
+    self._assert_same(**settings)
 
 
 class TestLearns:

@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -250,6 +251,29 @@ class TestMany:
       kv.most_similar_many(['a'], topn=0)
     with pytest.raises(ValueError, match='2 positive and 1 negative'):
       kv.most_similar_many(['a', 'b'], ['a'])
+
+
+@pytest.mark.parametrize(
+  'ask',
+  [
+    lambda kv, _: kv.most_similar(['w1', 'w2'], ['w3']),
+    lambda kv, _: kv.most_similar_many([['w1'], ['w2']], [['w3'], ['w4']]),
+    lambda kv, _: kv.most_similar_cosmul(['w1', 'w2'], ['w3']),
+    lambda kv, _: kv.similar_by_vector(np.ones(6)),
+    lambda kv, _: kv.distances('w1').tolist(),
+    lambda kv, _: kv.rank_by_centrality(['w1', 'w2', 'w3']),
+    lambda kv, path: kv.evaluate_word_analogies(path)[0],
+    lambda kv, path: kv.evaluate_word_analogies(path, similarity_function='most_similar_cosmul')[0],
+  ],
+)
+def test_same_answer_without_implicit_conversions(ask, tmp_path):
+  rng = np.random.default_rng(0)
+  kv = KeyedVectors([f'w{i}' for i in range(50)], rng.normal(size=(50, 6)))
+  path = tmp_path / 'analogies.txt'
+  path.write_text(': s\nw1 w2 w3 w4\nw5 w6 w7 w8\n')
+  want = ask(kv, path)
+  with jax.numpy_dtype_promotion('strict'):
+    assert ask(kv, path) == want
 
 
 class TestEdges:
