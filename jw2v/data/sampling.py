@@ -4,72 +4,181 @@ Distributions are functions of word counts. Draws use a counter-based generator 
 (seed, epoch, chunk) only, so that chunk i of epoch e is the same in every process and order.
 """
 
+import math
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jw2v.utils.checks import check_number, check_weights
 
-def noise_distribution(
-  counts: np.ndarray, exponent: float = 0.75, kind: str = 'unigram'
-) -> np.ndarray:
-  r"""The distribution of the noise words.
+# The smallest probability in `log_expected_counts`, which keeps the logarithm finite in float32.
+_LEAST_PROBABILITY = 1e-30
 
-  .. math:: q(w) = n_w^a / \sum_{w'} n_{w'}^a \text{ (unigram)}, \qquad
-     q(w) = \frac{\log (1 + 1 / r_w)}{\log (V + 1)} \text{ (log-uniform)}
+Array = Any  # of NumPy on the host, of JAX in a compiled step
 
-  with :math:`r_w` the rank of the word by its count, 1 for the most frequent: by Zipf's law,
-  a unigram distribution that needs no counts.
+
+def noise_distribution(counts: Array, exponent: float = 0.75, kind: str = 'unigram') -> np.ndarray:
+  r"""Computes the distribution that negatives are drawn from.
+
+  .. math:: q(w) = \frac{n_w^a}{\sum_{w'} n_{w'}^a} \text{ (unigram)}, \qquad
+     q(w) \propto \log (1 + 1 / r_w) \text{ (log-uniform)}
+
+  with :math:`r_w` the rank of the word by its count, 1 for the most frequent. By Zipf's law, the
+  log-uniform distribution is close to a unigram distribution with exponent 1.
 
   Args:
-    counts: `[V]` occurrences of each word in the corpus.
-    exponent: :math:`a` of 'unigram'; 0 is uniform, 1 the unigram distribution.
+    counts: `[V]` occurrences :math:`n_w` of each word or item, an array of NumPy or JAX.
+    exponent: :math:`a` of 'unigram'; 0 is uniform, 1 is proportional to the counts.
     kind: 'unigram', 'uniform' or 'log_uniform'.
 
   Returns:
-    `[V]` float64 that sums to 1; a word that does not occur is never drawn.
+    `[V]` float64 NumPy array that sums to 1. The probability of a word with count 0 is 0.
 
   Raises:
-    ValueError: no word occurs.
+    ValueError: `counts` is empty, has more than one axis, contains a negative number, NaN or
+      infinity, or only zeros; `kind` is unknown; or `exponent` is not a finite number, or so large
+      that a power overflows.
 
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, section 2.2.
+
+  Example:
+    >>> import jw2v
+    >>> jw2v.noise_distribution([16, 1, 0]).round(3).tolist()
+    [0.889, 0.111, 0.0]
   """
-  counts = np.asarray(counts, np.float64)
+  counts = check_weights('counts', counts).astype(np.float64)
   if not counts.any():
-    raise ValueError('the counts of all words are 0: nothing can be drawn')
+    raise ValueError('counts must contain a positive number, got only zeros')
+  if kind not in ('unigram', 'uniform', 'log_uniform'):
+    raise ValueError(f"kind must be 'unigram', 'uniform' or 'log_uniform', got {kind!r}")
+  if not isinstance(exponent, numbers.Real) or not math.isfinite(exponent):
+    raise ValueError(f'exponent must be a finite number, got {exponent!r}')
   if kind == 'log_uniform':
     rank = np.empty(len(counts))
     rank[np.argsort(-counts, kind='stable')] = np.arange(1, len(counts) + 1)
     powers = np.where(counts > 0, np.log1p(1 / rank), 0)
   else:
     exponent = 0 if kind == 'uniform' else exponent
-    powers = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
-  return powers / powers.sum()
+    with np.errstate(over='ignore', under='ignore'):
+      powers = np.where(counts > 0, np.where(counts > 0, counts, 1) ** exponent, 0)
+  total = powers.sum()
+  if not 0 < total < math.inf:
+    raise ValueError(f'exponent must keep the powers of the counts finite, got {exponent}')
+  return powers / total
+
+
+def log_expected_counts(probabilities: Array, num_draws: Array) -> Array:
+  r"""Computes the logarithm of the expected count of each word among some draws.
+
+  .. math:: \log(K q(w))
+
+  The score of a word minus this number is the corrected score of `nce_loss` and
+  `sampled_softmax_loss`. With in-batch negatives it is the logQ correction: there, K is the number
+  of items in a batch and q(w) the probability that an item of a batch is w.
+
+  NumPy arrays and lists give a NumPy array. JAX arrays give a JAX array, also under `jax.jit`.
+
+  A probability below 1e-30, such as 0, counts as 1e-30, so that the result is finite. An observed
+  word that is never drawn as noise then has the loss and gradient of the limit, which are 0 to
+  float32 precision. Such a word is not among negatives that are drawn from q. Negatives from
+  elsewhere would have very large losses: set the correction of these to +inf, which drops them.
+
+  Args:
+    probabilities: q(w), array of any shape.
+    num_draws: K, a positive number, not necessarily an integer.
+
+  Returns:
+    Array in the shape of `probabilities`: float64 if these are float64, else float32. In a JAX
+    array, the result for a negative probability or NaN is NaN.
+
+  Raises:
+    ValueError: a number is not real; or a NumPy array or list contains a negative number or NaN, or
+      `num_draws` is a number that is not positive and finite.
+
+  References:
+    Yi et al., `Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations
+    <https://doi.org/10.1145/3298689.3346996>`_, 2019, for in-batch negatives.
+
+  Example:
+    >>> import numpy as np, jw2v
+    >>> counts = np.array([60, 30, 10])
+    >>> log_q = jw2v.log_expected_counts(counts / counts.sum(), 5)  # 5 negatives per pair
+    >>> np.exp(log_q).round(2).tolist()
+    [3.0, 1.5, 0.5]
+    >>> items = np.array([2, 0, 1, 0])  # a batch: each row has the items of the others as negatives
+    >>> correction = jw2v.log_expected_counts(counts / counts.sum(), len(items))[items]
+    >>> scores = np.zeros((4, 4)) - correction  # [query, item]
+    >>> scores.round(2)[0].tolist()
+    [0.92, -0.88, -0.18, -0.88]
+  """
+  if not hasattr(probabilities, '__array_namespace__'):
+    probabilities = np.asarray(probabilities)
+  xp = probabilities.__array_namespace__()  # numpy or jax.numpy, so that this works in jit
+  if not xp.isdtype(probabilities.dtype, ('real floating', 'integral')):
+    raise ValueError(f'probabilities must be real numbers, got {probabilities.dtype}')
+  if isinstance(num_draws, numbers.Real) and not 0 < float(num_draws) < math.inf:
+    raise ValueError(f'num_draws must be positive and finite, got {num_draws}')
+  if isinstance(probabilities, np.ndarray) and not (probabilities >= 0).all():
+    wrong = probabilities[~(probabilities >= 0)][0]
+    raise ValueError(f'probabilities must be at least 0, got {wrong}')
+  if probabilities.dtype != np.float64:
+    probabilities = probabilities.astype(np.float32)
+  num_draws = xp.asarray(num_draws, dtype=probabilities.dtype)
+  floored = xp.where(probabilities < 0, math.nan, xp.maximum(probabilities, _LEAST_PROBABILITY))
+  return xp.log(num_draws * floored)
 
 
 class AliasTable(NamedTuple):
-  """A discrete distribution that is sampled in constant time."""
+  """Discrete distribution over V ids that is sampled in constant time; made by `alias_table`.
 
-  threshold: np.ndarray  # [V] float32: the share of slot w that stays w
-  alias: np.ndarray  # [V] int32: the id that the rest of slot w stands for
+  Each of V slots has the same probability. Slot w stands for the id w with the probability
+  `threshold[w]`, and otherwise for the id `alias[w]`. The table is a pytree: pass it to a function
+  under `jax.jit` as an argument.
+
+  Attributes:
+    threshold: `[V]` float32, from 0 to 1.
+    alias: `[V]` int32 ids.
+  """
+
+  threshold: np.ndarray
+  alias: np.ndarray
 
 
-def alias_table(probabilities: np.ndarray) -> AliasTable:
+def alias_table(probabilities: Array) -> AliasTable:
   """Builds the alias table of a distribution in O(V).
 
   Args:
-    probabilities: `[V]`, non-negative, with a positive sum (normalised here).
+    probabilities: `[V]` numbers of at least 0 with a positive sum, an array of NumPy or JAX. The
+      function divides them by their sum.
 
   Returns:
-    The table for `sample_alias`.
+    The table for `sample_alias`, as NumPy arrays.
+
+  Raises:
+    ValueError: `probabilities` is empty, has more than one axis, or contains a negative number, NaN
+      or infinity; or the sum is 0 or infinite.
 
   References:
-    Walker, An efficient method for generating discrete random variables with general
-    distributions, 1977; built by the algorithm of Vose, 1991.
+    Walker, `An Efficient Method for Generating Discrete Random Variables with General Distributions
+    <https://doi.org/10.1145/355744.355749>`_, 1977; built by the algorithm of Vose, `A linear
+    algorithm for generating random numbers with a given distribution
+    <https://doi.org/10.1109/32.92917>`_, 1991.
+
+  Example:
+    >>> import jax, jw2v
+    >>> table = jw2v.alias_table(jw2v.noise_distribution([8, 4, 1]))
+    >>> jw2v.sample_alias(jax.random.key(0), table, (2, 5)).shape
+    (2, 5)
   """
-  share = np.asarray(probabilities, np.float64)
-  share = share / share.sum() * len(share)
+  share = check_weights('probabilities', probabilities).astype(np.float64)
+  with np.errstate(over='ignore'):
+    total = share.sum()
+  if not 0 < total < math.inf:
+    raise ValueError(f'probabilities must have a positive and finite sum, got {total}')
+  share = share / total * len(share)
   alias, threshold = np.arange(len(share)), share.tolist()
   small = np.flatnonzero(share < 1).tolist()
   large = np.flatnonzero(share >= 1).tolist()
@@ -84,44 +193,56 @@ def alias_table(probabilities: np.ndarray) -> AliasTable:
   return AliasTable(np.asarray(threshold, np.float32), alias.astype(np.int32))
 
 
-def sample_alias(
+def draw_alias(
   generator: np.random.Generator, table: AliasTable, shape: tuple[int, ...]
 ) -> np.ndarray:
-  """Draws ids from the distribution of an alias table.
+  """Draws ids from the distribution of an alias table on the host, for the trainer.
 
   Args:
-    generator: of the host.
+    generator: NumPy generator.
     table: the table.
     shape: shape of the result.
 
   Returns:
-    int32 ids of that shape. One number decides both on the slot and on the share of it.
+    int32 ids. One float64 number decides both on the slot and on the share of the slot.
   """
   place = generator.random(shape) * len(table.alias)
   slot = place.astype(np.int32)
   return np.where(place - slot < table.threshold[slot], slot, table.alias[slot])
 
 
-def keep_probability(counts: np.ndarray, sample: float) -> np.ndarray:
-  r"""The probability with which an occurrence of each word is kept.
+def keep_probability(counts: Array, sample: float) -> np.ndarray:
+  r"""Computes the probability of keeping an occurrence of each word when subsampling.
 
   .. math:: p(w) = \min\!\Big(1, \sqrt{t / f_w} + t / f_w\Big), \qquad f_w = n_w / N
 
   Args:
-    counts: `[V]` occurrences of each word in the corpus.
-    sample: :math:`t`; 0 keeps every word.
+    counts: `[V]` occurrences :math:`n_w` of each word, with the sum :math:`N`; an array of NumPy
+      or JAX.
+    sample: :math:`t`, such as 1e-4; 0 keeps every word.
 
   Returns:
-    `[V]` float32.
+    `[V]` float32 NumPy array. The probability of a word with count 0 is 1.
+
+  Raises:
+    ValueError: `counts` is empty, has more than one axis, or contains a negative number, NaN or
+      infinity; or `sample` is not a number of at least 0.
 
   References:
-    The C tool's formula. Mikolov et al., `Distributed Representations of Words and
-    Phrases <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 5, has only the square root.
+    The formula of the C tool. Mikolov et al., `Distributed Representations of Words and Phrases
+    <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 5, has only the square root.
+
+  Example:
+    >>> import jw2v
+    >>> jw2v.keep_probability([900, 90, 10], 0.01).round(3)
+    array([0.117, 0.444, 1.   ], dtype=float32)
   """
+  counts = check_weights('counts', counts)
+  sample = check_number('sample', sample, float, 0)
   if not sample:
     return np.ones(len(counts), np.float32)
-  ratio = sample * np.sum(counts) / np.maximum(np.asarray(counts, np.float64), 1)
-  return np.minimum(1, np.sqrt(ratio) + ratio).astype(np.float32)
+  ratio = sample * np.sum(counts) / np.where(counts > 0, counts, 1).astype(np.float64)
+  return np.where(counts > 0, np.minimum(1, np.sqrt(ratio) + ratio), 1).astype(np.float32)
 
 
 def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
@@ -136,9 +257,6 @@ def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
     A NumPy generator over the counter-based Philox.
   """
   return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, chunk, epoch]))
-
-
-Array = Any  # of NumPy on the host, of JAX in a compiled step
 
 
 class Blocks(NamedTuple):
@@ -253,7 +371,7 @@ def chunk_blocks(
     windows_of_tokens[starts],
     by_block(left),
     by_block(right),
-    sample_alias(generator, noise, (len(starts), shared_negatives)),
+    draw_alias(generator, noise, (len(starts), shared_negatives)),
   )
   return blocks, positions[ends - 1] + 1
 

@@ -8,20 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jw2v.utils.checks import check_weights
+
 HOT_NODES = 15  # nodes next to the root, which all blocks share
 NODES_PER_WORD = 10  # slots of a block for other nodes, per center
 
 
 class HuffmanTree(NamedTuple):
-  """The paths of V words through V - 1 inner nodes, padded to the longest.
+  """Paths of V words through the V - 1 inner nodes of a tree, padded to the longest path.
 
   Attributes:
-    node_ids: `[V, L]` int32, the inner nodes on the way from the root, node 0. They are
-      numbered by falling count, that of all the words below them. Padding is V - 1, which no
-      node is.
-    codes: `[V, L]` bool, the branch taken at each: False where the probability of the word
-      has sigmoid(score), True where it has sigmoid(-score). Padding is False.
-    lengths: `[V]` int32, how many nodes are on each path.
+    node_ids: `[V, L]` int32, the inner nodes on the path of each word, from the root, which is
+      node 0. Nodes are numbered by the summed count of the words below them, largest first.
+      Padding is V - 1, which is not a node.
+    codes: `[V, L]` bool, the branch at each node: the probability of the branch is sigmoid(score)
+      for False, and sigmoid(-score) for True. Padding is False.
+    lengths: `[V]` int32, number of nodes on each path.
   """
 
   node_ids: np.ndarray
@@ -29,33 +31,47 @@ class HuffmanTree(NamedTuple):
   lengths: np.ndarray
 
 
-def huffman_tree(counts: np.ndarray) -> HuffmanTree:
-  r"""Builds the tree that makes the mean path the shortest.
+def huffman_tree(counts: Any) -> HuffmanTree:
+  r"""Builds the binary tree of words with the shortest mean path.
 
-  The two rarest nodes become the branches of a new one, again and again: the rarer one by
-  code 0, as in the C tool. The mean length :math:`\bar L` of the paths, weighted by the
-  counts, is within one of the entropy :math:`H` of the words, :math:`H \le \bar L < H + 1`.
+  The algorithm repeatedly joins the two nodes with the smallest counts to a new node. As in the C
+  tool, the node with the smaller count gets code 0. The mean length :math:`\bar L` of the paths,
+  weighted by the counts, is within one of the entropy :math:`H` of the words,
+  :math:`H \le \bar L < H + 1`.
 
   Args:
-    counts: `[V]` occurrences of each word, in any order.
+    counts: `[V]` occurrences of each word, or other weights, in any order; an array of NumPy or
+      JAX.
 
   Returns:
-    The paths of the words.
+    The paths of the words, as NumPy arrays.
 
   Raises:
-    ValueError: fewer than two words.
+    ValueError: `counts` has more than one axis or fewer than two elements, or contains a negative
+      number, NaN or infinity.
 
   References:
     Huffman, `A Method for the Construction of Minimum-Redundancy Codes
     <https://doi.org/10.1109/JRPROC.1952.273898>`_, 1952; from sorted counts with two queues,
     as van Leeuwen, On the construction of Huffman trees, 1976.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> tree = jw2v.huffman_tree([8, 3, 2, 1])
+    >>> tree.lengths.tolist()
+    [1, 2, 3, 3]
+    >>> center, node_vectors = jnp.zeros(5), jnp.zeros((3, 5))
+    >>> nodes, code = tree.node_ids[2], tree.codes[2]
+    >>> loss = jw2v.hierarchical_softmax_loss(center, node_vectors[nodes], code, mask=nodes < 3)
+    >>> round(float(jnp.exp(-loss)), 3)  # probability of word 2: half at each of 3 nodes
+    0.125
   """
-  counts = np.asarray(counts, np.int64)
+  counts = check_weights('counts', counts)
   num_words = len(counts)
   if num_words < 2:
-    raise ValueError(f'a tree of {num_words} words: hierarchical softmax needs at least 2')
+    raise ValueError(f'counts must have at least 2 elements for a tree, got {num_words}')
   order = np.argsort(-counts, kind='stable')[::-1]  # rarest first; of equal ones, the later
-  weights = np.concatenate([counts[order], np.zeros(num_words - 1, np.int64)]).tolist()
+  weights = np.concatenate([counts[order], np.zeros(num_words - 1, counts.dtype)]).tolist()
   parent = np.zeros(2 * num_words - 1, np.int64)  # of the words as sorted, then of the nodes
   is_one = np.zeros(2 * num_words - 1, bool)
   leaf, inner = 0, num_words  # the rarest word, and the rarest node, that have no parent yet

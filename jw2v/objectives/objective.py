@@ -87,7 +87,8 @@ def make_objective(
     noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
     # NCE treats the model as normalized: here by V, as it is when all vectors are zero.
     normalizer = len(counts) if config.objective == 'nce' else 1
-    constants['log_expected'] = log_expected(noise * normalizer, config.negatives or 1)
+    expected = sampling.log_expected_counts(noise * normalizer, config.negatives or 1)
+    constants['log_expected'] = expected.astype(np.float32)
   num_rows = len(counts), len(counts)
   if config.has_subwords:
     subwords = make_subwords(vocabulary.words, counts, config.minn, config.maxn, config.bucket)
@@ -99,11 +100,6 @@ def make_objective(
     block_objective(config, width_axis), constants, num_rows,
     config.objective == 'naive_softmax', capacity, attach, subwords,
   )  # fmt: skip
-
-
-def log_expected(noise: np.ndarray, negatives: float) -> np.ndarray:
-  """Returns `[V]` float32 log(k q(w)), of the expected counts of words among k draws from q."""
-  return np.log(negatives * np.maximum(noise, 1e-30)).astype(np.float32)
 
 
 def centers_predict(config: TrainConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of plain numbers and of tables."""
+"""Checks of plain numbers, of weights and of tables."""
 
 import math
 import numbers
@@ -33,6 +33,33 @@ def check_number(name: str, value: Any, kind: type, low: float, high: float | No
     limits = f'of at least {low}' if high is None else f'from {low} to {high}'
     raise ValueError(f'{name}={value!r}: must be {noun} {limits}')
   return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def check_weights(name: str, values: Any) -> np.ndarray:
+  """Converts and checks a list of non-negative numbers, such as counts or probabilities.
+
+  Args:
+    name: name of the argument, for the error.
+    values: `[V]` numbers: a list, or an array of NumPy or JAX.
+
+  Returns:
+    `[V]` int64 if the numbers are integers, else float64.
+
+  Raises:
+    ValueError: the list is empty or has more than one axis; or an element is not a number, not
+      finite, or negative.
+  """
+  array = np.asarray(values)
+  if array.ndim != 1 or not array.size:
+    raise ValueError(f'{name} must have one axis and at least one element, got shape {array.shape}')
+  if array.dtype.kind in 'cmMOSU':
+    raise ValueError(f'{name} must be real numbers, got {array.dtype}')
+  array = array.astype(np.int64 if array.dtype.kind in 'biu' else np.float64)
+  wrong = np.flatnonzero(~((array >= 0) & (array < math.inf)))
+  if wrong.size:
+    index = wrong[0]
+    raise ValueError(f'{name} must be finite and at least 0, got {array[index]} at index {index}')
+  return array
 
 
 def first_not_finite(vectors: np.ndarray) -> int | None:

@@ -1,10 +1,13 @@
 """Noise words, subsampling, and blocks of windows."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jw2v
 from jw2v.data import sampling
 
 
@@ -14,6 +17,99 @@ class TestNoiseDistribution:
     q = sampling.noise_distribution(np.array([8, 4, 1]), exponent)
     np.testing.assert_allclose(q, np.array([8**exponent, 4**exponent, 1]) / sum(
       [8**exponent, 4**exponent, 1]), rtol=1e-12)  # fmt: skip
+
+  def test_of_frequencies_is_that_of_counts(self):
+    counts = np.array([5, 3, 0, 2])
+    want = sampling.noise_distribution(counts)
+    np.testing.assert_allclose(sampling.noise_distribution(counts / 10), want, rtol=1e-12)
+
+  @pytest.mark.parametrize('convert', [list, jnp.asarray, lambda x: jnp.asarray(x, jnp.bfloat16)])
+  @pytest.mark.parametrize('kind', ['unigram', 'uniform', 'log_uniform'])
+  def test_any_array_gives_one_of_numpy(self, convert, kind):
+    got = sampling.noise_distribution(convert([8, 4, 0, 1]), kind=kind)
+    assert type(got) is np.ndarray and got.dtype == np.float64 and got[2] == 0
+    np.testing.assert_array_equal(got, sampling.noise_distribution([8, 4, 0, 1], kind=kind))
+
+  @pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+      (([0, 0],), 'counts must contain a positive number, got only zeros'),
+      (([1, -1],), 'counts must be finite and at least 0, got -1 at index 1'),
+      (([1], np.nan), 'exponent must be a finite number, got nan'),
+      (([1], '1'), "exponent must be a finite number, got '1'"),
+      (([9, 2], 1e3), 'exponent must keep the powers of the counts finite, got 1000.0'),
+      (([9, 2], -2e3), 'exponent must keep the powers of the counts finite, got -2000.0'),
+      (([1], 0.75, 'zipf'), "kind must be 'unigram', 'uniform' or 'log_uniform', got 'zipf'"),
+    ],
+  )
+  def test_errors(self, arguments, reason):
+    with pytest.raises(ValueError, match=f'^{reason}$'):
+      sampling.noise_distribution(*arguments)
+
+
+class TestLogExpectedCounts:
+  Q = np.array([[0.5, 0.25], [0.25, 0.0]])
+  WANT = np.log(5 * np.maximum(Q, 1e-30))  # finite at 0
+
+  @pytest.mark.parametrize(
+    ('convert', 'kind', 'dtype'),
+    [
+      (np.ndarray.tolist, np.ndarray, np.float64),
+      (np.asarray, np.ndarray, np.float64),
+      (np.float32, np.ndarray, np.float32),
+      (jnp.asarray, jax.Array, np.float32),
+      (lambda q: jnp.asarray(q, jnp.bfloat16), jax.Array, np.float32),
+    ],
+  )
+  @pytest.mark.parametrize('draws', [5, 5.0, np.int32(5), jnp.float32(5)])
+  def test_logarithm_of_draws_times_probability(self, convert, kind, dtype, draws):
+    with jax.numpy_dtype_promotion('strict'):
+      got = sampling.log_expected_counts(convert(self.Q), draws)
+    assert isinstance(got, kind) and got.dtype == dtype and np.isfinite(got).all()
+    np.testing.assert_allclose(got, self.WANT, rtol=1e-6)
+
+  def test_in_jit_and_vmap(self):
+    with jax.numpy_dtype_promotion('strict'):
+      got = jax.jit(jax.vmap(sampling.log_expected_counts, (0, None)))(jnp.asarray(self.Q), 5)
+    np.testing.assert_allclose(got, self.WANT, rtol=1e-6)
+
+  def test_in_a_batch_it_corrects_for_the_frequency_of_an_item(self):
+    """Averaged over batches, the sum of exp(score - correction) is the sum over all items."""
+    q, rng = np.array([0.6, 0.3, 0.1]), np.random.default_rng(0)
+    scores, batches = np.array([0.2, -1.0, 1.5]), rng.choice(3, (20_000, 16), p=q)
+    corrected = scores - sampling.log_expected_counts(q, 16)
+    mean = np.exp(corrected[batches]).sum(axis=1).mean()
+    assert mean == pytest.approx(np.exp(scores).sum(), rel=0.01)
+
+  def test_probability_0_has_the_limits_of_the_losses(self):
+    """An observed word that noise never gives costs nothing; +inf drops a negative."""
+    v, u, k = jnp.array([1.0, 2]), jnp.array([0.5, -3]), jnp.array([[1.0, 1]])
+    never = sampling.log_expected_counts(jnp.float32(0), 5)
+    for twin in (jw2v.nce_value_and_grad, jw2v.sampled_softmax_value_and_grad):
+      corrections = {'log_expected_outside': never, 'log_expected_negatives': jnp.array([jnp.inf])}
+      loss, grads = twin(v, u, k, **corrections)
+      assert loss == pytest.approx(0, abs=1e-6)
+      np.testing.assert_allclose(grads.outside, 0, atol=1e-6)
+
+  def test_negative_probability_in_an_array_of_jax_is_nan(self):
+    got = sampling.log_expected_counts(jnp.array([-0.1, 0.5, np.nan]), 1)
+    assert np.isnan(got).tolist() == [True, False, True]
+
+  @pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+      (([0.5, -0.1], 1), 'probabilities must be at least 0, got -0.1'),
+      (([np.nan], 1), 'probabilities must be at least 0, got nan'),
+      ((['a'], 1), 'probabilities must be real numbers, got <U1'),
+      ((jnp.array([1j]), 1), 'probabilities must be real numbers, got complex64'),
+      (([0.5], 0), 'num_draws must be positive and finite, got 0'),
+      (([0.5], np.float32(-1)), 'num_draws must be positive and finite, got -1.0'),
+      (([0.5], float('nan')), 'num_draws must be positive and finite, got nan'),
+    ],
+  )
+  def test_errors(self, arguments, reason):
+    with pytest.raises(ValueError, match=f'^{reason}$'):
+      sampling.log_expected_counts(*arguments)
 
 
 class TestAliasTable:
@@ -31,11 +127,31 @@ class TestAliasTable:
   def test_draws_come_in_the_right_shares(self):
     p = np.array([0.5, 0.25, 0.125, 0.125, 0.0])
     table = sampling.alias_table(p)
-    draws = sampling.sample_alias(np.random.default_rng(0), table, (100, 1000))
+    draws = sampling.draw_alias(np.random.default_rng(0), table, (100, 1000))
     assert draws.dtype == np.int32 and draws.shape == (100, 1000)
     shares = np.bincount(draws.ravel(), minlength=5) / draws.size
     np.testing.assert_allclose(shares, p, atol=5 * np.sqrt(0.25 / draws.size))
     assert shares[4] == 0
+
+  def test_table_of_an_array_of_jax(self):
+    table = sampling.alias_table(jnp.array([1, 2, 1]))
+    want = sampling.alias_table([0.25, 0.5, 0.25])
+    for got, array in zip(table, want, strict=True):
+      assert type(got) is np.ndarray
+      np.testing.assert_array_equal(got, array)
+
+  @pytest.mark.parametrize(
+    ('probabilities', 'reason'),
+    [
+      ([0, 0], 'have a positive and finite sum, got 0.0'),
+      ([1e308, 1e308], 'have a positive and finite sum, got inf'),
+      ([0.5, np.nan], 'be finite and at least 0, got nan at index 1'),
+      ([-1, 2], 'be finite and at least 0, got -1 at index 0'),
+    ],
+  )
+  def test_errors(self, probabilities, reason):
+    with pytest.raises(ValueError, match=f'^probabilities must {reason}$'):
+      sampling.alias_table(probabilities)
 
 
 class TestKeepProbability:
@@ -47,6 +163,24 @@ class TestKeepProbability:
 
   def test_zero_keeps_every_word(self):
     np.testing.assert_array_equal(sampling.keep_probability(np.array([5, 1]), 0), [1, 1])
+
+  def test_of_frequencies_is_that_of_counts(self):
+    counts = np.array([900, 90, 0, 10])
+    got, want = (sampling.keep_probability(x, 1e-2) for x in (jnp.asarray(counts) / 1000, counts))
+    assert type(got) is np.ndarray and got.dtype == np.float32 and got[2] == 1
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+  @pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+      (([1, -1], 0), 'counts must be finite and at least 0, got -1 at index 1'),
+      (([1], -1e-3), 'sample=-0.001: must be a number of at least 0'),
+      (([1], np.nan), 'sample=nan: must be a number of at least 0'),
+    ],
+  )
+  def test_errors(self, arguments, reason):
+    with pytest.raises(ValueError, match=f'^{reason}$'):
+      sampling.keep_probability(*arguments)
 
 
 def windows_of(ids, lines, radius):

@@ -94,6 +94,27 @@ def test_codes_are_those_of_gensim():
   assert [''.join(map(str, code)) for code in codes] == paths(huffman_tree(counts))
 
 
+@pytest.mark.parametrize('weights', [jnp.array([50, 30, 15, 5]), [0.5, 0.3, 0.15, 0.05]])
+def test_weights_of_any_kind(weights):
+  tree = huffman_tree(weights)
+  for part, want in zip(tree, huffman_tree([50, 30, 15, 5]), strict=True):
+    assert type(part) is np.ndarray
+    np.testing.assert_array_equal(part, want)
+
+
+@pytest.mark.parametrize(
+  ('counts', 'reason'),
+  [
+    ([[1, 2]], r'have one axis and at least one element, got shape \(1, 2\)'),
+    ([1, np.nan], 'be finite and at least 0, got nan at index 1'),
+    ([2, -1], 'be finite and at least 0, got -1 at index 1'),
+  ],
+)
+def test_counts_that_are_refused(counts, reason):
+  with pytest.raises(ValueError, match=f'^counts must {reason}$'):
+    huffman_tree(counts)
+
+
 def test_one_word_is_no_tree():
-  with pytest.raises(ValueError, match='a tree of 1 words'):
+  with pytest.raises(ValueError, match='at least 2 elements'):
     huffman_tree([3])

@@ -11,7 +11,7 @@ from corpora import two_topics
 from proof import assert_close, to_dense
 
 from jw2v import TrainConfig, Word2VecParams, nce_loss, sampled_softmax_loss, train
-from jw2v.data.sampling import alias_table, noise_distribution, sample_alias
+from jw2v.data.sampling import alias_table, draw_alias, noise_distribution
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.objective import block_objective, make_objective
 from tests.objectives.test_architectures import N, V, example, windows
@@ -115,7 +115,7 @@ class TestConvergence:
       table = np.column_stack([table, np.full(V, -np.log(np.exp(table @ center[:-1]).sum()))])
     y = np.exp(table @ center) / np.exp(table @ center).sum()
     noise = noise_distribution(self.COUNTS, kind=kind)
-    ids = sample_alias(rng, alias_table(noise), (count,))
+    ids = draw_alias(rng, alias_table(noise), (count,))
     log_expected = np.log(count * noise)
 
     arguments = center, table[self.WORD], table[ids]
@@ -137,7 +137,7 @@ class TestConvergence:
   def test_the_block_objective_too(self, objective):
     """Over blocks: all rows, with normalised tables for NCE."""
     params, batch = example(3)
-    ids = sample_alias(
+    ids = draw_alias(
       np.random.default_rng(0),
       alias_table(noise_distribution(self.COUNTS)), (N, 200_000),
     )  # fmt: skip

@@ -1,10 +1,11 @@
-"""Checks of plain numbers and of tables."""
+"""Checks of plain numbers, of weights and of tables."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jw2v.utils import checks
-from jw2v.utils.checks import check_number
+from jw2v.utils.checks import check_number, check_weights
 
 
 class TestCheckNumber:
@@ -28,6 +29,30 @@ class TestCheckNumber:
     assert check_number('x', 10**30, int, 1) == 10**30
     with pytest.raises(ValueError, match='x=0: must be an integer of at least 1'):
       check_number('x', 0, int, 1)
+
+
+class TestCheckWeights:
+  @pytest.mark.parametrize(('values', 'dtype'), [
+    ([3, 0], np.int64), (np.array([3, 0], np.uint8), np.int64), (jnp.array([3, 0]), np.int64),
+    ([3.0, 0], np.float64), (jnp.array([3, 0], jnp.bfloat16), np.float64),
+  ])  # fmt: skip
+  def test_returns_64_bits(self, values, dtype):
+    found = check_weights('counts', values)
+    assert type(found) is np.ndarray and found.dtype == dtype and found.tolist() == [3, 0]
+
+  @pytest.mark.parametrize(('values', 'reason'), [
+    ([], r'one axis and at least one element, got shape \(0,\)'),
+    (np.ones((2, 3)), r'one axis and at least one element, got shape \(2, 3\)'),
+    (3, r'one axis and at least one element, got shape \(\)'),
+    ([1, -2], 'finite and at least 0, got -2 at index 1'),
+    ([1, 2, np.nan], 'finite and at least 0, got nan at index 2'),
+    (jnp.array([np.inf]), 'finite and at least 0, got inf at index 0'),
+    (['a'], 'real numbers, got <U1'),
+    ([1j], 'real numbers, got complex128'),
+  ])  # fmt: skip
+  def test_refuses_what_are_no_weights(self, values, reason):
+    with pytest.raises(ValueError, match=f'^counts must be {reason}$|^counts must have {reason}$'):
+      check_weights('counts', values)
 
 
 def test_row_that_is_not_finite_in_a_later_block(monkeypatch):
