@@ -5,6 +5,13 @@ import importlib
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import encode_corpus, learn_phrases
 from jw2v.data.phrases import PhraseConfig, Phrases
+from jw2v.data.sampling import (
+  AliasTable,
+  alias_table,
+  keep_probability,
+  log_expected_counts,
+  noise_distribution,
+)
 from jw2v.data.store import EncodedCorpus, open_corpus
 from jw2v.data.tokens import TextConfig
 from jw2v.data.vocabulary import Vocabulary
@@ -33,6 +40,7 @@ from jw2v.losses.network import (
   two_layer_num_params,
   two_layer_value_and_grad,
 )
+from jw2v.losses.noise import sample_alias
 from jw2v.losses.prediction import (
   HierarchicalSoftmaxGrads,
   NaiveSoftmaxGrads,
@@ -84,6 +92,7 @@ from jw2v.losses.window import (
   skip_gram_loss,
   skip_gram_value_and_grad,
 )
+from jw2v.objectives.huffman import HuffmanTree, huffman_tree
 from jw2v.optim import RowwiseTransformation, curvature_damped_sgd, rowwise
 from jw2v.training.checkpoints import Checkpoints, Stopped
 from jw2v.training.run import TrainResult, train
@@ -97,10 +106,12 @@ from jw2v.vectors.keyed_vectors import (
 __version__ = '0.1.0'
 
 __all__ = [
+  'AliasTable',
   'Checkpoints',
   'EncodedCorpus',
   'HierarchicalSoftmaxGrads',
   'HierarchicalSoftmaxScoreGrads',
+  'HuffmanTree',
   'InBatchSoftmaxGrads',
   'KeyedVectors',
   'NaiveSoftmaxGrads',
@@ -125,6 +136,7 @@ __all__ = [
   'Vocabulary',
   'Word2VecParams',
   '__version__',
+  'alias_table',
   'cbow_loss',
   'cbow_row_gradients',
   'cbow_value_and_grad',
@@ -137,13 +149,16 @@ __all__ = [
   'hierarchical_softmax_from_scores_value_and_grad',
   'hierarchical_softmax_loss',
   'hierarchical_softmax_value_and_grad',
+  'huffman_tree',
   'in_batch_softmax_loss',
   'in_batch_softmax_value_and_grad',
+  'keep_probability',
   'l2_normalize',
   'l2_normalize_jacobian',
   'leaky_relu_derivative',
   'learn_phrases',
   'load_vectors',
+  'log_expected_counts',
   'log_sigmoid_derivative',
   'naive_softmax_loss',
   'naive_softmax_value_and_grad',
@@ -155,10 +170,12 @@ __all__ = [
   'negative_sampling_from_scores_value_and_grad',
   'negative_sampling_loss',
   'negative_sampling_value_and_grad',
+  'noise_distribution',
   'open_corpus',
   'prepare_backend',
   'row_gradients',
   'rowwise',
+  'sample_alias',
   'sampled_softmax_from_scores',
   'sampled_softmax_from_scores_value_and_grad',
   'sampled_softmax_loss',

@@ -39,6 +39,12 @@ class TestPublicNames:
       for argument in inspect.signature(function).parameters:
         assert re.search(rf'^  {argument}: ', text, re.M), argument
 
+  def test_examples_run(self):
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    tests = [t for name in jw2v.__all__ for t in finder.find(getattr(jw2v, name), name, globs={})]
+    tried = [test.name for test in tests if runner.run(test).attempted]
+    assert 'sample_alias' in tried and not runner.summarize(verbose=False).failed
+
 
 class TestLayout:
   def test_no_module_hides_behind_a_function(self):
