@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jw2v.losses.rows import RowGradients, check_row_gradients, row_ids, sum_dtype
+from jw2v.losses.numerics import wide_dtype
+from jw2v.losses.rows import RowGradients, check_row_gradients, row_ids
 
 
 def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
@@ -33,7 +34,7 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
     AssertionError: the ids are not `[N]` integers, or the values not floating `[N, D]`.
   """
   ids, values, _ = check_row_gradients(gradients)
-  ids, values = row_ids(ids, num_rows), values.astype(sum_dtype(values.dtype))
+  ids, values = row_ids(ids, num_rows), values.astype(wide_dtype(values))
   order = jnp.arange(ids.size, dtype=jnp.int32)
   elected = jnp.zeros(num_rows + 1, jnp.int32).at[ids].set(order)[ids]  # [N]
   values = jnp.zeros_like(values).at[elected].add(values)
@@ -120,7 +121,8 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     is_table = lambda leaf: jnp.shape(leaf) == table.shape
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
-    updates, row_state = tx.update(values.astype(table.dtype), row_state, rows_of(table))
+    with jax.numpy_dtype_promotion('standard'):  # optax relies on it: Adam's b1**count
+      updates, row_state = tx.update(values.astype(table.dtype), row_state, rows_of(table))
     table = table.at[ids].add(updates.astype(table.dtype), mode='drop')
     state = jax.tree.map(
       lambda old, new: old.at[ids].set(new, mode='drop') if is_table(old) else new,
@@ -177,7 +179,7 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)
-    total = jnp.zeros_like(table, sum_dtype(table.dtype), shape=len(table))
+    total = jnp.zeros_like(table, wide_dtype(table), shape=len(table))
     return CurvatureDampedState({'learning_rate': rate}, total)
 
   def update(

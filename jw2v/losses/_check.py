@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jw2v.losses._numerics import wide_dtype
+from jw2v.losses.numerics import wide_dtype
 
 _KIND_NAMES = {float: 'floating', int: 'integer', bool: 'bool'}
 

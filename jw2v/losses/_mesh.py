@@ -8,8 +8,8 @@ sharded: a loss as its batch, a gradient as the argument that it belongs to.
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import jax
 from jax.sharding import PartitionSpec
@@ -17,9 +17,7 @@ from jax.sharding import PartitionSpec
 Function = TypeVar('Function', bound=Callable[..., Any])
 
 
-def any_mesh(
-  batch: str = '', grads: Callable[..., Any] | str | None = None
-) -> Callable[[Function], Function]:
+def any_mesh(batch: str = '', grads: Any = None) -> Callable[[Function], Function]:
   """Makes a loss, or its twin, work on a mesh of explicit axes.
 
   Args:
@@ -41,8 +39,7 @@ def any_mesh(
       if isinstance(grads, str):
         out = out, jax.tree.map(_spec, arguments[grads])
       elif grads is not None:
-        fields: Sequence[str] = grads._fields  # type: ignore[attr-defined]
-        out = out, grads(*(jax.tree.map(_spec, arguments.get(name)) for name in fields))
+        out = out, grads(*(jax.tree.map(_spec, arguments.get(name)) for name in grads._fields))
       leaves, structure = jax.tree.flatten((args, kwargs))
       is_array = [isinstance(leaf, jax.Array) for leaf in leaves]
 
@@ -55,7 +52,7 @@ def any_mesh(
       arrays = [leaf for leaf, a in zip(leaves, is_array, strict=True) if a]
       return jax.sharding.auto_axes(of_arrays, axes=axes, out_sharding=out)(*arrays)
 
-    return on_any_mesh  # type: ignore[return-value]
+    return cast(Function, on_any_mesh)
 
   return decorate
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
-from jw2v.losses._numerics import common_dtype, log_softmax, outer, widen
+from jw2v.losses.numerics import common_dtype, log_softmax, outer, widen
 
 
 def softmax_jacobian(logits: ArrayLike) -> jax.Array:
@@ -35,7 +35,8 @@ def softmax_jacobian(logits: ArrayLike) -> jax.Array:
     outputs, 1990. Derivations D03, D04.
   """
   (logits,) = check(logits=(logits, 'n'))
-  y = jax.nn.softmax(*widen(logits))
+  (wide,) = widen(logits)
+  y = jax.nn.softmax(wide)
   return (jnp.diag(y) - outer(y, y)).astype(logits.dtype)
 
 

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import cast, dot, exportable, margin, softmax
+from jw2v.losses.numerics import cast, dot, exportable, margin, softmax
 
 
 @exportable
@@ -97,8 +97,9 @@ def in_batch_softmax_loss(
     neural modeling <https://doi.org/10.1145/3298689.3346996>`_, 2019. Derivation D40.
 
   Example:
+    >>> import jax.numpy as jnp, jw2v
     >>> queries = keys = jnp.eye(3)
-    >>> print(in_batch_softmax_loss(queries, keys, temperature=0.5).round(4))
+    >>> print(jw2v.in_batch_softmax_loss(queries, keys, temperature=0.5).round(4))
     [0.2395 0.2395 0.2395]
   """
   *_, others, label, where = _check_batch(queries, keys, log_expected, key_ids, temperature, where)

@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import common_dtype, dot, exportable, outer, widen
 from jw2v.losses.derivatives import cross_entropy_gradient, cross_entropy_loss, sigmoid_derivative
+from jw2v.losses.numerics import common_dtype, dot, exportable, outer, widen
 
 
 @exportable

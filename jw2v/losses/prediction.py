@@ -28,7 +28,7 @@ from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import (
+from jw2v.losses.numerics import (
   cast,
   common_dtype,
   dot,
@@ -209,8 +209,8 @@ def negative_sampling_loss(
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 4 (there maximised). Derivation D20.
   """
-  _, scores, dtypes = _check_pair(center, outside, negatives)
-  return negative_sampling_from_scores(*scores, weights).astype(dtypes[0])
+  _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
+  return negative_sampling_from_scores(positive, negative, weights).astype(dtypes[0])
 
 
 @any_mesh(grads=NegativeSamplingGrads)
@@ -232,8 +232,8 @@ def negative_sampling_value_and_grad(
   References:
     Derivations D21 to D27.
   """
-  vectors, scores, dtypes = _check_pair(center, outside, negatives)
-  loss, deltas = negative_sampling_from_scores_value_and_grad(*scores, weights)
+  vectors, (positive, negative), dtypes = _check_pair(center, outside, negatives)
+  loss, deltas = negative_sampling_from_scores_value_and_grad(positive, negative, weights)
   loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
   return loss, NegativeSamplingGrads(*grads)
 
@@ -258,7 +258,8 @@ def nce_loss(
     negatives: `[K, D]` output vectors :math:`u_k` of the noise words.
     log_expected_outside: `[]` log(K q(o)): how often, in logarithm, the observed word
       is expected among the K draws from the noise distribution q.
-    log_expected_negatives: `[K]` log(K q(w_k)). +inf drops a negative.
+    log_expected_negatives: `[K]` log(K q(w_k)), as `jw2v.log_expected_counts` makes it.
+      +inf drops a negative.
     weights: `[K]` weights :math:`w_k`; all 1 if not given.
 
   Returns:
@@ -272,8 +273,8 @@ def nce_loss(
     and simple algorithm for training neural probabilistic language models
     <https://arxiv.org/abs/1206.6426>`_, 2012.
   """
-  _, scores, dtypes = _check_pair(center, outside, negatives)
-  loss = nce_from_scores(*scores, log_expected_outside, log_expected_negatives, weights)
+  _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
+  loss = nce_from_scores(positive, negative, log_expected_outside, log_expected_negatives, weights)
   return loss.astype(dtypes[0])
 
 
@@ -303,9 +304,9 @@ def nce_value_and_grad(
   References:
     As `nce_loss`.
   """
-  vectors, scores, dtypes = _check_pair(center, outside, negatives)
+  vectors, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   loss, deltas = nce_from_scores_value_and_grad(
-    *scores, log_expected_outside, log_expected_negatives, weights
+    positive, negative, log_expected_outside, log_expected_negatives, weights
   )
   loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
   return loss, NceGrads(*grads)
@@ -356,9 +357,9 @@ def sampled_softmax_loss(
     Jean et al., `On Using Very Large Target Vocabulary for Neural Machine
     Translation <https://arxiv.org/abs/1412.2007>`_, 2015.
   """
-  _, scores, dtypes = _check_pair(center, outside, negatives)
+  _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   expected = _required(log_expected_outside, log_expected_negatives)
-  return sampled_softmax_from_scores(*scores, *expected).astype(dtypes[0])
+  return sampled_softmax_from_scores(positive, negative, *expected).astype(dtypes[0])
 
 
 @any_mesh(grads=SampledSoftmaxGrads)
@@ -383,9 +384,9 @@ def sampled_softmax_value_and_grad(
   References:
     As `sampled_softmax_loss`.
   """
-  vectors, scores, dtypes = _check_pair(center, outside, negatives)
+  vectors, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   expected = _required(log_expected_outside, log_expected_negatives)
-  loss, deltas = sampled_softmax_from_scores_value_and_grad(*scores, *expected)
+  loss, deltas = sampled_softmax_from_scores_value_and_grad(positive, negative, *expected)
   loss, *grads = cast((loss, *_chain_rule(vectors, *deltas)), dtypes)
   return loss, SampledSoftmaxGrads(*grads)
 

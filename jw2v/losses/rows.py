@@ -17,9 +17,11 @@ from jax.typing import ArrayLike
 
 from jw2v.losses import prediction
 from jw2v.losses._check import check
+from jw2v.losses.numerics import common_dtype, exportable, wide_dtype
 from jw2v.losses.window import Word2VecParams
 
 
+@exportable
 class RowGradients(NamedTuple):
   """The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
 
@@ -75,11 +77,6 @@ def row_ids(ids: jax.Array, num_rows: int) -> jax.Array:
   # size become negative.
   ids = ids.astype(jnp.int64 if ids.dtype.itemsize == 8 else jnp.int32)
   return jnp.where((ids >= 0) & (ids < num_rows), ids, num_rows).astype(jnp.int32)
-
-
-def sum_dtype(*dtypes: Any) -> Any:
-  """Returns the dtype that sums are carried in: the widest of the dtypes, at least float32."""
-  return max(jnp.dtype(jnp.float32), *map(jnp.dtype, dtypes), key=lambda dtype: dtype.itemsize)
 
 
 def _gather(table, ids, fill_value):
@@ -166,7 +163,8 @@ def row_gradients(tables: Any, ids: Any, d_vectors: Any) -> Any:
     table, ids, d_vectors = check(
       tables=(table, 'V D'), ids=(ids, axes, int), d_vectors=(d_vectors, f'{axes} D', 'tables')
     )
-    return row_ids(ids.reshape(-1), len(table)), d_vectors.reshape(-1, table.shape[1])
+    d_vectors = d_vectors.reshape(-1, table.shape[1]).astype(table.dtype)
+    return row_ids(ids.reshape(-1), len(table)), d_vectors
 
   return jax.tree.map(of_table, tables, ids, d_vectors)
 
@@ -199,7 +197,7 @@ def skip_gram_row_gradients(
   array has the size of a table.
 
   Args:
-    params: the two tables, `[V, D]` each.
+    params: the two tables, `[V, D]` and `[W, D]`.
     center_ids: `[B]` integers, the center words.
     outside_ids: `[B, C]` integers, the context words; one that repeats counts each time.
     negative_ids: `[B, C, K]` integers, the noise words of each context word.
@@ -207,8 +205,8 @@ def skip_gram_row_gradients(
     mask: `[B, C]` bool, False for padding, which may hold any id. All True if not given.
 
   Returns:
-    `(losses, gradients)`: `[B]` losses in the dtype of the tables, 0 for a window masked entirely;
-    and `Word2VecParams` of `RowGradients`, with `[B, D]` values for the center table and
+    `(losses, gradients)`: `[B]` losses in the common dtype of the tables, 0 for a window masked
+    entirely; and `Word2VecParams` of `RowGradients`, with `[B, D]` values for the center table and
     `[B * C + B * C * K, D]` for the outside table, each in the dtype of its table. Masked slots
     have the padding id V, and so has the center of a window masked entirely. If an id outside
     [0, V) is not masked, the loss of its window is NaN, and the window has only padding.
@@ -232,7 +230,7 @@ def skip_gram_row_gradients(
   center, outside, center_ids, outside_ids, mask, negative_ids, weights = check(
     **{
       'params.center': (params.center, 'V D'),
-      'params.outside': (params.outside, 'V D'),
+      'params.outside': (params.outside, 'W D'),
       'center_ids': (center_ids, 'B', int),
       'outside_ids': (outside_ids, 'B C', int),
       'mask': (mask, '?B C', bool),
@@ -240,19 +238,18 @@ def skip_gram_row_gradients(
       'negative_weights': (negative_weights, '?B C K', 'params.center'),
     }
   )
-  padding = len(center)
+  no_center, padding = len(center), len(outside)
   mask = jnp.ones_like(outside_ids, bool) if mask is None else mask
-  center_ids, outside_ids, negative_ids = (
-    row_ids(ids, padding) for ids in (center_ids, outside_ids, negative_ids)
-  )
-  no_row = (center_ids == padding)[:, None] | (outside_ids == padding)
+  center_ids = row_ids(center_ids, no_center)
+  outside_ids, negative_ids = (row_ids(ids, padding) for ids in (outside_ids, negative_ids))
+  no_row = (center_ids == no_center)[:, None] | (outside_ids == padding)
   no_row |= jnp.any(negative_ids == padding, axis=2)
   wrong = jnp.any(mask & no_row, axis=1)  # [B]
   mask &= ~wrong[:, None]
-  center_ids = jnp.where(jnp.any(mask, axis=1), center_ids, padding)
+  center_ids = jnp.where(jnp.any(mask, axis=1), center_ids, no_center)
   outside_ids = jnp.where(mask, outside_ids, padding)
   negative_ids = jnp.where(mask[..., None], negative_ids, padding)
-  dtype = sum_dtype(center.dtype, outside.dtype)
+  dtype = wide_dtype(center, outside)
   if weights is not None:
     weights = jnp.where(mask[..., None], weights, 0).astype(dtype)
   each_slot = jax.vmap(prediction.negative_sampling_value_and_grad, (None, 0, 0))
@@ -264,7 +261,7 @@ def skip_gram_row_gradients(
   )
   losses = jnp.where(wrong, jnp.nan, jnp.sum(pair_losses, axis=1, where=mask))
   d_center = jnp.sum(grads.center, axis=1, where=mask[..., None])
-  return losses.astype(_loss_dtype(params)), Word2VecParams(
+  return losses.astype(common_dtype(center, outside)), Word2VecParams(
     _as_rows(center, (center_ids, d_center)),
     _as_rows(outside, (outside_ids, grads.outside), (negative_ids, grads.negatives)),
   )
@@ -291,7 +288,7 @@ def cbow_row_gradients(
   `cbow_value_and_grad`, summed over the batch. No array has the size of a table.
 
   Args:
-    params: the two tables, `[V, D]` each; context words read the center table.
+    params: the two tables, `[V, D]` and `[W, D]`; context words read the center table.
     context_ids: `[B, C]` integers; one that repeats counts each time.
     target_ids: `[B]` integers, the words to predict.
     negative_ids: `[B, K]` integers, the noise words.
@@ -300,8 +297,8 @@ def cbow_row_gradients(
     combine: 'mean' over the slots that are not masked, or 'sum'.
 
   Returns:
-    `(losses, gradients)`: `[B]` losses in the dtype of the tables, 0 for a window masked entirely;
-    and `Word2VecParams` of `RowGradients`, with `[B * C, D]` values for the center table and
+    `(losses, gradients)`: `[B]` losses in the common dtype of the tables, 0 for a window masked
+    entirely; and `Word2VecParams` of `RowGradients`, with `[B * C, D]` values for the center table and
     `[B + B * K, D]` for the outside table, each in the dtype of its table. Masked slots have the
     padding id V, and so has all of a window masked entirely. If an id outside [0, V) is not
     masked, the loss of its window is NaN, and the window has only padding.
@@ -328,7 +325,7 @@ def cbow_row_gradients(
   center, outside, context_ids, target_ids, mask, negative_ids, weights = check(
     **{
       'params.center': (params.center, 'V D'),
-      'params.outside': (params.outside, 'V D'),
+      'params.outside': (params.outside, 'W D'),
       'context_ids': (context_ids, 'B C', int),
       'target_ids': (target_ids, 'B', int),
       'mask': (mask, '?B C', bool),
@@ -336,20 +333,19 @@ def cbow_row_gradients(
       'negative_weights': (negative_weights, '?B K', 'params.center'),
     }
   )
-  padding = len(center)
+  no_center, padding = len(center), len(outside)
   mask = jnp.ones_like(context_ids, bool) if mask is None else mask
-  context_ids, target_ids, negative_ids = (
-    row_ids(ids, padding) for ids in (context_ids, target_ids, negative_ids)
-  )
-  no_row = jnp.any(mask & (context_ids == padding), axis=1) | (target_ids == padding)
+  context_ids = row_ids(context_ids, no_center)
+  target_ids, negative_ids = (row_ids(ids, padding) for ids in (target_ids, negative_ids))
+  no_row = jnp.any(mask & (context_ids == no_center), axis=1) | (target_ids == padding)
   no_row |= jnp.any(negative_ids == padding, axis=1)
   wrong = jnp.any(mask, axis=1) & no_row  # [B]
   mask &= ~wrong[:, None]
   present = jnp.any(mask, axis=1)  # [B]
-  context_ids = jnp.where(mask, context_ids, padding)
+  context_ids = jnp.where(mask, context_ids, no_center)
   target_ids = jnp.where(present, target_ids, padding)
   negative_ids = jnp.where(present[:, None], negative_ids, padding)
-  dtype = sum_dtype(center.dtype, outside.dtype)
+  dtype = wide_dtype(center, outside)
   if weights is not None:
     weights = weights.astype(dtype)
   count = jnp.maximum(jnp.sum(mask, axis=1), 1) if combine == 'mean' else jnp.ones_like(target_ids)
@@ -363,16 +359,10 @@ def cbow_row_gradients(
   )
   losses = jnp.where(wrong, jnp.nan, jnp.where(present, losses, 0))
   d_context = jnp.broadcast_to((scale * grads.center)[:, None], (*mask.shape, center.shape[1]))
-  return losses.astype(_loss_dtype(params)), Word2VecParams(
+  return losses.astype(common_dtype(center, outside)), Word2VecParams(
     _as_rows(center, (context_ids, d_context)),
     _as_rows(outside, (target_ids, grads.outside), (negative_ids, grads.negatives)),
   )
-
-
-def _loss_dtype(params):
-  """The dtype of both tables, or of sums over them if it differs."""
-  center, outside = (jnp.asarray(table).dtype for table in params)
-  return center if center == outside else sum_dtype(center, outside)
 
 
 def _as_rows(table, *parts):

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import cast, common_dtype, exportable, margin, softmax, widen
+from jw2v.losses.numerics import cast, common_dtype, exportable, margin, softmax, widen
 
 
 @exportable
@@ -115,7 +115,8 @@ def negative_sampling_from_scores(
     As `negative_sampling_loss`. Derivation D20.
 
   Example:
-    >>> print(f'{negative_sampling_from_scores(2.0, jnp.array([-1.0, 0.5])):.4f}')
+    >>> import jax.numpy as jnp, jw2v
+    >>> print(f'{jw2v.negative_sampling_from_scores(2.0, jnp.array([-1.0, 0.5])):.4f}')
     1.4143
   """
   positive, negatives, weights, dtypes = _check_scores(positive, negatives, weights)
@@ -174,7 +175,8 @@ def nce_from_scores(
     As `nce_loss`. Derivation D51.
 
   Example:
-    >>> loss = nce_from_scores(2.0, jnp.array([-1.0, 0.5]), -1.0, jnp.array([-2.0, 0.0]))
+    >>> import jax.numpy as jnp, jw2v
+    >>> loss = jw2v.nce_from_scores(2.0, jnp.array([-1.0, 0.5]), -1.0, jnp.array([-2.0, 0.0]))
     >>> print(f'{loss:.4f}')
     2.3359
   """
@@ -240,7 +242,8 @@ def sampled_softmax_from_scores(
     As `sampled_softmax_loss`. Derivation D52.
 
   Example:
-    >>> print(f'{sampled_softmax_from_scores(2.0, jnp.array([-1.0, 0.5])):.4f}')
+    >>> import jax.numpy as jnp, jw2v
+    >>> print(f'{jw2v.sampled_softmax_from_scores(2.0, jnp.array([-1.0, 0.5])):.4f}')
     0.2413
   """
   expected = log_expected_outside, log_expected_negatives
@@ -320,7 +323,8 @@ def hierarchical_softmax_from_scores(
     As `hierarchical_softmax_loss`. Derivation D50.
 
   Example:
-    >>> print(f'{hierarchical_softmax_from_scores(jnp.array([1.0, -2.0]), [0, 1]):.4f}')
+    >>> import jax.numpy as jnp, jw2v
+    >>> print(f'{jw2v.hierarchical_softmax_from_scores(jnp.array([1.0, -2.0]), [0, 1]):.4f}')
     0.4402
   """
   scores, _, mask, dtype = _signed_scores(scores, code, mask)

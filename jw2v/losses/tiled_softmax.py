@@ -28,7 +28,7 @@ from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import dot, exportable, in_range, log_odds
+from jw2v.losses.numerics import dot, exportable, in_range, log_odds
 
 # --- Tiles ---
 
@@ -105,7 +105,7 @@ class _Terms(NamedTuple):
   total: jax.Array  # [M] sum of e^(s - peak) over the other classes
   label: jax.Array | None  # [M] score of the label
   mean: jax.Array | None  # [M] mean score of the classes that are not excluded
-  count: jax.Array | None  # [M] number of these; a constant to autodiff
+  num_classes: jax.Array | None  # [M] number of these; a constant to autodiff
 
 
 class _Rows(NamedTuple):
@@ -122,7 +122,7 @@ class _Rows(NamedTuple):
 def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
   """Returns `(_Terms, _Rows)` of one tile, with sums where these have means."""
   scores, slope = softmax.scores(vectors, rows.T, None if bias is None else bias[None, :])  # [M, S]
-  others, label, mean, count, row_mean, row_total = scores, None, None, None, None, None
+  others, label, mean, num_classes, row_mean, row_total = scores, None, None, None, None, None
   if label_ids is not None:
     is_label = (label_ids - begin)[:, None] == jnp.arange(len(rows), dtype=label_ids.dtype)[None, :]
     label = jnp.sum(jnp.where(is_label, scores, 0), axis=1)
@@ -133,11 +133,11 @@ def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
   if softmax.has_mean:
     is_class = ~jnp.isneginf(scores)
     mean = jnp.sum(scores, axis=1, where=is_class)
-    count = jnp.sum(is_class, axis=1, dtype=scores.dtype)
+    num_classes = jnp.sum(is_class, axis=1, dtype=scores.dtype)
     row_mean = dot(is_class * jnp.asarray(slope, scores.dtype), rows) if with_rows else None
   if with_rows:
     row_total = dot(weights * slope, rows)
-  terms = _Terms(peak, jnp.sum(weights, axis=1), label, mean, count)
+  terms = _Terms(peak, jnp.sum(weights, axis=1), label, mean, num_classes)
   return terms, _Rows(row_total, None, row_mean)
 
 
@@ -172,9 +172,9 @@ def _first_pass(softmax, vectors, table, bias, label_ids, with_rows=False):
     sums = _tile_sums(softmax, vectors, table, bias, label_ids, 0, with_rows)
   terms, rows = sums
   if softmax.has_mean:
-    terms = terms._replace(mean=terms.mean / terms.count)
+    terms = terms._replace(mean=terms.mean / terms.num_classes)
     if with_rows:
-      rows = rows._replace(mean=rows.mean / terms.count[:, None])
+      rows = rows._replace(mean=rows.mean / terms.num_classes[:, None])
   if with_rows and label_ids is not None:
     label = table[label_ids].astype(terms.total.dtype)
     if softmax.soft_cap is not None:
@@ -199,7 +199,7 @@ def _tile_deltas(softmax, vectors, rows, bias, label_ids, begin, terms):
     is_label = jnp.arange(len(rows), dtype=label_ids.dtype)[:, None] == (label_ids - begin)[None, :]
     total, label = jnp.where(is_label, 0, total), jnp.where(is_label, slope, 0)
   if softmax.has_mean:
-    mean = jnp.where(jnp.isneginf(scores), 0, slope / terms.count[None, :])
+    mean = jnp.where(jnp.isneginf(scores), 0, slope / terms.num_classes[None, :])
   return total, label, mean
 
 
@@ -264,7 +264,7 @@ def _softmax_terms_jvp(softmax, primals, tangents):
     tangent_tables = d_table if by_table else None, d_bias if by_bias else None
     sums = _fold(add, sums, softmax.size, table, bias, *tangent_tables)
   constant = lambda x: None if x is None else jnp.zeros_like(x)
-  return terms, _Terms(constant(terms.peak), *sums, constant(terms.count))
+  return terms, _Terms(constant(terms.peak), *sums, constant(terms.num_classes))
 
 
 @_softmax_terms_and_rows.defjvp
@@ -410,8 +410,9 @@ def tiled_log_normalizer(
     <https://arxiv.org/abs/1805.02867>`_, 2018. Derivation D02.
 
   Example:
+    >>> import jax.numpy as jnp, jw2v
     >>> vectors, table = jnp.zeros((2, 4)), jnp.zeros((1_000_000, 4))
-    >>> print(tiled_log_normalizer(vectors, table))
+    >>> print(jw2v.tiled_log_normalizer(vectors, table))
     [13.815511 13.815511]
   """
   call = _check_call(vectors, table, bias, tile, soft_cap)
@@ -476,9 +477,10 @@ def tiled_softmax_loss(
     soft cap: `Gemma 2 <https://arxiv.org/abs/2408.00118>`_, 2024. Derivations D12 to D17.
 
   Example:
+    >>> import jax.numpy as jnp, jw2v
     >>> vectors, table = jnp.ones((2, 3, 4)), jnp.eye(5, 4)  # a batch of sentences, a vocabulary
     >>> label_ids = jnp.array([[0, 1, 2], [3, 4, -1]])  # -1 is padding
-    >>> losses = tiled_softmax_loss(vectors, label_ids, table, where=label_ids >= 0)
+    >>> losses = jw2v.tiled_softmax_loss(vectors, label_ids, table, where=label_ids >= 0)
     >>> print(losses.sum().round(3))
     8.37
   """

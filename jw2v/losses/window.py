@@ -4,8 +4,9 @@ The objective of one window is a function of two whole tables here, and so is it
 closed form, as in the textbook. The training code is tested against it; training itself never makes
 a [V, D] gradient (`rows.py` has rows instead). One window at a time: batch with `jax.vmap`.
 
-Axes: C context slots, K negatives, D vector width, V vocabulary. A masked slot may hold any id, -1
-and 0 included. An id out of [0, V) in a slot that is not masked makes the loss NaN.
+Axes: C context slots, K negatives, D vector width, V vocabulary. The tables may have different
+numbers of rows, as of documents and words. A masked slot may hold any id, -1 and 0 included. An id
+out of range in a slot that is not masked makes the loss NaN.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from jax.typing import ArrayLike
 from jw2v.losses import prediction
 from jw2v.losses._check import check
 from jw2v.losses._mesh import any_mesh
-from jw2v.losses._numerics import (
+from jw2v.losses.numerics import (
   common_dtype,
   dot,
   exportable,
@@ -44,7 +45,7 @@ def _check_window(params, id_name, id_, ids_name, ids, negative_ids, negative_we
   center, outside, id_, ids, mask, negative_ids, negative_weights = check(
     **{
       'params.center': (params.center, 'V D'),
-      'params.outside': (params.outside, 'V D'),
+      'params.outside': (params.outside, 'W D'),
       id_name: (id_, '', int),
       ids_name: (ids, 'C', int),
       'mask': (mask, '?C', bool),
