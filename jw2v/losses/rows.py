@@ -298,9 +298,9 @@ def cbow_row_gradients(
 
   Returns:
     `(losses, gradients)`: `[B]` losses in the common dtype of the tables, 0 for a window masked
-    entirely; and `Word2VecParams` of `RowGradients`, with `[B * C, D]` values for the center table and
-    `[B + B * K, D]` for the outside table, each in the dtype of its table. Masked slots have the
-    padding id V, and so has all of a window masked entirely. If an id outside [0, V) is not
+    entirely; and `Word2VecParams` of `RowGradients`, with `[B * C, D]` values for the center table
+    and `[B + B * K, D]` for the outside table, each in the dtype of its table. Masked slots have
+    the padding id V, and so has all of a window masked entirely. If an id outside [0, V) is not
     masked, the loss of its window is NaN, and the window has only padding.
 
   Raises:
