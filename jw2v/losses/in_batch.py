@@ -132,7 +132,6 @@ def in_batch_softmax_value_and_grad(
   References:
     Derivation D40.
   """
-  dtypes = [jnp.asarray(x).dtype for x in (queries, keys)]
   queries, keys, scale, others, label, where = _check_batch(
     queries, keys, log_expected, key_ids, temperature, where
   )
@@ -142,5 +141,6 @@ def in_batch_softmax_value_and_grad(
   if where is not None:
     wrong, losses = jnp.where(where, wrong, 0), jnp.where(where, losses, 0)
   delta = wrong[:, None] * (jax.vmap(softmax)(others) - jnp.eye(len(queries), dtype=wrong.dtype))
-  grads = cast((scale * dot(delta, keys), scale * dot(delta.T, queries)), dtypes)
+  d_queries, d_keys = scale * dot(delta, keys), scale * dot(delta.T, queries)
+  grads = cast((d_queries, d_keys), (queries.dtype, keys.dtype))
   return losses, InBatchSoftmaxGrads(*grads)
