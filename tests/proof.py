@@ -62,6 +62,7 @@ class TwinProof:
   GIVES_SHAPE = ()  # scalars, and arguments whose axes nothing before them fixes
   CONVERTED = ()  # arguments that may be of any real dtype
   OPTIONS = ()  # arguments that may be None
+  WIDE_LOSS = False  # a loss of float32 for vectors of less
 
   def _example(self, case, seed=0):
     return case(np.random.default_rng(seed))
@@ -160,8 +161,12 @@ class TwinProof:
   @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16, jnp.float64])
   def test_dtype_in_is_dtype_out(self, case, dtype):
     args, kwargs = cast(self._example(case), dtype)
-    for result in jax.eval_shape(_together(self.loss, self.twin, self.argnums), args, kwargs):
-      chex.assert_type(jax.tree.leaves(result), dtype)
+    of_loss = jnp.promote_types(dtype, jnp.float32) if self.WIDE_LOSS else dtype
+    together = _together(self.loss, self.twin, self.argnums)
+    loss, *both = jax.eval_shape(together, args, kwargs)
+    chex.assert_type([loss, *(value for value, _ in both)], of_loss)
+    for _, grads in both:
+      chex.assert_type(jax.tree.leaves(grads), dtype)
 
   @pytest.mark.parametrize('how', EAGER_IS_SLOW)
   @pytest.mark.parametrize('dtype', [jnp.float32, pytest.param(jnp.bfloat16, marks=SLOW)])
@@ -242,6 +247,21 @@ class TwinProof:
     args, kwargs = self._example(case)
     value = kwargs[path[0]] if isinstance(path[0], str) else args[path[0]]
     return value if len(path) == 1 else getattr(value, path[1])
+
+
+def summed(loss):
+  """Returns the sum of a loss `[B]` of whole batches."""
+  return lambda *args, **kwargs: jnp.sum(loss(*args, **kwargs))
+
+
+def summed_twin(twin):
+  """Returns the twin of the sum; it has the gradients of the sum already."""
+
+  def with_sum(*args, **kwargs):
+    losses, grads = twin(*args, **kwargs)
+    return jnp.sum(losses), grads
+
+  return with_sum
 
 
 def to_dense(rows, num_rows):
