@@ -542,7 +542,7 @@ def tiled_softmax_value_and_grad(
 
   d_table, d_bias = _map_tiles(of_tile, softmax.size, table, bias)
   return jnp.where(keep, losses, padding_loss).reshape(batch), TiledSoftmaxGrads(
-    d_vectors.astype(vectors.dtype).reshape(*batch, -1), d_table, d_bias
+    d_vectors.astype(vectors.dtype).reshape(*batch, vectors.shape[-1]), d_table, d_bias
   )
 
 
