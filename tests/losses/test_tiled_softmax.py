@@ -1,28 +1,146 @@
 """The softmax in tiles equals the softmax, value and derivatives, without room for all scores."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from proof import assert_close
 
-from jw2v import naive_softmax_loss, tiled_softmax_loss
+from jw2v import (
+  naive_softmax_loss,
+  tiled_log_normalizer,
+  tiled_softmax_loss,
+  tiled_softmax_value_and_grad,
+)
 from jw2v.losses.tiled_softmax import tile_size
 
 M, V, D = 7, 23, 5
 TILES = [None, 4, V - 1]
-SLOW_EAGER = pytest.param(lambda f: f, marks=pytest.mark.slow)
-FEW_TILES = [4] + [pytest.param(tile, marks=pytest.mark.slow) for tile in (None, V - 1)]
+SLOW = pytest.mark.slow
+SLOW_EAGER = pytest.param(lambda f: f, marks=SLOW)
+FEW_TILES = [4] + [pytest.param(tile, marks=SLOW) for tile in (None, V - 1)]
 
 
-def example(seed=0, scale=1.0):
+def example(seed=0, scale=1.0, batch=(M,), num_rows=V):
   rng = np.random.default_rng(seed)
-  vectors, table = rng.normal(size=(M, D)), scale * rng.normal(size=(V, D))
-  return vectors, rng.integers(V, size=M), table
+  vectors, table = rng.normal(size=(*batch, D)), scale * rng.normal(size=(num_rows, D))
+  return vectors, rng.integers(num_rows, size=batch), table
 
 
 def plain(vectors, labels, table):
   return jax.vmap(naive_softmax_loss, (0, 0, None))(vectors, labels, table)
+
+
+def formula(vectors, labels, table, *, bias=None, where=None, label_smoothing=0.0, z_loss=0.0,
+            soft_cap=None):  # fmt: skip
+  """The loss as the docstring has it, from a matrix of all scores."""
+  scores = vectors @ table.T
+  scores = scores if bias is None else scores + jnp.expand_dims(bias, range(scores.ndim - 1))
+  is_class = ~jnp.isneginf(scores)
+  if soft_cap is not None:
+    scores = jnp.where(is_class, soft_cap * jnp.tanh(scores / soft_cap), -jnp.inf)
+  log_normalizer = jax.nn.logsumexp(scores, axis=-1)
+  of_label = jnp.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
+  mean = jnp.mean(scores, axis=-1, where=is_class)
+  losses = (1 - label_smoothing) * (log_normalizer - of_label)
+  losses += label_smoothing * (log_normalizer - mean) + z_loss * log_normalizer**2
+  return losses if where is None else jnp.where(where, losses, 0)
+
+
+def biased(seed=1, excluded=()):
+  bias = np.random.default_rng(seed).normal(size=V)
+  bias[list(excluded)] = -np.inf
+  return bias
+
+
+WHERE = np.array([True, False, True, True, False, True, True])
+OPTIONS = {
+  'none': {},
+  'bias': {'bias': biased()},
+  'excluded classes': {'bias': biased(excluded=(0, 1, 2, 9, V - 1))},  # the first tile among them
+  'padding': {'where': WHERE},
+  'label smoothing': {'label_smoothing': 0.1},
+  'all mass smoothed': {'label_smoothing': 1.0},
+  'z-loss': {'z_loss': 0.05},
+  'soft cap': {'soft_cap': 1.5},
+  'all': {
+    'bias': biased(excluded=(0, 1, 2, 9, V - 1)),
+    'where': WHERE,
+    'label_smoothing': 0.1,
+    'z_loss': 0.05,
+    'soft_cap': 1.5,
+  },
+}
+WEIGHTS = np.linspace(-1, 2, M)  # of the losses, so that each has a gradient of its own
+
+
+def arguments_of(options, num_rows=V):
+  """The arguments of `formula`, with labels that are not excluded; the bias as the last one."""
+  vectors, labels, table = example(num_rows=num_rows)
+  bias = options.get('bias')
+  if bias is not None:
+    bias = np.resize(bias, num_rows)
+    labels = np.where(np.isneginf(bias[labels]), 3, labels)
+  rest = {name: value for name, value in options.items() if name != 'bias'}
+  return vectors, labels, table, bias, rest
+
+
+@functools.cache
+def results(name, tile, num_rows=V):
+  """Returns value and gradients of loss, formula and twin, for losses weighted and not."""
+  vectors, labels, table, bias, rest = arguments_of(OPTIONS[name], num_rows)
+
+  def run(*arrays):
+    def of(loss, weights, **more):
+      def total(vectors, table, bias):
+        losses = loss(vectors, labels, table, bias=bias, **rest, **more)
+        return jnp.sum(weights * losses), losses
+
+      (_, losses), grads = jax.value_and_grad(total, (0, 1, 2), has_aux=True)(*arrays)
+      return losses, grads
+
+    vectors, table, bias = arrays
+    return {
+      'loss': of(tiled_softmax_loss, WEIGHTS, tile=tile),
+      'formula': of(formula, WEIGHTS),
+      'sum of the loss': of(tiled_softmax_loss, 1.0, tile=tile),
+      'twin': tiled_softmax_value_and_grad(vectors, labels, table, bias=bias, **rest, tile=tile),
+    }
+
+  return jax.jit(run)(vectors, table, bias)
+
+
+# Tiles of 4 have a remainder of 3 rows in a table of 23; 24 rows have none; 5 rows are fewer.
+TILINGS = [(4, V), (4, 24), (None, V), (100, 5)]
+WITH_TILING = [('none', tiling) for tiling in TILINGS]
+WITH_TILING += [('all', tiling) for tiling in TILINGS[:2]]
+WITH_TILING += [(name, (4, V)) for name in OPTIONS if name not in ('none', 'all')]
+SLOW_TILING = [(name, tiling) for name in OPTIONS for tiling in TILINGS]
+SLOW_TILING = [pytest.param(*x, marks=SLOW) for x in SLOW_TILING if x not in WITH_TILING]
+
+
+@pytest.mark.usefixtures('float64')
+@pytest.mark.parametrize(
+  ('options', 'tiling'),
+  WITH_TILING + SLOW_TILING,
+  ids=lambda x: x if isinstance(x, str) else f'{x[1]} rows, tile {x[0]}',
+)
+class TestOptions:
+  def test_value_matches_the_formula(self, options, tiling):
+    found = results(options, *tiling)
+    assert_close(found['loss'][0], found['formula'][0])
+    assert_close(found['twin'][0], found['formula'][0])
+
+  def test_autodiff_matches_the_formula(self, options, tiling):
+    found = results(options, *tiling)
+    assert_close(found['loss'][1], found['formula'][1])
+
+  def test_closed_form_matches_autodiff(self, options, tiling):
+    found = results(options, *tiling)
+    assert_close(found['twin'], found['sum of the loss'])
 
 
 @pytest.mark.usefixtures('float64')
@@ -33,7 +151,7 @@ class TestEqualsThePlainLoss:
     found = jax.jit(lambda *a: tiled_softmax_loss(*a, tile=tile))(*arguments)
     assert_close(found, jax.jit(plain)(*arguments))
 
-  @pytest.mark.parametrize('tile', TILES)
+  @pytest.mark.parametrize('tile', [4, pytest.param(None, marks=SLOW)])
   @pytest.mark.parametrize('transform', [SLOW_EAGER, jax.jit], ids=['eager', 'jit'])
   def test_reverse_mode(self, tile, transform):
     vectors, labels, table = example(1)
@@ -44,18 +162,17 @@ class TestEqualsThePlainLoss:
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
   @pytest.mark.parametrize('tile', FEW_TILES)
-  def test_forward_mode(self, tile):
+  @pytest.mark.parametrize('by', [(0, 1), pytest.param((0,), marks=SLOW), (1,)], ids=str)
+  def test_forward_mode(self, tile, by):
     vectors, labels, table = example(2)
-    tangents = example(3)[0], example(3)[2]
-    of = lambda f, **k: jax.jit(lambda *a: jax.jvp(lambda v, u: f(v, labels, u, **k), a, tangents))(
-      vectors, table
-    )
-    assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
+    primals, tangents = (vectors, table), example(3)[::2]
+    primals, tangents = [primals[i] for i in by], [tangents[i] for i in by]
 
-  @pytest.mark.parametrize('tile', FEW_TILES)
-  def test_second_derivatives(self, tile):
-    vectors, labels, table = example(4)
-    of = lambda f, **k: jax.jit(jax.hessian(lambda v: jnp.sum(f(v, labels, table, **k))))(vectors)
+    def of(f, **options):
+      full = lambda *a: [a[by.index(i)] if i in by else (vectors, table)[i] for i in range(2)]
+      loss = lambda *a: f(full(*a)[0], labels, full(*a)[1], **options)
+      return jax.jit(lambda *a: jax.jvp(loss, a, tuple(tangents)))(*primals)
+
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
   @pytest.mark.parametrize('tile', FEW_TILES)
@@ -68,8 +185,7 @@ class TestEqualsThePlainLoss:
     assert_close(of(tiled_softmax_loss, tile=tile), of(plain))
 
   @pytest.mark.parametrize('tile', FEW_TILES)
-  def test_all_scores_far_below_those_of_padding(self, tile):
-    """The last tile is filled up with rows whose scores are 0, where all others are -1e4."""
+  def test_all_scores_far_below_zero(self, tile):
     vectors, labels = jnp.ones((M, D)), jnp.arange(M)
     table = -2e3 + 1e-3 * example(6)[2]
     of = lambda f, **k: jax.jit(jax.grad(lambda v, u: jnp.sum(f(v, labels, u, **k)), (0, 1)))(
@@ -87,45 +203,259 @@ class TestEqualsThePlainLoss:
     want = jax.jit(jax.value_and_grad(exact, (0, 1)))(vectors, table)
     assert_close((value, gradients), want)
 
+  @pytest.mark.parametrize('batch', [(), (1,), (2, 3), pytest.param((2, 1, 3), marks=SLOW), (0,)])
+  def test_any_number_of_leading_axes(self, batch):
+    vectors, labels, table = example(7, batch=batch)
+    losses = jax.jit(lambda *a: tiled_softmax_loss(*a, tile=4))(vectors, labels, table)
+    assert_close(losses, formula(vectors, labels, table))
+    twin = jax.jit(lambda *a: tiled_softmax_value_and_grad(*a, tile=4))
+    same, grads = twin(vectors, labels, table)
+    _, want = twin(vectors.reshape(-1, D), labels.reshape(-1), table)
+    assert_close(same, losses)
+    assert_close(grads, (want.vectors.reshape(vectors.shape), want.table))
+    normalizers = jax.jit(lambda *a: tiled_log_normalizer(*a, tile=4))(vectors, table)
+    assert_close(normalizers, jax.nn.logsumexp(vectors @ table.T, axis=-1))
 
-@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-def test_keeps_the_dtype(dtype):
+
+SECOND = {
+  'forward over reverse': lambda f: jax.jacfwd(jax.grad(f, (0, 1, 2)), (0, 1, 2)),
+  'reverse over reverse': lambda f: jax.jacrev(jax.grad(f, (0, 1, 2)), (0, 1, 2)),
+  'reverse over forward': lambda f: jax.jacrev(jax.jacfwd(f, (0, 1, 2)), (0, 1, 2)),
+  'forward over forward': lambda f: jax.jacfwd(jax.jacfwd(f, (0, 1, 2)), (0, 1, 2)),
+}
+FAST_SECOND = {('forward over reverse', 'all'), ('reverse over reverse', 'bias')}
+
+
+@pytest.mark.usefixtures('float64')
+@pytest.mark.parametrize(
+  ('mode', 'options'),
+  [
+    pytest.param(mode, options, marks=() if (mode, options) in FAST_SECOND else SLOW)
+    for mode in SECOND
+    for options in ('bias', 'soft cap', 'all')
+  ],
+)
+def test_second_derivatives(mode, options):
+  """By vectors, table and bias, and of each pair of them."""
+  vectors, labels, table, bias, rest = arguments_of(OPTIONS[options])
+  bias = np.zeros(V) if bias is None else bias
+
+  def of(loss, **more):
+    total = lambda v, u, b: jnp.sum(WEIGHTS * loss(v, labels, u, bias=b, **rest, **more))
+    return jax.jit(SECOND[mode](total))(vectors, table, bias)
+
+  assert_close(of(tiled_softmax_loss, tile=4), of(formula))
+
+
+@pytest.mark.usefixtures('float64')
+@pytest.mark.slow
+def test_third_derivatives():
   vectors, labels, table = example()
-  vectors, table = vectors.astype(dtype), table.astype(dtype)
-  assert tiled_softmax_loss(vectors, labels, table, tile=4).dtype == dtype
+
+  def of(loss, **options):
+    along = lambda t: jnp.sum(loss(vectors + t * table[:M], labels, table * (1 + t), **options))
+    return jax.jit(jax.grad(jax.grad(jax.jacfwd(along))))(0.1)
+
+  assert_close(of(tiled_softmax_loss, tile=4), of(formula))
 
 
-@pytest.mark.parametrize('mode', ['value', 'reverse', 'forward'])
-def test_memory_is_that_of_a_tile_of_scores(mode):
-  """Sixteen times the vectors take no more than their own size more: not 16 times the scores."""
+@pytest.mark.usefixtures('float64')
+class TestLogNormalizer:
+  @pytest.mark.parametrize('tile', FEW_TILES)
+  @pytest.mark.parametrize('name', ['none', 'excluded classes', 'soft cap', 'bias'])
+  def test_value_and_derivatives(self, name, tile):
+    """The derivative by the bias is the softmax."""
+    vectors, _, table, bias, rest = arguments_of(OPTIONS[name])
 
-  def temporary(num_vectors, num_rows=20_000, width=8, tile=500):
-    shapes = [jax.ShapeDtypeStruct((num_vectors, width), jnp.float32),
-              jax.ShapeDtypeStruct((num_rows, width), jnp.float32)]  # fmt: skip
-    f = lambda v, u: jnp.sum(tiled_softmax_loss(v, jnp.zeros(len(v), int), u, tile=tile))
+    def normalizer(vectors, table, *, bias=None, soft_cap=None):
+      scores = vectors @ table.T if bias is None else vectors @ table.T + bias[None]
+      capped = scores if soft_cap is None else soft_cap * jnp.tanh(scores / soft_cap)
+      return jax.nn.logsumexp(capped, axis=-1)
+
+    def of(function, **more):
+      total = lambda v, u, b: jnp.sum(WEIGHTS * function(v, u, bias=b, **rest, **more))
+      return jax.jit(jax.value_and_grad(total, (0, 1, 2)))(vectors, table, bias)
+
+    assert_close(of(tiled_log_normalizer, tile=tile), of(normalizer))
+
+  def test_probabilities_sum_to_one(self):
+    vectors, _, table = example()
+    scores = vectors @ table.T
+    log_normalizers = tiled_log_normalizer(vectors, table, tile=4)
+    assert_close(np.exp(scores - log_normalizers[:, None]).sum(axis=1), np.ones(M))
+
+  def test_without_classes_it_is_the_logarithm_of_zero(self):
+    vectors, _, table = example()
+    found = tiled_log_normalizer(vectors, table, bias=np.full(V, -np.inf), tile=4)
+    assert np.isneginf(found).all()
+
+
+class TestPrecision:
+  """Sums in float32 or better, for half-precision vectors and tables."""
+
+  @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16, jnp.float16])
+  @pytest.mark.parametrize(
+    ('num_rows', 'tile', 'want'),
+    [(50_000, 64, 10.81978), pytest.param(1_000_000, None, 13.815511, marks=SLOW)],
+  )
+  def test_as_many_classes_as_a_language_model_has(self, dtype, num_rows, tile, want):
+    vectors, table = jnp.zeros((1, 4), dtype), jnp.zeros((num_rows, 4), dtype)
+    found = jax.jit(functools.partial(tiled_softmax_loss, tile=tile))(
+      vectors, jnp.array([5]), table
+    )
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+
+  @pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float16])
+  def test_probabilities_of_all_labels_sum_to_one(self, dtype):
+    rng = np.random.default_rng(0)
+    table = jnp.asarray(0.1 * rng.normal(size=(3000, 8)), dtype)
+    vectors = jnp.broadcast_to(jnp.asarray(rng.normal(size=8), dtype), (3000, 8))
+    losses = jax.jit(tiled_softmax_loss)(vectors, jnp.arange(3000), table)
+    np.testing.assert_allclose(np.exp(-np.asarray(losses, np.float64)).sum(), 1, rtol=1e-3)
+
+  @pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float16])
+  def test_gradients_round_once(self, dtype):
+    """3,000 vectors of one label: the row's gradient is their sum in float32."""
+    vectors, table = jnp.ones((3000, 2), dtype), jnp.zeros((4, 2), dtype)
+    labels = jnp.zeros(3000, jnp.int32)
+
+    def both(table):
+      total = lambda u: tiled_softmax_loss(vectors, labels, u, tile=2).sum()
+      twin = tiled_softmax_value_and_grad(vectors, labels, table, tile=2)
+      return twin[1].table, jax.grad(total)(table)
+
+    for grads in jax.jit(both)(table):
+      assert grads.dtype == dtype
+      want = 3000 * np.array([-0.75, 0.25, 0.25, 0.25])
+      np.testing.assert_allclose(grads[:, 0].astype(np.float32), want, rtol=jnp.finfo(dtype).eps)
+
+  def test_loss_of_small_probabilities_to_be_wrong(self):
+    """Scores 20, 0, 0, 0: softplus(log 3 - 20), which a log-sum-exp less the label rounds to 0."""
+    table = jnp.array([[20.0], [0], [0], [0]])
+    found = tiled_softmax_loss(jnp.ones((1, 1)), jnp.zeros(1, int), table, tile=3)
+    np.testing.assert_allclose(found, 6.1834608e-09, rtol=1e-6)
+
+  @pytest.mark.parametrize('seed', range(3))
+  def test_loss_is_never_negative(self, seed):
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(-3, 4, size=(2000, 1))
+    vectors = (scale * rng.normal(size=(2000, D))).astype(np.float32)
+    table = rng.normal(size=(V, D)).astype(np.float32)
+    labels = np.argmax(vectors @ table.T, axis=1)
+    losses = jax.jit(functools.partial(tiled_softmax_loss, tile=4))(vectors, labels, table)
+    assert np.all(losses >= 0)
+
+
+@pytest.mark.usefixtures('float64')
+def test_first_tile_of_excluded_classes():
+  """A first tile of scores of -inf leaves no NaN in the running maximum."""
+  table = jnp.array([[0.0, -jnp.inf]] * 3 + [[0.0, 0.0]] * 3)
+  arguments = jnp.ones((1, 2)), jnp.array([5]), table
+  assert_close(jax.jit(lambda *a: tiled_softmax_loss(*a, tile=3))(*arguments), np.log([3.0]))
+  losses, grads = jax.jit(lambda *a: tiled_softmax_value_and_grad(*a, tile=3))(*arguments)
+  assert_close(losses, np.log([3.0]))
+  third = np.repeat([0, 0, 0, 1 / 3, 1 / 3, -2 / 3], 2).reshape(6, 2)
+  assert_close(grads.table, third)
+
+
+def temporaries(function, num_vectors=1024, num_rows=50_000, width=64):
+  """Bytes of temporary memory of value and gradient."""
+  shapes = [jax.ShapeDtypeStruct((num_vectors, width), jnp.float32),
+            jax.ShapeDtypeStruct((num_rows, width), jnp.float32)]  # fmt: skip
+  compiled = jax.jit(function).lower(*shapes).compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+class TestMemory:
+  @pytest.mark.parametrize('mode', ['value', 'reverse', 'forward', 'twin'])
+  def test_memory_is_that_of_a_tile_of_scores(self, mode):
+    """Sixteen times the vectors take no more than their own size more: not 16 times the scores."""
+    labels = lambda v: jnp.zeros(len(v), jnp.int32)
+    f = lambda v, u: jnp.sum(tiled_softmax_loss(v, labels(v), u, tile=500))
     run = {
       'value': f,
       'reverse': jax.grad(f, (0, 1)),
       'forward': lambda v, u: jax.jvp(f, (v, u), (v, u)),
+      'twin': lambda v, u: tiled_softmax_value_and_grad(v, labels(v), u, tile=500),
     }[mode]
-    compiled = jax.jit(run).lower(*shapes).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    few, many = (temporaries(run, m, num_rows=20_000, width=8) for m in (100, 1600))
+    assert many - few < 1500 * 4 * (6 * 500 + 20 * 8)
+    assert many - few < 1500 * 20_000 * 4 / 5
 
-  more = temporary(1600) - temporary(100)
-  assert more < 1500 * 4 * (6 * 500 + 20 * 8)
-  assert more < 1500 * 20_000 * 4 / 5
+  @pytest.mark.parametrize('twin', [False, True], ids=['autodiff', 'twin'])
+  def test_three_percent_of_the_plain_loss(self, twin):
+    """With a tile that divides the table; any other costs a copy of the table's gradient."""
+    labels = jnp.zeros(1024, jnp.int32)
+    by_scores = optax.softmax_cross_entropy_with_integer_labels
+    optax_loss = lambda v, u: jnp.sum(by_scores(v @ u.T, labels))
+
+    def tiled(v, u, **options):
+      if twin:
+        return tiled_softmax_value_and_grad(v, labels, u, **options)
+      total = lambda v, u: jnp.sum(tiled_softmax_loss(v, labels, u, **options))
+      return jax.value_and_grad(total, (0, 1))(v, u)
+
+    of_scores = temporaries(jax.value_and_grad(optax_loss, (0, 1)))
+    dividing = temporaries(tiled)  # tiles of 1,000 classes
+    assert dividing <= 0.031 * of_scores
+    assert temporaries(functools.partial(tiled, tile=500)) <= 0.016 * of_scores
+    other = temporaries(functools.partial(tiled, tile=1024))
+    assert other - dividing <= 1.1 * 50_000 * 64 * 4
+
+
+class TestTileSize:
+  def test_a_divisor_is_preferred(self):
+    """A tile of about a million scores on a CPU."""
+    assert tile_size(None, 50_000, 1024) == 1000
+    assert tile_size(None, 50_021, 1024) == 1024  # a prime
+
+  def test_a_tile_is_at_most_the_table(self):
+    assert tile_size(100, V, M) == tile_size(V, V, M) == tile_size(None, V, M) == V
+    assert tile_size(np.int64(4), V, M) == 4
+
+  @pytest.mark.parametrize('num_vectors', [0, 1, 10, 10**4, 10**9])
+  def test_any_number_of_vectors(self, num_vectors):
+    assert 1 <= tile_size(None, 10**6, num_vectors) <= 8192
+
+  def test_a_symbolic_table_is_one_tile(self):
+    (num_rows,) = jax.export.symbolic_shape('V')
+    assert tile_size(None, num_rows, M) is tile_size(4, num_rows, M) is num_rows
 
 
 class TestRefused:
-  @pytest.mark.parametrize('tile', [0, V + 1, 2.0, True])
-  def test_tile(self, tile):
-    with pytest.raises(ValueError, match=f'must be an integer from 1 to {V}'):
-      tiled_softmax_loss(*example(), tile=tile)
+  @pytest.mark.parametrize('function', [tiled_softmax_loss, tiled_softmax_value_and_grad])
+  @pytest.mark.parametrize('tile', [0, -4, 2.0, True, '4'])
+  def test_tile(self, function, tile):
+    with pytest.raises(ValueError, match='tile must be an integer of at least 1, got'):
+      function(*example(), tile=tile)
 
-  def test_an_integer_of_numpy_is_none_of_them(self):
-    assert tile_size(np.int64(4), V) == 4
+  @pytest.mark.parametrize('function', [tiled_softmax_loss, tiled_softmax_value_and_grad])
+  @pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+      ({'soft_cap': 0}, 'soft_cap must be greater than 0, got 0'),
+      ({'soft_cap': -1.0}, 'soft_cap must be greater than 0, got -1.0'),
+      ({'label_smoothing': -0.1}, 'label_smoothing must be from 0 to 1, got -0.1'),
+      ({'label_smoothing': 1.1}, 'label_smoothing must be from 0 to 1, got 1.1'),
+    ],
+  )
+  def test_options(self, function, options, message):
+    with pytest.raises(ValueError, match=message):
+      function(*example(), **options)
 
-  def test_shapes(self):
+  @pytest.mark.parametrize('function', [tiled_softmax_loss, tiled_softmax_value_and_grad])
+  @pytest.mark.parametrize('name', ['label_ids', 'table', 'bias', 'where'])
+  def test_shapes(self, function, name):
     vectors, labels, table = example()
-    with pytest.raises(AssertionError, match="'table' must be floating"):
-      tiled_softmax_loss(vectors, labels, table[:, 1:])
+    arguments = {'label_ids': labels, 'table': table, 'bias': biased(), 'where': WHERE}
+    arguments[name] = arguments[name][1:] if name != 'table' else table[:, 1:]
+    if name == 'table':
+      arguments['bias'] = None
+    with pytest.raises(AssertionError, match=f"'{name}' must be"):
+      function(vectors, **arguments)
+
+  def test_scalar_vectors(self):
+    _, _, table = example()
+    with pytest.raises(AssertionError, match="'vectors' must be"):
+      tiled_softmax_loss(1.0, 0, table)
