@@ -482,7 +482,7 @@ def tiled_softmax_loss(
     >>> label_ids = jnp.array([[0, 1, 2], [3, 4, -1]])  # -1 is padding
     >>> losses = jw2v.tiled_softmax_loss(vectors, label_ids, table, where=label_ids >= 0)
     >>> print(losses.sum().round(3))
-    8.37
+    8.371
   """
   call = _check_call(vectors, table, bias, tile, soft_cap, label_ids, where, label_smoothing)
   terms = _softmax_terms(call.softmax, call.vectors, call.table, call.bias, call.label_ids)
