@@ -193,11 +193,12 @@ def _tile_deltas(softmax, vectors, rows, bias, label_ids, begin, terms):
   """
   scores, slope = softmax.scores(rows, vectors.T, None if bias is None else bias[:, None])
   slope = jnp.asarray(slope, scores.dtype)
-  total = jnp.exp(scores - jax.lax.stop_gradient(terms.peak)[None, :]) * slope
-  label = mean = None
+  others, label, mean = scores, None, None
   if label_ids is not None:
     is_label = jnp.arange(len(rows), dtype=label_ids.dtype)[:, None] == (label_ids - begin)[None, :]
-    total, label = jnp.where(is_label, 0, total), jnp.where(is_label, slope, 0)
+    label = jnp.where(is_label, slope, 0)
+    others = jnp.where(is_label, -jnp.inf, scores)
+  total = jnp.exp(others - jax.lax.stop_gradient(terms.peak)[None, :]) * slope
   if softmax.has_mean:
     mean = jnp.where(jnp.isneginf(scores), 0, slope / terms.num_classes[None, :])
   return total, label, mean
