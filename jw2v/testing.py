@@ -59,10 +59,14 @@ def _number(x) -> str:
   return f'{float(x):.6g}' if np.issubdtype(np.asarray(x).dtype, np.floating) else str(x)
 
 
+def _error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+  with np.errstate(invalid='ignore'):  # inf - inf
+    return np.where(got == want, 0, np.abs(got - want))
+
+
 def _worst(got: np.ndarray, want: np.ndarray) -> str:
   """Says which element is off the most."""
-  error = np.abs(got - want)
-  index = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), got.shape)
+  index = np.unravel_index(np.argmax(_error(got, want)), got.shape)  # the first nan, if any
   where = f'element {list(map(int, index))} ' if got.shape else ''
   return f'{where}is {_number(got[index])}, want {_number(want[index])}'
 
@@ -70,7 +74,7 @@ def _worst(got: np.ndarray, want: np.ndarray) -> str:
 def _factor(got: np.ndarray, want: np.ndarray, tolerance: float) -> float | None:
   """Returns the number that `got` is times `want`, or None if there is none."""
   square = np.sum(want * want)
-  if got.shape != want.shape or not square or not np.isfinite(got).all():
+  if got.shape != want.shape or not (0 < square < np.inf and np.isfinite(got).all()):
     return None
   factor = float(np.sum(got * want) / square)
   return factor if _largest(got - factor * want) <= tolerance * _largest(got) else None
@@ -92,14 +96,13 @@ def _assert_equal(got, want, what: str, must: str, rtol: float, atol: float, hin
   if np.isnan(want).any():
     index = list(map(int, np.argwhere(np.isnan(want))[0]))
     raise AssertionError(f'{what} must {must}, which is nan at {index}; choose other arguments')
-  with np.errstate(invalid='ignore'):  # inf - inf
-    off = ~((got == want) | (np.abs(got - want) <= atol + rtol * np.abs(want)))
+  error = _error(got, want)
+  off = ~(error <= atol + rtol * np.abs(np.where(np.isinf(want), 0, want)))  # nan is off
   if not off.any():
     return
   message = f'{what} must {must}: {_worst(got, want)}'
   if got.shape:
-    most = _number(_largest(np.where(off, got - want, 0)))
-    message += f' ({off.sum()} of {off.size} elements differ, at most by {most})'
+    message += f' ({off.sum()} of {off.size} elements differ, at most by {_largest(error):.6g})'
   factor = _factor(got, want, 1e-6)
   if factor is not None and off[want != 0].all():
     message += f'; got is {_fraction(factor)} times what is right'

@@ -51,6 +51,11 @@ class Grads(NamedTuple):
   y: jax.Array
 
 
+class Reversed(NamedTuple):
+  y: jax.Array
+  x: jax.Array
+
+
 def distance(x, y):
   return jnp.sum(jnp.logaddexp(x - y, y - x))
 
@@ -100,9 +105,10 @@ class TestRightTwins:
       list,
       Grads._asdict,
       lambda g: Grads(*g),
+      lambda g: Reversed(g.y, g.x),
       lambda g: dict(reversed(g._asdict().items())),
     ],
-    ids=['tuple', 'list', 'dict', 'named', 'dict in another order'],
+    ids=['tuple', 'list', 'dict', 'named', 'named in another order', 'dict in another order'],
   )
   def test_forms_of_the_gradient(self, form):
     check(lambda x, y: (distance(x, y), form(distance_twin(x, y)[1])), X, Y, loss=distance)
@@ -152,6 +158,13 @@ class TestRightTwins:
     loss = lambda x: jnp.sum(jnp.where(x > 0, x, jnp.inf))
     twin = lambda x: (loss(x), jnp.where(x > 0, 1.0, 0.0).astype(x.dtype))
     check(twin, X, loss=loss, checks=('value', 'gradient'))
+    mixed = lambda x: jnp.stack([jnp.inf * x[0], x[1], x[2]])
+    twin = lambda x: (mixed(x).at[2].add(3), jnp.ones_like(x))
+    finite = lambda x: (mixed(x).at[0].set(3), jnp.ones_like(x))
+    with fails('value must equal the loss: element [0] is 3, want inf'):
+      check(finite, X, loss=mixed, checks=('value',))
+    with fails('value must equal the loss: element [2] is 3.25, want 0.25 (1 of 3 elements differ'):
+      check(twin, X, loss=mixed, checks=('value',))
 
 
 class TestWrongTwins:
@@ -179,8 +192,13 @@ class TestWrongTwins:
     nearly = twin_with(center=lambda g: g * (1 + 1e-6))
     check(nearly, rtol=1e-5)
     check(nearly, atol=1e-5)
-    with fails("gradient to 'center'"):
+    with pytest.raises(AssertionError, match=r"^gradient to 'center' .* times what is right$"):
       check(nearly)
+    steep = lambda x: (jnp.sum(1e4 * x), jnp.full_like(x, 1e4 + 0.1))
+    check(steep, X, loss=lambda x: steep(x)[0], rtol=2e-5)
+    flat = lambda x: (jnp.sum(1e-4 * x), jnp.full_like(x, 1.1e-4))
+    with fails("gradient to 'x' must equal autodiff: element [0] is 0.00011, want 0.0001 "):
+      check(flat, X, loss=lambda x: flat(x)[0], rtol=2e-5)
 
   @pytest.mark.parametrize(
     ('factor', 'text'), [(-1, '-1'), (2, '2'), (1 / 3, '1/3'), (0.37, '0.37')]
@@ -325,6 +343,11 @@ class TestWrongTwins:
     message = "gradient to 'outside' must agree with float64 on bfloat16 arguments: element ["
     with fails(message):
       check(twin_with(outside=detour), checks=('bfloat16',))
+
+    loss = lambda x: jnp.sum((64 * (x - 1)) ** 2)  # of 1.003, which is 1 in bfloat16
+    twin = lambda x: (loss(x), 2 * 64 * 64 * (x - 1) + 0.5)
+    with fails("gradient to 'x' must agree with float64 on bfloat16 arguments: element [0] is 0.5"):
+      check(twin, np.array([1.003]), loss=loss, checks=('bfloat16',))
 
     def value(*args):
       value, grads = jw2v.negative_sampling_value_and_grad(*args)
@@ -481,6 +504,48 @@ class TestMisprints:
     text = 'u_o for v: (s(u_o v) - 1) u_o'
     np.testing.assert_allclose(found['outside', 'D22', text], (s(u @ v) - 1) * u)
 
+  @pytest.mark.parametrize(
+    ('example', 'description', 'other'),
+    [
+      ('naive', 'the letter o is read as zero: -u_0 + sum_w y_w u_w',
+       lambda v, o, u: jw2v.naive_softmax_value_and_grad(v, 0, u)),
+      ('naive', 'the label of word 0 for that of o: (y_hat - y_0) v^T',
+       lambda v, o, u: jw2v.naive_softmax_value_and_grad(v, 0, u)),
+      ('nce', 'the correction -log(K q) is missing',
+       lambda *a, **k: jw2v.negative_sampling_value_and_grad(*a)),
+      ('sampling weighted', 'the weights are missing',
+       lambda *a, weights: jw2v.negative_sampling_value_and_grad(*a)),
+      ('path', 'the branches are exchanged: s(u_l v) - code',
+       lambda v, u, code: jw2v.hierarchical_softmax_value_and_grad(v, u, 1 - code)),
+      ('path masked', 'the mask is missing',
+       lambda *a, mask: jw2v.hierarchical_softmax_value_and_grad(*a)),
+      ('skip-gram', 'the center word is counted in its own context',
+       lambda p, c, ids: jw2v.skip_gram_value_and_grad(p, c, np.append(ids, c))),
+      ('cbow', 'the sum of the context for its mean',
+       lambda *a, **k: jw2v.cbow_value_and_grad(*a, combine='sum', **k)),
+      ('cbow sum', 'the mean of the context for its sum',
+       lambda *a, combine: jw2v.cbow_value_and_grad(*a)),
+      ('cbow', 'the center word is counted in its own context',
+       lambda p, ids, t, mask: jw2v.cbow_value_and_grad(p, np.append(ids, t), t,
+                                                        mask=np.append(mask, True))),
+      ('network', 'the labels count as if they summed to 1', None),
+    ],
+  )  # fmt: skip
+  def test_the_right_gradient_of_another_loss(self, example, description, other):
+    """A misprint of the loss: the twin of the wrong loss has its gradients."""
+    _, args, kwargs = EXAMPLES[example]
+    found = {x.argument: x.gradient for x in evaluated(example)[1] if x.description == description}
+    if other is None:
+      y = jax.nn.softmax(jw2v.two_layer_logits(*args[:2]))
+      np.testing.assert_allclose(found['params.b2'], y - args[2], rtol=1e-5)
+      return
+    with jax.enable_x64(True):
+      want = testing._by_path({'params': other(*args, **kwargs)[1]})
+    assert found
+    for argument, gradient in found.items():
+      path = argument if argument.startswith('params.') else f'params.{argument}'
+      np.testing.assert_allclose(gradient, want[path], rtol=1e-9, atol=1e-12)
+
   def test_overwritten_rows_in_either_order(self):
     """The outside word 5 repeats, and is a negative of the first pair."""
     _, (params, c, context), kwargs = EXAMPLES['skip-gram sampled']
@@ -543,6 +608,9 @@ class TestExplanation:
     assert known('naive', got) == f'center: {sign}\noutside_vectors: right'
     grads = jw2v.NaiveSoftmaxGrads(got['center'], got['outside_vectors'])
     assert known('naive', grads) == known('naive', got) == known('naive', tuple(grads))
+    right, _ = evaluated('sampling')
+    lines = known('sampling', {name: 3 * right[name] for name in ('negatives', 'outside')})
+    assert [line.split(':')[0] for line in lines.splitlines()] == ['outside', 'negatives']
 
   @pytest.mark.parametrize(
     ('change', 'text'),
@@ -600,6 +668,11 @@ class TestExplanation:
     assert known('sampling', right['negatives'].T).startswith('negatives: transposed')
     both = known('sampling', np.array([9.0, -1, 4, 2])).splitlines()
     assert [line.split(':')[0] for line in both] == ['center', 'outside']
+
+  def test_an_equal_shape_comes_before_an_equal_size(self):
+    v, u, n = pair()
+    alone = explain_gradient('negative_sampling_loss', np.array([[9.0, -1, 4, 2]]), v, u, n[:1])
+    assert alone.startswith('negatives: not a known misprint') and '\n' not in alone
 
   def test_fields_of_a_pytree(self, known):
     right, _ = evaluated('cbow')
