@@ -123,7 +123,7 @@ MUTATIONS = {
     ('np.where(np.isinf(want), 0, want)', 'want'),
     ('off = ~(error <= atol', 'off = (error > atol'),
     ('np.where(got == want, 0, np.abs(got - want))', 'np.abs(got - want)'),
-    ('atol + rtol * np.abs(', 'atol + rtol + 0 * np.abs('),
+    ('<= atol + rtol * np.abs(', '<= atol + rtol + 0 * np.abs('),
     ('  if np.isnan(want).any():', '  if False:'),
     ('np.argmax(_error(got, want))', 'np.argmin(_error(got, want))'),
     ('{_largest(error):.6g}', '{_largest(got):.6g}'),
