@@ -47,7 +47,7 @@ def _check_batch(queries, keys, log_expected, key_ids, temperature, where):
   scores = scores * scale
   if log_expected is not None:
     scores = scores - log_expected.astype(scores.dtype)[None, :]
-  is_label = jnp.eye(len(queries), dtype=bool)
+  is_label = jnp.eye(queries.shape[0], dtype=bool)
   excluded = jnp.zeros_like(is_label)
   if key_ids is not None:
     excluded = excluded | (key_ids[:, None] == key_ids[None, :])
@@ -140,7 +140,9 @@ def in_batch_softmax_value_and_grad(
   losses = jax.nn.softplus(z)
   if where is not None:
     wrong, losses = jnp.where(where, wrong, 0), jnp.where(where, losses, 0)
-  delta = wrong[:, None] * (jax.vmap(softmax)(others) - jnp.eye(len(queries), dtype=wrong.dtype))
+  delta = wrong[:, None] * (
+    jax.vmap(softmax)(others) - jnp.eye(queries.shape[0], dtype=wrong.dtype)
+  )
   d_queries, d_keys = scale * dot(delta, keys), scale * dot(delta.T, queries)
   grads = cast((d_queries, d_keys), (queries.dtype, keys.dtype))
   return losses, InBatchSoftmaxGrads(*grads)

@@ -94,8 +94,8 @@ def softmax_of_label(scores: jax.Array, label_id: jax.Array) -> tuple[jax.Array,
 
   A label out of range has the loss NaN and the gradient 0.
   """
-  label_id, valid = in_range(label_id, len(scores))
-  is_label = jnp.arange(len(scores), dtype=label_id.dtype) == label_id
+  label_id, valid = in_range(label_id, scores.shape[0])
+  is_label = jnp.arange(scores.shape[0], dtype=label_id.dtype) == label_id
   label = jnp.sum(jnp.where(is_label, scores, 0))
   others = jnp.where(is_label, -jnp.inf, scores)
   z = margin(others, label)

@@ -69,7 +69,7 @@ def tile_at(
 
   The last tile overlaps the one before it where the size does not divide the table.
   """
-  first = jnp.minimum(begin, len(table) - size)
+  first = jnp.minimum(begin, table.shape[0] - size)
   ids = first + jnp.arange(size)
   return jax.lax.dynamic_slice_in_dim(table, first, size), ids, ids >= begin
 
@@ -124,7 +124,7 @@ def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
   scores, slope = softmax.scores(vectors, rows.T, None if bias is None else bias[None, :])  # [M, S]
   others, label, mean, num_classes, row_mean, row_total = scores, None, None, None, None, None
   if label_ids is not None:
-    is_label = (label_ids - begin)[:, None] == jnp.arange(len(rows), dtype=label_ids.dtype)[None, :]
+    is_label = (label_ids - begin)[:, None] == _places(rows, label_ids)[None, :]
     label = jnp.sum(jnp.where(is_label, scores, 0), axis=1)
     others = jnp.where(is_label, -jnp.inf, scores)
   peak = jnp.max(others, axis=1)
@@ -139,6 +139,11 @@ def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
     row_total = dot(weights * slope, rows)
   terms = _Terms(peak, jnp.sum(weights, axis=1), label, mean, num_classes)
   return terms, _Rows(row_total, None, row_mean)
+
+
+def _places(rows, label_ids):
+  """Returns 0, 1, ... for the rows of a tile, in the dtype of the labels."""
+  return jnp.arange(rows.shape[0], dtype=label_ids.dtype)
 
 
 def _merge(a, b):
@@ -161,7 +166,7 @@ def _first_pass(softmax, vectors, table, bias, label_ids, with_rows=False):
     of_rows = None if bias is None else jax.lax.dynamic_slice_in_dim(bias, begin, length)
     return _tile_sums(softmax, vectors, rows, of_rows, label_ids, begin, with_rows)
 
-  num_rows, size = len(table), softmax.size
+  num_rows, size = table.shape[0], softmax.size
   if isinstance(num_rows, int):
     first = num_rows % size or size
     sums = tile(0, first)
@@ -195,7 +200,7 @@ def _tile_deltas(softmax, vectors, rows, bias, label_ids, begin, terms):
   slope = jnp.asarray(slope, scores.dtype)
   others, label, mean = scores, None, None
   if label_ids is not None:
-    is_label = jnp.arange(len(rows), dtype=label_ids.dtype)[:, None] == (label_ids - begin)[None, :]
+    is_label = _places(rows, label_ids)[:, None] == (label_ids - begin)[None, :]
     label = jnp.where(is_label, slope, 0)
     others = jnp.where(is_label, -jnp.inf, scores)
   total = jnp.exp(others - jax.lax.stop_gradient(terms.peak)[None, :]) * slope
@@ -210,7 +215,7 @@ def _fold(add, start, size, *tables):
   The tables are inputs of the scan, so that their gradients leave it tile by tile. The tiles'
   scores are made again on the way back instead of kept.
   """
-  num_rows = len(tables[0])
+  num_rows = tables[0].shape[0]
   if not isinstance(num_rows, int):
     return add(start, 0, *tables)
   rest = num_rows % size
@@ -353,13 +358,13 @@ def _check_call(
   vectors = vectors.reshape(-1, vectors.shape[-1])
   keep = padding_loss = None
   if has_labels:
-    label_ids, valid = in_range(label_ids.reshape(-1), len(table))
+    label_ids, valid = in_range(label_ids.reshape(-1), table.shape[0])
     keep, padding_loss = valid, jnp.nan
     if where is not None:
       where = where.reshape(-1)
       vectors = jnp.where(where[:, None], vectors, 0)  # padding may hold anything
       keep, padding_loss = valid & where, jnp.where(where, jnp.nan, 0.0)
-  size = tile_size(tile, len(table), len(vectors))
+  size = tile_size(tile, table.shape[0], vectors.shape[0])
   softmax = _Softmax(size, soft_cap, bool(label_smoothing))
   return _Call(softmax, vectors, table, bias, label_ids, keep, padding_loss, batch)
 
@@ -549,7 +554,7 @@ def tiled_softmax_value_and_grad(
 
 def _map_tiles(function, size, *tables):
   """Returns `function(begin, *tiles)` of every tile, joined along the rows."""
-  num_rows = len(tables[0])
+  num_rows = tables[0].shape[0]
   rest = num_rows % size if isinstance(num_rows, int) else num_rows
   first = function(0, *(None if x is None else x[:rest] for x in tables)) if rest else None
   if rest is num_rows or rest == num_rows:

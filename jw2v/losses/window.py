@@ -64,15 +64,15 @@ def _wide(params):
 
 def _rows(table, ids, mask=True):
   """Looks up rows: zeros where the mask is False, and NaN for ids out of range."""
-  ids, valid = in_range(ids, len(table))
+  ids, valid = in_range(ids, table.shape[0])
   rows = jnp.where(valid[..., None], table[ids], jnp.nan)
   return jnp.where(jnp.asarray(mask)[..., None], rows, 0)
 
 
 def _scatter_rows(table, ids, rows, mask=True):
   """Returns zeros like the table with each row added at its id; padding is dropped."""
-  ids, valid = in_range(ids, len(table))
-  ids = jnp.where(valid & mask, ids, len(table))
+  ids, valid = in_range(ids, table.shape[0])
+  ids = jnp.where(valid & mask, ids, table.shape[0])
   return jnp.zeros(table.shape, rows.dtype).at[ids].add(rows, mode='drop')
 
 
