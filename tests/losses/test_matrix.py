@@ -229,7 +229,7 @@ def direction(vectors):
 @functools.cache
 def right(case, dtype, example):
   """The loss of one example and its derivatives in float64, without JAX's transformations."""
-  args = cast(examples(case, dtype)[example], np.float64)
+  args = cast(examples(case, dtype, example + 1)[example], np.float64)
   leaves, structure = jax.tree.flatten(differentiated(case, args))
 
   def at(arrays):
@@ -577,3 +577,13 @@ def test_the_tiled_softmax_is_exported_for_any_size(symbolic, tile):
   want = np.log(mass.sum(axis=1) / mass[labels, labels])
   np.testing.assert_allclose(losses, want, rtol=1e-5)
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), twin, autodiff)
+
+
+@pytest.mark.parametrize('of_loss', ['naive_softmax', 'skip_gram, sampled', 'cbow, softmax'])
+def test_a_vocabulary_of_any_size_is_exported(of_loss):
+  case, args = CASES[of_loss], examples(of_loss, 'float32', 1)[0]
+  (num_rows,) = jax.export.symbolic_shape('V')
+  shape = lambda x: [num_rows if n == V else n for n in np.shape(x)]
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(shape(x), x.dtype), args)
+  call = jax.export.export(jax.jit(lambda *a: (case.loss(*a), case.twin(*a)[0])))(*shapes).call
+  np.testing.assert_allclose(call(*args), right(of_loss, 'float32', 0).value, rtol=1e-5)
