@@ -125,7 +125,7 @@ def gather_rows(tables: Any, ids: Any, *, fill_value: float = jnp.nan) -> Any:
 
   def of_ids(table, ids):
     table, ids = check(tables=(table, 'V D'), ids=(ids, '...', int))
-    return _gather(table, row_ids(ids, len(table)), fill_value)
+    return _gather(table, row_ids(ids, table.shape[0]), fill_value)
 
   return jax.tree.map(of_table, tables, ids)
 
@@ -164,7 +164,7 @@ def row_gradients(tables: Any, ids: Any, d_vectors: Any) -> Any:
       tables=(table, 'V D'), ids=(ids, axes, int), d_vectors=(d_vectors, f'{axes} D', 'tables')
     )
     d_vectors = d_vectors.reshape(-1, table.shape[1]).astype(table.dtype)
-    return row_ids(ids.reshape(-1), len(table)), d_vectors
+    return row_ids(ids.reshape(-1), table.shape[0]), d_vectors
 
   return jax.tree.map(of_table, tables, ids, d_vectors)
 
@@ -238,7 +238,7 @@ def skip_gram_row_gradients(
       'negative_weights': (negative_weights, '?B C K', 'params.center'),
     }
   )
-  no_center, padding = len(center), len(outside)
+  no_center, padding = center.shape[0], outside.shape[0]
   mask = jnp.ones_like(outside_ids, bool) if mask is None else mask
   center_ids = row_ids(center_ids, no_center)
   outside_ids, negative_ids = (row_ids(ids, padding) for ids in (outside_ids, negative_ids))
@@ -333,7 +333,7 @@ def cbow_row_gradients(
       'negative_weights': (negative_weights, '?B K', 'params.center'),
     }
   )
-  no_center, padding = len(center), len(outside)
+  no_center, padding = center.shape[0], outside.shape[0]
   mask = jnp.ones_like(context_ids, bool) if mask is None else mask
   context_ids = row_ids(context_ids, no_center)
   target_ids, negative_ids = (row_ids(ids, padding) for ids in (target_ids, negative_ids))
