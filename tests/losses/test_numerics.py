@@ -191,6 +191,12 @@ _CBOW = jax.jit(jw2v.cbow_loss), jax.jit(jw2v.cbow_value_and_grad), _cbow_argume
 
 @pytest.mark.parametrize('dtype', HALF)
 class TestHalfPrecision:
+  def test_scores_are_not_rounded(self, dtype):
+    """4097 and 4096 are one number in half precision; as float32 scores they differ by 1."""
+    table = jnp.array([[4096, 1], [4096, 0]], dtype)
+    loss = jax.jit(jw2v.naive_softmax_loss)(jnp.ones(2, dtype), 0, table)
+    np.testing.assert_allclose(np.float32(loss), np.log1p(np.exp(-1)), float(jnp.finfo(dtype).eps))
+
   def test_three_thousand_negatives(self, dtype):
     """Each term is log 2, and each gives the center half a unit."""
     center, outside = jnp.zeros(2, dtype), jnp.zeros(2, dtype)

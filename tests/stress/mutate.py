@@ -153,10 +153,11 @@ MUTATIONS = {
      'jnp.where(valid, jax.nn.softplus(z), jnp.nan), delta'),
     ('jnp.where(valid, jax.nn.softplus(z), jnp.nan)', 'jax.nn.softplus(z)'),
     ('preferred_element_type=wide_dtype(a, b)', 'preferred_element_type=a.dtype'),
-    ('jnp.where(valid, ids, jnp.zeros_like(ids))', 'ids'),
+  ],
+  'losses/_numerics@losses/in_batch': [
+    ('peak = jnp.where(jnp.isneginf(peak), 0, peak)', 'pass'),
   ],
   'losses/_numerics@losses/scores': [
-    ('peak = jnp.where(jnp.isneginf(peak), 0, peak)', 'pass'),
     ('jnp.where(empty, -jnp.inf, z)', 'z'),
     ('jnp.log(jnp.where(empty, 1, total))', 'jnp.log(total)'),
     ('weights / jnp.where(total == 0, 1, total)', 'weights / total'),
