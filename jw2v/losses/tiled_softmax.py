@@ -38,11 +38,12 @@ def default_tile_size(num_rows: int) -> int:
   return min(1024 if jax.default_backend() == 'cpu' else 8192, num_rows)
 
 
-def tile_size(tile: int | None, num_rows: int, num_vectors: int) -> int:
+def tile_size(tile: int | None, num_rows: int, num_vectors: int, width: int) -> int:
   """Returns the rows of a tile, at most those of the table.
 
-  The default on a CPU makes a tile of about a million scores. It prefers a divisor of V, with which
-  the gradient of the table needs no copy. A symbolic V is one tile.
+  The default is all of them if all scores take at most half of the memory of the table's gradient:
+  then they are made once. Otherwise a tile on a CPU has about a million scores. A divisor of V is
+  preferred, with which the gradient of the table needs no copy. A symbolic V is one tile.
 
   Raises:
     ValueError: `tile` is not an integer of at least 1.
@@ -56,8 +57,11 @@ def tile_size(tile: int | None, num_rows: int, num_vectors: int) -> int:
   if tile is not None:
     return min(int(tile), num_rows)
   best = default_tile_size(num_rows)
-  if jax.default_backend() == 'cpu' and isinstance(num_vectors, int):
-    best = min(max(2**20 // max(num_vectors, 1), 256), 4096, num_rows)
+  if isinstance(num_vectors, int):
+    if 2 * num_vectors <= width:
+      return num_rows
+    if jax.default_backend() == 'cpu':
+      best = min(max(2**20 // num_vectors, 256), 4096, num_rows)
   divisors = [s for s in range(max(best // 2, 1), min(2 * best, num_rows) + 1) if num_rows % s == 0]
   return min(divisors, key=lambda s: abs(math.log(s / best)), default=best)
 
@@ -127,7 +131,7 @@ def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
     is_label = (label_ids - begin)[:, None] == _places(rows, label_ids)[None, :]
     label = jnp.sum(jnp.where(is_label, scores, 0), axis=1)
     others = jnp.where(is_label, -jnp.inf, scores)
-  peak = jnp.max(others, axis=1)
+  peak = jax.lax.stop_gradient(jnp.max(others, axis=1))
   peak = jnp.where(jnp.isneginf(peak), jnp.finfo(peak.dtype).min, peak)  # all excluded
   weights = jnp.exp(others - peak[:, None])
   if softmax.has_mean:
@@ -229,31 +233,38 @@ def _fold(add, start, size, *tables):
   return jax.lax.scan(lambda total, x: (add(total, *x), None), start, (begins, *tiles))[0]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _softmax_terms(softmax, vectors, table, bias, label_ids):
   """Returns `_Terms`, with derivatives of any order in both modes."""
+  if softmax.size == table.shape[0]:  # nothing to make again: autodiff keeps the scores
+    return _first_pass(softmax, vectors, table, bias, label_ids)[0]
+  return _tiled_terms(softmax, vectors, table, bias, label_ids)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _tiled_terms(softmax, vectors, table, bias, label_ids):
+  """Returns `_Terms`, with derivatives by tiles."""
   return _first_pass(softmax, vectors, table, bias, label_ids)[0]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _softmax_terms_and_rows(softmax, vectors, table, bias, label_ids):
+def _tiled_terms_and_rows(softmax, vectors, table, bias, label_ids):
   """Returns `(_Terms, _Rows)` from one pass."""
   return _first_pass(softmax, vectors, table, bias, label_ids, with_rows=True)
 
 
-@functools.partial(_softmax_terms.defjvp, symbolic_zeros=True)
-def _softmax_terms_jvp(softmax, primals, tangents):
+@functools.partial(_tiled_terms.defjvp, symbolic_zeros=True)
+def _tiled_terms_jvp(softmax, primals, tangents):
   vectors, table, bias, label_ids = primals
   d_vectors, d_table, d_bias, _ = tangents
   by_vectors, by_table, by_bias = (
     x is not None and not isinstance(x, SymbolicZero) for x in (d_vectors, d_table, d_bias)
   )
   if by_vectors:
-    terms, rows = _softmax_terms_and_rows(softmax, *primals)
+    terms, rows = _tiled_terms_and_rows(softmax, *primals)
     d_vectors = d_vectors.astype(terms.total.dtype)
     sums = [None if x is None else jnp.sum(x * d_vectors, axis=1) for x in rows]
   else:
-    terms = _softmax_terms(softmax, *primals)
+    terms = _tiled_terms(softmax, *primals)
     sums = [None if x is None else 0 * x for x in (terms.total, terms.label, terms.mean)]
   if by_table or by_bias:
 
@@ -273,13 +284,13 @@ def _softmax_terms_jvp(softmax, primals, tangents):
   return terms, _Terms(constant(terms.peak), *sums, constant(terms.num_classes))
 
 
-@_softmax_terms_and_rows.defjvp
-def _softmax_terms_and_rows_jvp(softmax, primals, tangents):
+@_tiled_terms_and_rows.defjvp
+def _tiled_terms_and_rows_jvp(softmax, primals, tangents):
   """Second and higher derivatives: of the rows as sums over tiles without a running maximum."""
   label_ids = primals[-1]
 
   def plainly(vectors, table, bias):
-    terms = _softmax_terms(softmax, vectors, table, bias, label_ids)
+    terms = _tiled_terms(softmax, vectors, table, bias, label_ids)
 
     def add(sums, begin, rows, bias):
       deltas = _tile_deltas(softmax, vectors, rows, bias, label_ids, begin, terms)
@@ -340,7 +351,15 @@ class _Call(NamedTuple):
 
 
 def _check_call(
-  vectors, table, bias, tile, soft_cap, label_ids=None, where=None, label_smoothing=0.0
+  vectors,
+  table,
+  bias,
+  tile,
+  soft_cap,
+  label_ids=None,
+  where=None,
+  label_smoothing=0.0,
+  keep_scores=True,
 ):
   if soft_cap is not None and not soft_cap > 0:
     raise ValueError(f'soft_cap must be greater than 0, got {soft_cap!r}')
@@ -364,21 +383,27 @@ def _check_call(
       where = where.reshape(-1)
       vectors = jnp.where(where[:, None], vectors, 0)  # padding may hold anything
       keep, padding_loss = valid & where, jnp.where(where, jnp.nan, 0.0)
-  size = tile_size(tile, table.shape[0], vectors.shape[0])
+  width = vectors.shape[1] if keep_scores else 0
+  size = tile_size(tile, table.shape[0], vectors.shape[0], width)
   softmax = _Softmax(size, soft_cap, bool(label_smoothing))
   return _Call(softmax, vectors, table, bias, label_ids, keep, padding_loss, batch)
 
 
 def _losses(terms, label_smoothing, z_loss):
   """Returns the losses `[M]`, the log-odds z against the label, and the log normalizers."""
-  z_loss = jnp.asarray(z_loss, terms.total.dtype)
   z = log_odds(jax.lax.stop_gradient(terms.peak), terms.total, terms.label)
   losses = jax.nn.softplus(z)
   log_normalizer = terms.label + losses
   if label_smoothing:
     losses = losses + label_smoothing * (terms.label - terms.mean)
-  losses = losses + z_loss * log_normalizer**2
+  if not _is_zero(z_loss):
+    losses = losses + jnp.asarray(z_loss, z.dtype) * log_normalizer**2
   return losses, z, log_normalizer
+
+
+def _is_zero(z_loss):
+  """Returns True for the Python number 0, whose product with an infinite normalizer is 0."""
+  return isinstance(z_loss, numbers.Number) and z_loss == 0
 
 
 @any_mesh(batch='vectors')
@@ -463,9 +488,10 @@ def tiled_softmax_loss(
     label_smoothing: :math:`\alpha` in [0, 1], a Python number.
     z_loss: :math:`\zeta`, a number or a scalar array.
     soft_cap: c, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
-    tile: S, the number of classes whose scores are in memory at once, at most V. The default makes
-      a tile of about a million scores on a CPU, and of 8,192 classes elsewhere; it divides V where
-      V has a divisor near. Any other S costs a copy of the table's gradient.
+    tile: S, the number of classes whose scores are in memory at once; V, or more, for all. The
+      default makes a tile of about a million scores on a CPU, and of 8,192 classes elsewhere, but
+      has all scores at once if M is at most D / 2, where they are small beside the table's
+      gradient. It divides V where V has a divisor near; any other S costs a copy of that gradient.
 
   Returns:
     `[...]` losses in float32, or float64 for such inputs; at least 0.
@@ -524,12 +550,16 @@ def tiled_softmax_value_and_grad(
   References:
     Derivations D13 to D17.
   """
-  call = _check_call(vectors, table, bias, tile, soft_cap, label_ids, where, label_smoothing)
+  call = _check_call(
+    vectors, table, bias, tile, soft_cap, label_ids, where, label_smoothing, keep_scores=False
+  )
   softmax, vectors, table, bias, label_ids, keep, padding_loss, batch = call
   terms, rows = _first_pass(softmax, vectors, table, bias, label_ids, with_rows=True)
   losses, z, log_normalizer = _losses(terms, label_smoothing, z_loss)
   # The loss is a function of total, label and mean; d_label has the whole of L = label + softplus.
-  d_log_normalizer = 2 * jnp.asarray(z_loss, z.dtype) * log_normalizer
+  d_log_normalizer = 0.0
+  if not _is_zero(z_loss):
+    d_log_normalizer = 2 * jnp.asarray(z_loss, z.dtype) * log_normalizer
   d_z = (1 + d_log_normalizer) * jax.nn.sigmoid(z)
   d_total = d_z / jnp.where(terms.total == 0, 1, terms.total)
   d_label = d_log_normalizer + label_smoothing - d_z

@@ -407,20 +407,25 @@ class TestMemory:
 class TestTileSize:
   def test_a_divisor_is_preferred(self):
     """A tile of about a million scores on a CPU."""
-    assert tile_size(None, 50_000, 1024) == 1000
-    assert tile_size(None, 50_021, 1024) == 1024  # a prime
+    assert tile_size(None, 50_000, 1024, 64) == 1000
+    assert tile_size(None, 50_021, 1024, 64) == 1024  # a prime
+
+  def test_few_vectors_keep_all_scores(self):
+    """They take at most half of the memory of the table's gradient."""
+    assert tile_size(None, 50_000, 256, 512) == 50_000
+    assert tile_size(None, 50_000, 257, 512) < 50_000
 
   def test_a_tile_is_at_most_the_table(self):
-    assert tile_size(100, V, M) == tile_size(V, V, M) == tile_size(None, V, M) == V
-    assert tile_size(np.int64(4), V, M) == 4
+    assert tile_size(100, V, M, D) == tile_size(V, V, M, D) == tile_size(None, V, M, D) == V
+    assert tile_size(np.int64(4), V, M, D) == 4
 
-  @pytest.mark.parametrize('num_vectors', [0, 1, 10, 10**4, 10**9])
+  @pytest.mark.parametrize('num_vectors', [1, 10, 10**4, 10**9])
   def test_any_number_of_vectors(self, num_vectors):
-    assert 1 <= tile_size(None, 10**6, num_vectors) <= 8192
+    assert 1 <= tile_size(None, 10**6, num_vectors, 0) <= 8192
 
   def test_a_symbolic_table_is_one_tile(self):
     (num_rows,) = jax.export.symbolic_shape('V')
-    assert tile_size(None, num_rows, M) is tile_size(4, num_rows, M) is num_rows
+    assert tile_size(None, num_rows, M, D) is tile_size(4, num_rows, M, D) is num_rows
 
 
 class TestRefused:
