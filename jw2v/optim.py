@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jw2v.losses.numerics import wide_dtype
+from jw2v.losses.numerics import exportable, wide_dtype
 from jw2v.losses.rows import RowGradients, check_row_gradients, row_ids
 
 
@@ -38,7 +38,9 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
   order = jnp.arange(ids.size, dtype=jnp.int32)
   elected = jnp.zeros(num_rows + 1, jnp.int32).at[ids].set(order)[ids]  # [N]
   values = jnp.zeros_like(values).at[elected].add(values)
-  return RowGradients(jnp.where(elected == order, ids, num_rows), values)
+  ids = jnp.where(elected == order, ids, num_rows)
+  # A NaN in padding must not reach the transformation.
+  return RowGradients(ids, jnp.where((ids < num_rows)[:, None], values, 0))
 
 
 class RowwiseTransformation(NamedTuple):
@@ -117,7 +119,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   def update(
     gradients: RowGradients, state: optax.OptState, table: jax.Array
   ) -> tuple[jax.Array, optax.OptState]:
-    ids, values, _ = combine_repeated(gradients, len(table))
+    ids, values, _ = combine_repeated(gradients, table.shape[0])
     is_table = lambda leaf: jnp.shape(leaf) == table.shape
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
@@ -134,6 +136,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   return _per_table(tx.init, update)
 
 
+@exportable
 class CurvatureDampedState(NamedTuple):
   """The state of `curvature_damped_sgd`; the rate lies where `inject_hyperparams` has it."""
 
@@ -179,7 +182,7 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)
-    total = jnp.zeros_like(table, wide_dtype(table), shape=len(table))
+    total = jnp.zeros_like(table, wide_dtype(table), shape=table.shape[:1])
     return CurvatureDampedState({'learning_rate': rate}, total)
 
   def update(
@@ -189,13 +192,13 @@ def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransfor
     if curvature is None:
       raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
     if ids.dtype != jnp.int32:  # int32 ids need no conversion: the lookups below do not wrap
-      ids = row_ids(ids, len(table))
+      ids = row_ids(ids, table.shape[0])
     dtype = state.total.dtype
     rate = state.hyperparams['learning_rate'].astype(dtype)
     outside: dict[str, Any] = {'mode': 'drop', 'wrap_negative_indices': False}
     total = state.total.at[ids].add(curvature.astype(dtype), **outside)
     if table.dtype != dtype:
-      ids, values, _ = combine_repeated(RowGradients(ids, values), len(table))
+      ids, values, _ = combine_repeated(RowGradients(ids, values), table.shape[0])
     of_rows = total.at[ids].get(mode='clip', wrap_negative_indices=False)  # [N]
     z = jnp.maximum(rate * of_rows, 1e-30)  # phi(1e-30) is 1
     # The division last: XLA would compute what comes after it once for every column.

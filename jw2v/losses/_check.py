@@ -32,6 +32,7 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
   Raises:
     AssertionError: from chex, naming the argument, for a wrong rank, shape or dtype.
     TypeError: naming the argument, for a value that is not an array.
+    ValueError: naming the argument, for integers that do not fit in the integers of JAX.
   """
   lengths: dict[str, tuple[Any, str]] = {}
   checked: dict[str, Any] = {}
@@ -46,8 +47,13 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
     contract += f' with {", ".join(known)}' if known else ''
     try:
       array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
       raise TypeError(f'{contract}, got {type(value).__name__}') from error
+    if kind is int and _is_cut(value, array):
+      raise ValueError(
+        f'argument {name!r} must fit in {array.dtype}, got {value.max()}; '
+        'renumber the ids, or enable jax_enable_x64'
+      )
     contract += f', got {array.dtype}{list(array.shape)}'
     if like is not None and not jnp.iscomplexobj(array):
       array = array.astype(wide_dtype(like))
@@ -65,3 +71,10 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
       if length != lengths.setdefault(axis, (length, name))[0]:
         raise AssertionError(contract)
   return list(checked.values())
+
+
+def _is_cut(value: Any, array: jax.Array) -> bool:
+  """Returns True if 64-bit integers of NumPy lose their upper half, as without jax_enable_x64."""
+  if isinstance(value, jax.Array) or getattr(value, 'dtype', array.dtype) == array.dtype:
+    return False
+  return value.dtype.kind in 'iu' and bool((value != value.astype(array.dtype)).any())

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 Function = TypeVar('Function', bound=Callable[..., Any])
@@ -37,9 +38,9 @@ def any_mesh(batch: str = '', grads: Any = None) -> Callable[[Function], Functio
       arguments = parameters.bind(*args, **kwargs).arguments
       out: Any = PartitionSpec(*_spec(arguments[batch])[:-1]) if batch else PartitionSpec()
       if isinstance(grads, str):
-        out = out, jax.tree.map(_spec, arguments[grads])
+        out = out, _specs(arguments[grads])
       elif grads is not None:
-        out = out, grads(*(jax.tree.map(_spec, arguments.get(name)) for name in grads._fields))
+        out = out, grads(*(_specs(arguments.get(name)) for name in grads._fields))
       leaves, structure = jax.tree.flatten((args, kwargs))
       is_array = [isinstance(leaf, jax.Array) for leaf in leaves]
 
@@ -57,8 +58,13 @@ def any_mesh(batch: str = '', grads: Any = None) -> Callable[[Function], Functio
   return decorate
 
 
+def _specs(arrays: Any) -> Any:
+  """Returns the sharding of each array of a tree, in which a list is an array."""
+  return jax.tree.map(_spec, arrays, is_leaf=lambda x: isinstance(x, list))
+
+
 def _spec(array: Any) -> PartitionSpec:
   """Returns the sharding of an array along its axes."""
   if isinstance(array, jax.Array):
     return jax.typeof(array).sharding.spec
-  return PartitionSpec(*[None] * getattr(array, 'ndim', 0))
+  return PartitionSpec(*[None] * jnp.ndim(array))

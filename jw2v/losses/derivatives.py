@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jw2v.losses._check import check
+from jw2v.losses._mesh import any_mesh
 from jw2v.losses.numerics import common_dtype, log_softmax, outer, widen
 
 
@@ -112,6 +113,7 @@ def leaky_relu_derivative(x: ArrayLike, negative_slope: float = 0.01) -> jax.Arr
   return jnp.where(x >= 0, 1, negative_slope).astype(x.dtype)
 
 
+@any_mesh()
 def cross_entropy_loss(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
   r"""Cross entropy of labels against the softmax of logits.
 

@@ -90,7 +90,7 @@ def in_batch_softmax_loss(
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
-    ValueError: `temperature` is not greater than 0.
+    ValueError: `temperature` is a number that is not greater than 0.
 
   References:
     Bengio and Senecal, Adaptive importance sampling, 2008; Yi et al., `Sampling-bias-corrected

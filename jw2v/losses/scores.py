@@ -288,7 +288,7 @@ def _signed_scores(scores, code, mask):
   )
   mask = jnp.ones(scores.shape, bool) if mask is None else mask
   dtype, (scores,) = scores.dtype, widen(scores)
-  signs = jnp.where(code != 0, -1, 1).astype(scores.dtype)  # [L]
+  signs = jnp.where(code.astype(bool), -1, 1).astype(scores.dtype)  # [L]
   return signs * jnp.where(mask, scores, 0), signs, mask, dtype
 
 

@@ -138,7 +138,7 @@ def _tile_sums(softmax, vectors, rows, bias, label_ids, begin, with_rows):
     is_class = ~jnp.isneginf(scores)
     mean = jnp.sum(scores, axis=1, where=is_class)
     num_classes = jnp.sum(is_class, axis=1, dtype=scores.dtype)
-    row_mean = dot(is_class * jnp.asarray(slope, scores.dtype), rows) if with_rows else None
+    row_mean = dot(jnp.where(is_class, slope, 0).astype(scores.dtype), rows) if with_rows else None
   if with_rows:
     row_total = dot(weights * slope, rows)
   terms = _Terms(peak, jnp.sum(weights, axis=1), label, mean, num_classes)
@@ -171,14 +171,13 @@ def _first_pass(softmax, vectors, table, bias, label_ids, with_rows=False):
     return _tile_sums(softmax, vectors, rows, of_rows, label_ids, begin, with_rows)
 
   num_rows, size = table.shape[0], softmax.size
-  if isinstance(num_rows, int):
-    first = num_rows % size or size
-    sums = tile(0, first)
-    if first < num_rows:
-      begins = jnp.arange(first, num_rows, size, dtype=jnp.int32)
-      sums, _ = jax.lax.scan(lambda sums, i: (_merge(sums, tile(i, size)), None), sums, begins)
-  else:
+  if size == num_rows:
     sums = _tile_sums(softmax, vectors, table, bias, label_ids, 0, with_rows)
+  else:
+    first = num_rows % size or size
+    begins = jnp.arange(first, num_rows, size, dtype=jnp.int32)
+    merge = lambda sums, begin: (_merge(sums, tile(begin, size)), None)
+    sums, _ = jax.lax.scan(merge, tile(0, first), begins)
   terms, rows = sums
   if softmax.has_mean:
     terms = terms._replace(mean=terms.mean / terms.num_classes)
@@ -187,7 +186,8 @@ def _first_pass(softmax, vectors, table, bias, label_ids, with_rows=False):
   if with_rows and label_ids is not None:
     label = table[label_ids].astype(terms.total.dtype)
     if softmax.soft_cap is not None:
-      label *= 1 - (terms.label / softmax.soft_cap)[:, None] ** 2
+      capped = jnp.where(jnp.isneginf(terms.label), softmax.soft_cap, terms.label)
+      label *= 1 - (capped / softmax.soft_cap)[:, None] ** 2
     rows = rows._replace(label=label)
   return terms, rows
 
@@ -220,13 +220,11 @@ def _fold(add, start, size, *tables):
   scores are made again on the way back instead of kept.
   """
   num_rows = tables[0].shape[0]
-  if not isinstance(num_rows, int):
+  if size == num_rows:
     return add(start, 0, *tables)
   rest = num_rows % size
   if rest:
     start = add(start, 0, *(None if x is None else x[:rest] for x in tables))
-  if rest == num_rows:
-    return start
   tiles = [None if x is None else x[rest:].reshape(-1, size, *x.shape[1:]) for x in tables]
   begins = jnp.arange(rest, num_rows, size, dtype=jnp.int32)
   add = jax.checkpoint(add, prevent_cse=False)
@@ -345,8 +343,8 @@ class _Call(NamedTuple):
   table: jax.Array  # [V, D]
   bias: jax.Array | None  # [V]
   label_ids: jax.Array | None  # [M]
-  keep: jax.Array | None  # [M] False where there is nothing to learn
-  padding_loss: jax.Array | None  # [M] the loss there: 0, or NaN for a label out of range
+  keep: jax.Array | None  # [M] False for padding and labels out of range
+  is_wrong: jax.Array | None  # [M] True for labels out of range that are not padding
   batch: tuple[int, ...]
 
 
@@ -359,13 +357,13 @@ def _check_call(
   label_ids=None,
   where=None,
   label_smoothing=0.0,
+  has_labels=True,
   keep_scores=True,
 ):
   if soft_cap is not None and not soft_cap > 0:
     raise ValueError(f'soft_cap must be greater than 0, got {soft_cap!r}')
   if not 0 <= label_smoothing <= 1:
     raise ValueError(f'label_smoothing must be from 0 to 1, got {label_smoothing!r}')
-  has_labels = label_ids is not None
   vectors, label_ids, table, bias, where = check(
     vectors=(vectors, '... D'),
     label_ids=(label_ids, '...' if has_labels else '?...', int),
@@ -373,32 +371,39 @@ def _check_call(
     bias=(bias, '?V'),
     where=(where, '?...', bool),
   )
+  if isinstance(table.shape[0], int) and not table.size:
+    raise ValueError(f'table must have at least one row and column, got {list(table.shape)}')
   batch = vectors.shape[:-1]
   vectors = vectors.reshape(-1, vectors.shape[-1])
-  keep = padding_loss = None
+  keep = is_wrong = None
   if has_labels:
-    label_ids, valid = in_range(label_ids.reshape(-1), table.shape[0])
-    keep, padding_loss = valid, jnp.nan
+    label_ids, keep = in_range(label_ids.reshape(-1), table.shape[0])
+    is_wrong = ~keep
     if where is not None:
       where = where.reshape(-1)
       vectors = jnp.where(where[:, None], vectors, 0)  # padding may hold anything
-      keep, padding_loss = valid & where, jnp.where(where, jnp.nan, 0.0)
+      keep, is_wrong = keep & where, is_wrong & where
   width = vectors.shape[1] if keep_scores else 0
   size = tile_size(tile, table.shape[0], vectors.shape[0], width)
   softmax = _Softmax(size, soft_cap, bool(label_smoothing))
-  return _Call(softmax, vectors, table, bias, label_ids, keep, padding_loss, batch)
+  return _Call(softmax, vectors, table, bias, label_ids, keep, is_wrong, batch)
 
 
-def _losses(terms, label_smoothing, z_loss):
+def _losses(call, terms, label_smoothing, z_loss):
   """Returns the losses `[M]`, the log-odds z against the label, and the log normalizers."""
-  z = log_odds(jax.lax.stop_gradient(terms.peak), terms.total, terms.label)
+  peak, total, label = jax.lax.stop_gradient(terms.peak), terms.total, terms.label
+  # Examples that are not kept may have an excluded label, whose infinity no mask takes out later.
+  label = jnp.where(call.keep, label, 0)
+  z = jnp.where(call.keep, log_odds(peak, total, terms.label), 0)
   losses = jax.nn.softplus(z)
-  log_normalizer = terms.label + losses
+  log_normalizer = jnp.logaddexp(log_odds(peak, total, jnp.zeros_like(label)), label)
   if label_smoothing:
-    losses = losses + label_smoothing * (terms.label - terms.mean)
+    to_mean = jnp.logaddexp(log_odds(peak, total, terms.mean), label - terms.mean)
+    losses = (1 - label_smoothing) * losses + label_smoothing * to_mean
   if not _is_zero(z_loss):
     losses = losses + jnp.asarray(z_loss, z.dtype) * log_normalizer**2
-  return losses, z, log_normalizer
+  losses = jnp.where(call.keep, losses, 0)
+  return jnp.where(call.is_wrong, jnp.nan, losses), z, log_normalizer
 
 
 def _is_zero(z_loss):
@@ -446,7 +451,7 @@ def tiled_log_normalizer(
     >>> print(jw2v.tiled_log_normalizer(vectors, table))
     [13.815511 13.815511]
   """
-  call = _check_call(vectors, table, bias, tile, soft_cap)
+  call = _check_call(vectors, table, bias, tile, soft_cap, has_labels=False)
   terms = _softmax_terms(call.softmax, call.vectors, call.table, call.bias, None)
   zeros = jnp.zeros_like(terms.total)
   return log_odds(jax.lax.stop_gradient(terms.peak), terms.total, zeros).reshape(call.batch)
@@ -518,8 +523,8 @@ def tiled_softmax_loss(
   """
   call = _check_call(vectors, table, bias, tile, soft_cap, label_ids, where, label_smoothing)
   terms = _softmax_terms(call.softmax, call.vectors, call.table, call.bias, call.label_ids)
-  losses, *_ = _losses(terms, label_smoothing, z_loss)
-  return jnp.where(call.keep, losses, call.padding_loss).reshape(call.batch)
+  losses, *_ = _losses(call, terms, label_smoothing, z_loss)
+  return losses.reshape(call.batch)
 
 
 @any_mesh(batch='vectors', grads=TiledSoftmaxGrads)
@@ -553,16 +558,18 @@ def tiled_softmax_value_and_grad(
   call = _check_call(
     vectors, table, bias, tile, soft_cap, label_ids, where, label_smoothing, keep_scores=False
   )
-  softmax, vectors, table, bias, label_ids, keep, padding_loss, batch = call
-  terms, rows = _first_pass(softmax, vectors, table, bias, label_ids, with_rows=True)
-  losses, z, log_normalizer = _losses(terms, label_smoothing, z_loss)
-  # The loss is a function of total, label and mean; d_label has the whole of L = label + softplus.
-  d_log_normalizer = 0.0
+  softmax, vectors, table, bias, label_ids, keep, _, batch = call
+  terms, rows = _tiled_terms_and_rows(softmax, vectors, table, bias, label_ids)
+  losses, z, log_normalizer = _losses(call, terms, label_smoothing, z_loss)
+  # J = (1 - a) softplus(z) + a (L - mean) + c L^2, with L = log(e^label + e^(label + z)).
+  wrong = jax.nn.sigmoid(z)  # 1 - y_o
+  d_normalizer = jnp.full_like(z, label_smoothing)
   if not _is_zero(z_loss):
-    d_log_normalizer = 2 * jnp.asarray(z_loss, z.dtype) * log_normalizer
-  d_z = (1 + d_log_normalizer) * jax.nn.sigmoid(z)
-  d_total = d_z / jnp.where(terms.total == 0, 1, terms.total)
-  d_label = d_log_normalizer + label_smoothing - d_z
+    d_normalizer += 2 * jnp.asarray(z_loss, z.dtype) * log_normalizer
+  d_total = (
+    (1 - label_smoothing + d_normalizer) * wrong / jnp.where(terms.total == 0, 1, terms.total)
+  )
+  d_label = d_normalizer * (1 - wrong) - (1 - label_smoothing) * wrong
   d_total, d_label = (jnp.where(keep, x, 0) for x in (d_total, d_label))  # [M]
   d_mean = jnp.where(keep, -label_smoothing, 0).astype(d_label.dtype)
   d_vectors = d_total[:, None] * rows.total + d_label[:, None] * rows.label
@@ -577,7 +584,7 @@ def tiled_softmax_value_and_grad(
     return dot(delta, vectors).astype(rows.dtype), d_bias
 
   d_table, d_bias = _map_tiles(of_tile, softmax.size, table, bias)
-  return jnp.where(keep, losses, padding_loss).reshape(batch), TiledSoftmaxGrads(
+  return losses.reshape(batch), TiledSoftmaxGrads(
     d_vectors.astype(vectors.dtype).reshape(*batch, vectors.shape[-1]), d_table, d_bias
   )
 
@@ -585,12 +592,14 @@ def tiled_softmax_value_and_grad(
 def _map_tiles(function, size, *tables):
   """Returns `function(begin, *tiles)` of every tile, joined along the rows."""
   num_rows = tables[0].shape[0]
-  rest = num_rows % size if isinstance(num_rows, int) else num_rows
-  first = function(0, *(None if x is None else x[:rest] for x in tables)) if rest else None
-  if rest is num_rows or rest == num_rows:
-    return first
+  if size == num_rows:
+    return function(0, *tables)
+  rest = num_rows % size
   begins = jnp.arange(rest, num_rows, size, dtype=jnp.int32)
   tiles = [None if x is None else x[rest:].reshape(-1, size, *x.shape[1:]) for x in tables]
-  _, others = jax.lax.scan(lambda _, x: (None, function(*x)), None, (begins, *tiles))
-  others = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), others)
-  return others if not rest else jax.tree.map(lambda *x: jnp.concatenate(x), first, others)
+  _, parts = jax.lax.scan(lambda _, x: (None, function(*x)), None, (begins, *tiles))
+  parts = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), parts)
+  if rest:
+    first = function(0, *(None if x is None else x[:rest] for x in tables))
+    parts = jax.tree.map(lambda *x: jnp.concatenate(x), first, parts)
+  return parts

@@ -65,8 +65,8 @@ def _wide(params):
 def _rows(table, ids, mask=True):
   """Looks up rows: zeros where the mask is False, and NaN for ids out of range."""
   ids, valid = in_range(ids, table.shape[0])
-  rows = jnp.where(valid[..., None], table[ids], jnp.nan)
-  return jnp.where(jnp.asarray(mask)[..., None], rows, 0)
+  mask = jnp.broadcast_to(mask, ids.shape)[..., None]
+  return jnp.where(mask & ~valid[..., None], jnp.nan, jnp.where(mask, table[ids], 0))
 
 
 def _scatter_rows(table, ids, rows, mask=True):
@@ -219,6 +219,8 @@ def _check_cbow(params, context_ids, target_id, negative_ids, negative_weights, 
     params, 'target_id', target_id, 'context_ids', context_ids,
     negative_ids, negative_weights, mask, 'K',
   )  # fmt: skip
+  if negative_weights is not None:
+    negative_weights = jnp.where(jnp.any(mask), negative_weights, 0)
   count = jnp.maximum(jnp.sum(mask), 1) if combine == 'mean' else 1
   scale = jnp.asarray(1 / count, wide_dtype(*params))
   return params, context_ids, target_id, negative_ids, negative_weights, mask, scale

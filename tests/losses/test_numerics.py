@@ -236,3 +236,30 @@ class TestHalfPrecision:
       np.testing.assert_allclose(
         a.astype(np.float32), 1000 * b, rtol=eps, atol=eps * 1000 * float(jnp.abs(b).max()) / 8
       )
+
+
+class TestWideIds:
+  """Without jax_enable_x64, JAX cuts the integers of NumPy to 32 bits."""
+
+  @pytest.mark.parametrize(
+    'call',
+    [
+      lambda v, ids: jw2v.in_batch_softmax_loss(v, v, key_ids=ids),
+      lambda v, ids: jw2v.gather_rows(v, ids),
+      lambda v, ids: jw2v.tiled_softmax_loss(v, ids, v),
+    ],
+  )
+  def test_are_refused_where_they_do_not_fit(self, call):
+    with jax.enable_x64(False):
+      call(np.ones((3, 4)), np.array([0, 1, 2]))
+      with pytest.raises(ValueError, match="ids' must fit in int32, got 4294967297; renumber"):
+        call(np.ones((3, 4)), np.array([0, 2**32 + 1, 2]))
+
+
+def test_nan_weights_of_a_masked_window_leak_into_nothing():
+  params = jw2v.Word2VecParams(jnp.ones((6, 4)), jnp.ones((6, 4)))
+  loss, grads = jw2v.cbow_value_and_grad(
+    params, np.array([1, 2]), 3, negative_ids=np.array([4, 5]),
+    negative_weights=np.array([np.nan, 1]), mask=np.zeros(2, bool),
+  )  # fmt: skip
+  assert loss == 0 and not grads.outside.any()

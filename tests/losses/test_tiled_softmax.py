@@ -464,3 +464,81 @@ class TestRefused:
     _, _, table = example()
     with pytest.raises(AssertionError, match="'vectors' must be"):
       tiled_softmax_loss(1.0, 0, table)
+
+
+class TestExcludedClasses:
+  """Examples that are not kept are looked up as class 0, which a bias may exclude."""
+
+  TABLE, BIAS, VECTORS = np.ones((5, 4)), np.array([-np.inf, 0, 0, 0, 0]), np.ones((2, 4))
+  OPTIONS = (
+    {},
+    {'tile': 2},
+    {'tile': 2, 'soft_cap': 5.0},
+    {'tile': 2, 'z_loss': 0.1, 'label_smoothing': 0.1},
+    {'z_loss': 0.1, 'label_smoothing': 0.1, 'soft_cap': 4.0},
+  )
+
+  def _gradients(self, labels, **options):
+    def total(v, u, b):
+      return jnp.nansum(tiled_softmax_loss(v, labels, u, bias=b, **options))
+
+    return jax.jit(jax.grad(total, (0, 1, 2)))(self.VECTORS, self.TABLE, self.BIAS)
+
+  @pytest.mark.parametrize('options', OPTIONS, ids=str)
+  @pytest.mark.parametrize('padding', ['where', 'out of range'])
+  def test_gradients_are_those_of_the_other_examples(self, options, padding):
+    labels = np.array([2, -1])
+    where = {'where': labels >= 0} if padding == 'where' else {}
+    found = self._gradients(labels, **options, **where)
+    _, twin = tiled_softmax_value_and_grad(
+      self.VECTORS, labels, self.TABLE, bias=self.BIAS, **options, **where
+    )
+    alone = jax.grad(
+      lambda v: tiled_softmax_loss(v[:1], labels[:1], self.TABLE, bias=self.BIAS, **options)[0]
+    )(self.VECTORS)
+    assert_close(found, twin, rtol=1e-5, atol=1e-6)
+    assert_close(found[0], alone, rtol=1e-5, atol=1e-6)
+
+  @pytest.mark.parametrize('options', [{}, {'label_smoothing': 0.1}, {'z_loss': 0.1}], ids=str)
+  def test_an_excluded_label_costs_infinity(self, options):
+    losses = tiled_softmax_loss(
+      self.VECTORS, np.array([2, 0]), self.TABLE, bias=self.BIAS, **options
+    )
+    assert np.isfinite(losses[0]) and losses[1] == np.inf
+
+  def test_a_table_without_rows_is_refused(self):
+    with pytest.raises(ValueError, match=r'table must have at least one row and column, got'):
+      tiled_softmax_loss(self.VECTORS, np.array([0, 0]), self.TABLE[:0])
+
+
+class TestExtremes:
+  def test_scores_whose_square_is_infinite(self):
+    table = jnp.ones((5, 4), jnp.float32)
+    losses = tiled_softmax_loss(jnp.full((1, 4), 1e20, jnp.float32), np.array([1]), table)
+    assert_close(losses, np.log([5.0]), rtol=1e-6)
+
+  def test_z_loss_of_a_label_far_below(self):
+    """log(1000) is the normalizer, whose digits the label's score of -1e6 must not take."""
+    table = jnp.concatenate([jnp.full((1, 1), -1e6), jnp.zeros((1000, 1))]).astype(jnp.float32)
+    _, grads = tiled_softmax_value_and_grad(
+      jnp.ones((1, 1), jnp.float32), np.array([0]), table, z_loss=1.0
+    )
+    assert_close(grads.table[1], [(1 + 2 * np.log(1000)) / 1000], rtol=1e-6, atol=0)
+
+  @pytest.mark.parametrize('tile', [3, V])
+  def test_the_value_of_the_twin_can_be_differentiated(self, tile):
+    vectors, labels, table = example()
+    both = [
+      jax.jit(jax.grad(lambda u, f=f: jnp.sum(f(vectors, labels, u))))(table)
+      for f in (
+        lambda *x: tiled_softmax_value_and_grad(*x, tile=tile)[0],
+        lambda *x: tiled_softmax_loss(*x, tile=tile),
+      )
+    ]
+    assert_close(*both, rtol=1e-4, atol=1e-5)
+
+  def test_padding_makes_no_nan_on_the_way(self):
+    with jax.debug_nans(True):
+      losses = tiled_softmax_loss(np.ones((2, 4)), np.array([0, 9]), np.ones((5, 4)),
+                                  where=np.array([True, False]))  # fmt: skip
+    assert losses[1] == 0
