@@ -456,12 +456,18 @@ def _compiled(transform, run, arguments):
 
 
 def programs():
-  """The fast tier has what no other fast test has."""
+  """Each tier has what no test before it has; the whole matrix takes a quarter of an hour."""
   fast = 'grad', 'shard_map, explicit mesh', 'explicit mesh, width'
+  slow = {
+    'float32': TRANSFORMS,
+    'bfloat16': ('grad', 'shard_map, explicit mesh'),
+    'mixed': ('jvp', 'explicit mesh, width'),
+    'float64': ('hessian',),
+  }
   for transform in TRANSFORMS:
     for dtype in DTYPES:
-      is_fast = dtype == 'float32' and transform in fast
-      marks = () if is_fast else pytest.mark.slow
+      mark = pytest.mark.slow if transform in slow[dtype] else pytest.mark.release
+      marks = () if dtype == 'float32' and transform in fast else mark
       yield pytest.param(dtype, transform, id=f'{transform}-{dtype}', marks=marks)
 
 
