@@ -134,6 +134,11 @@ def cross_entropy_loss(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
 
   References:
     Derivations D02, D05.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> print(jw2v.cross_entropy_loss(jnp.zeros(4), jnp.array([0, 0.5, 0.5, 0])).round(4))  # log 4
+    1.3863
   """
   logits, labels = check(logits=(logits, 'n'), labels=(labels, 'n'))
   dtype, (logits, labels) = common_dtype(logits, labels), widen(logits, labels)

@@ -102,6 +102,14 @@ def two_layer_loss(params: TwoLayerParams, x: ArrayLike, labels: ArrayLike) -> j
 
   References:
     Derivation D41.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> params = jw2v.TwoLayerParams(
+    ...   jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros((2, 4)), jnp.zeros(4)
+    ... )
+    >>> print(jw2v.two_layer_loss(params, jnp.ones(3), jnp.array([0, 1.0, 0, 0])).round(4))  # log 4
+    1.3863
   """
   params, x, labels, *_, logits = _forward(params, x, labels)
   return _loss(params, x, labels, logits)

@@ -131,6 +131,12 @@ def naive_softmax_loss(
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 2. Derivations D11, D12.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> center, table = jnp.array([1.0, 0.0]), jnp.log(jnp.array([[1.0, 3], [2, 1], [5, 4]]))
+    >>> print(f'{jw2v.naive_softmax_loss(center, 1, table):.4f}')  # log 4, of 2 / (1 + 2 + 5)
+    1.3863
   """
   _, outside_id, _, scores, dtypes = _check_naive_softmax(center, outside_id, outside_vectors)
   return softmax_of_label(scores, outside_id)[0].astype(dtypes[0])
@@ -208,6 +214,16 @@ def negative_sampling_loss(
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 4 (there maximised). Derivation D20.
+
+  Example:
+    >>> import jax, jax.numpy as jnp, jw2v
+    >>> center, outside = jnp.array([1.0, 0.0]), jnp.array([jnp.log(3.0), 1])
+    >>> negatives = jnp.array([[0.0, 2], [-jnp.log(3.0), 4]])
+    >>> print(f'{jw2v.negative_sampling_loss(center, outside, negatives):.4f}')  # log(32 / 9)
+    1.2685
+    >>> batched = jax.vmap(jw2v.negative_sampling_loss, (0, 0, None))  # shared negatives
+    >>> batched(jnp.ones((4, 2)), jnp.ones((4, 2)), negatives).shape
+    (4,)
   """
   _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   return negative_sampling_from_scores(positive, negative, weights).astype(dtypes[0])
@@ -272,6 +288,16 @@ def nce_loss(
     Gutmann and Hyvarinen, Noise-contrastive estimation, 2010; Mnih and Teh, `A fast
     and simple algorithm for training neural probabilistic language models
     <https://arxiv.org/abs/1206.6426>`_, 2012.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> log_expected = jw2v.log_expected_counts(jnp.array([0.5, 0.3, 0.2]), 2)  # of 2 draws
+    >>> loss = jw2v.nce_loss(
+    ...   jnp.array([1.0, 0.0]), jnp.array([2.0, 1.0]), jnp.zeros((2, 2)),
+    ...   log_expected_outside=log_expected[0], log_expected_negatives=log_expected[1:],
+    ... )
+    >>> print(f'{loss:.4f}')
+    2.3605
   """
   _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   loss = nce_from_scores(positive, negative, log_expected_outside, log_expected_negatives, weights)
@@ -356,6 +382,16 @@ def sampled_softmax_loss(
   References:
     Jean et al., `On Using Very Large Target Vocabulary for Neural Machine
     Translation <https://arxiv.org/abs/1412.2007>`_, 2015.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> log_expected = jw2v.log_expected_counts(jnp.array([0.5, 0.3, 0.2]), 2)  # of 2 draws
+    >>> loss = jw2v.sampled_softmax_loss(
+    ...   jnp.array([1.0, 0.0]), jnp.array([2.0, 1.0]), jnp.zeros((2, 2)),
+    ...   log_expected_outside=log_expected[0], log_expected_negatives=log_expected[1:],
+    ... )
+    >>> print(f'{loss:.4f}')
+    0.4472
   """
   _, (positive, negative), dtypes = _check_pair(center, outside, negatives)
   expected = _required(log_expected_outside, log_expected_negatives)
@@ -436,6 +472,12 @@ def hierarchical_softmax_loss(
     Morin and Bengio, Hierarchical probabilistic neural network language model, 2005;
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 3.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> nodes = jnp.array([[1.0, 0.0], [-2.0, 3.0]])
+    >>> print(f'{jw2v.hierarchical_softmax_loss(jnp.array([1.0, 0.0]), nodes, [0, 1]):.4f}')
+    0.4402
   """
   _, path, dtypes = _check_path(center, node_vectors, code, mask)
   return hierarchical_softmax_from_scores(*path).astype(dtypes[0])

@@ -135,6 +135,15 @@ def skip_gram_loss(
     Mikolov et al., `Distributed Representations of Words and Phrases
     <https://arxiv.org/abs/1310.4546>`_, 2013, eq. 1 (there a mean over the text).
     Derivations D29, D33.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> params = jw2v.Word2VecParams(jnp.ones((9, 4)), jnp.zeros((9, 4)))
+    >>> print(f'{jw2v.skip_gram_loss(params, 2, jnp.array([1, 3])):.4f}')  # 2 log 9
+    4.3944
+    >>> negative_ids = jnp.array([[7, 8], [5, 6]])  # 2 for each context word
+    >>> print(f'{jw2v.skip_gram_loss(params, 2, [1, 3], negative_ids=negative_ids):.4f}')  # 6 log 2
+    4.1589
   """
   params, center_id, outside_ids, negative_ids, weights, mask, negative_mask = _check_skip_gram(
     params, center_id, outside_ids, negative_ids, negative_weights, mask
@@ -263,6 +272,12 @@ def cbow_loss(
   References:
     Mikolov et al., `Efficient Estimation of Word Representations in Vector Space
     <https://arxiv.org/abs/1301.3781>`_, 2013, section 3.1. Derivations D34, D35.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> params = jw2v.Word2VecParams(jnp.ones((9, 4)), jnp.zeros((9, 4)))
+    >>> print(f'{jw2v.cbow_loss(params, jnp.array([1, 3]), 2):.4f}')  # log 9
+    2.1972
   """
   params, context_ids, target_id, negative_ids, weights, mask, scale = _check_cbow(
     params, context_ids, target_id, negative_ids, negative_weights, mask, combine
