@@ -46,6 +46,15 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(fixture, values, ids=list(arguments))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Leaves the slow tests of classes with `REPEATS` to a release."""
+  for item in items:
+    if getattr(getattr(item, 'cls', None), 'REPEATS', False) and item.get_closest_marker('slow'):
+      item.own_markers = [mark for mark in item.own_markers if mark.name != 'slow']
+      item.add_marker('release')
+
+
 @pytest.fixture
 def float64():
   """float64 arrays, and no silent broadcasting of ranks."""

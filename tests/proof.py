@@ -62,6 +62,7 @@ class TwinProof:
   GIVES_SHAPE = ()  # scalars, and arguments whose axes nothing before them fixes
   CONVERTED = ()  # arguments that may be of any real dtype
   OPTIONS = ()  # arguments that may be None
+  REPEATS = False  # True moves the slow tests to a release: other classes repeat the mathematics
   WIDE_LOSS = False  # a loss of float32 for vectors of less
 
   def _example(self, case, seed=0):

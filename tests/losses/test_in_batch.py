@@ -34,6 +34,7 @@ def losses_in_numpy(queries, keys, *, log_expected=None, key_ids=None, temperatu
 class TestInBatchSoftmax(TwinProof):
   """The sum over the batch, whose gradients the twin has."""
 
+  REPEATS = True
   loss = staticmethod(jax.jit(summed(jw2v.in_batch_softmax_loss)))
   twin = staticmethod(jax.jit(summed_twin(jw2v.in_batch_softmax_value_and_grad)))
   reference = staticmethod(summed(losses_in_numpy))

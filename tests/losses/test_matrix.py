@@ -459,10 +459,10 @@ def programs():
   """Each tier has what no test before it has; the whole matrix takes a quarter of an hour."""
   fast = 'grad', 'shard_map, explicit mesh', 'explicit mesh, width'
   slow = {
-    'float32': TRANSFORMS,
-    'bfloat16': ('grad', 'shard_map, explicit mesh'),
-    'mixed': ('jvp', 'explicit mesh, width'),
-    'float64': ('hessian',),
+    'float32': ('hessian', 'checkpoint', 'explicit mesh, batch', 'explicit mesh, rows', 'export'),
+    'bfloat16': ('grad',),
+    'mixed': ('jvp',),
+    'float64': ('vmap',),
   }
   for transform in TRANSFORMS:
     for dtype in DTYPES:
@@ -537,6 +537,7 @@ def exported(function, *args):
   return jax.export.deserialize(jax.export.export(jax.jit(function))(*args).serialize()).call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('of_loss', CASES)
 def test_an_exported_twin_returns_its_namedtuple(of_loss):
   """Params go in and grads come out as themselves, through bytes."""
@@ -548,6 +549,7 @@ def test_an_exported_twin_returns_its_namedtuple(of_loss):
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('of_loss', [case for case, x in CASES.items() if x.twin is not None])
 def test_a_batch_of_any_size_is_exported(of_loss):
   """One exported function, under vmap, for batches of 2 and of 3."""

@@ -23,6 +23,7 @@ def scores(rng, k=K):
 class ScoreProof(TwinProof):
   """The proof for scores in the place of vectors."""
 
+  REPEATS = True
   argnums = (0, 1)
 
   def saturate(self, args, kwargs, scale):
