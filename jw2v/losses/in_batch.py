@@ -82,8 +82,8 @@ def in_batch_softmax_loss(
     key_ids: `[B]` integers. A key with the id of the query's own key is not a negative of that
       query ("accidental hits"). All keys differ if not given.
     temperature: :math:`\tau`, a number or a scalar array, greater than 0.
-    where: `[B]` bool, False for padding, which has loss 0 and is nobody's negative. All True if
-      not given.
+    where: `[B]` bool, False for padding. Padding has loss 0 and is not a negative of other
+      queries. All True if not given.
 
   Returns:
     `[B]` losses in float32, or float64 for such vectors; at least 0.

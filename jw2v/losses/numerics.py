@@ -1,7 +1,7 @@
-"""Arithmetic that every loss shares: wide sums, safe look-ups, and the margin of a softmax.
+"""Arithmetic that the losses share: sums in float32 or better, and the log-odds of a softmax.
 
-Sums are carried in float32 or better whatever the dtype of the inputs, since a sum of bfloat16
-stops growing at 256 times the size of its terms.
+Half-precision inputs need wide sums: a sum in bfloat16 stops growing at 256 times the size of its
+terms.
 """
 
 import functools

@@ -79,7 +79,7 @@ def tile_at(
 
 
 class _Softmax(NamedTuple):
-  """How scores are made, known at trace time."""
+  """Computes the scores of a softmax; its fields are constants of the compiled code."""
 
   size: int  # S
   soft_cap: float | None = None

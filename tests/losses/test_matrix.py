@@ -21,7 +21,7 @@ from proof import cast, summed, summed_twin
 import jw2v
 from tests.losses import test_in_batch, test_network, test_prediction, test_scores, test_window
 
-# Even lengths, which two devices can share; the width D is no other length.
+# Even lengths, which two devices can share. D differs from the others, so that no axis hides.
 V, D, K, L, C, B = 8, 6, 4, 4, 4, 4
 LOW = jnp.bfloat16
 
