@@ -207,3 +207,10 @@ def test_a_batch_may_share_the_weights():
   positive, negatives = jnp.ones(2), jnp.arange(6.0).reshape(2, 3)
   loss = jax.vmap(jw2v.negative_sampling_from_scores, (0, 0, None))
   np.testing.assert_allclose(loss(positive, negatives, jnp.zeros(3)), np.log1p(np.exp(-1.0)), 1e-6)
+
+
+@pytest.mark.parametrize('dtype', [bool, np.int32])
+def test_NegativeSampling_takes_weights_of_any_real_dtype(dtype):
+  want = jw2v.negative_sampling_from_scores(1.0, np.ones(3), weights=np.array([1.0, 0, 1]))
+  weights = np.array([1, 0, 1], dtype)
+  assert_close(jw2v.negative_sampling_from_scores(1.0, np.ones(3), weights=weights), want)
