@@ -31,6 +31,13 @@ def losses_in_numpy(queries, keys, *, log_expected=None, key_ids=None, temperatu
   return losses
 
 
+@jax.jit
+def _losses(*args, **kwargs):
+  """Each loss, and that of the twin."""
+  twin = jw2v.in_batch_softmax_value_and_grad(*args, **kwargs)
+  return jw2v.in_batch_softmax_loss(*args, **kwargs), twin[0]
+
+
 class TestInBatchSoftmax(TwinProof):
   """The sum over the batch, whose gradients the twin has."""
 
@@ -73,9 +80,7 @@ class TestInBatchSoftmax(TwinProof):
   def test_each_loss_is_that_of_its_query(self, case):
     (queries, keys), kwargs = self._example(case)
     want = losses_in_numpy(queries, keys, **kwargs)
-    assert_close(jax.jit(jw2v.in_batch_softmax_loss)(queries, keys, **kwargs), want)
-    twin = jax.jit(jw2v.in_batch_softmax_value_and_grad)
-    assert_close(twin(queries, keys, **kwargs)[0], want)
+    assert_close(_losses(queries, keys, **kwargs), (want, want))
 
   def test_temperature_may_be_trained(self):
     r"""Its derivative is that of the scores: :math:`-\frac{1}{\tau^2} \sum \Delta_{ij} q_i k_j`."""
@@ -108,12 +113,13 @@ class TestInBatchSoftmax(TwinProof):
 
   def test_it_is_the_sampled_softmax_of_each_query(self):
     (queries, keys), kwargs = self._example(self.CASES['corrected'])
-    losses = jw2v.in_batch_softmax_loss(queries, keys, **kwargs)
+    losses, _ = _losses(queries, keys, **kwargs)
+    sampled = jax.jit(jw2v.sampled_softmax_loss)
     expected = kwargs['log_expected']
     for i in range(B):
       others = np.arange(B) != i
       arguments = queries[i], keys[i], keys[others], expected[i], expected[others]
-      assert_close(losses[i], jw2v.sampled_softmax_loss(*arguments))
+      assert_close(losses[i], sampled(*arguments))
 
 
 @pytest.mark.parametrize('temperature', [0, -1.0, float('nan')])

@@ -15,6 +15,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiers
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from proof import cast, summed, summed_twin
 
@@ -457,9 +458,16 @@ def _compiled(transform, run, arguments):
 
 def programs():
   """Each tier has what no test before it has; the whole matrix takes a quarter of an hour."""
-  fast = 'grad', 'shard_map, explicit mesh', 'explicit mesh, width'
+  fast = 'shard_map, explicit mesh', 'explicit mesh, width'
   slow = {
-    'float32': ('hessian', 'checkpoint', 'explicit mesh, batch', 'explicit mesh, rows', 'export'),
+    'float32': (
+      'grad',
+      'hessian',
+      'checkpoint',
+      'explicit mesh, batch',
+      'explicit mesh, rows',
+      'export',
+    ),
     'bfloat16': ('grad',),
     'mixed': ('jvp',),
     'float64': ('vmap',),
@@ -567,8 +575,12 @@ def test_a_batch_of_any_size_is_exported(of_loss):
     np.testing.assert_allclose(twin[0], want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('symbolic', ['M', 'V', 'M, V'])
-@pytest.mark.parametrize('tile', [None, 3])
+@pytest.mark.parametrize(
+  ('symbolic', 'tile'),
+  tiers.fast(
+    [('M', 3), ('M, V', None)], [(s, tile) for s in ('M', 'V', 'M, V') for tile in (None, 3)]
+  ),
+)
 def test_the_tiled_softmax_is_exported_for_any_size(symbolic, tile):
   """Any number of vectors, or of classes, which are then one tile."""
   sizes = dict(zip(symbolic.split(', '), jax.export.symbolic_shape(symbolic), strict=True))

@@ -1,9 +1,12 @@
 """Precision of all losses: large scores, small losses, sums in half precision, ids out of range."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiers
 
 import jw2v
 
@@ -42,6 +45,11 @@ def cross_entropy(scores, label):
   return jw2v.cross_entropy_loss(scores, jnp.zeros_like(scores).at[label].set(1))
 
 
+@functools.cache
+def compiled(loss):
+  return jax.jit(loss)
+
+
 SOFTMAXES = [naive, sampled, sampled_vectors, tiled, in_batch, cross_entropy]
 
 
@@ -61,15 +69,14 @@ class TestEverySoftmax:
     ],
   )
   def test_is_right_to_the_last_digits(self, loss, scores, label, want):
-    found = jax.jit(loss, static_argnums=1)(jnp.array(scores), label)
+    found = compiled(loss)(jnp.array(scores), label)
     np.testing.assert_allclose(found, want, rtol=1e-6)
 
   def test_is_never_negative(self, loss):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(5000, 4)) * 10 ** rng.uniform(-3, 5, size=(5000, 1))
-    losses = jax.jit(jax.vmap(lambda x: jnp.stack([loss(x, i) for i in range(4)])))(
-      scores.astype(np.float32)
-    )
+    of_all = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+    losses = jax.jit(of_all)(scores.astype(np.float32), np.arange(4))
     assert np.all(losses >= 0)
 
 
@@ -99,6 +106,11 @@ IN_RANGE = [(np.int8, 127), (np.uint8, 199), (np.int16, 199), (np.uint32, 199), 
 TABLE = np.random.default_rng(0).normal(size=(ROWS, 2))
 
 
+def _fast_ids(pairs):
+  """All pairs, those of dtypes between others slow: each dtype compiles four losses."""
+  return tiers.fast([x for x in pairs if x[0] in (np.int32, np.int8, np.uint8, np.int64)], pairs)
+
+
 @jax.jit
 def softmaxes_of_one(label):
   """Value and gradients of naive and tiled softmax, twin and autodiff."""
@@ -116,13 +128,13 @@ def softmaxes_of_one(label):
 
 @pytest.mark.usefixtures('float64')
 class TestIds:
-  @pytest.mark.parametrize(('dtype', 'label'), OUT_OF_RANGE)
+  @pytest.mark.parametrize(('dtype', 'label'), _fast_ids(OUT_OF_RANGE))
   def test_out_of_range_is_nan_with_gradient_zero(self, dtype, label):
     for value, grads in softmaxes_of_one(dtype(label)):
       assert np.isnan(value)
       assert not any(np.any(x) for x in grads)
 
-  @pytest.mark.parametrize(('dtype', 'label'), IN_RANGE)
+  @pytest.mark.parametrize(('dtype', 'label'), _fast_ids(IN_RANGE))
   def test_every_dtype_reaches_every_row(self, dtype, label):
     scores = TABLE @ np.array([1.0, -1.0])
     want = np.log(np.exp(scores).sum()) - scores[label]
@@ -212,7 +224,7 @@ class TestHalfPrecision:
       np.testing.assert_allclose(np.float32(loss), 3001 * np.log(2), rtol=eps)
       np.testing.assert_allclose(np.float32(d_center), 1500, rtol=eps)
 
-  @pytest.mark.parametrize('sampled', [True, False])
+  @pytest.mark.parametrize('sampled', tiers.fast([True], [True, False]))
   def test_a_context_word_a_thousand_times(self, dtype, sampled):
     """Its row's gradient and the loss are a thousand times those of one, rounded once."""
     rng = np.random.default_rng(0)
@@ -258,7 +270,7 @@ class TestWideIds:
 
 def test_nan_weights_of_a_masked_window_leak_into_nothing():
   params = jw2v.Word2VecParams(jnp.ones((6, 4)), jnp.ones((6, 4)))
-  loss, grads = jw2v.cbow_value_and_grad(
+  loss, grads = jax.jit(jw2v.cbow_value_and_grad)(
     params, np.array([1, 2]), 3, negative_ids=np.array([4, 5]),
     negative_weights=np.array([np.nan, 1]), mask=np.zeros(2, bool),
   )  # fmt: skip
