@@ -219,7 +219,7 @@ class TestCbow(TwinProof):
   GIVES_SHAPE = ('params.center', 'target_id', 'context_ids', 'negative_ids')
   CONVERTED = ('negative_weights',)
   OPTIONS = ('negative_ids', 'negative_weights', 'mask')
-  COMBINE = 'mean'
+  COMBINE = 'mean'  # the default of `loss` and `twin`
 
   @staticmethod
   def reference(params, context_ids, target_id, *, negative_ids=None, negative_weights=None,
@@ -234,13 +234,12 @@ class TestCbow(TwinProof):
 
   def test_context_word_gets_its_share_of_the_gradient(self):
     """D34, D35, D36: n_w (sum) or n_w / n (mean) of dF/dv; other words exactly zero."""
-    combine = self.CASES['softmax'](np.random.default_rng(0))[1].get('combine', 'mean')
     params = tables(np.random.default_rng(0))
     context, target = np.array([5, 0, 5, 1, V - 1]), 2
-    n = len(context) if combine == 'mean' else 1
+    n = len(context) if self.COMBINE == 'mean' else 1
     combined = params.center[context].sum(axis=0) / n
     _, pair = jax.jit(jw2v.naive_softmax_value_and_grad)(combined, target, params.outside)
-    grads = self.twin(params, context, target, combine=combine)[1]
+    grads = self.twin(params, context, target)[1]
     grads = jax.tree.map(np.asarray, grads)
     for w in range(V):
       assert_close(grads.center[w], (context == w).sum() / n * pair.center)
@@ -312,8 +311,15 @@ def with_sum(function):
 
 
 class TestCbowSum(TestCbow):
-  """The course's form: the context vectors are added, not averaged."""
+  """The course's form: the context vectors are added, not averaged.
 
+  Masks, negatives and refusals are those of the mean.
+  """
+
+  COMBINE = 'sum'
+  MAIN = ('softmax masked',)
+  CASES = {name: TestCbow.CASES[name] for name in ('softmax masked', 'sampled weighted')}
+  ARGUMENTS = {}
   loss = staticmethod(jax.jit(with_sum(jw2v.cbow_loss), static_argnames='combine'))
   twin = staticmethod(jax.jit(with_sum(jw2v.cbow_value_and_grad), static_argnames='combine'))
   reference = staticmethod(lambda *a, **k: TestCbow.reference(*a, **k, combine='sum'))
@@ -322,10 +328,7 @@ class TestCbowSum(TestCbow):
     params = tables(np.random.default_rng(0))
     context = np.array([1, 5, 0])
     shared = Word2VecParams(params.center / 3, params.outside)
-    assert_close(
-      jw2v.cbow_loss(params, context, 2),
-      jw2v.cbow_loss(shared, context, 2, combine='sum'),
-    )
+    assert_close(TestCbow.loss(params, context, 2), self.loss(shared, context, 2))
 
   test_mean_divides_by_the_unmasked_context = None  # the sum divides by nothing
   test_any_window_matches_autodiff_of_its_unmasked_part = None  # draws both forms
