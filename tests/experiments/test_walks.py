@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+import tiers
 from programs import run
 from scipy import stats
 
@@ -87,8 +88,17 @@ def p_value(observed, expected):
 
 class TestProbabilities:
   @pytest.mark.parametrize('way', WAYS)
-  @pytest.mark.parametrize(('p', 'q'), [(0.25, 3), (4, 0.5), (0.2, 0.6)])
-  @pytest.mark.parametrize('kind', ['undirected', 'directed', 'unweighted'])
+  @pytest.mark.parametrize(
+    ('kind', 'p', 'q'),
+    tiers.fast(
+      [('undirected', 0.25, 3), ('directed', 4, 0.5), ('unweighted', 0.2, 0.6)],
+      [
+        (kind, p, q)
+        for kind in ('undirected', 'directed', 'unweighted')
+        for p, q in ((0.25, 3), (4, 0.5), (0.2, 0.6))
+      ],
+    ),
+  )
   def test_of_steps(self, tmp_path, monkeypatch, kind, p, q, way):
     """Second-order frequencies are those of the paper, and not those of p and q swapped."""
     directed = kind == 'directed'

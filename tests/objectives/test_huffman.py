@@ -66,6 +66,7 @@ class TestTree:
       assert np.all(row[length:] == len(counts) - 1) and not codes[length:].any()
     assert tree.lengths.max() == tree.node_ids.shape[1]
 
+  @pytest.mark.slow
   @pytest.mark.usefixtures('float64')
   def test_the_probabilities_of_all_words_sum_to_one(self, counts):
     tree, rng = huffman_tree(counts), np.random.default_rng(1)
