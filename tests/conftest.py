@@ -76,9 +76,13 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """Leaves the slow tests of classes with `REPEATS` to a release."""
+  """Leaves to a release the slow tests of classes with `REPEATS`, and those slow more than once.
+
+  Such a test is slow by itself and by a parameter, or by two parameters: two deviations at a time.
+  """
   for item in items:
-    if getattr(getattr(item, 'cls', None), 'REPEATS', False) and item.get_closest_marker('slow'):
+    count = len(list(item.iter_markers('slow')))
+    if count > 1 or (count and getattr(getattr(item, 'cls', None), 'REPEATS', False)):
       item.own_markers = [mark for mark in item.own_markers if mark.name != 'slow']
       item.add_marker('release')
 
