@@ -529,6 +529,24 @@ def test_dtypes(of_loss, dtype):
     assert [x.dtype for x in jax.tree.leaves(part['grads'])] == [x.dtype for x in floats]
 
 
+@pytest.mark.parametrize('spec', [PartitionSpec('x', None), PartitionSpec(None, 'x')], ids=str)
+def test_on_a_mesh_a_loss_is_sharded_as_its_batch_and_a_gradient_as_its_argument(spec):
+  mesh = mesh_of(AxisType.Explicit)
+  sharded = lambda *shape: jax.ShapeDtypeStruct(
+    shape, np.float32, sharding=NamedSharding(mesh, spec)
+  )
+  queries, table = sharded(B, D), sharded(V, D)
+  with jax.set_mesh(mesh):
+    labels = np.arange(B)
+    of_table = lambda v, u: jw2v.tiled_softmax_value_and_grad(v, labels, u)
+    for losses, grads in (
+      jax.eval_shape(jw2v.in_batch_softmax_value_and_grad, queries, queries),
+      jax.eval_shape(of_table, queries, table),
+    ):
+      assert losses.sharding.spec == PartitionSpec(spec[0])
+      assert all(x.sharding.spec == spec for x in grads[:2])
+
+
 def test_every_loss_is_in_the_matrix():
   names = {name for name in jw2v.__all__ if name.endswith(('_loss', '_from_scores'))}
   assert names <= {
