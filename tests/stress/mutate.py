@@ -95,7 +95,7 @@ MUTATIONS = {
     ('jnp.where(mask, scores, 0), signs', 'scores, signs'),
   ],
   'losses/scores@losses/matrix::dtypes': [
-    ('positive, negatives = widen(positive, negatives)\n', 'pass\n'),
+    ('positive, negatives = widen(positive, negatives)', 'pass'),
   ],
   'losses/window': [
     ('jnp.where(mask, table[ids], 0))', 'table[ids])'),
