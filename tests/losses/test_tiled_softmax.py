@@ -237,6 +237,17 @@ class TestEqualsThePlainLoss:
     assert_close(grads, (want.vectors.reshape(vectors.shape), want.table))
 
 
+@pytest.mark.usefixtures('float64')
+def test_derivative_by_the_bias_alone():
+  vectors, labels, table = example()
+
+  def along(loss, **more):
+    of_bias = lambda bias: loss(vectors, labels, table, bias=bias, **more)
+    return jax.jit(lambda bias: jax.jvp(of_bias, (bias,), (biased(2),)))(biased())
+
+  assert_close(along(tiled_softmax_loss, tile=4), along(formula))
+
+
 SECOND = {
   'forward over reverse': lambda f: jax.jacfwd(jax.grad(f, (0, 1, 2)), (0, 1, 2)),
   'reverse over reverse': lambda f: jax.jacrev(jax.grad(f, (0, 1, 2)), (0, 1, 2)),
