@@ -8,6 +8,9 @@ import dataclasses
 import difflib
 import functools
 import os
+import pathlib
+import resource
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -100,6 +103,11 @@ def _train_jw2v(job):
   return {'words': words, 'seconds': seconds, 'predicted': result.predicted_bytes}
 
 
+def _rate(job, name):
+  """Returns the starting learning rate of a peer as an argument; nothing for its default."""
+  return {} if job['peer_rate'] is None else {name: job['peer_rate']}
+
+
 def _train_gensim(job):
   from gensim.models import FastText, Word2Vec
 
@@ -111,6 +119,7 @@ def _train_gensim(job):
     window=settings['window'], negative=settings['negatives'] or 0, sample=settings['sample'],
     hs=int(settings['objective'] == 'hierarchical_softmax'),
     min_count=settings['min_count'], epochs=epochs, workers=job['threads'], seed=settings['seed'],
+    **_rate(job, 'alpha'),
   )  # fmt: skip
   model.build_vocab(corpus_file=job['lines'])
   totals = {'total_examples': model.corpus_count, 'total_words': model.corpus_total_words}
@@ -136,7 +145,7 @@ def _train_fasttext(job):
     minn=settings['minn'], maxn=settings['maxn'],
     bucket=settings['bucket'] if settings['maxn'] else 0,
     t=settings['sample'] or 1.0,  # in fastText, 0 drops every word
-    thread=job['threads'],
+    thread=job['threads'], **_rate(job, 'lr'),
   )  # fmt: skip
   seconds = time.perf_counter() - start
   counts = dict(zip(*model.get_words(include_freq=True), strict=True))
@@ -148,14 +157,48 @@ def _train_fasttext(job):
   return {'words': int(sum(counts.values())) * epochs, 'seconds': seconds}
 
 
-_TRAIN = {'jw2v': _train_jw2v, 'gensim': _train_gensim, 'fasttext': _train_fasttext}
+def _train_word2vec(job):
+  """Runs the C tool, whose time and memory are those of its whole process."""
+  settings, counts = job['settings'], f'{job["vectors"]}.counts'
+  arguments = {
+    'train': job['text'], 'output': job['vectors'], 'save-vocab': counts, 'size': settings['dim'],
+    'window': settings['window'], 'sample': settings['sample'],
+    'negative': settings['negatives'] or 0,
+    'hs': int(settings['objective'] == 'hierarchical_softmax'),
+    'cbow': int(settings['architecture'] == 'cbow'), 'threads': job['threads'],
+    'iter': settings['epochs'], 'min-count': settings['min_count'], **_rate(job, 'alpha'),
+  }  # fmt: skip
+  command = [part for name, value in arguments.items() for part in (f'-{name}', f'{value}')]
+  for path in (job['vectors'], counts):
+    pathlib.Path(path).unlink(missing_ok=True)  # of another system, if the tool writes nothing
+  start = time.perf_counter()
+  done = subprocess.run(['word2vec', *command], capture_output=True)
+  seconds = time.perf_counter() - start
+  if done.returncode or not os.path.exists(job['vectors']):
+    raise ValueError(f'word2vec must write vectors and exit with 0, got {done.returncode}')
+  words = dict(line.split() for line in pathlib.Path(counts).read_bytes().splitlines())
+  words.pop(b'</s>', None)  # the end of a line
+  return {
+    'words': sum(map(int, words.values())) * settings['epochs'],
+    'seconds': seconds,
+    'total_seconds': seconds,
+    'peak': peak_bytes(resource.RUSAGE_CHILDREN),
+  }
+
+
+_TRAIN = {
+  'jw2v': _train_jw2v,
+  'gensim': _train_gensim,
+  'fasttext': _train_fasttext,
+  'word2vec': _train_word2vec,
+}
 
 
 def _train(job):
   """Trains and saves vectors, measures time and memory, and then scores the saved vectors."""
   result = _TRAIN[job['task']](job)
-  result['total_seconds'] = time.monotonic() - job['started']
-  result['peak'] = peak_bytes()
+  result.setdefault('total_seconds', time.monotonic() - job['started'])
+  result.setdefault('peak', peak_bytes())
   result['scores'] = {}
   if job['evaluation']:
     import jw2v

@@ -1,4 +1,4 @@
-r"""Compares jw2v with gensim and fastText on the same text and settings.
+r"""Compares jw2v with gensim, fastText and the C tool on the same text and settings.
 
   pip install 'jw2v[benchmark]'
   python -m benchmarks.training --text=my_text.txt --output=benchmark.md
@@ -21,6 +21,10 @@ questions-words.txt (the Google analogies).
   # Character n-grams as in fastText (for gensim, its FastText class):
   python -m benchmarks.training --text=my_text.txt --minn=3 --maxn=6 --systems=jw2v,fasttext
 
+  # The peers with a starting learning rate of 0.05; the C tool if word2vec is on PATH:
+  python -m benchmarks.training --text=my_text.txt --architecture=cbow \
+    --systems=jw2v,gensim,word2vec --peer_rate=0.05
+
   # jw2v with several settings in one table:
   python -m benchmarks.training --text=my_text.txt --systems=jw2v --brief \
     --variant=learning_rate=0.1 --variant=batch_size=2048,shared_negatives=32
@@ -38,6 +42,7 @@ import importlib.util
 import math
 import os
 import pathlib
+import shutil
 import statistics
 import sys
 import tempfile
@@ -57,7 +62,8 @@ from benchmarks.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
 from benchmarks.workers import check_output, start
 from experiments.tables import markdown_table, plural, spread
 
-_SYSTEMS = ('jw2v', 'gensim', 'fasttext')
+_PEERS = ('gensim', 'fasttext', 'word2vec')
+_SYSTEMS = ('jw2v', *_PEERS)
 _NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # packages to list with their versions
 _SHARED = (
   'architecture', 'objective', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs',
@@ -68,11 +74,10 @@ _COLUMNS = 3  # systems that are columns of the table; more systems are rows
 _NOTES = """\
 - words/s: words of the text that are in the vocabulary, times the epochs, including words that
   subsampling drops.
-- training: without reading and counting the text, except for fastText, which does both in one
-  call; with the compilation of jw2v.
+- training: without reading and counting the text, except for fastText and the C tool word2vec,
+  which do both in one call; with the compilation of jw2v.
 - end to end: from the start of the process to the saved vectors.
 - peak: memory of the whole process; predicted: by jw2v, before its first step.
-- Learning rates are the defaults: gensim starts at 0.025, fastText at 0.05.
 """
 
 
@@ -84,7 +89,7 @@ def _quantities(runs):
   speeds['end to end'] = by_run(lambda run: run['words'] / run['total_seconds'])
   for kind, speed in speeds.items():
     yield f'{kind}, words/s', ',.0f', median, speed
-  peers = [name for name in ('gensim', 'fasttext') if name in runs]
+  peers = [name for name in _PEERS if name in runs]
   if peers and len(runs) > 1:
     for kind, speed in speeds.items():
       ratios = {  # by seed; a system that failed has fewer seeds
@@ -93,7 +98,7 @@ def _quantities(runs):
       }
       yield f'{kind} / {peers[0]}', '.2f', median, ratios
   yield 'peak MB', ',.0f', median, by_run(lambda run: run['peak'] / 1e6)
-  if {*runs} - {'gensim', 'fasttext'}:
+  if {*runs} - {*_PEERS}:
     predicted = by_run(lambda run: run.get('predicted', math.nan) / 1e6)
     yield 'predicted MB', ',.0f', median, predicted
   scores = list(next(iter(runs.values()))[0]['scores'])
@@ -122,16 +127,23 @@ def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   )
 
 
-def _notes(runs, threads, is_split):
+def _notes(runs, threads, is_split, peer_rate=None):
   """Returns notes on the tables."""
   notes = _NOTES
+  if peer_rate is None:
+    notes += '- Learning rates are the defaults of the systems'
+  else:
+    notes += f'- The peers start at the learning rate {peer_rate:g} instead of their defaults'
+  notes += ' (gensim 0.025,\n  fastText 0.05, word2vec 0.025 for skip-gram and 0.05 for CBOW).\n'
+  if 'word2vec' in runs:
+    notes += '- word2vec has no seed; its runs differ by the timing of its threads.\n'
   if 'fasttext' in runs and threads < 10:
     notes += f'- fastText with fewer than 10 threads initializes {threads}/10 of its vectors at\n'
     notes += '  random and the others to zero.\n'
   if hasattr(os, 'sched_setaffinity'):
     notes += f'- Every process was limited to {plural(threads, "core")}.\n'
   else:
-    notes += f'- gensim and fastText have {plural(threads, "thread")}; jw2v uses all cores.\n'
+    notes += f'- The peers have {plural(threads, "thread")}; jw2v uses all cores.\n'
   if is_split:
     notes += (
       f'- A line has more than {LONGEST_LINE:,} words. gensim truncates such lines, so gensim\n'
@@ -156,13 +168,20 @@ def _checked_systems(values):
     if name not in _SYSTEMS:
       raise ValueError(f'systems must be from {", ".join(map(repr, _SYSTEMS))}; got {name!r}')
     is_peer = name != 'jw2v' and not values.parts_only
-    if is_peer and importlib.util.find_spec(name) is None:
+    if is_peer and name == 'word2vec':
+      if shutil.which(name) is None:
+        raise ValueError("word2vec: program not found on PATH; add the C tool's folder to PATH")
+      if values.maxn:
+        raise ValueError(f'maxn must be 0 for word2vec, which has no n-grams, got {values.maxn}')
+    elif is_peer and importlib.util.find_spec(name) is None:
       raise ImportError(f"{name} is not installed; run pip install 'jw2v[benchmark]'")
     if is_peer and values.objective not in _OF_ALL:
       raise ValueError(
         f'the objectives of {name} are {" and ".join(map(repr, _OF_ALL))}, got '
         f'{values.objective!r}; add --systems=jw2v to run jw2v alone'
       )
+  if values.peer_rate is not None and not 0 < values.peer_rate < math.inf:
+    raise ValueError(f'peer_rate must be positive and finite, got {values.peer_rate}')
   if values.seeds < 1:
     raise ValueError(f'seeds must be at least 1, got {values.seeds}')
   if not 1 <= values.threads <= _num_cores():
@@ -183,6 +202,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     'set': values.set,
     'variants': values.variant,
     'threads': values.threads,
+    'peer_rate': values.peer_rate,
     'text': str(pathlib.Path(values.text).absolute()),
     'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
   }
@@ -196,8 +216,8 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
         job, [*systems, *values.variant], values.seeds, folder, failures
       )
     if runs:
-      notes = '' if values.brief else f'\n\n{_notes(runs, values.threads, is_split).rstrip()}'
-      yield table(runs) + notes
+      notes = _notes(runs, values.threads, is_split, values.peer_rate)
+      yield table(runs) + ('' if values.brief else f'\n\n{notes.rstrip()}')
     if values.parts_only or ('jw2v' in runs and not values.brief):
       _tell('parts of jw2v ...\n')
       try:
@@ -294,7 +314,14 @@ if __name__ == '__main__':  # flags are global, so importing this module must no
   flags.DEFINE_integer(
     'threads', 2, 'Number of threads of each system, at most the number of cores.'
   )
-  flags.DEFINE_list('systems', list(_SYSTEMS), 'Systems to run, in this order.')
+  flags.DEFINE_list(
+    'systems',
+    ['jw2v', 'gensim', 'fasttext'],
+    'Systems to run, in this order; also word2vec, the C tool, if it is on PATH.',
+  )
+  flags.DEFINE_float(
+    'peer_rate', None, 'Starting learning rate of the peers; by default the default of each.'
+  )
   flags.DEFINE_integer('seeds', 3, 'Number of runs of each system, with seeds 1, 2, ...')
   flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
   flags.DEFINE_bool('parts_only', False, 'Whether to print only the profile of jw2v.')

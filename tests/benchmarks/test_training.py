@@ -3,7 +3,9 @@
 import argparse
 import importlib.util
 import math
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -118,6 +120,13 @@ class TestTables:
     assert rows(training.table(runs))['training / gensim'][0] == '3.00 (2.00..4.00)'
     assert rows(training.table(runs))['training, words/s'][0].startswith('3,000,000')
 
+  def test_notes_on_learning_rates(self):
+    assert 'Learning rates are the defaults' in training._notes(self.RUNS, 2, False)
+    notes = training._notes({**self.RUNS, 'word2vec': self.RUNS['gensim']}, 2, False, 0.05)
+    assert 'The peers start at the learning rate 0.05 instead' in notes
+    assert 'are the defaults' not in notes
+    assert 'word2vec has no seed' in notes
+
   def test_notes_tell_that_lines_were_cut(self):
     assert 'read a copy with lines of 1,000 words' in training._notes(self.RUNS, 2, True)
     assert 'copy with lines' not in training._notes(self.RUNS, 2, False)
@@ -126,7 +135,7 @@ class TestTables:
 def flags_of(**values):
   flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
            'evaluation': None, 'set': [], 'variant': [], 'parts_only': False,
-           'brief': False}  # fmt: skip
+           'brief': False, 'peer_rate': None}  # fmt: skip
   shared = dict.fromkeys(training._SHARED)
   return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
 
@@ -137,7 +146,8 @@ class TestErrors:
     [
       (['--text=nothing.txt'], "text='nothing.txt': file not found"),
       (['--text=FOLDER'], ': is a folder'),
-      (['--systems=jw2v,glove'], "systems must be from 'jw2v', 'gensim', 'fasttext'; got 'glove'"),
+      (['--systems=jw2v,glove'], "'gensim', 'fasttext', 'word2vec'; got 'glove'"),
+      (['--peer_rate=0'], 'peer_rate must be positive and finite, got 0.0'),
       (['--systems='], 'got []'),
       (['--seeds=0'], 'seeds must be at least 1, got 0'),
       (['--threads=0'], 'threads must be between 1 and '),
@@ -152,7 +162,8 @@ class TestErrors:
     for argument in arguments:
       name, value = argument[2:].replace('FOLDER', str(tmp_path)).split('=')
       split = lambda value: value.split(',') if value else []
-      given[name] = {'seeds': int, 'threads': int, 'systems': split}.get(name, str)(value)
+      types = {'seeds': int, 'threads': int, 'systems': split, 'peer_rate': float}
+      given[name] = types.get(name, str)(value)
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
       next(training.run(flags_of(**given), []))
 
@@ -160,6 +171,16 @@ class TestErrors:
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match=re.escape("pip install 'jw2v[benchmark]'")):
       next(training.run(flags_of(text=str(text), systems=['jw2v', 'gensim']), []))
+
+  def test_missing_c_tool(self, text, monkeypatch):
+    flags = flags_of(text=str(text), systems=['word2vec'], maxn=0)
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    with pytest.raises(ValueError, match='word2vec: program not found on PATH'):
+      next(training.run(flags, []))
+    monkeypatch.setattr(shutil, 'which', lambda name: name)
+    flags.maxn = 6
+    with pytest.raises(ValueError, match='maxn must be 0 for word2vec'):
+      next(training.run(flags, []))
 
   @pytest.mark.parametrize(
     ('assignment', 'message'),
@@ -204,6 +225,47 @@ class TestErrors:
     done = run(f'--text={text}', '--threads=1', '--systems=jw2v', *arguments)
     assert done.returncode != 0 and done.stdout == ''
     assert done.stderr.startswith(f'error: {message}') and done.stderr.count('\n') == 1
+
+
+class TestPeers:
+  SETTINGS = {'architecture': 'cbow', 'objective': 'negative_sampling', 'dim': 8, 'window': 3,
+              'negatives': 5, 'sample': 1e-4, 'min_count': 2, 'epochs': 3, 'minn': 0, 'maxn': 0,
+              'bucket': 10, 'seed': 1}  # fmt: skip
+
+  def job(self, folder, **more):
+    return {'settings': self.SETTINGS, 'text': 'text.txt', 'lines': 'lines.txt', 'threads': 2,
+            'vectors': f'{folder}/vectors.txt', 'peer_rate': None, **more}  # fmt: skip
+
+  @pytest.mark.parametrize(('rate', 'alpha'), [(None, None), (0.05, '0.05')])
+  def test_command_of_the_c_tool(self, tmp_path, monkeypatch, rate, alpha):
+    commands = []
+
+    def write(command, **_):
+      arguments = dict(zip(command[1::2], command[2::2], strict=True))
+      commands.append((command[0], arguments))
+      pathlib.Path(arguments['-output']).write_text('')
+      pathlib.Path(arguments['-save-vocab']).write_text('</s> 7\nsea 30\nland 4\n')
+      return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(systems.subprocess, 'run', write)
+    found = systems._train_word2vec(self.job(tmp_path, peer_rate=rate))
+    assert found['words'] == 3 * 34 and found['total_seconds'] == found['seconds'] > 0
+    ((program, arguments),) = commands
+    assert program == 'word2vec' and arguments.get('-alpha') == alpha
+    names = ('-train', '-cbow', '-hs', '-negative', '-iter', '-min-count', '-threads', '-sample')
+    assert [arguments[n] for n in names] == ['text.txt', '1', '0', '5', '3', '2', '2', '0.0001']
+
+  def test_c_tool_without_vectors(self, tmp_path, monkeypatch):
+    """Also if the folder has the vectors of another system."""
+    (tmp_path / 'vectors.txt').write_text('old')
+    done = lambda command, **_: subprocess.CompletedProcess(command, 0)
+    monkeypatch.setattr(systems.subprocess, 'run', done)
+    with pytest.raises(ValueError, match='word2vec must write vectors and exit with 0, got 0'):
+      systems._train_word2vec(self.job(tmp_path))
+
+  def test_rate(self):
+    assert systems._rate({'peer_rate': None}, 'alpha') == {}
+    assert systems._rate({'peer_rate': 0.05}, 'lr') == {'lr': 0.05}
 
 
 class TestFailures:
