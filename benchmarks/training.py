@@ -32,9 +32,18 @@ questions-words.txt (the Google analogies).
   # The profile of jw2v for another batch size:
   python -m benchmarks.training --text=my_text.txt --parts_only --set=batch_size=2048
 
+  # A picture of scores against speeds, also of an earlier version:
+  git worktree add ../earlier COMMIT
+  python -m benchmarks.training --text=my_text.txt --systems=jw2v,gensim --brief \
+    --evaluation=my_folder --variant=batch_size=2048 --baseline=../earlier --plot=front.png
+
 --set=NAME=VALUE changes other settings of jw2v (see jw2v.TrainConfig). Run nothing else on the
 machine meanwhile. If a system fails, the program reports the error, continues with the other
 systems and exits with an error.
+
+With --baseline=FOLDER, a checkout of another version, the row "before" is the jw2v of that version,
+measured and scored by the benchmarks of this version. A point of --plot is the mean over the seeds,
+with bars from the lowest to the highest value; the dashed line is 0.5 above the score of gensim.
 """
 
 import importlib.metadata
@@ -64,6 +73,8 @@ from experiments.tables import markdown_table, plural, spread
 
 _PEERS = ('gensim', 'fasttext', 'word2vec')
 _SYSTEMS = ('jw2v', *_PEERS)
+_BEFORE = 'before'  # jw2v of another version
+_MARGIN = 0.5  # height of the dashed line of a picture above the score of gensim
 _NAMED = ('jw2v', 'jax', 'jaxlib', 'gensim', 'fasttext')  # packages to list with their versions
 _SHARED = (
   'architecture', 'objective', 'dim', 'window', 'negatives', 'sample', 'min_count', 'epochs',
@@ -105,8 +116,11 @@ def _quantities(runs):
   for name in scores:
     yield name, '.2f', mean, by_run(lambda run, name=name: run['scores'][name][0])
   if len(scores) > 1:
-    of_all = by_run(lambda run: mean(score for score, *_ in run['scores'].values()))
-    yield 'mean of the scores', '.2f', mean, of_all
+    yield 'mean of the scores', '.2f', mean, by_run(_mean_score)
+
+
+def _mean_score(run):
+  return statistics.fmean(score for score, *_ in run['scores'].values())
 
 
 def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -158,6 +172,42 @@ def _notes(runs, threads, is_split, peer_rate=None):
   return notes
 
 
+def front_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+  """Returns the figure of the scores of systems against their speeds.
+
+  Args:
+    runs: the results of each system by its name, with scores. A system with an undefined score has
+      no point.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(8, 5), layout='constrained')
+  axes = figure.subplots()
+  for name, results in runs.items():
+    speeds = [run['words'] / run['seconds'] / 1e6 for run in results]
+    scores = [_mean_score(run) for run in results]
+    point = statistics.fmean(speeds), statistics.fmean(scores)
+    if math.isnan(point[1]):
+      continue
+    bars = (
+      [[middle - min(values)], [max(values) - middle]]
+      for middle, values in zip(point, (speeds, scores), strict=True)
+    )
+    color = 'C1' if name == _BEFORE else '0.4' if name in _PEERS else 'C0'
+    axes.errorbar(*([x] for x in point), *reversed(list(bars)), fmt='o', color=color, capsize=2)
+    axes.annotate(name, point, (5, 5), textcoords='offset points', color=color, fontsize=9)
+    if name == 'gensim':
+      above = point[1] + _MARGIN
+      axes.axhline(above, color='0.4', linestyle='--', linewidth=1, label=f'gensim + {_MARGIN:g}')
+      axes.legend(frameon=False)
+  axes.set_xlabel('training, million words/s')
+  axes.set_ylabel('mean of the scores')
+  axes.margins(0.15)
+  axes.grid(alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)
+  return figure
+
+
 # The program.
 
 
@@ -191,7 +241,15 @@ def _checked_systems(values):
       f'text={values.text!r}: {"is a folder" if text.is_dir() else "file not found"}'
     )
   check_output(values.output)
-  return list(dict.fromkeys(values.systems))
+  if values.plot is not None:
+    check_output(values.plot, 'plot')
+    if pathlib.Path(values.plot).suffix.lower() not in ('.png', '.svg'):
+      raise ValueError(f'plot={values.plot!r}: the file name must end in .png or .svg')
+    if values.evaluation is None or values.parts_only:
+      raise ValueError('plot needs scores; use --evaluation=FOLDER, without --parts_only')
+  if values.baseline and not pathlib.Path(values.baseline, 'jw2v', '__init__.py').is_file():
+    raise ValueError(f'baseline={values.baseline!r}: package jw2v not found in this folder')
+  return list(dict.fromkeys(values.systems)) + [_BEFORE] * bool(values.baseline)
 
 
 def run(values: Any, failures: list[str]) -> Iterator[str]:
@@ -203,6 +261,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     'variants': values.variant,
     'threads': values.threads,
     'peer_rate': values.peer_rate,
+    'baseline': values.baseline and str(pathlib.Path(values.baseline).absolute()),
     'text': str(pathlib.Path(values.text).absolute()),
     'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
   }
@@ -226,16 +285,23 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
         failures.append(f'parts of jw2v: {error}')
       else:
         yield f'## Parts of jw2v\n\n{parts_page(parts)}'
+  if runs and values.plot:
+    from experiments import labels  # imports JAX, so only after the measurements
+
+    labels.save(front_figure(runs), values.plot)
+    _tell(f'picture: {values.plot}\n')
   if failures:
     yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
 
 
-def _start(task, **job):
+def _start(task, library=None, **job):
   """Runs a task of systems.py in its own process, with one core per thread."""
   # With T < 10 threads, fastText 0.9.3 initializes T tenths of its vectors and trains the others
   # from uninitialized memory. Mapped memory contains zeros; other memory may contain NaN.
   mapped = {'MALLOC_MMAP_THRESHOLD_': '65536'} if task == 'fasttext' else {}
-  return start('benchmarks.systems', task, cores=job['threads'], environment=mapped, **job)
+  return start(
+    'benchmarks.systems', task, cores=job['threads'], environment=mapped, library=library, **job
+  )
 
 
 def _settings(values):
@@ -263,10 +329,11 @@ def _run_in_turn(job, systems, seeds, folder, failures):
         continue  # it failed before
       _tell(f'seed {seed}/{seeds} {name} ... ')
       settings = {**job['settings'], 'seed': seed}
-      is_variant = name not in _SYSTEMS
-      task, variant = ('jw2v', name) if is_variant else (name, '')
+      task = name if name in _PEERS else 'jw2v'
+      variant = '' if name in (*_SYSTEMS, _BEFORE) else name
+      library = job['baseline'] if name == _BEFORE else None
       try:
-        result = _start(task, **{**job, 'variant': variant, 'settings': settings})
+        result = _start(task, library, **{**job, 'variant': variant, 'settings': settings})
       except ValueError as error:
         _tell(f'failed: {error}\n')
         failures.append(f'{name}, seed {seed}: {error}')
@@ -326,6 +393,10 @@ if __name__ == '__main__':  # flags are global, so importing this module must no
   flags.DEFINE_string('evaluation', None, 'Folder of data sets to score the vectors on.')
   flags.DEFINE_bool('parts_only', False, 'Whether to print only the profile of jw2v.')
   flags.DEFINE_bool('brief', False, 'Whether to print only the table.')
+  flags.DEFINE_string(
+    'baseline', None, "Folder of another version of jw2v, to measure it as 'before'."
+  )
+  flags.DEFINE_string('plot', None, 'Picture of scores against speeds: .png or .svg.')
   flags.DEFINE_string('output', None, 'File for the Markdown page.')
   flags.DEFINE_multi_string(
     'set', [], 'Another setting of jw2v, such as batch_size=2048; repeatable.'

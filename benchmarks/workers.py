@@ -23,10 +23,12 @@ _UNIT = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes, Linux 
 # The code of a process. It limits the cores first, since libraries count cores at import.
 _WORKER = """
 import os, sys
-module, job, cores = sys.argv[1:]
+module, job, cores, library = sys.argv[1:]
 if cores and hasattr(os, 'sched_setaffinity'):
   os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(cores)])
 from benchmarks import workers
+if library:
+  sys.path.insert(0, library)  # after the import, so that only jw2v is from this folder
 workers.work(module, job)
 """
 
@@ -39,6 +41,7 @@ def start(
   *,
   cores: int | None = None,
   environment: Mapping[str, str] | None = None,
+  library: str | None = None,
   **job: Any,
 ) -> Any:
   """Runs a task in its own process.
@@ -48,6 +51,7 @@ def start(
     task: name of the task.
     cores: number of cores of the process; None for all.
     environment: additional environment variables.
+    library: folder that contains the package jw2v to measure; None for the jw2v of this folder.
     **job: the job. The task receives it with the start time as `started`.
 
   Returns:
@@ -61,8 +65,8 @@ def start(
     # The monotonic clock is the same in every process.
     job |= {'task': task, 'answer': str(answer), 'started': time.monotonic()}
     done = subprocess.run(
-      [sys.executable, '-c', _WORKER, module, json.dumps(job), str(cores or '')], cwd=_ROOT,
-      env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL,
+      [sys.executable, '-c', _WORKER, module, json.dumps(job), str(cores or ''), library or ''],
+      cwd=_ROOT, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL,
       stderr=subprocess.PIPE, text=True, errors='replace',
     )  # fmt: skip
     if done.returncode or not answer.exists():
@@ -121,14 +125,18 @@ def refuse(wrongs: Sequence[tuple[bool, str]]) -> None:
       raise ValueError(message)
 
 
-def check_output(path: str | None) -> None:
+def check_output(path: str | None, name: str = 'output') -> None:
   """Checks before a measurement that its page can be written.
+
+  Args:
+    path: the file; None for no file.
+    name: flag of the file, for the errors.
 
   Raises:
     ValueError: the path is a folder, or is in a folder that does not exist.
   """
   output = pathlib.Path(path or 'page.md').absolute()
   refuse([
-    (not output.parent.is_dir(), f'output={path!r}: folder {output.parent} not found'),
-    (output.is_dir(), f'output={path!r}: is a folder'),
+    (not output.parent.is_dir(), f'{name}={path!r}: folder {output.parent} not found'),
+    (output.is_dir(), f'{name}={path!r}: is a folder'),
   ])  # fmt: skip

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from corpora import two_topics
 from programs import ROOT, rows, write_data_sets
@@ -132,10 +133,29 @@ class TestTables:
     assert 'copy with lines' not in training._notes(self.RUNS, 2, False)
 
 
+class TestPicture:
+  def test_points_are_means_with_bars(self):
+    """The third system has no defined score, and no point."""
+    runs = {
+      'gensim': [result(6e6, 4, 5, 40.0), result(6e6, 6, 7, 41.0)],
+      'batch_size=64': [result(6e6, 1, 2, 42.0), result(6e6, 2, 3, 44.0), result(6e6, 2, 3, 44.5)],
+      'fasttext': [result(6e6, 1, 2, math.nan)],
+    }
+    (axes,) = training.front_figure(runs).axes
+    points = {text.get_text(): text.xy for text in axes.texts}
+    assert points == {'gensim': (1.25, 40.5), 'batch_size=64': (4, 43.5)}
+    (dashed,) = [line for line in axes.lines if line.get_linestyle() == '--']
+    assert set(dashed.get_ydata()) == {41}
+    ends = [c.lines[2][axis].get_segments()[0] for c in axes.containers for axis in (0, 1)]
+    expected = [[(1, 40.5), (1.5, 40.5)], [(1.25, 40), (1.25, 41)],
+                [(3, 43.5), (6, 43.5)], [(4, 42), (4, 44.5)]]  # fmt: skip
+    np.testing.assert_allclose(ends, expected)
+
+
 def flags_of(**values):
   flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
            'evaluation': None, 'set': [], 'variant': [], 'parts_only': False,
-           'brief': False, 'peer_rate': None}  # fmt: skip
+           'brief': False, 'peer_rate': None, 'baseline': None, 'plot': None}  # fmt: skip
   shared = dict.fromkeys(training._SHARED)
   return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
 
@@ -155,6 +175,10 @@ class TestErrors:
       (['--evaluation=FOLDER'], 'file EN-WS-353-ALL.txt not found'),
       (['--output=FOLDER/no/page.md'], 'not found'),
       (['--output=FOLDER'], ': is a folder'),
+      (['--plot=FOLDER/no/front.png'], "front.png': folder"),
+      (['--plot=front.pdf'], "plot='front.pdf': the file name must end in .png or .svg"),
+      (['--plot=front.png'], 'plot needs scores; use --evaluation=FOLDER'),
+      (['--baseline=FOLDER'], ': package jw2v not found in this folder'),
     ],
   )
   def test_bad_flag_is_refused_before_anything_runs(self, text, tmp_path, arguments, message):
@@ -273,8 +297,8 @@ class TestFailures:
     """The page, the failures and the tasks, where workers are replaced."""
     tasks, failures = [], []
 
-    def start(task, **job):
-      task = task, job['settings']['seed']
+    def start(task, library=None, **job):
+      task = f'{task} of {library}' if library else task, job['settings']['seed']
       tasks.append(task)
       if task in failing:
         raise ValueError('a reason')
@@ -315,6 +339,19 @@ class TestFailures:
     page, failures, tasks = self.page(monkeypatch, text, [], brief=True, variant=['dim=9'])
     assert tasks == [('check', 1), ('jw2v', 1), ('jw2v', 1)] and not failures
     assert rows(page)[''] == ['jw2v', 'dim=9'] and 'Scores:' not in page and 'Parts' not in page
+
+  def test_baseline_and_picture(self, monkeypatch, text, tmp_path):
+    """Another version runs in turn with the others, at the default settings."""
+    (tmp_path / 'jw2v').mkdir()
+    (tmp_path / 'jw2v' / '__init__.py').touch()
+    page, failures, tasks = self.page(
+      monkeypatch, text, [], brief=True, variant=['dim=9'], baseline=str(tmp_path), seeds=2,
+      evaluation='folder', plot=str(tmp_path / 'front.png')
+    )  # fmt: skip
+    of_seed = lambda seed: [('jw2v', seed), (f'jw2v of {tmp_path}', seed), ('jw2v', seed)]
+    assert tasks == [('check', 1), *of_seed(1), *of_seed(2)] and not failures
+    assert rows(page)[''] == ['jw2v', 'before', 'dim=9']
+    assert (tmp_path / 'front.png').read_bytes()[1:4] == b'PNG'
 
   @pytest.mark.slow
   def test_of_the_program(self, tmp_path):

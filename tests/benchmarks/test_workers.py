@@ -3,12 +3,16 @@
 import ctypes
 import json
 import os
+import pathlib
+import shutil
 import signal
 import time
 
 import pytest
 
 from benchmarks import workers
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _tell(job):
@@ -25,11 +29,19 @@ def _fail(job):
   raise ValueError(f'{job["what"]}\nis wrong')
 
 
+def _find_packages(job):
+  import benchmarks.quality
+  import jw2v
+
+  return jw2v.__version__, benchmarks.quality.__file__
+
+
 def _die(job):
   os.kill(os.getpid(), signal.SIGKILL)
 
 
-TASKS = {'tell': _tell, 'cores': _count_cores, 'fail': _fail, 'die': _die}
+TASKS = {'tell': _tell, 'cores': _count_cores, 'fail': _fail, 'die': _die,
+         'packages': _find_packages}  # fmt: skip
 
 
 def start(task, **job):
@@ -47,6 +59,16 @@ class TestStart:
   def test_cores_and_environment(self):
     assert start('cores', cores=1, environment={'JW2V_TEST': 'x'}) == [1, 'x']
     assert start('cores') == [len(os.sched_getaffinity(0)), None]
+
+  def test_library_of_another_folder(self, tmp_path):
+    """jw2v is from the folder, the benchmarks are not."""
+    shutil.copytree(ROOT / 'jw2v', tmp_path / 'jw2v')
+    (tmp_path / 'benchmarks').mkdir()
+    init = tmp_path / 'jw2v' / '__init__.py'
+    init.write_text(init.read_text() + "\n__version__ = 'another'\n")
+    own = str(ROOT / 'benchmarks' / 'quality.py')
+    assert start('packages', library=str(tmp_path)) == ['another', own]
+    assert start('packages')[0] != 'another'
 
   @pytest.mark.parametrize(('task', 'message'), [
     ('fail', '^it is wrong$'), ('die', '^die: the process exited with status -9$'),
