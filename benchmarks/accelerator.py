@@ -138,7 +138,7 @@ def _trained(encoded, base, dim, sizes, deadline):
     result = jw2v.train(encoded, config, progress=False)
     found = {'words/s': f'{result.words_per_second:,.0f}'}
     if flags.FLAGS.evaluation:
-      scored = quality.evaluate(flags.FLAGS.evaluation, result.vectors, 30_000)
+      scored = quality.evaluate(flags.FLAGS.evaluation, result.vectors)
       found |= {name: f'{score:.1f}' for name, (score, *_) in scored.items()}
     longest = max(longest, time.monotonic() - began)
     rows = rows or [['windows a step', *found]]

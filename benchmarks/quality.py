@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import jw2v
+from benchmarks.systems import RESTRICT
 from experiments.evaluate import score_analogies, score_pairs
 from jw2v.vectors import evaluation
 
@@ -40,7 +41,7 @@ def read_evaluation(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def evaluate(
-  folder: str | os.PathLike, kv: jw2v.KeyedVectors, restrict: int
+  folder: str | os.PathLike, kv: jw2v.KeyedVectors, restrict: int = RESTRICT
 ) -> dict[str, tuple[float, int, int]]:
   """Scores vectors on every data set of the benchmark.
 

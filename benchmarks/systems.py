@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import difflib
 import functools
+import importlib
 import os
 import pathlib
 import resource
@@ -119,6 +120,7 @@ def _train_gensim(job):
     window=settings['window'], negative=settings['negatives'] or 0, sample=settings['sample'],
     hs=int(settings['objective'] == 'hierarchical_softmax'),
     min_count=settings['min_count'], epochs=epochs, workers=job['threads'], seed=settings['seed'],
+    shrink_windows=settings.get('dynamic_window', True),
     **_rate(job, 'alpha'),
   )  # fmt: skip
   model.build_vocab(corpus_file=job['lines'])
@@ -202,10 +204,9 @@ def _train(job):
   result['scores'] = {}
   if job['evaluation']:
     import jw2v
-    from benchmarks import quality
 
-    kv = jw2v.load_vectors(job['vectors'])
-    result['scores'] = quality.evaluate(job['evaluation'], kv, RESTRICT)
+    evaluator = importlib.import_module(job['evaluator'])
+    result['scores'] = evaluator.evaluate(job['evaluation'], jw2v.load_vectors(job['vectors']))
   return result
 
 

@@ -132,13 +132,21 @@ def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   rows = [['', *runs]]
   for title, format, average, values in _quantities(runs):
     rows.append([title, *(spread(x, format, average) for x in values.values())])
-  if len(runs) > _COLUMNS:
-    rows = list(zip(*rows, strict=True))
   seeds = max(map(len, runs.values()))
   return (
     f'{plural(seeds, "seed")}; medians (for a ratio: of the ratios by seed), and means of scores, '
-    f'with the lowest and the highest value:\n\n{markdown_table(rows)}'
+    f'with the lowest and the highest value:\n\n{systems_table(rows)}'
   )
+
+
+def systems_table(rows: Sequence[Sequence[str]]) -> str:
+  """Returns a Markdown table of quantities by system.
+
+  Args:
+    rows: cells, the names of the systems first. Up to three systems are columns, more are rows.
+  """
+  is_wide = len(rows[0]) > 1 + _COLUMNS
+  return markdown_table(list(zip(*rows, strict=True)) if is_wide else rows)
 
 
 def _notes(runs, threads, is_split, peer_rate=None):
@@ -211,36 +219,56 @@ def front_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
 # The program.
 
 
-def _checked_systems(values):
-  """Checks the flags before anything runs; returns the systems to run."""
-  text = pathlib.Path(values.text)
+def checked_systems(
+  values: Any, known: Sequence[str] = _SYSTEMS, *, runs_peers: bool = True
+) -> list[str]:
+  """Checks the flags `systems`, `seeds`, `threads` and `output`, and returns the systems to run.
+
+  Args:
+    values: the flags.
+    known: the systems of the benchmark.
+    runs_peers: whether the peers must be installed.
+
+  Raises:
+    ValueError: a flag is invalid.
+    ImportError: the package of a peer is not installed.
+  """
   for name in values.systems or [[]]:  # an empty list is an error as well
-    if name not in _SYSTEMS:
-      raise ValueError(f'systems must be from {", ".join(map(repr, _SYSTEMS))}; got {name!r}')
-    is_peer = name != 'jw2v' and not values.parts_only
-    if is_peer and name == 'word2vec':
+    if name not in known:
+      raise ValueError(f'systems must be from {", ".join(map(repr, known))}; got {name!r}')
+    if name == 'jw2v' or not runs_peers:
+      continue
+    if name == 'word2vec':
       if shutil.which(name) is None:
         raise ValueError("word2vec: program not found on PATH; add the C tool's folder to PATH")
-      if values.maxn:
-        raise ValueError(f'maxn must be 0 for word2vec, which has no n-grams, got {values.maxn}')
-    elif is_peer and importlib.util.find_spec(name) is None:
+    elif importlib.util.find_spec(name) is None:
       raise ImportError(f"{name} is not installed; run pip install 'jw2v[benchmark]'")
-    if is_peer and values.objective not in _OF_ALL:
-      raise ValueError(
-        f'the objectives of {name} are {" and ".join(map(repr, _OF_ALL))}, got '
-        f'{values.objective!r}; add --systems=jw2v to run jw2v alone'
-      )
-  if values.peer_rate is not None and not 0 < values.peer_rate < math.inf:
-    raise ValueError(f'peer_rate must be positive and finite, got {values.peer_rate}')
   if values.seeds < 1:
     raise ValueError(f'seeds must be at least 1, got {values.seeds}')
   if not 1 <= values.threads <= _num_cores():
     raise ValueError(f'threads must be between 1 and {_num_cores()} (cores), got {values.threads}')
+  check_output(values.output)
+  return list(dict.fromkeys(values.systems))
+
+
+def _checked(values):
+  """Checks the flags before anything runs; returns the systems to run."""
+  systems = checked_systems(values, runs_peers=not values.parts_only)
+  peers = [name for name in systems if name in _PEERS and not values.parts_only]
+  if peers and values.objective not in _OF_ALL:
+    raise ValueError(
+      f'the objectives of {peers[0]} are {" and ".join(map(repr, _OF_ALL))}, got '
+      f'{values.objective!r}; add --systems=jw2v to run jw2v alone'
+    )
+  if 'word2vec' in peers and values.maxn:
+    raise ValueError(f'maxn must be 0 for word2vec, which has no n-grams, got {values.maxn}')
+  if values.peer_rate is not None and not 0 < values.peer_rate < math.inf:
+    raise ValueError(f'peer_rate must be positive and finite, got {values.peer_rate}')
+  text = pathlib.Path(values.text)
   if text.is_dir() or not text.exists():
     raise ValueError(
       f'text={values.text!r}: {"is a folder" if text.is_dir() else "file not found"}'
     )
-  check_output(values.output)
   if values.plot is not None:
     check_output(values.plot, 'plot')
     if pathlib.Path(values.plot).suffix.lower() not in ('.png', '.svg'):
@@ -249,12 +277,12 @@ def _checked_systems(values):
       raise ValueError('plot needs scores; use --evaluation=FOLDER, without --parts_only')
   if values.baseline and not pathlib.Path(values.baseline, 'jw2v', '__init__.py').is_file():
     raise ValueError(f'baseline={values.baseline!r}: package jw2v not found in this folder')
-  return list(dict.fromkeys(values.systems)) + [_BEFORE] * bool(values.baseline)
+  return systems + [_BEFORE] * bool(values.baseline)
 
 
 def run(values: Any, failures: list[str]) -> Iterator[str]:
   """Yields the sections of the page as they are measured, and adds errors to `failures`."""
-  systems = _checked_systems(values)
+  systems = _checked(values)
   job = {
     'settings': _settings(values),
     'set': values.set,
@@ -264,6 +292,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     'baseline': values.baseline and str(pathlib.Path(values.baseline).absolute()),
     'text': str(pathlib.Path(values.text).absolute()),
     'evaluation': values.evaluation and str(pathlib.Path(values.evaluation).absolute()),
+    'evaluator': 'benchmarks.quality',
   }
   runs: dict[str, list[dict]] = {}
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
@@ -271,9 +300,8 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
     named = environment('benchmarks.training', _NAMED, device)
     yield f'# Benchmark\n\n{named}'
     if not values.parts_only:
-      runs, is_split = _run_in_turn(
-        job, [*systems, *values.variant], values.seeds, folder, failures
-      )
+      names = [*systems, *values.variant]
+      runs, is_split = run_in_turn(job, names, values.seeds, folder, failures)
     if runs:
       notes = _notes(runs, values.threads, is_split, values.peer_rate)
       yield table(runs) + ('' if values.brief else f'\n\n{notes.rstrip()}')
@@ -312,8 +340,21 @@ def _settings(values):
   return settings
 
 
-def _run_in_turn(job, systems, seeds, folder, failures):
-  """Interleaves the systems, so that drift in machine load affects all of them equally."""
+def run_in_turn(
+  job: Mapping[str, Any], systems: Sequence[str], seeds: int, folder: str, failures: list[str]
+) -> tuple[dict[str, list[dict[str, Any]]], bool]:
+  """Interleaves the systems, so that drift in machine load affects all of them equally.
+
+  Args:
+    job: the job of all runs, for the tasks of systems.py.
+    systems: names of systems, and variants of jw2v.
+    seeds: number of runs of each system.
+    folder: folder for vectors, and for a copy of the text with shorter lines.
+    failures: list that errors are added to.
+
+  Returns:
+    The results of each system that ran, and whether the peers read a copy.
+  """
   job = {**job, 'lines': job['text'], 'vectors': str(pathlib.Path(folder) / 'vectors.txt')}
   peers = {'gensim', 'fasttext'} & {*systems}
   lines = cut_lines(job['text'], LONGEST_LINE + 1) if peers else ()

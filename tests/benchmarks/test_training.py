@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -286,6 +287,24 @@ class TestPeers:
     monkeypatch.setattr(systems.subprocess, 'run', done)
     with pytest.raises(ValueError, match='word2vec must write vectors and exit with 0, got 0'):
       systems._train_word2vec(self.job(tmp_path))
+
+  @pytest.mark.parametrize('is_dynamic', [True, False])
+  def test_windows_and_rate_of_gensim(self, tmp_path, monkeypatch, is_dynamic):
+    given = {}
+
+    def word2vec(**arguments):
+      given.update(arguments)
+      raise InterruptedError
+
+    models = types.SimpleNamespace(Word2Vec=word2vec, FastText=None)
+    monkeypatch.setitem(sys.modules, 'gensim', types.SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, 'gensim.models', models)
+    job = self.job(tmp_path, peer_rate=0.05)
+    if not is_dynamic:
+      job['settings'] = {**job['settings'], 'dynamic_window': False}
+    with pytest.raises(InterruptedError):
+      systems._train_gensim(job)
+    assert given['shrink_windows'] is is_dynamic and given['alpha'] == 0.05
 
   def test_rate(self):
     assert systems._rate({'peer_rate': None}, 'alpha') == {}
