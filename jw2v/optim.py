@@ -33,7 +33,7 @@ def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
   Raises:
     AssertionError: the ids are not `[N]` integers, or the values not floating `[N, D]`.
   """
-  ids, values, _ = check_row_gradients(gradients)
+  ids, values, *_ = check_row_gradients(gradients)
   ids, values = row_ids(ids, num_rows), values.astype(wide_dtype(values))
   order = jnp.arange(ids.size, dtype=jnp.int32)
   elected = jnp.zeros(num_rows + 1, jnp.int32).at[ids].set(order)[ids]  # [N]
@@ -119,7 +119,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   def update(
     gradients: RowGradients, state: optax.OptState, table: jax.Array
   ) -> tuple[jax.Array, optax.OptState]:
-    ids, values, _ = combine_repeated(gradients, table.shape[0])
+    ids, values, *_ = combine_repeated(gradients, table.shape[0])
     is_table = lambda leaf: jnp.shape(leaf) == table.shape
     rows_of = lambda leaf: leaf.at[ids].get(mode='clip') if is_table(leaf) else leaf
     row_state = jax.tree.map(rows_of, state)
@@ -136,6 +136,10 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   return _per_table(tx.init, update)
 
 
+# The ratio of curvatures is that of sums over about so many steps: 1 / (1 - 0.9).
+_DECAY = 0.9
+
+
 @exportable
 class CurvatureDampedState(NamedTuple):
   """The state of `curvature_damped_sgd`; the rate lies where `inject_hyperparams` has it."""
@@ -143,70 +147,126 @@ class CurvatureDampedState(NamedTuple):
   hyperparams: dict[str, jax.Array]  # {'learning_rate': []}
   # [V] zeros between steps: to clear the touched ones is cheaper than all. float32 or wider.
   total: jax.Array
+  directional: jax.Array  # [2] decaying sums of curvature along gradients, and of traces
 
 
-def curvature_damped_sgd(learning_rate: jax.typing.ArrayLike) -> RowwiseTransformation:
+def curvature_damped_sgd(
+  learning_rate: jax.typing.ArrayLike, floor: float = 0.25
+) -> RowwiseTransformation:
   r"""SGD on rows that stays stable when a step touches a row many times.
 
-  .. math:: x \leftarrow x - \eta\, \varphi(\eta h)\, g, \qquad
-     \varphi(z) = \frac{1 - e^{-z}}{z}
+  .. math:: x \leftarrow x - \eta\, \varphi(\eta \rho h)\, g, \qquad
+     \varphi(z) = \frac{1 - e^{-z}}{z}, \qquad
+     \rho = f + (1 - f) \frac{r}{2 - r}
 
-  with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures.
+  with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures, the ratio :math:`r`
+  of curvature to trace, one for a table, and the floor :math:`f`.
 
-  A step sums the gradients of every occurrence of a word in it, all taken at the same
-  point. Where they are many, the sum steps over the minimum that one occurrence after
-  the other would have approached, and further out each time: plain SGD diverges. On the
-  way that they would have gone, the gradient changes: for small steps as
-  :math:`\dot x = -\nabla J(x)`. With :math:`g + h (x - x_0)` for :math:`\nabla J`, whose
-  curvature is not less than that of the loss in any direction (a trace bounds the
-  largest eigenvalue), the place reached at time :math:`\eta` is
-  :math:`x_0 - \frac{1 - e^{-\eta h}}{h} g`.
+  **Why damp.** A step sums the gradients of every occurrence of a word in it, all taken at the same
+  point. Where they are many, the sum steps over the minimum that one occurrence after the other
+  would have approached, and further out each time: plain SGD diverges. On the way that they would
+  have gone, the gradient changes: for small steps as :math:`\dot x = -\nabla J(x)`. With the
+  quadratic model :math:`\nabla J = g + H (x - x_0)`, the place reached at time :math:`\eta` is
 
-  A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
-  leaves it to plain SGD; a row with much curvature goes to the minimum, :math:`g / h`
-  away, of its quadratic model at most, at any learning rate.
+  .. math:: x_0 - \eta\, \varphi(\eta H)\, g,
+
+  the exponential Euler step. One number has to stand for the matrix :math:`H`.
+
+  **Which number.** :math:`\varphi` is convex, so that by Jensen's inequality the flow goes at least
+  as far along :math:`g` as with the curvature :math:`\kappa = g^\top H g / \|g\|^2` in this
+  direction; the trace :math:`h \ge \kappa` damps more, and most of it where :math:`H` has many
+  directions. A step :math:`g / \kappa` minimizes the model along :math:`g`, and one of
+  :math:`2 g / \kappa` is the longest that does not raise it. From this longest step one step of the
+  trace, :math:`g / h`, is left as a margin: at most :math:`(2 / \kappa - 1 / h)\, g`, which is
+  :math:`g / (h\, r / (2 - r))` with :math:`r = \kappa / h`. The ratio is measured on the part of
+  the batch that `RowGradients.directional` covers: the larger one of the ratio of the step itself
+  and that of the last ten steps or so. It changes slowly over a run, and a burst of one word raises
+  it at once.
+
+  **The floor.** The rows of both tables move at the same time, and single rows have larger ratios
+  than their table: whatever the ratio, a row goes at most :math:`1 / f` times as far as with
+  the trace.
+
+  **Limits.** A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
+  leaves it to plain SGD. Where all terms have one direction, :math:`r = \rho = 1`: the trace is the
+  curvature. A row with much curvature goes :math:`g / (\rho h)` at most, at any learning rate.
+  `docs/optimizer.md` has plots and what else was tried.
 
   Args:
     learning_rate: :math:`\eta`, a number or an array; part of the state.
+    floor: :math:`f`, from 0 to 1. With 1 the trace stands for the curvature, and so it does for
+      gradients without `directional`.
 
   Returns:
     The optimizer by row. Its `update` raises a `ValueError` for gradients without
     curvature. It combines repeated rows only for tables narrower than float32, which would round
     the sum at each row: otherwise a sum of their scaled rows is the same.
 
+  Raises:
+    ValueError: `floor` is not from 0 to 1.
+
   References:
     The exponential Euler step of Hochbruck and Ostermann, `Exponential integrators
     <https://doi.org/10.1017/S0962492910000048>`_, 2010, on a quadratic model by row;
     implicit SGD (Toulis and Airoldi, 2017) damps by :math:`1 / (1 + z)` instead.
+
+  Example:
+    >>> import jax.numpy as jnp, jw2v
+    >>> optimizer = jw2v.curvature_damped_sgd(1.0)
+    >>> table = jnp.zeros((3, 2))
+    >>> # One row 500 times, each with the gradient (1, 0) and the curvature 2, all of it along it:
+    >>> gradients = jw2v.RowGradients(
+    ...   jnp.ones(500, int), jnp.tile(jnp.array([1.0, 0.0]), (500, 1)), jnp.full(500, 2.0),
+    ...   directional=jnp.array([[1000.0, 1000.0]]),
+    ... )
+    >>> table, state = optimizer.update(gradients, optimizer.init(table), table)
+    >>> table[1].tolist()  # the minimum of the quadratic model
+    [-0.5, 0.0]
   """
+  if not 0 <= floor <= 1:
+    raise ValueError(f'floor must be from 0 to 1, got {floor}')
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)
     total = jnp.zeros_like(table, wide_dtype(table), shape=table.shape[:1])
-    return CurvatureDampedState({'learning_rate': rate}, total)
+    return CurvatureDampedState({'learning_rate': rate}, total, jnp.zeros_like(total, shape=2))
 
   def update(
     gradients: RowGradients, state: CurvatureDampedState, table: jax.Array
   ) -> tuple[jax.Array, CurvatureDampedState]:
-    ids, values, curvature = gradients
+    ids, values, curvature, directional = gradients
     if curvature is None:
       raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
     if ids.dtype != jnp.int32:  # int32 ids need no conversion: the lookups below do not wrap
       ids = row_ids(ids, table.shape[0])
     dtype = state.total.dtype
+    sums = state.directional
     rate = state.hyperparams['learning_rate'].astype(dtype)
+    if directional is not None:
+      now = jnp.sum(directional.astype(dtype), axis=0)
+      sums = _DECAY * sums + (1 - _DECAY) * now
+      ratio = jnp.maximum(_ratio(now), _ratio(sums))
+      rate_of_damping = rate * (floor + (1 - floor) * ratio / (2 - ratio))
+    else:
+      rate_of_damping = rate
     outside: dict[str, Any] = {'mode': 'drop', 'wrap_negative_indices': False}
     total = state.total.at[ids].add(curvature.astype(dtype), **outside)
     if table.dtype != dtype:
-      ids, values, _ = combine_repeated(RowGradients(ids, values), table.shape[0])
+      ids, values, *_ = combine_repeated(RowGradients(ids, values), table.shape[0])
     of_rows = total.at[ids].get(mode='clip', wrap_negative_indices=False)  # [N]
-    z = jnp.maximum(rate * of_rows, 1e-30)  # phi(1e-30) is 1
+    z = jnp.maximum(rate_of_damping * of_rows, 1e-30)  # phi(1e-30) is 1
     # The division last: XLA would compute what comes after it once for every column.
     factor = rate * jnp.expm1(-z) / z  # -rate phi(z)
     updates = factor[:, None] * values.astype(dtype)
     table = table.at[ids].add(updates.astype(table.dtype), **outside)
     # Zeros that come after the reading of the total, which XLA then changes in place.
     zeros = jnp.minimum(of_rows, 0)
-    return table, state._replace(total=total.at[ids].set(zeros, **outside))
+    return table, state._replace(total=total.at[ids].set(zeros, **outside), directional=sums)
 
   return _per_table(init, update)
+
+
+def _ratio(sums: jax.Array) -> jax.Array:
+  """Returns the ratio of summed curvature to summed trace, at most 1; 0 where nothing is known."""
+  curvature, trace = sums
+  return jnp.clip(curvature / jnp.maximum(trace, jnp.finfo(sums.dtype).tiny), 0, 1)

@@ -172,6 +172,81 @@ class TestCurvatureDampedSgd:
     rows = RowGradients(jnp.array([2]), jnp.ones((1, D), dtype), jnp.ones(1, dtype))
     assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
 
+  def _many(self, directional, count=500):
+    """A row many times, with a gradient of ones and the curvature 0.25 each time."""
+    rows = RowGradients(jnp.full(count, 4), jnp.ones((count, D)), jnp.full(count, 0.25))
+    return rows._replace(directional=None if directional is None else jnp.asarray(directional))
+
+  def test_damps_by_the_ratio_of_curvature_to_trace(self):
+    """That of all pairs together, whose rows need not be those of the gradient."""
+    directional = [[3.0, 20.0], [9.0, 40.0]]
+    ratio, floor, h = 12 / 60, 0.25, 500 / 4
+    z = 0.1 * h * (floor + (1 - floor) * ratio / (2 - ratio))
+    want = -0.1 * (1 - np.exp(-z)) / z * 500
+    assert_close(self._update(self._many(directional))[4], np.full(D, want))
+
+  @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
+  def test_one_direction_gives_the_trace(self, rate):
+    trace, along = (self._update(self._many(x), rate) for x in (None, [[7.0, 7.0]]))
+    assert_close(along, trace)
+
+  @pytest.mark.parametrize('directional', [[[0.0, 9.0]], [[0.0, 0.0]], [[1e-40, 1e-40]]])
+  def test_the_floor_bounds_the_step(self, directional):
+    """Whatever was measured: a row goes at most 1 / f times as far as with the trace."""
+    rows = self._many(directional)
+    for floor in (1.0, 0.5, 0.01):
+      optimizer, table = curvature_damped_sgd(1e6, floor), jnp.zeros((V, D))
+      moved, state = optimizer.update(rows, optimizer.init(table), table)
+      assert (np.abs(moved[4]) <= 4 / floor + 1e-9).all() and jnp.isfinite(moved).all()
+      assert jnp.isfinite(state.directional).all()
+
+  @given(
+    st.integers(1, 12),
+    st.sampled_from(['any', 'parallel', 'orthogonal']),
+    st.floats(-4, 6),
+    st.integers(0, 2**32 - 1),
+  )
+  @settings(max_examples=60, deadline=None, derandomize=True)
+  def test_no_step_raises_a_quadratic_model(self, count, kind, log_rate, seed):
+    """Of a row with terms (u^T x - t)^2 h / 2, at any rate, also without the floor."""
+    rng = np.random.default_rng(seed)
+    u, t, h = rng.normal(size=(count, D)), rng.normal(size=count), rng.uniform(0, 9, count)
+    if kind == 'parallel':
+      u = u[:1] * rng.normal(size=(count, 1))
+    elif kind == 'orthogonal':
+      u = np.eye(D)[np.arange(count) % D] * rng.normal(size=(count, 1))
+    x = rng.normal(size=D)
+    model = lambda x: h @ (u @ x - t) ** 2 / 2
+    g, hessian = (h * (u @ x - t)) @ u, u.T * h @ u
+    pair = np.array([[g @ hessian @ g / max(g @ g, 1e-300), np.trace(hessian)]])
+    rows = RowGradients(jnp.array([2]), jnp.asarray(g)[None], jnp.trace(hessian)[None], pair)
+    optimizer, table = curvature_damped_sgd(10.0**log_rate, 0.0), jnp.zeros((V, D)).at[2].set(x)
+    after = optimizer.update(rows, optimizer.init(table), table)[0][2]
+    assert model(np.asarray(after)) <= model(x) * (1 + 1e-9) + 1e-12
+
+  def test_the_ratio_falls_slowly_and_rises_at_once(self):
+    optimizer, table = curvature_damped_sgd(1e6, 0.0), jnp.zeros((V, D))
+    state, update = optimizer.init(table), jax.jit(optimizer.update)
+    steps = []
+    for curvature in (10.0, 1.0, 1.0, 9.0, *[1.0] * 100):
+      moved, state = update(self._many([[curvature, 10.0]]), state, jnp.zeros((V, D)))
+      steps.append(4 / -float(moved[4, 0]))  # r / (2 - r)
+    ratios = 2 * np.array(steps) / (1 + np.array(steps))
+    assert_close(ratios[0], 1.0)
+    assert 0.1 < ratios[2] < ratios[1] < 1
+    assert_close(ratios[3], 0.9)
+    np.testing.assert_allclose(ratios[-1], 0.1, rtol=1e-3)
+
+  @pytest.mark.parametrize('shape', [(2,), (1, 3), (1, 1), (1, 2, 1)])
+  def test_other_measurements_are_refused(self, shape):
+    with pytest.raises(AssertionError, match=r"'gradients.directional' must be floating \[M, 2\]"):
+      self._update(self._many(np.ones(shape)))
+
+  @pytest.mark.parametrize('floor', [-0.1, 1.1, float('nan')])
+  def test_the_floor_is_a_share(self, floor):
+    with pytest.raises(ValueError, match='floor must be from 0 to 1, got'):
+      curvature_damped_sgd(0.1, floor)
+
   def test_each_step_starts_from_no_curvature(self):
     optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
     rows = gradients(np.random.default_rng(0))._replace(curvature=jnp.full(N, 20.0))

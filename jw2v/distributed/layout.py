@@ -63,6 +63,11 @@ class Layout(NamedTuple):
     return DATA if split and self.mesh is not None and self.mesh.shape[DATA] > 1 else None
 
   @property
+  def data_index(self) -> Any:
+    """Index of this device among those that the windows are split over; within `map`."""
+    return 0 if self.data_axis is None else jax.lax.axis_index(self.data_axis)
+
+  @property
   def width_axis(self) -> str | None:
     """Mesh axis that the columns of the tables are split over; None if they are not split."""
     return WIDTH if self.mesh is not None and self.mesh.shape[WIDTH] > 1 else None
@@ -176,7 +181,8 @@ class Layout(NamedTuple):
     whole = lambda x: (
       jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
     )
-    sums = jax.lax.psum((whole(rows.values), whole(rows.curvature)), self.data_axis)
+    directional = jnp.sum(rows.directional, axis=0, keepdims=True)
+    sums = jax.lax.psum((whole(rows.values), whole(rows.curvature), directional), self.data_axis)
     return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
 
   def over_data(self, sums: Any) -> Any:

@@ -23,7 +23,7 @@ from jw2v.losses.window import Word2VecParams
 
 @exportable
 class RowGradients(NamedTuple):
-  """The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
+  r"""The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
 
   An id may repeat. The id V marks padding: it names no row, and its values are dropped. The
   optimizers treat every id outside [0, V) as padding.
@@ -32,11 +32,17 @@ class RowGradients(NamedTuple):
   The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
   loss with respect to that row of the table (see `objectives/logistic.py`). Only
   `curvature_damped_sgd` needs it.
+
+  The trace bounds the curvature :math:`\kappa = g^\top H g / \|g\|^2` along a gradient g, often far
+  above it. Each row of `directional` has a sum of :math:`\kappa` and the sum of the traces of the
+  same gradients, over any part of the batch: `curvature_damped_sgd` reads the ratio of the two
+  totals, and a sample is enough. Without it, the trace stands for the curvature.
   """
 
   ids: jax.Array  # [N] integers in [0, V]
   values: jax.Array  # [N, D]
   curvature: jax.Array | None = None  # [N], not negative
+  directional: jax.Array | None = None  # [M, 2], not negative: sums of kappa, and of the traces
 
 
 def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None) -> RowGradients:
@@ -47,7 +53,7 @@ def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None)
     table: `[V, D]` floating table, if it is known.
 
   Raises:
-    AssertionError: the table, ids, values or curvature have the wrong rank, shape or dtype.
+    AssertionError: the table or a field of the gradient has the wrong rank, shape or dtype.
     TypeError: the gradient is not a `RowGradients`.
   """
   if not isinstance(gradients, RowGradients):
@@ -61,8 +67,15 @@ def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None)
       'gradients.ids': (gradients.ids, 'N', int),
       'gradients.values': (gradients.values, 'N D'),
       'gradients.curvature': (gradients.curvature, '?N'),
+      'gradients.directional': (gradients.directional, '?M 2'),
     }
   )
+  directional = arrays[-1]
+  if directional is not None and directional.shape[1] != 2:
+    raise AssertionError(
+      "argument 'gradients.directional' must be floating [M, 2], got "
+      f'{directional.dtype}{list(directional.shape)}'
+    )
   return RowGradients(*arrays)
 
 

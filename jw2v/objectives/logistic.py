@@ -40,7 +40,15 @@ import numpy as np
 
 from jw2v.objectives.architectures import Predictions, gather_rows, transposed
 from jw2v.objectives.huffman import TreePaths
-from jw2v.objectives.scores import Gradients, Products, add_gradients, score, scores_vjp
+from jw2v.objectives.scores import (
+  Gradients,
+  Measured,
+  Products,
+  add_gradients,
+  sample,
+  score,
+  scores_vjp,
+)
 
 
 class Term(NamedTuple):
@@ -66,7 +74,7 @@ def negative_sampling(
   *,
   negatives: float,
   log_expected: jax.Array | None = None,
-  measured: int | None = None,
+  measured: Measured = None,
   products: Products = Products(),
 ) -> Gradients:
   """Negative sampling, or NCE if given `log_expected`: the sum of the window losses.
@@ -78,8 +86,8 @@ def negative_sampling(
     negatives: noise words that a prediction counts in all; each of the K weighs `negatives / K`.
     log_expected: `[V]` correction of the scores in NCE, log(negatives V q(w)) of each word; the
       factor V normalizes the model, see `objective.make_objective`.
-    measured: number of leading blocks whose loss is summed; None for all. The logarithms
-      of a loss cost a tenth of a step, and no gradient needs them.
+    measured: blocks whose loss is summed. The logarithms of a loss cost a tenth of a step, and no
+      gradient needs them.
     products: how the products are computed.
 
   Returns:
@@ -115,7 +123,7 @@ def hierarchical_softmax(
   tree: TreePaths,
   table: jax.Array,
   *,
-  measured: int | None = None,
+  measured: Measured = None,
   products: Products = Products(),
 ) -> Gradients:
   """Hierarchical softmax: a decision at each node on the path of a word.
@@ -128,7 +136,7 @@ def hierarchical_softmax(
     tree: the paths of all words. The paths of a block's words without the hot nodes must fit in
       the list; `sampling.Capacity` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
-    measured: number of leading blocks whose loss is summed; None for all.
+    measured: blocks whose loss is summed.
     products: how the products are computed.
 
   Returns:
@@ -162,16 +170,23 @@ def hierarchical_softmax(
   # Each node of the list has the vector of its word.
   listed = Term(nodes >> 1, *(jnp.einsum('nob,nb->no', x, predictions.weights) for x in paths))
   vectors = jnp.einsum('nob,nbd->nod', paths[0], predictions.vectors)
-  each = _of_term(listed, vectors, table, measured, products)
-  each = each._replace(
-    vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), each.vectors),
-    curvature=jnp.einsum('nob,no->nb', paths[0], each.curvature),
+  of_nodes = _of_term(listed, vectors, table, measured, products)
+
+  def along(directions):  # the direction of a node's vector is that of its word
+    of_words = sample(paths[0], measured)
+    of_slots = of_nodes.along(jnp.einsum('nob,nbd->nod', of_words, directions))
+    return jnp.einsum('nob,no->nb', of_words, of_slots)
+
+  each = of_nodes._replace(
+    vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), of_nodes.vectors),
+    curvature=jnp.einsum('nob,no->nb', paths[0], of_nodes.curvature),
+    along=along,
   )
   return add_gradients(_of_term(hot, predictions.vectors, table, measured, products), each)
 
 
 def _of_term(
-  term: Term, vectors: jax.Array, table: jax.Array, measured: int | None, products: Products
+  term: Term, vectors: jax.Array, table: jax.Array, measured: Measured, products: Products
 ) -> Gradients:
   """Returns the loss of some binary decisions and its gradients."""
   each = term.weights.ndim == 2
@@ -180,8 +195,8 @@ def _of_term(
   delta, curvature = logistic(scores, term.weights, term.positive)
   touched = term.weights > 0 if each else jnp.sum(term.weights, axis=2) > 0
   return Gradients(
-    _loss(*(x[:measured] for x in (scores, term.weights, term.positive))),
-    *scores_vjp(scored, delta, curvature, touched, vectors, len(table), products),
+    _loss(*(sample(x, measured) for x in (scores, term.weights, term.positive))),
+    *scores_vjp(scored, delta, curvature, touched, vectors, len(table), measured, products),
   )
 
 

@@ -21,7 +21,7 @@ from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives import architectures, logistic, softmax
 from jw2v.objectives.huffman import huffman_tree, tree_paths
-from jw2v.objectives.scores import Products
+from jw2v.objectives.scores import Measured, Products, directional, sample
 from jw2v.objectives.subwords import Subwords, make_subwords, subword_vectors
 
 
@@ -39,7 +39,8 @@ class Objective(NamedTuple):
 
   Attributes:
     rows: `rows(params, blocks, constants, measured=None) -> ObjectiveRows`, the sums over some
-      blocks. Only the first `measured` blocks count in the loss and the predictions.
+      blocks. The loss, the predictions and the curvature along gradients are those of the blocks
+      with the indices `measured`, or of all blocks.
     constants: arrays by name, of words or nodes. They are arguments of the compiled step, since
       constants embedded in it would be slow.
     num_rows: the number of rows of the center table and of the outside table.
@@ -122,17 +123,20 @@ def block_objective(
   loss = _loss(config, Products(width_axis, dtype))
 
   def rows(
-    params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: int | None = None
+    params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: Measured = None
   ) -> ObjectiveRows:
     vectors_of = architectures.word_rows
     if config.has_subwords:
       vectors_of = functools.partial(subword_vectors, blocks, constants['subword_sizes'])
     predictions, vjp = predict(params.center, blocks, vectors_of=vectors_of)
     gradients = loss(predictions, blocks, params.outside, constants, measured)
+    # Along the gradients of the predicting vectors: those of their rows point the same way.
+    curvatures = gradients.along(sample(gradients.vectors, measured))
+    center = vjp(gradients.vectors, gradients.curvature)
     return ObjectiveRows(
       gradients.loss,
-      jnp.sum(predictions.totals[:measured].astype(jnp.float32)),
-      vjp(gradients.vectors, gradients.curvature),
+      jnp.sum(sample(predictions.totals, measured).astype(jnp.float32)),
+      center._replace(directional=directional(curvatures, sample(gradients.curvature, measured))),
       gradients.outside,
     )
 

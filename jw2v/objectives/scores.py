@@ -7,6 +7,7 @@ gradients of vectors and rows. This module has the first and the last step; `log
 Axes: as in `architectures.py`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -51,12 +52,21 @@ class Products(NamedTuple):
     return tuple(piece.reshape(x.shape) for piece, x in zip(pieces, partial, strict=True))
 
 
+# Indices of the blocks in which the loss and the curvature along gradients are measured, padded
+# with indices of no block; None for all blocks.
+Measured = np.ndarray | jax.Array | None
+# From [m, I, D] directions of the vectors of the m measured blocks to the [m, I] curvatures along
+# them.
+Along = Callable[[jax.Array], jax.Array]
+
+
 class Gradients(NamedTuple):
   """The loss of the predictions of N blocks and its gradients."""
 
   loss: jax.Array  # [] sum over the measured blocks
   vectors: jax.Array  # [N, I, D] by the predicting vectors
-  curvature: jax.Array  # [N, I]
+  curvature: jax.Array  # [N, I] trace of H, the Hessian by a vector
+  along: Along  # d^T H d / d^T d
   outside: RowGradients
 
 
@@ -89,13 +99,18 @@ def score(
 ) -> Scored:
   """Gathers rows and scores them: row o against vector o if `each`, else against all vectors."""
   rows = gather_rows(table, ids)
-  if each:
-    scores = jnp.sum(rows * vectors, axis=2)
-  else:  # the narrow side last is the faster order of this product
-    scores = products.einsum('nod,nid->noi', rows, vectors)
+  scores = _products_of(rows, vectors, each, products)
   return Scored(
     ids, rows, *products.over_width(scores, squared_norms(rows), squared_norms(vectors))
   )
+
+
+def _products_of(rows, vectors, each, products):
+  """Returns `[N, O, I]` products of rows and vectors over the local columns; `[N, O]` if `each`."""
+  if each:
+    return jnp.sum(rows * vectors, axis=2)
+  # The narrow side last is the faster order of this product.
+  return products.einsum('nod,nid->noi', rows, vectors)
 
 
 def scores_vjp(
@@ -105,11 +120,14 @@ def scores_vjp(
   touched: jax.Array,
   vectors: jax.Array,
   num_rows: int,
+  measured: Measured = None,
   products: Products = Products(),
-) -> tuple[jax.Array, jax.Array, RowGradients]:
+) -> tuple[jax.Array, jax.Array, Along, RowGradients]:
   r"""Gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`, by vectors and rows.
 
-  .. math:: \nabla_{v_i} J = \sum_o \delta_{oi} u_o, \qquad h_{v_i} = \sum_o h_{oi} \|u_o\|^2,
+  .. math:: \nabla_{v_i} J = \sum_o \delta_{oi} u_o, \qquad
+     \operatorname{tr} H_{v_i} = \sum_o h_{oi} \|u_o\|^2, \qquad
+     d^\top H_{v_i} d = \sum_o h_{oi} (u_o^\top d)^2,
 
   and the same for :math:`u_o` with the sides exchanged.
 
@@ -120,13 +138,16 @@ def scores_vjp(
     touched: `[N, O]` bool, False for rows that no vector is scored against.
     vectors: `[N, I, D]` vectors.
     num_rows: V, the rows of the table.
+    measured: blocks in which the curvature along gradients is measured.
     products: how the products are computed.
 
   Returns:
-    The gradient by the vectors, its curvature, and the gradient by rows of the table.
+    The gradient by the vectors, its curvature, the curvature along other directions, and the
+    gradient by rows of the table.
   """
   ids = padded_ids(scored.ids, touched, num_rows)
-  if delta.ndim == 2:
+  each = delta.ndim == 2
+  if each:
     d_vectors, h_vectors = delta[..., None] * scored.rows, curvature * scored.row_norms
     d_rows, h_rows = delta[..., None] * vectors, curvature * scored.norms
   else:
@@ -134,13 +155,55 @@ def scores_vjp(
     h_vectors = jnp.einsum('noi,no->ni', curvature, scored.row_norms)
     d_rows = products.einsum('noi,nid->nod', delta, vectors)
     h_rows = jnp.einsum('noi,ni->no', curvature, scored.norms)
-  return d_vectors, h_vectors, RowGradients(ids, flat(d_rows), h_rows.reshape(-1))
+
+  def along(directions):
+    rows, h = sample(scored.rows, measured), sample(curvature, measured)
+    return curvature_along(rows, directions, h, each, products)
+
+  d, v, h = (sample(x, measured) for x in (d_rows, vectors, curvature))
+  h = h if each else jnp.swapaxes(h, 1, 2)
+  of_rows = curvature_along(v, d, h, each, products)
+  rows = RowGradients(
+    ids, flat(d_rows), h_rows.reshape(-1), directional(of_rows, sample(h_rows, measured))
+  )
+  return d_vectors, h_vectors, along, rows
+
+
+def sample(values: jax.Array, measured: Measured) -> jax.Array:
+  """Returns the values of the measured blocks; zeros for a block that does not exist."""
+  return values if measured is None else values.at[measured].get(mode='fill', fill_value=0)
+
+
+def curvature_along(
+  rows: jax.Array, directions: jax.Array, h: jax.Array, each: bool, products: Products
+) -> jax.Array:
+  """Returns `[N, I]` curvatures d^T H d / d^T d, where H is the sum of h u u^T over rows u.
+
+  Args:
+    rows: `[N, O, D]` rows.
+    directions: `[N, I, D]` directions; the result for zeros is 0.
+    h: `[N, O, I]` curvatures of scores; or `[N, O]` if `each`.
+    each: True if direction i meets row i only.
+    products: how the products are computed.
+  """
+  moves, squares = products.over_width(
+    _products_of(rows, directions, each, products), squared_norms(directions)
+  )
+  forms = h * moves * moves
+  forms = forms if each else jnp.sum(forms, axis=1)
+  return forms / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny)
+
+
+def directional(curvatures: jax.Array, traces: jax.Array) -> jax.Array:
+  """Returns the sums of both as `RowGradients.directional`."""
+  return jnp.stack([jnp.sum(curvatures), jnp.sum(traces)])[None]
 
 
 def add_gradients(*parts: Gradients) -> Gradients:
   """Returns the gradients of a sum of losses of the same vectors."""
-  losses, vectors, curvature, outside = zip(*parts, strict=True)
+  losses, vectors, curvature, along, outside = zip(*parts, strict=True)
   return Gradients(
     sum(losses), sum(vectors), sum(curvature),
+    lambda directions: sum(of_part(directions) for of_part in along),
     jax.tree.map(lambda *x: jnp.concatenate(x), *outside),
   )  # fmt: skip

@@ -33,13 +33,22 @@ Axes: as in `architectures.py`; M = N I vectors in all.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.tiled_softmax import log_normalizers, tile_at
 from jw2v.objectives.architectures import Predictions, flat, gather_rows, squared_norms
 from jw2v.objectives.logistic import curvature_of
-from jw2v.objectives.scores import Gradients, Products, add_gradients, score, scores_vjp
+from jw2v.objectives.scores import (
+  Gradients,
+  Measured,
+  Products,
+  add_gradients,
+  curvature_along,
+  directional,
+  sample,
+  score,
+  scores_vjp,
+)
 
 
 def naive_softmax(
@@ -47,7 +56,7 @@ def naive_softmax(
   table: jax.Array,
   *,
   tile: int,
-  measured: int | None = None,
+  measured: Measured = None,
   products: Products = Products(),
 ) -> Gradients:
   """The softmax over the whole vocabulary.
@@ -56,28 +65,21 @@ def naive_softmax(
     predictions: the predictions of N blocks.
     table: the outside table.
     tile: number of words whose scores are in memory at once, at most V.
-    measured: number of leading blocks whose loss is summed; None for all.
+    measured: blocks whose loss is summed.
     products: how the products are computed.
 
   Returns:
     The loss and its gradients: those of `jw2v.naive_softmax_loss`, summed over the predictions.
     The rows are all V rows (some of the last tile twice, with zeros) and the predicted words.
   """
-  weights, vectors = predictions.totals, predictions.vectors
-  v, n = flat(vectors), weights.reshape(-1)
-  log_normalizer, d_vectors, h_vectors, outside = _denominator(v, n, table, tile, products)
-  log_normalizer = log_normalizer.reshape(weights.shape)
-  denominator = Gradients(
-    jnp.sum((weights * log_normalizer)[:measured]),
-    d_vectors.reshape(vectors.shape), h_vectors.reshape(weights.shape), outside,
-  )  # fmt: skip
-
+  vectors = predictions.vectors
+  log_normalizer, denominator = _denominator(predictions, table, tile, measured, products)
   scored, w, touched = _words(predictions, table, products)
   normalizer = log_normalizer if predictions.one_to_one else log_normalizer[:, None]
   curvature = w * curvature_of(_logit(scored.scores - normalizer))
   words = Gradients(
-    -jnp.sum((w * scored.scores)[:measured]),
-    *scores_vjp(scored, -w, curvature, touched, vectors, len(table), products),
+    -jnp.sum(sample(w * scored.scores, measured)),
+    *scores_vjp(scored, -w, curvature, touched, vectors, len(table), measured, products),
   )
   return add_gradients(denominator, words)
 
@@ -88,7 +90,7 @@ def sampled_softmax(
   table: jax.Array,
   *,
   log_expected: jax.Array,
-  measured: int | None = None,
+  measured: Measured = None,
   products: Products = Products(),
 ) -> Gradients:
   """The softmax over a word and the noise words of its block.
@@ -98,7 +100,7 @@ def sampled_softmax(
     noise_ids: `[N, K]` noise words.
     table: the outside table.
     log_expected: `[V]` log(K q(w)) of each word.
-    measured: number of leading blocks whose loss is summed; None for all.
+    measured: blocks whose loss is summed.
     products: how the products are computed.
 
   Returns:
@@ -118,14 +120,16 @@ def sampled_softmax(
   wrong = w * jax.nn.sigmoid(-z)
   of_vectors = wrong if predictions.one_to_one else jnp.sum(wrong, axis=1)  # [N, I]
   words = Gradients(
-    jnp.sum((w * jax.nn.softplus(-z))[:measured]),
-    *scores_vjp(scored, -wrong, w * curvature_of(z), touched, vectors, len(table), products),
+    jnp.sum(sample(w * jax.nn.softplus(-z), measured)),
+    *scores_vjp(
+      scored, -wrong, w * curvature_of(z), touched, vectors, len(table), measured, products
+    ),
   )
   left = jnp.exp(noise_scores - log_noise[:, None]) * of_vectors[:, None]
   any_left = jnp.any(predictions.totals > 0, axis=1, keepdims=True)
   denominator = Gradients(
     jnp.zeros((), w.dtype),
-    *scores_vjp(noise, left, left, any_left, vectors, len(table), products),
+    *scores_vjp(noise, left, left, any_left, vectors, len(table), measured, products),
   )
   return add_gradients(words, denominator)
 
@@ -147,30 +151,60 @@ def _logit(log_y: jax.Array) -> jax.Array:
 
 
 def _denominator(
-  v: jax.Array,
-  weights: np.ndarray | jax.Array,
-  table: jax.Array,
-  tile: int,
-  products: Products,
-) -> tuple[jax.Array, jax.Array, jax.Array, RowGradients]:
-  """Returns `[M]` log normalizers; and of n times these the gradient and curvature by v and U."""
+  predictions: Predictions, table: jax.Array, tile: int, measured: Measured, products: Products
+) -> tuple[jax.Array, Gradients]:
+  """Returns the `[N, I]` log normalizers, and the sum of n times these with its gradients."""
+  vectors, totals = predictions.vectors, predictions.totals
+  v, n = flat(vectors), totals.reshape(-1)
   log_normalizer = log_normalizers(v, table, tile, products.scores)
+  by_block = log_normalizer.reshape(totals.shape)
   # The curvature of a score equals its derivative, so the norms are one more column of the
   # same products.
   with_norm = lambda x: jnp.concatenate([x, squared_norms(x)[:, None]], axis=1)
   v_and_norm = with_norm(v)
+  begins = jnp.arange(0, len(table), tile)
+  part = lambda x: sample(x, measured).reshape(-1, *x.shape[2:])  # of the measured blocks
+  some = part(vectors), part(totals), part(by_block)
+  (norms,) = products.over_width(squared_norms(some[0]))
 
-  def add(of_vectors, begin):
+  def scored(begin, v, n, log_normalizer):
+    """Rows and ids of a tile, and n y: both derivative and curvature of its scores."""
     rows, ids, is_new = tile_at(table, begin, tile)
     log_y = products.scores(v, rows) - log_normalizer[:, None]
-    y = jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
-    d_scores = weights[:, None] * y  # [M, S]
-    of_rows = products.einsum('ms,md->sd', d_scores, v_and_norm)
-    return of_vectors + products.einsum('ms,sd->md', d_scores, with_norm(rows)), (ids, of_rows)
+    return rows, ids, n[:, None] * jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
 
-  begins = jnp.arange(0, len(table), tile)
-  of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
+  def add(sums, begin):
+    of_vectors, measurements = sums
+    rows, ids, d_scores = scored(begin, v, n, log_normalizer)  # [M, S]
+    of_rows = products.einsum('ms,md->sd', d_scores, v_and_norm)
+    h = part(d_scores.reshape(*totals.shape, -1))
+    of_tile = _curvature_along(some[0], of_rows[:, :-1], h, products)
+    measurements += directional(of_tile, h * norms[:, None])
+    of_vectors += products.einsum('ms,sd->md', d_scores, with_norm(rows))
+    return (of_vectors, measurements), (ids, of_rows)
+
+  def along(directions):
+    def add_tile(curvatures, begin):
+      rows, _, h = scored(begin, *some)
+      return curvatures + _curvature_along(rows, flat(directions), h.T, products), None
+
+    none = jnp.zeros_like(some[1])
+    return jax.lax.scan(add_tile, none, begins)[0].reshape(directions.shape[:2])
+
+  sums = jnp.zeros_like(v_and_norm), jnp.zeros_like(v, shape=(1, 2))
+  (of_vectors, measurements), (ids, of_rows) = jax.lax.scan(add, sums, begins)
   of_rows = flat(of_rows)
   h_vectors, h_rows = products.over_width(of_vectors[:, -1], of_rows[:, -1])
-  rows = RowGradients(ids.reshape(-1).astype(jnp.int32), of_rows[:, :-1], h_rows)
-  return log_normalizer, of_vectors[:, :-1], h_vectors, rows
+  ids = ids.reshape(-1).astype(jnp.int32)
+  return by_block, Gradients(
+    jnp.sum(sample(totals * by_block, measured)),
+    of_vectors[:, :-1].reshape(vectors.shape),
+    h_vectors.reshape(totals.shape),
+    along,
+    RowGradients(ids, of_rows[:, :-1], h_rows, measurements),
+  )
+
+
+def _curvature_along(rows, directions, h, products):
+  """`curvature_along` of one block: `[S, D]` rows, `[I, D]` directions and `[S, I]` curvatures."""
+  return curvature_along(rows[None], directions[None], h[None], False, products)[0]

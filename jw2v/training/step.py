@@ -20,8 +20,8 @@ from jw2v.objectives.subwords import CHAINS
 from jw2v.optim import RowwiseTransformation
 from jw2v.training.state import TrainState
 
-# The loss is measured on the first eighth of the blocks of each chain and device, the gradient norm
-# on the first eighth of the rows of each device.
+# The loss and the curvature along gradients are measured on every eighth block of a step, whichever
+# device has it, and the gradient norm on the first eighth of the rows of each device.
 _MEASURED = 8
 
 
@@ -71,12 +71,16 @@ def make_run_steps(
   exact = objective.touches_all_rows
   splits = not exact and layout.devices == 1 and blocks_per_step % CHAINS == 0
   chains = CHAINS if jax.default_backend() == 'cpu' and splits else 1
-  measured = max(1, blocks_per_step // layout.data_devices // chains // _MEASURED)
+  blocks_of_chain = blocks_per_step // layout.data_devices // chains
+
+  def measured(chain):
+    first = (layout.data_index * chains + chain) * blocks_of_chain
+    return -first % _MEASURED + np.arange(0, blocks_of_chain, _MEASURED, np.int32)
 
   def gradients(params: Word2VecParams, blocks: Blocks, constants: dict[str, Any]) -> ObjectiveRows:
     split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), blocks)
     parts = [
-      objective.rows(params, jax.tree.map(lambda x: x[i], split), constants, measured)  # noqa: B023
+      objective.rows(params, jax.tree.map(lambda x: x[i], split), constants, measured(i))  # noqa: B023
       for i in range(chains)
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)

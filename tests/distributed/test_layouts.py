@@ -62,7 +62,7 @@ def assert_same_run(found, wanted):
   for one, other in zip(found.params, wanted.params, strict=True):
     one, other = np.asarray(one), np.asarray(other)
     assert np.abs(other).max() > 0.01
-    np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5)
+    np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-4)
   for one, other in zip(found.history, wanted.history, strict=True):
     for name in ('step', 'words', 'learning_rate'):
       assert one[name] == other[name]
@@ -175,7 +175,7 @@ class TestExchange:
     config = TrainConfig(**SMALL, layout=layout, devices=4)
     run_steps, vocabulary = compiled(config)
     found = [name for name, size in collectives(run_steps.as_text()) if size > 4 * 2 * (3 + 1)]
-    assert found == ([operation] if operation else [])
+    assert set(found) == ({operation} if operation else set())
     cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
     assert (cost.exchanged > 0) == bool(operation)
 

@@ -149,6 +149,32 @@ class TestCurvature:
     else:
       assert_close(got, want)
 
+  def test_along_the_gradient_of_each_row(self, objective, mapped, loss, table):
+    """g^T H g / g^T g and the trace, in a text without a word that repeats."""
+    num_words = N * (B + 2 * M + K)
+    params, batch = example(0, num_words)
+    tokens, noise = np.split(np.arange(num_words), [N * (B + 2 * M)])
+    batch = batch._replace(
+      token_ids=jnp.asarray(tokens).reshape(N, -1), negative_ids=jnp.asarray(noise).reshape(N, K)
+    )
+    params = jax.tree.map(lambda x: 0.5 * x, params)
+    of_table = self._of_table(mapped, loss, params, batch, table)
+    of_row = lambda i: lambda x: of_table(getattr(params, table).at[i].set(x))
+
+    @jax.jit
+    @jax.vmap
+    def wanted(i):
+      row = getattr(params, table)[i]
+      g, h = jax.grad(of_row(i))(row), jax.hessian(of_row(i))(row)
+      return jnp.array([g @ h @ g / jnp.maximum(g @ g, 1e-300), jnp.trace(h)])
+
+    got = getattr(objective(params, batch), table).directional.sum(axis=0)
+    want = wanted(jnp.arange(num_words)).sum(axis=0)
+    if objective is cbow_rows and table == 'center':  # of the means, and not of single rows
+      assert (got >= want).all()
+    else:
+      assert_close(got, want)
+
   @pytest.mark.parametrize('scale', [1, 3, 30])
   def test_a_step_of_a_table_does_not_raise_the_loss(self, objective, mapped, loss, table, scale):
     """The longest step of `curvature_damped_sgd`, g / h, from scores as far out as 1e3."""

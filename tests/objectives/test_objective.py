@@ -55,6 +55,7 @@ def constants_of(config):
 @functools.cache
 def compiled(config, measured):
   rows = block_objective(config)
+  measured = None if measured is None else np.array(measured)
   return jax.jit(lambda params, batch, constants: rows(params, batch, constants, measured))
 
 
@@ -148,6 +149,19 @@ class TestEqualsThePureLoss:
     if objective != 'naive_softmax':  # which touches all words
       assert np.all(rows.outside.ids == V)
 
+  def test_curvature_along_gradients(self, architecture, objective, weights):
+    """Below the trace, and equal to it where all vectors of the other side have one direction."""
+    config = config_of(architecture, objective, distance_weights=weights)
+    params, batch = example(4)
+    for table, other in (('center', 'outside'), ('outside', 'center')):
+      curvature, trace = getattr(rows_of(config, params, batch), table).directional.sum(axis=0)
+      assert 0.05 * trace < curvature < 0.95 * trace
+      parallel = jnp.outer(getattr(params, other)[:, 0], jnp.array([1.0, -2.0, 0.5, 1.0]))
+      rows = getattr(rows_of(config, params._replace(**{other: parallel}), batch), table)
+      curvature, trace = rows.directional.sum(axis=0)
+      assert trace > 1
+      assert_close(curvature, trace)
+
   def test_a_step_of_a_table_does_not_raise_the_loss(self, architecture, objective, weights):
     """The longest step of `curvature_damped_sgd`, g / h, of all rows of one table.
 
@@ -167,12 +181,13 @@ class TestEqualsThePureLoss:
 
 
 @pytest.mark.parametrize(('architecture', 'objective', 'weights'), tiers.fast(EACH_OBJECTIVE, ALL))
-def test_measures_the_first_blocks_and_moves_all(architecture, objective, weights):
+def test_measures_some_blocks_and_moves_all(architecture, objective, weights):
   config = config_of(architecture, objective, distance_weights=weights)
   params, batch = example(2)
-  whole, part = (rows_of(config, params, batch, measured) for measured in (None, 2))
+  whole, part = (rows_of(config, params, batch, measured) for measured in (None, (0, 1, 9)))
   first = rows_of(config, params, jax.tree.map(lambda x: x[:2], batch))
   assert_close(part.loss, first.loss)
+  assert_close(part.center.directional, first.center.directional)
   assert_close(part.predictions, first.predictions)
   assert part.predictions < whole.predictions
   assert_close(part.center.values, whole.center.values)

@@ -52,12 +52,18 @@ class TestTiles:
       for slot in range(mask.shape[1]):
         each = jnp.arange(len(centers)), context[:, slot]
         terms = terms.at[each].add(mask[:, slot] * wrong[each])
-      return terms @ jnp.sum(params.outside**2, axis=1), terms.T @ jnp.sum(v**2, axis=1)
+      norms = jnp.sum(params.outside**2, axis=1)
+      moves = rows.center.values @ params.outside.T
+      squares = jnp.sum(rows.center.values**2, axis=1)
+      along = jnp.sum(jnp.sum(terms * moves**2, axis=1) / jnp.maximum(squares, 1e-300))
+      return terms @ norms, terms.T @ jnp.sum(v**2, axis=1), along
 
-    of_centers, of_outside = wanted(params)
+    of_centers, of_outside, along = wanted(params)
+    assert_close(rows.center.directional, jnp.array([[along, of_centers.sum()]]))
     assert_close(rows.center.curvature, of_centers)
     summed = jnp.zeros(V).at[rows.outside.ids].add(rows.outside.curvature, mode='drop')
     assert_close(summed, of_outside)
+    assert_close(rows.outside.directional[:, 1].sum(), of_outside.sum())
 
   def test_larger_than_the_vocabulary(self):
     config = config_of('skip_gram', 'naive_softmax', softmax_tile=V + 1)

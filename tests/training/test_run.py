@@ -1,5 +1,6 @@
 """train(): it learns, repeats itself to the bit, and refuses what it cannot use."""
 
+import functools
 import itertools
 import json
 import math
@@ -22,10 +23,17 @@ from jw2v.config import (
   OPTIMIZERS,
   SCHEDULES,
 )
-from jw2v.training import loop, step
+from jw2v.optim import curvature_damped_sgd
+from jw2v.training import loop, state, step
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'shared_negatives': 8, 'steps_per_call': 4, 'epochs': 4}  # fmt: skip
+# Texts whose steps of 4,000 windows touch a row thousands of times.
+HARD = {
+  'one word': lambda: [['word'] * 50] * 100,
+  'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
+  'the whole text': lambda: two_topics(400),
+}
 
 
 def fit(corpus=None, **settings):
@@ -148,6 +156,21 @@ class TestLearns:
     """Gradients of 4,000 windows of 14 words, summed: the damped step takes them."""
     result = fit(two_topics(500), architecture=architecture, batch_size=4000, epochs=40)
     assert 0 < result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
+
+  @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
+  @pytest.mark.parametrize('rate', tiers.fast([100], [1, 100]))
+  @pytest.mark.parametrize('corpus', HARD)
+  def test_no_worse_than_damping_by_the_trace(self, monkeypatch, architecture, rate, corpus):
+    settings = {'architecture': architecture, 'batch_size': 4000, 'epochs': 10, 'held_out': 0.1}
+    rate *= LEARNING_RATES['curvature_damped_sgd'][architecture]
+    lines, loss = HARD[corpus](), lambda result: result.history[-1]['held_out_loss']
+    found = fit(lines, learning_rate=rate, **settings)
+    monkeypatch.setattr(
+      state, 'curvature_damped_sgd', functools.partial(curvature_damped_sgd, floor=1.0)
+    )
+    trace = fit(lines, learning_rate=rate, **settings)
+    assert np.abs(found.vectors.vectors).max() < 100
+    assert loss(found) < 1.05 * loss(trace)
 
   @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
   @pytest.mark.parametrize('rate', tiers.fast([100], [1, 2, 100]))
