@@ -119,7 +119,7 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
     predicted = blocks * vectors
     flops += 4 * 2 * predicted * num_words * dim  # scores twice, and both gradients
     row_bytes = _NUMBER * dim * (rows + 2 * rows * parts + 9 * num_words)
-    over_data = center_rows * blocks * (dim + 2) * (data - 1) + num_words * (dim + 1) + 2 * data
+    over_data = center_rows * blocks * (dim + 2) * (data - 1) + num_words * (dim + 1) + 4
     over_width = (scores + norms) * blocks + 2 * predicted * num_words
   else:
     # A device reads its own rows, and reads and writes the rows of all devices in the update.

@@ -181,8 +181,9 @@ class Layout(NamedTuple):
     whole = lambda x: (
       jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
     )
-    directional = jnp.sum(rows.directional, axis=0, keepdims=True)
-    sums = jax.lax.psum((whole(rows.values), whole(rows.curvature), directional), self.data_axis)
+    sums = jax.lax.psum(
+      (whole(rows.values), whole(rows.curvature), rows.directional), self.data_axis
+    )
     return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
 
   def over_data(self, sums: Any) -> Any:

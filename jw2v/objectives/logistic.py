@@ -41,6 +41,7 @@ import numpy as np
 from jw2v.objectives.architectures import Predictions, gather_rows, transposed
 from jw2v.objectives.huffman import TreePaths
 from jw2v.objectives.scores import (
+  ALL,
   Gradients,
   Measured,
   Products,
@@ -74,7 +75,7 @@ def negative_sampling(
   *,
   negatives: float,
   log_expected: jax.Array | None = None,
-  measured: Measured = None,
+  measured: Measured = ALL,
   products: Products = Products(),
 ) -> Gradients:
   """Negative sampling, or NCE if given `log_expected`: the sum of the window losses.
@@ -123,7 +124,7 @@ def hierarchical_softmax(
   tree: TreePaths,
   table: jax.Array,
   *,
-  measured: Measured = None,
+  measured: Measured = ALL,
   products: Products = Products(),
 ) -> Gradients:
   """Hierarchical softmax: a decision at each node on the path of a word.

@@ -21,7 +21,7 @@ from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives import architectures, logistic, softmax
 from jw2v.objectives.huffman import huffman_tree, tree_paths
-from jw2v.objectives.scores import Measured, Products, directional, sample
+from jw2v.objectives.scores import ALL, Measured, Products, directional, sample
 from jw2v.objectives.subwords import Subwords, make_subwords, subword_vectors
 
 
@@ -38,9 +38,9 @@ class Objective(NamedTuple):
   """The objective of a run.
 
   Attributes:
-    rows: `rows(params, blocks, constants, measured=None) -> ObjectiveRows`, the sums over some
+    rows: `rows(params, blocks, constants, measured=ALL) -> ObjectiveRows`, the sums over some
       blocks. The loss, the predictions and the curvature along gradients are those of the blocks
-      with the indices `measured`, or of all blocks.
+      that `measured` selects, see `scores.Measured`.
     constants: arrays by name, of words or nodes. They are arguments of the compiled step, since
       constants embedded in it would be slow.
     num_rows: the number of rows of the center table and of the outside table.
@@ -123,7 +123,7 @@ def block_objective(
   loss = _loss(config, Products(width_axis, dtype))
 
   def rows(
-    params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: Measured = None
+    params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: Measured = ALL
   ) -> ObjectiveRows:
     vectors_of = architectures.word_rows
     if config.has_subwords:

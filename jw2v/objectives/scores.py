@@ -8,7 +8,7 @@ Axes: as in `architectures.py`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,9 +52,10 @@ class Products(NamedTuple):
     return tuple(piece.reshape(x.shape) for piece, x in zip(pieces, partial, strict=True))
 
 
-# Indices of the blocks in which the loss and the curvature along gradients are measured, padded
-# with indices of no block; None for all blocks.
-Measured = np.ndarray | jax.Array | None
+# The blocks in which the loss and the curvature along gradients are measured: a slice of them, or
+# indices, padded with those of no block.
+Measured = slice | jax.Array
+ALL = slice(None)
 # From [m, I, D] directions of the vectors of the m measured blocks to the [m, I] curvatures along
 # them.
 Along = Callable[[jax.Array], jax.Array]
@@ -120,7 +121,7 @@ def scores_vjp(
   touched: jax.Array,
   vectors: jax.Array,
   num_rows: int,
-  measured: Measured = None,
+  measured: Measured = ALL,
   products: Products = Products(),
 ) -> tuple[jax.Array, jax.Array, Along, RowGradients]:
   r"""Gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`, by vectors and rows.
@@ -169,9 +170,11 @@ def scores_vjp(
   return d_vectors, h_vectors, along, rows
 
 
-def sample(values: jax.Array, measured: Measured) -> jax.Array:
+def sample(values: Any, measured: Measured) -> jax.Array:
   """Returns the values of the measured blocks; zeros for a block that does not exist."""
-  return values if measured is None else values.at[measured].get(mode='fill', fill_value=0)
+  if isinstance(measured, slice):
+    return values[measured]
+  return values.at[measured].get(mode='fill', fill_value=0)
 
 
 def curvature_along(

@@ -39,6 +39,7 @@ from jw2v.losses.tiled_softmax import log_normalizers, tile_at
 from jw2v.objectives.architectures import Predictions, flat, gather_rows, squared_norms
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.scores import (
+  ALL,
   Gradients,
   Measured,
   Products,
@@ -56,7 +57,7 @@ def naive_softmax(
   table: jax.Array,
   *,
   tile: int,
-  measured: Measured = None,
+  measured: Measured = ALL,
   products: Products = Products(),
 ) -> Gradients:
   """The softmax over the whole vocabulary.
@@ -90,7 +91,7 @@ def sampled_softmax(
   table: jax.Array,
   *,
   log_expected: jax.Array,
-  measured: Measured = None,
+  measured: Measured = ALL,
   products: Products = Products(),
 ) -> Gradients:
   """The softmax over a word and the noise words of its block.

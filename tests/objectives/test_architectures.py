@@ -24,10 +24,10 @@ V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
 OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
 
 
-def rows(architecture, params, batch, measured=None):
+def rows(architecture, params, batch):
   """Negative sampling by row."""
   config = TrainConfig(architecture=architecture, negatives=NEGATIVES, shared_negatives=K)
-  return block_objective(config)(params, batch, {}, measured)
+  return block_objective(config)(params, batch, {})
 
 
 skip_gram_rows, cbow_rows = (

@@ -55,7 +55,7 @@ def constants_of(config):
 @functools.cache
 def compiled(config, measured):
   rows = block_objective(config)
-  measured = None if measured is None else np.array(measured)
+  measured = slice(None) if measured is None else jnp.array(measured)
   return jax.jit(lambda params, batch, constants: rows(params, batch, constants, measured))
 
 
