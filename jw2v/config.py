@@ -37,7 +37,7 @@ LAYOUTS = ('data', 'data_width', 'replicated', 'width')
 LEARNING_RATES = {
   'adagrad': {'cbow': 0.1, 'skip_gram': 0.1},
   'adam': {'cbow': 0.002, 'skip_gram': 0.002},
-  'curvature_damped_sgd': {'cbow': 0.4, 'skip_gram': 0.05},
+  'curvature_damped_sgd': {'cbow': 0.4, 'skip_gram': 0.075},
   'rmsprop': {'cbow': 0.002, 'skip_gram': 0.002},
   'sgd': {'cbow': 0.02, 'skip_gram': 0.005},
 }
@@ -46,6 +46,8 @@ LEARNING_RATES = {
 UNDIVIDED_RATE = 0.2
 SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
 OPTIMIZERS = tuple(LEARNING_RATES)
+# Windows of a default step, times the largest distance in a window, are at most so many.
+_MOST_PAIRS = 16_384
 # So many times larger are the default steps on other devices than CPUs.
 ACCELERATOR_STEPS = 8
 SCHEDULES = ('constant', 'cosine', 'linear')
@@ -85,12 +87,13 @@ class TrainConfig:
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
-      'hierarchical_softmax' as many blocks as 256 windows hold; and eight times as many on other
-      devices than CPUs, except with 'naive_softmax'. A step sums its gradients and does not average
-      them.
+      'hierarchical_softmax' as many blocks as 256 windows hold; with a `window` above 16 fewer,
+      16,384 / `window`; and eight times as many on other devices than CPUs, except with
+      'naive_softmax'. A step sums its gradients and does not average them.
     block_size: consecutive windows that share their context rows and noise words; None takes
-      16, and with 'hierarchical_softmax' fewer: as many as make 16 tokens, or 32, with the
-      context, and divide `batch_size`. Its blocks have fewer where the paths are long.
+      16, or for a wider `window` the next multiple of 16, up to 64; and with 'hierarchical_softmax' as many
+      as make 16 tokens, or 32, with the context. It divides `batch_size`. The blocks of the
+      hierarchical softmax have fewer windows where the paths are long.
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
       'nce' and 'sampled_softmax', of which the latter takes no others.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
@@ -227,17 +230,22 @@ class TrainConfig:
         rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
       choose('learning_rate', rate)
     if self.block_size is None:
-      size = 16
-      if self.objective == 'hierarchical_softmax' and isinstance(self.window, int):
-        size = 16 - 2 * self.window % 16
+      window = self.window if isinstance(self.window, int) else 1
+      # A wide window has more tokens than centers, and wide blocks share them.
+      size, step = min(64, max(16, -(-window // 16) * 16)), 16
+      if self.objective == 'hierarchical_softmax':
+        size, step = 16 - 2 * window % 16, 1
         size += 16 * (size < 4)
-        if isinstance(self.batch_size, int) and self.batch_size > 0:
-          size = next(n for n in range(size, 0, -1) if self.batch_size % n == 0)
+      if isinstance(self.batch_size, int) and self.batch_size > 0:
+        size = next((n for n in range(size, 0, -step) if self.batch_size % n == 0), 16)
       choose('block_size', size)
     if self.batch_size is None and isinstance(self.block_size, int) and self.block_size > 0:
       # Rows that many predictions share, nodes and n-grams, do better in smaller steps.
       shared = self.objective == 'hierarchical_softmax' or self.maxn != 0
-      blocks = (256 if shared else 1024) // (2 * self.block_size) * 2
+      windows = 256 if shared else 1024
+      if isinstance(self.window, int):  # and steps of a limited number of pairs
+        windows = min(windows, _MOST_PAIRS // max(1, self.window))
+      blocks = windows // (2 * self.block_size) * 2
       choose('batch_size', max(blocks, 1) * self.block_size)
     if self.dynamic_window is None:
       choose('dynamic_window', self.distance_weights == 'equal')

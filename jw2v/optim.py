@@ -151,7 +151,7 @@ class CurvatureDampedState(NamedTuple):
 
 
 def curvature_damped_sgd(
-  learning_rate: jax.typing.ArrayLike, floor: float = 0.25
+  learning_rate: jax.typing.ArrayLike, floor: float = 0.2
 ) -> RowwiseTransformation:
   r"""SGD on rows that stays stable when a step touches a row many times.
 

@@ -44,7 +44,7 @@ from jw2v.config import LEARNING_RATES, OPTIMIZERS, SUBWORD_RATES, UNDIVIDED_RAT
     ('sample', float('nan'), 'a number from 0 to 1'),
     ('learning_rate', 0.0, 'a number from 1e-12'),
     ('learning_rate', 'fast', 'a number from 1e-12'),
-    ('min_learning_rate', 0.5, 'a number from 0 to 0.05'),
+    ('min_learning_rate', 0.5, 'a number from 0 to 0.075'),
     ('noise_exponent', float('inf'), 'a number from -10 to 10'),
   ],
 )
@@ -132,6 +132,13 @@ class TestDefaults:
     assert of(objective='nce', negatives=5, shared_negatives=30) == (5, 30)
     for name in ('naive_softmax', 'hierarchical_softmax'):
       assert of(objective=name) == (None, None)
+
+  def test_wide_windows_take_wide_blocks_in_small_steps(self):
+    of = lambda **settings: (lambda c: (c.block_size, c.batch_size))(TrainConfig(**settings))
+    assert of(window=16) == (16, 1024) and of(window=30) == (32, 512) and of(window=50) == (64, 256)
+    assert of(window=100) == (64, 128) and of(window=20_000) == (64, 64)
+    assert of(window=50, batch_size=1040) == (16, 1040)
+    assert of(window=50, batch_size=96) == (48, 96)
 
   def test_windows_are_drawn_unless_distances_weigh(self):
     assert TrainConfig().dynamic_window

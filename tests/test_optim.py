@@ -180,7 +180,7 @@ class TestCurvatureDampedSgd:
   def test_damps_by_the_ratio_of_curvature_to_trace(self):
     """That of all pairs together, whose rows need not be those of the gradient."""
     directional = [[3.0, 20.0], [9.0, 40.0]]
-    ratio, floor, h = 12 / 60, 0.25, 500 / 4
+    ratio, floor, h = 12 / 60, 0.2, 500 / 4
     z = 0.1 * h * (floor + (1 - floor) * ratio / (2 - ratio))
     want = -0.1 * (1 - np.exp(-z)) / z * 500
     assert_close(self._update(self._many(directional))[4], np.full(D, want))
