@@ -1,11 +1,9 @@
 """Shared by all tests: how XLA compiles, eight devices, float64, and tables of cases."""
 
-import mmap
 import os
 import pathlib
 
 import jax
-import jaxlib
 import pytest
 
 from jw2v.distributed.backend import prepare_backend
@@ -22,29 +20,13 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 
-def _jaxlib_knows(flag):
-  """XLA ends a process that has a flag that is unknown to it."""
-  library = pathlib.Path(jaxlib.__file__).with_name('libjax_common.so')
-  if not library.exists():
-    return False
-  with (
-    library.open('rb') as file,
-    mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-  ):
-    return content.find(flag.encode()) >= 0
-
-
 def pytest_configure(config):
-  """Fast and slow tests are compiled without LLVM's optimizations, which saves 40 % of the time.
+  """The fast tests are compiled without LLVM's optimizations, which saves a third of the time.
 
-  HLO is optimized as ever. The tests of a release compile as users do, and so does `-m ''`.
+  HLO is optimized as ever. All other tests compile as users do, and so does `-m ''`.
   """
-  if config.option.markexpr in ('', 'release'):
-    return
-  jax.config.update('jax_disable_most_optimizations', True)
-  flag, flags = 'xla_cpu_use_fusion_emitters', os.environ.get('XLA_FLAGS', '')
-  if flag not in flags and _jaxlib_knows(flag):
-    os.environ['XLA_FLAGS'] = f'{flags} --{flag}=false'.strip()
+  if 'not slow' in config.option.markexpr:
+    jax.config.update('jax_disable_most_optimizations', True)
 
 
 prepare_backend(8)  # of which a run takes one, if it does not ask for more

@@ -1,0 +1,18 @@
+"""The code on docs/optimizer.md runs, and does what the page says."""
+
+import re
+
+import jax.numpy as jnp
+import layout
+
+PAGE = (layout.ROOT / 'docs' / 'optimizer.md').read_text(encoding='utf-8')
+
+
+def test_rows_of_another_model_are_damped_by_the_ratio():
+  (code,) = re.findall(r'^```python\n(.*?)^```', PAGE, re.M | re.S)
+  names = {}
+  exec(compile(code, 'optimizer.md', 'exec'), names)
+  moved = jnp.flatnonzero((names['table'] != 1).any(axis=1))
+  assert moved.tolist() == [3, 7]
+  curvature, trace = names['state'].directional
+  assert 0 < curvature <= trace * (1 + 1e-6)
