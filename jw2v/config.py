@@ -91,9 +91,10 @@ class TrainConfig:
       16,384 / `window`; and eight times as many on other devices than CPUs, except with
       'naive_softmax'. A step sums its gradients and does not average them.
     block_size: consecutive windows that share their context rows and noise words; None takes
-      16, or for a wider `window` the next multiple of 16, up to 64; and with 'hierarchical_softmax' as many
-      as make 16 tokens, or 32, with the context. It divides `batch_size`. The blocks of the
-      hierarchical softmax have fewer windows where the paths are long.
+      16, or for a wider `window` the next multiple of 16, up to 64; and with
+      'hierarchical_softmax' as many as make 16 tokens, or 32, with the context. It divides
+      `batch_size`. The blocks of the hierarchical softmax have fewer windows where the paths are
+      long.
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
       'nce' and 'sampled_softmax', of which the latter takes no others.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
