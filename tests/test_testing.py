@@ -438,12 +438,13 @@ def _examples():
 
 
 EXAMPLES = _examples()
+_evaluate = testing._evaluated  # which `known` replaces
 
 
 @functools.cache
 def evaluated(example):
   name, args, kwargs = EXAMPLES[example]
-  return testing._evaluated(name, tuple(args), kwargs)
+  return _evaluate(name, tuple(args), kwargs)
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ class TestNeeds:
     """24 GB of tables, of which each of eight devices has three where they are split by width."""
     state = abstract(TrainConfig(dim=300), (10**7, 10**7))
     found = {need.layout: need.bytes for need in memory.needs(state, 4)}
-    assert found["layout='data'"] == 2 * 10**7 * (300 + 1) * 4 + 8
-    assert found["layout='width'"] == 2 * 10**7 * (75 + 1) * 4 + 8
-    assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 8
+    assert found["layout='data'"] == 2 * 10**7 * (300 + 1) * 4 + 24
+    assert found["layout='width'"] == 2 * 10**7 * (75 + 1) * 4 + 24
+    assert found["layout='data_width', width_devices=2"] == 2 * 10**7 * (150 + 1) * 4 + 24
 
 
 def compiled_bytes(config, num_rows, layout):
@@ -120,7 +120,7 @@ class TestRefusal:
     assert told.endswith("layout='width' on 8 devices needs 0.0 GB each")
 
   def test_names_how_many_devices_it_takes(self, monkeypatch):
-    assert "layout='width' on 16 devices would fit" in self.refused(monkeypatch, 300)
+    assert "layout='width' on 16 devices would fit" in self.refused(monkeypatch, 316)
 
   def test_of_several_devices(self, monkeypatch):
     told = self.refused(monkeypatch, 2000, devices=4, layout='data')
