@@ -109,8 +109,8 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
   norms = outside_rows + vectors + own
   if config.objective == 'sampled_softmax' and not is_cbow:
     norms += vectors  # words and noise words are two products
-  # The curvature along gradients: twice the products of the scores, in every eighth block.
-  measured = -(-blocks // 8)
+  # The curvature along gradients: twice the products of the scores, in every sixteenth block.
+  measured = -(-blocks // 16)
   # Sums of curvatures and traces: of the centers, and of each product with outside rows.
   sums = 2 + 2 * (1 + (is_cbow or config.objective == 'sampled_softmax'))
   flops += 2 * 2 * scores * dim * measured / blocks

@@ -22,8 +22,8 @@ class History:
   """Collects the results of dispatches into records.
 
   Attributes:
-    history: the records: step, epoch, words, words_per_second, loss (mean over an eighth of the
-      predictions since the previous record, the first eighth of each step), learning_rate,
+    history: the records: step, epoch, words, words_per_second, loss (mean over the predictions
+      of every sixteenth block since the previous record), learning_rate,
       gradient_norm (root mean square since the previous record), and any other measurement.
     step: number of steps.
     words: number of corpus words read.

@@ -41,8 +41,8 @@ class TrainResult:
       softmax the rows of the outside table are the nodes of the Huffman tree of the counts.
     vocabulary: the words with their counts.
     config: the settings, with all defaults filled in.
-    history: one dict per record: step, epoch, words, words_per_second, loss (mean over an eighth
-      of the predictions since the previous record, the first eighth of each step), learning_rate,
+    history: one dict per record: step, epoch, words, words_per_second, loss (mean over
+      the predictions of every sixteenth block since the previous record), learning_rate,
       gradient_norm (of the centers, root mean square since the previous record), center_norm and
       outside_norm (mean norms of the rows). At the ends of epochs also held_out_loss, if a part of
       the corpus is held out, and the scores of `evaluate`.

@@ -20,9 +20,9 @@ from jw2v.objectives.subwords import CHAINS
 from jw2v.optim import RowwiseTransformation
 from jw2v.training.state import TrainState
 
-# The loss and the curvature along gradients are measured on every eighth block of a step, whichever
-# device has it, and the gradient norm on the first eighth of the rows of each device.
-_MEASURED = 8
+# The loss and the curvature along gradients are measured on every sixteenth block of a step,
+# whichever device has it, and the gradient norm on the first sixteenth of the rows of each device.
+_MEASURED = 16
 
 
 class Results(NamedTuple):
