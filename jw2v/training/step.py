@@ -74,10 +74,13 @@ def make_run_steps(
   blocks_of_chain = blocks_per_step // layout.data_devices // chains
 
   def measured(chain):
-    if blocks_of_chain % _MEASURED == 0:
-      return slice(0, None, _MEASURED)
-    first = (layout.data_index * chains + chain) * blocks_of_chain
-    return -first % _MEASURED + jnp.arange(0, blocks_of_chain, _MEASURED)
+    begin = 0  # of the chain, in the step; a multiple of _MEASURED is as good as 0
+    if blocks_of_chain % _MEASURED:
+      begin = (layout.data_index * chains + chain) * blocks_of_chain
+    first = -begin % _MEASURED
+    if isinstance(first, int):  # a slice is cheaper than indices
+      return slice(first, None, _MEASURED)
+    return first + jnp.arange(0, blocks_of_chain, _MEASURED)
 
   def gradients(params: Word2VecParams, blocks: Blocks, constants: dict[str, Any]) -> ObjectiveRows:
     split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), blocks)
