@@ -208,7 +208,7 @@ class TestCurvatureDampedSgd:
   )
   @settings(max_examples=60, deadline=None, derandomize=True)
   def test_no_step_raises_a_quadratic_model(self, count, kind, log_rate, seed):
-    """Of a row with terms (u^T x - t)^2 h / 2, at any rate, also without the floor."""
+    """The row has terms (u^T x - t)^2 h / 2. This holds at any rate, without the floor too."""
     rng = np.random.default_rng(seed)
     u, t, h = rng.normal(size=(count, D)), rng.normal(size=count), rng.uniform(0, 9, count)
     if kind == 'parallel':

@@ -56,12 +56,12 @@ class TestScores:
   NEAR = {'a': ['b', 'c'], 'b': ['c', 'd'], 'c': ['a'], 'd': ['a', 'b']}
 
   def test_hit_rate(self):
-    """Of four known pairs, three are hits. Unknown items are left out."""
+    """Three of the four known pairs are hits. Unknown items are left out."""
     pairs = [('a', 'b'), ('a', 'c'), ('b', 'a'), ('c', 'a'), ('a', 'x'), ('x', 'a')]
     assert sequences.hit_rate(self.NEAR, pairs) == (0.75, 4)
 
   def test_same_community(self):
-    """Of seven neighbors, only b of a is in the same community."""
+    """Only one of the seven neighbors, b of a, is in the same community."""
     pairs = [('a', '0'), ('b', '0'), ('c', '1'), ('d', '1'), ('x', '0')]
     score, known = sequences.same_community(self.NEAR, pairs)
     assert (score, known) == (pytest.approx(1 / 7), 4)
