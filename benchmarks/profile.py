@@ -79,7 +79,8 @@ def compiled_run(
   from jw2v.training import loop, run, state, step
 
   config = config.on(jax.default_backend())  # as in a run
-  layout, optimizer = make_layout(config), state.make_optimizer(config)
+  layout = make_layout(config)
+  optimizer = state.make_optimizer(config, layout.width_axis)
   objective = make_objective(config, encoded.vocabulary, layout.width_axis)
   blocks, _ = run.make_streams(encoded, config, objective, layout)
   num_words, number = blocks.end, config.blocks_per_step

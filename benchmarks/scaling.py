@@ -109,23 +109,23 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
   norms = outside_rows + vectors + own
   if config.objective == 'sampled_softmax' and not is_cbow:
     norms += vectors  # words and noise words are two products
-  # The curvature along gradients: twice the products of the scores, in every sixteenth block.
-  measured = -(-blocks // 16)
-  # Sums of curvatures and traces: of the centers, and of each product with outside rows.
-  sums = 2 + 2 * (1 + (is_cbow or config.objective == 'sampled_softmax'))
+  # A step that samples the curvature, one of four: twice the products of the scores, in every
+  # eighth block of the first half.
+  measured = -(-blocks // 2 // 8)
   flops += 2 * 2 * scores * dim * measured / blocks
   flops, rows = flops * blocks, (center_rows + outside_rows) * blocks
   if config.objective == 'naive_softmax':
     predicted = blocks * vectors
     flops += 4 * 2 * predicted * num_words * dim  # scores twice, and both gradients
     row_bytes = _NUMBER * dim * (rows + 2 * rows * parts + 9 * num_words)
-    over_data = center_rows * blocks * (dim + 2) * (data - 1) + num_words * (dim + 1) + 4
-    over_width = (scores + norms) * blocks + 2 * predicted * num_words
+    over_data = center_rows * blocks * (dim + 3) * (data - 1) + num_words * (dim + 2)
+    over_width = (scores + norms + center_rows) * blocks + (2 * predicted + 1) * num_words
   else:
     # A device reads its own rows, and reads and writes the rows of all devices in the update.
     row_bytes = _NUMBER * dim * (rows + 2 * rows * parts)
-    over_data = rows * (dim + 2) * (data - 1) + sums * (data - 1)
-    over_width = (scores + norms) * blocks + (2 * scores + norms) * measured
+    samples = 2 * (3 + dim)
+    over_data = (rows * (dim + 3) + samples) * (data - 1)
+    over_width = (scores + norms) * blocks + rows + 2 * (scores + 2 * norms) * measured + 2
   exchanged = (over_data if split and data > 1 else 0) + (over_width if width > 1 else 0)
   return Cost(flops, row_bytes, _NUMBER * exchanged)
 

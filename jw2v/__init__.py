@@ -59,6 +59,7 @@ from jw2v.losses.prediction import (
   sampled_softmax_value_and_grad,
 )
 from jw2v.losses.rows import (
+  CurvatureSample,
   RowGradients,
   cbow_row_gradients,
   gather_rows,
@@ -108,6 +109,7 @@ __version__ = '0.1.0'
 __all__ = [
   'AliasTable',
   'Checkpoints',
+  'CurvatureSample',
   'EncodedCorpus',
   'HierarchicalSoftmaxGrads',
   'HierarchicalSoftmaxScoreGrads',

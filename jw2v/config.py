@@ -37,7 +37,7 @@ LAYOUTS = ('data', 'data_width', 'replicated', 'width')
 LEARNING_RATES = {
   'adagrad': {'cbow': 0.1, 'skip_gram': 0.1},
   'adam': {'cbow': 0.002, 'skip_gram': 0.002},
-  'curvature_damped_sgd': {'cbow': 0.4, 'skip_gram': 0.075},
+  'curvature_damped_sgd': {'cbow': 0.4, 'skip_gram': 0.05},
   'rmsprop': {'cbow': 0.002, 'skip_gram': 0.002},
   'sgd': {'cbow': 0.02, 'skip_gram': 0.005},
 }

@@ -136,8 +136,11 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   return _per_table(tx.init, update)
 
 
-# The ratio of curvatures is that of sums over about so many steps: 1 / (1 - 0.9).
+# A sample of curvatures counts in about so many samples: 1 / (1 - 0.9).
 _DECAY = 0.9
+# Least curvature across the common direction, as a share of the trace: by that of the common
+# direction, and in any case.
+_FLOOR, _LEAST = 0.3, 0.01
 
 
 @exportable
@@ -147,20 +150,43 @@ class CurvatureDampedState(NamedTuple):
   hyperparams: dict[str, jax.Array]  # {'learning_rate': []}
   # [V] zeros between steps: to clear the touched ones is cheaper than all. float32 or wider.
   total: jax.Array
-  directional: jax.Array  # [2] decaying sums of curvature along gradients, and of traces
+  last: jax.Array  # [3] the curvatures of the last sample
+  curvatures: jax.Array  # [3] decaying sums of those of all samples
+  direction: jax.Array  # [1, D] decaying sum of their directions
+
+
+def common_direction(state: CurvatureDampedState, axis_name: str | None = None) -> jax.Array:
+  """Returns the `[D]` unit vector m that the sample of the next step is measured with.
+
+  It is the mean of the vectors that the rows of the table met in the last samples, weighted by the
+  curvature of the terms; zeros before the first sample.
+
+  Args:
+    state: the state of the optimizer of the table.
+    axis_name: mesh axis that the columns of the table are split over, within `jax.shard_map`.
+  """
+  (direction,) = state.direction
+  square = _over(jnp.sum(direction * direction), axis_name)
+  return direction * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def curvature_damped_sgd(
-  learning_rate: jax.typing.ArrayLike, floor: float = 0.2
+  learning_rate: jax.typing.ArrayLike, *, axis_name: str | None = None
 ) -> RowwiseTransformation:
   r"""SGD on rows that stays stable when a step touches a row many times.
 
-  .. math:: x \leftarrow x - \eta\, \varphi(\eta \rho h)\, g, \qquad
-     \varphi(z) = \frac{1 - e^{-z}}{z}, \qquad
-     \rho = f + (1 - f) \frac{r}{2 - r}
+  .. math:: x \leftarrow x - \eta\, \big( \varphi(\eta\, h\, \rho_\parallel)\, g_\parallel
+     + \varphi(\eta\, h\, \rho_\perp)\, g_\perp \big), \qquad
+     \varphi(z) = \frac{1 - e^{-z}}{z}
 
-  with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures, the ratio :math:`r`
-  of curvature to trace, one for a table, and the floor :math:`f`.
+  with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures. The part
+  :math:`g_\parallel = (g^\top m)\, m` of the gradient is in the common direction :math:`m` of a
+  table, and :math:`g_\perp` is the rest. The two shares of the curvature are those of a table too,
+
+  .. math:: \rho_\parallel = \max(2 s, \rho_\perp), \qquad
+     \rho_\perp = 2\, (1 - s)\, r + 0.3\, s^2,
+
+  neither below 0.01 nor above 1.
 
   **Why damp.** A step sums the gradients of every occurrence of a word in it, all taken at the same
   point. Where they are many, the sum steps over the minimum that one occurrence after the other
@@ -170,103 +196,136 @@ def curvature_damped_sgd(
 
   .. math:: x_0 - \eta\, \varphi(\eta H)\, g,
 
-  the exponential Euler step. One number has to stand for the matrix :math:`H`.
+  the exponential Euler step. Few numbers have to stand for the matrix :math:`H`.
 
-  **Which number.** :math:`\varphi` is convex, so that by Jensen's inequality the flow goes at least
-  as far along :math:`g` as with the curvature :math:`\kappa = g^\top H g / \|g\|^2` in this
-  direction; the trace :math:`h \ge \kappa` damps more, and most of it where :math:`H` has many
-  directions. A step :math:`g / \kappa` minimizes the model along :math:`g`, and one of
-  :math:`2 g / \kappa` is the longest that does not raise it. From this longest step one step of the
-  trace, :math:`g / h`, is left as a margin: at most :math:`(2 / \kappa - 1 / h)\, g`, which is
-  :math:`g / (h\, r / (2 - r))` with :math:`r = \kappa / h`. The ratio is measured on the part of
-  the batch that `RowGradients.directional` covers: the larger one of the ratio of the step itself
-  and that of the last ten steps or so. It changes slowly over a run, and a burst of one word raises
-  it at once.
+  **Two numbers.** The vectors :math:`u` of :math:`H = \sum h\, u u^\top`, those that the row meets
+  on the other side, have a part in common: their mean. Along its direction :math:`m` the curvature
+  is far above that of any other direction, up to half of the trace. It is known exactly,
+  :math:`m^\top H m`, and damps this part of the gradient. The other part has the curvature
+  :math:`\kappa = g_\perp^\top H g_\perp / \|g_\perp\|^2`, far below the trace that is left, since
+  what remains of :math:`u` has many directions. With one number for both parts, the step is too
+  short for one or too long for the other.
 
-  **The floor.** The rows of both tables move at the same time, and single rows have larger ratios
-  than their table: whatever the ratio, a row goes at most :math:`1 / f` times as far as with
-  the trace.
+  **Measured.** Over the part of the batch that `RowGradients.sample` covers, for a table
+  :math:`s = \sum m^\top H m / \sum \operatorname{tr} H` and
+  :math:`r = \sum \kappa / \sum (\operatorname{tr} H - m^\top H m)`: each the larger one of the last
+  sample and of the last ten or so. They change slowly over a run, and a burst of one word raises
+  them with its first sample. Before the first sample the trace damps. :math:`m` is the mean of the
+  :math:`u` of the last samples, weighted by :math:`h`.
+
+  **Twice.** The rows of both tables move in one step, and a score :math:`u^\top v` changes by both
+  moves. Each may go half of its way.
+
+  **The floor.** The samples are those of a table, and a single row may have a larger share across
+  :math:`m`. Where nearly all of the curvature is along :math:`m`, as in a burst of one word, little
+  is known of the rest: hence :math:`0.3\, s^2`.
 
   **Limits.** A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
-  leaves it to plain SGD. Where all terms have one direction, :math:`r = \rho = 1`: the trace is the
-  curvature. A row with much curvature goes :math:`g / (\rho h)` at most, at any learning rate.
-  `docs/optimizer.md` has plots and what else was tried.
+  leaves it to plain SGD. Where all terms have one direction, it is :math:`m` with :math:`s = 1`,
+  and the trace damps. With the shares of the row itself, no step at any learning rate raises its
+  model. `docs/optimizer.md` has plots and what else was tried.
 
   Args:
     learning_rate: :math:`\eta`, a number or an array; part of the state.
-    floor: :math:`f`, from 0 to 1. With 1 the trace stands for the curvature, and so it does for
-      gradients without `directional`.
+    axis_name: mesh axis that the columns of the tables are split over, within `jax.shard_map`.
 
   Returns:
     The optimizer by row. Its `update` raises a `ValueError` for gradients without
     curvature. It combines repeated rows only for tables narrower than float32, which would round
     the sum at each row: otherwise a sum of their scaled rows is the same.
 
-  Raises:
-    ValueError: `floor` is not from 0 to 1.
-
   References:
     The exponential Euler step of Hochbruck and Ostermann, `Exponential integrators
     <https://doi.org/10.1017/S0962492910000048>`_, 2010, on a quadratic model by row;
-    implicit SGD (Toulis and Airoldi, 2017) damps by :math:`1 / (1 + z)` instead.
+    implicit SGD (Toulis and Airoldi, 2017) damps by :math:`1 / (1 + z)` instead. Mu and Viswanath,
+    `All-but-the-top <https://openreview.net/forum?id=HkuGJ3kCb>`_, 2018, on the common direction of
+    word vectors.
 
   Example:
     >>> import jax.numpy as jnp, jw2v
     >>> optimizer = jw2v.curvature_damped_sgd(1.0)
     >>> table = jnp.zeros((3, 2))
-    >>> # One row 500 times, each with the gradient (1, 0) and the curvature 2, all of it along it:
+    >>> # One row 500 times, each with the gradient (1, 0) and the curvature 2:
     >>> gradients = jw2v.RowGradients(
-    ...   jnp.ones(500, int), jnp.tile(jnp.array([1.0, 0.0]), (500, 1)), jnp.full(500, 2.0),
-    ...   directional=jnp.array([[1000.0, 1000.0]]),
+    ...   jnp.ones(500, int), jnp.tile(jnp.array([1.0, 0.0]), (500, 1)), jnp.full(500, 2.0)
     ... )
     >>> table, state = optimizer.update(gradients, optimizer.init(table), table)
     >>> table[1].round(3).tolist()  # the minimum of the quadratic model
     [-0.5, 0.0]
   """
-  if not 0 <= floor <= 1:
-    raise ValueError(f'floor must be from 0 to 1, got {floor}')
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)
-    total = jnp.zeros_like(table, wide_dtype(table), shape=table.shape[:1])
-    return CurvatureDampedState({'learning_rate': rate}, total, jnp.zeros_like(total, shape=2))
+    zeros = lambda *shape: jnp.zeros_like(table, wide_dtype(table), shape=shape)
+    direction = zeros(1, table.shape[1])
+    hyperparams = {'learning_rate': rate}
+    return CurvatureDampedState(hyperparams, zeros(len(table)), zeros(3), zeros(3), direction)
 
   def update(
     gradients: RowGradients, state: CurvatureDampedState, table: jax.Array
   ) -> tuple[jax.Array, CurvatureDampedState]:
-    ids, values, curvature, directional = gradients
+    ids, values, curvature, sample, along = gradients
     if curvature is None:
       raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
     if ids.dtype != jnp.int32:  # int32 ids need no conversion: the lookups below do not wrap
       ids = row_ids(ids, table.shape[0])
     dtype = state.total.dtype
-    sums = state.directional
     rate = state.hyperparams['learning_rate'].astype(dtype)
-    if directional is not None:
-      now = jnp.sum(directional.astype(dtype), axis=0)
-      sums = _DECAY * sums + (1 - _DECAY) * now
-      ratio = jnp.maximum(_ratio(now), _ratio(sums))
-      rate_of_damping = rate * (floor + (1 - floor) * ratio / (2 - ratio))
-    else:
-      rate_of_damping = rate
     outside: dict[str, Any] = {'mode': 'drop', 'wrap_negative_indices': False}
     total = state.total.at[ids].add(curvature.astype(dtype), **outside)
     if table.dtype != dtype:
       ids, values, *_ = combine_repeated(RowGradients(ids, values), table.shape[0])
+      along = None
+    values = values.astype(dtype)
     of_rows = total.at[ids].get(mode='clip', wrap_negative_indices=False)  # [N]
-    z = jnp.maximum(rate_of_damping * of_rows, 1e-30)  # phi(1e-30) is 1
-    # The division last: XLA would compute what comes after it once for every column.
-    factor = rate * jnp.expm1(-z) / z  # -rate phi(z)
-    updates = factor[:, None] * values.astype(dtype)
+
+    def factor(share):  # -rate phi(rate share h)
+      z = jnp.maximum(rate * share * of_rows, 1e-30)  # phi(1e-30) is 1
+      # The division last: XLA would compute what comes after it once for every column.
+      return rate * jnp.expm1(-z) / z
+
+    of_common, of_across = _shares(jnp.stack([state.last, state.curvatures]))
+    m = common_direction(state, axis_name)
+    along = _over(values @ m, axis_name) if along is None else along.astype(dtype)
+    across = factor(of_across)
+    updates = across[:, None] * values + jnp.outer((factor(of_common) - across) * along, m)
     table = table.at[ids].add(updates.astype(table.dtype), **outside)
     # Zeros that come after the reading of the total, which XLA then changes in place.
     zeros = jnp.minimum(of_rows, 0)
-    return table, state._replace(total=total.at[ids].set(zeros, **outside), directional=sums)
+    state = state._replace(total=total.at[ids].set(zeros, **outside))
+    if sample is not None:
+      last = jnp.sum(sample.curvatures.astype(dtype), axis=0)
+      direction = jnp.sum(sample.direction.astype(dtype), axis=0, keepdims=True)
+      decay = jnp.where(last[2] > 0, _DECAY, 1)  # a sample of nothing changes nothing
+      state = state._replace(
+        last=jnp.where(last[2] > 0, last, state.last),
+        curvatures=decay * state.curvatures + (1 - decay) * last,
+        direction=decay * state.direction + (1 - decay) * direction,
+      )
+    return table, state
 
   return _per_table(init, update)
 
 
-def _ratio(sums: jax.Array) -> jax.Array:
-  """Returns the ratio of summed curvature to summed trace, at most 1; 0 where nothing is known."""
-  curvature, trace = sums
-  return jnp.clip(curvature / jnp.maximum(trace, jnp.finfo(sums.dtype).tiny), 0, 1)
+def _shares(curvatures: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the curvatures along and across the common direction, as shares of the trace.
+
+  Args:
+    curvatures: `[..., 3]` those of samples; the largest shares count.
+  """
+  across, common, trace = jnp.moveaxis(curvatures, -1, 0)
+  share = jnp.max(_share(common, trace, 0))
+  ratio = jnp.max(_share(across, trace - common, 1))
+  of_across = jnp.clip(2 * (1 - share) * ratio + _FLOOR * share**2, _LEAST, 1)
+  return jnp.maximum(jnp.minimum(2 * share, 1), of_across), of_across
+
+
+def _share(part: jax.Array, whole: jax.Array, otherwise: float) -> jax.Array:
+  """Returns the share of a part, from 0 to 1; `otherwise` where there is nothing."""
+  known = whole > 0
+  return jnp.where(known, jnp.clip(part / jnp.where(known, whole, 1), 0, 1), otherwise)
+
+
+def _over(partial: jax.Array, axis_name: str | None) -> jax.Array:
+  """Adds sums over the columns of each device."""
+  return partial if axis_name is None else jax.lax.psum(partial, axis_name)

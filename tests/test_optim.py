@@ -1,5 +1,8 @@
 """Row gradients, and optax on the touched rows against dense optax."""
 
+import functools
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +10,10 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import Mesh, PartitionSpec
 from proof import assert_close, to_dense
 
-from jw2v.losses.rows import RowGradients
+from jw2v.losses.rows import CurvatureSample, RowGradients
 from jw2v.optim import combine_repeated, curvature_damped_sgd, rowwise
 
 V, D, N = 6, 3, 8
@@ -172,80 +176,144 @@ class TestCurvatureDampedSgd:
     rows = RowGradients(jnp.array([2]), jnp.ones((1, D), dtype), jnp.ones(1, dtype))
     assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
 
-  def _many(self, directional, count=500):
+  def _many(self, curvatures=None, direction=None, count=500):
     """A row many times, with a gradient of ones and the curvature 0.25 each time."""
     rows = RowGradients(jnp.full(count, 4), jnp.ones((count, D)), jnp.full(count, 0.25))
-    return rows._replace(directional=None if directional is None else jnp.asarray(directional))
+    if curvatures is None:
+      return rows
+    direction = np.zeros((len(curvatures), D)) if direction is None else direction
+    return rows._replace(sample=CurvatureSample(jnp.asarray(curvatures), jnp.asarray(direction)))
 
-  def test_damps_by_the_ratio_of_curvature_to_trace(self):
+  def _second(self, rows, rate=0.1, table=None):
+    """The table after a step that is damped by the sample of the same rows."""
+    optimizer = curvature_damped_sgd(rate)
+    table = jnp.zeros((V, D)) if table is None else table
+    state = optimizer.update(rows, optimizer.init(table), table)[1]
+    return jax.jit(optimizer.update)(rows, state, table)
+
+  def test_damps_both_parts_by_the_sample(self):
     """That of all pairs together, whose rows need not be those of the gradient."""
-    directional = [[3.0, 20.0], [9.0, 40.0]]
-    ratio, floor, h = 12 / 60, 0.2, 500 / 4
-    z = 0.1 * h * (floor + (1 - floor) * ratio / (2 - ratio))
-    want = -0.1 * (1 - np.exp(-z)) / z * 500
-    assert_close(self._update(self._many(directional))[4], np.full(D, want))
+    direction = np.random.default_rng(0).normal(size=(2, D))
+    rows = self._many([[1.0, 5.0, 20.0], [3.0, 13.0, 40.0]], direction)
+    m = direction.sum(axis=0) / np.linalg.norm(direction.sum(axis=0))
+    share, ratio, h = 18 / 60, 4 / 42, 500 / 4
+    phi = lambda z: (1 - np.exp(-z)) / z
+    along = m * m.sum() * 500
+    across = 500 - along
+    z = 0.1 * h * (2 * (1 - share) * ratio + 0.3 * share**2)
+    want = -0.1 * (phi(0.1 * h * 2 * share) * along + phi(z) * across)
+    assert_close(self._second(rows)[0][4], want)
+    assert_close(self._second(rows._replace(common=jnp.full(500, m.sum())))[0][4], want)
+
+  @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
+  def test_the_trace_damps_until_there_is_a_sample(self, rate):
+    """And the sample in all later steps, whether they have one or not."""
+    optimizer, table = curvature_damped_sgd(rate), jnp.zeros((V, D))
+    first, state = optimizer.update(self._many([[1.0, 2.0, 9.0]]), optimizer.init(table), table)
+    want = self._update(self._many(), rate)
+    assert_close(first, want)
+    later = optimizer.update(self._many(), state, table)[0]
+    assert rate < 0.1 or (later[4] < 1.1 * want[4]).all()
 
   @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
   def test_one_direction_gives_the_trace(self, rate):
-    trace, along = (self._update(self._many(x), rate) for x in (None, [[7.0, 7.0]]))
-    assert_close(along, trace)
+    """Also across it, where rounding leaves a part of the gradient."""
+    rows = self._many([[1e-9, 7.0, 7.0]], np.ones((1, D)))
+    assert_close(self._second(rows, rate)[0], self._update(self._many(), rate))
 
-  @pytest.mark.parametrize('directional', [[[0.0, 9.0]], [[0.0, 0.0]], [[1e-40, 1e-40]]])
-  def test_the_floor_bounds_the_step(self, directional):
-    """Whatever was measured: a row goes at most 1 / f times as far as with the trace."""
-    rows = self._many(directional)
-    for floor in (1.0, 0.5, 0.01):
-      optimizer, table = curvature_damped_sgd(1e6, floor), jnp.zeros((V, D))
-      moved, state = optimizer.update(rows, optimizer.init(table), table)
-      assert (np.abs(moved[4]) <= 4 / floor + 1e-9).all() and jnp.isfinite(moved).all()
-      assert jnp.isfinite(state.directional).all()
+  @pytest.mark.parametrize(
+    ('sample', 'least'),
+    [
+      ([0.0, 0.0, 9.0], 0.01), ([0.0, 9.0, 9.0], 0.3), ([0.0, 4.5, 9.0], 0.075),
+      ([9.0, 0.0, 1e-40], 0.01), ([1e-40, 1e-40, 1e-40], 0.01),
+    ],
+  )  # fmt: skip
+  def test_whatever_was_measured_the_step_is_bounded(self, sample, least):
+    for direction in (np.ones(D), np.eye(D)[0]):
+      moved, state = self._second(self._many([sample], direction[None]), 1e6)
+      assert (np.abs(moved[4]) <= 4 / least + 1e-9).all() and jnp.isfinite(moved).all()
+      assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
   @given(
     st.integers(1, 12),
-    st.sampled_from(['any', 'parallel', 'orthogonal']),
+    st.sampled_from(['any', 'parallel', 'orthogonal', 'common']),
     st.floats(-4, 6),
     st.integers(0, 2**32 - 1),
   )
   @settings(max_examples=60, deadline=None, derandomize=True)
   def test_no_step_raises_a_quadratic_model(self, count, kind, log_rate, seed):
-    """The row has terms (u^T x - t)^2 h / 2. This holds at any rate, without the floor too."""
+    """The row has terms (u^T x - t)^2 h / 2. This holds at any rate."""
     rng = np.random.default_rng(seed)
     u, t, h = rng.normal(size=(count, D)), rng.normal(size=count), rng.uniform(0, 9, count)
     if kind == 'parallel':
       u = u[:1] * rng.normal(size=(count, 1))
     elif kind == 'orthogonal':
       u = np.eye(D)[np.arange(count) % D] * rng.normal(size=(count, 1))
+    elif kind == 'common':
+      u += 9
     x = rng.normal(size=D)
     model = lambda x: h @ (u @ x - t) ** 2 / 2
     g, hessian = (h * (u @ x - t)) @ u, u.T * h @ u
-    pair = np.array([[g @ hessian @ g / max(g @ g, 1e-300), np.trace(hessian)]])
-    rows = RowGradients(jnp.array([2]), jnp.asarray(g)[None], jnp.trace(hessian)[None], pair)
-    optimizer, table = curvature_damped_sgd(10.0**log_rate, 0.0), jnp.zeros((V, D)).at[2].set(x)
-    after = optimizer.update(rows, optimizer.init(table), table)[0][2]
+    direction = h @ u
+    m = direction / max(np.linalg.norm(direction), 1e-300)
+    across = g - g @ m * m
+    curvatures = across @ hessian @ across / max(across @ across, 1e-300), m @ hessian @ m
+    sample = CurvatureSample(np.array([[*curvatures, np.trace(hessian)]]), direction[None])
+    rows = RowGradients(jnp.array([2]), jnp.asarray(g)[None], jnp.trace(hessian)[None], sample)
+    after = self._second(rows, 10.0**log_rate, jnp.zeros((V, D)).at[2].set(x))[0][2]
     assert model(np.asarray(after)) <= model(x) * (1 + 1e-9) + 1e-12
 
-  def test_the_ratio_falls_slowly_and_rises_at_once(self):
-    optimizer, table = curvature_damped_sgd(1e6, 0.0), jnp.zeros((V, D))
+  def test_shares_fall_slowly_and_rise_in_the_next_step(self):
+    optimizer, table = curvature_damped_sgd(1e6), jnp.zeros((V, D))
     state, update = optimizer.init(table), jax.jit(optimizer.update)
-    steps = []
-    for curvature in (10.0, 1.0, 1.0, 9.0, *[1.0] * 100):
-      moved, state = update(self._many([[curvature, 10.0]]), state, jnp.zeros((V, D)))
-      steps.append(4 / -float(moved[4, 0]))  # r / (2 - r)
-    ratios = 2 * np.array(steps) / (1 + np.array(steps))
-    assert_close(ratios[0], 1.0)
-    assert 0.1 < ratios[2] < ratios[1] < 1
-    assert_close(ratios[3], 0.9)
+    ratios = []
+    for curvature in (5.0, 1.0, 1.0, 4.0, *[1.0] * 100):
+      moved, state = update(self._many([[curvature, 0.0, 10.0]]), state, jnp.zeros((V, D)))
+      ratios.append(4 / -float(moved[4, 0]) / 2)
+    assert_close(ratios[:2], [0.5, 0.5])
+    assert 0.1 < ratios[3] < ratios[2] < 0.5
+    assert_close(ratios[4], 0.4)
     np.testing.assert_allclose(ratios[-1], 0.1, rtol=1e-3)
 
-  @pytest.mark.parametrize('shape', [(2,), (1, 3), (1, 1), (1, 2, 1)])
-  def test_other_measurements_are_refused(self, shape):
-    with pytest.raises(AssertionError, match=r"'gradients.directional' must be floating \[M, 2\]"):
-      self._update(self._many(np.ones(shape)))
+  def test_a_sample_of_nothing_changes_nothing(self):
+    optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
+    state = optimizer.update(self._many([[1.0, 2.0, 9.0]]), optimizer.init(table), table)[1]
+    for rows in (self._many([[0.0, 0.0, 0.0]]), self._many()):
+      chex.assert_trees_all_equal(optimizer.update(rows, state, table)[1], state)
 
-  @pytest.mark.parametrize('floor', [-0.1, 1.1, float('nan')])
-  def test_the_floor_is_a_share(self, floor):
-    with pytest.raises(ValueError, match='floor must be from 0 to 1, got'):
-      curvature_damped_sgd(0.1, floor)
+  def test_columns_on_several_devices(self):
+    """The state and the steps are those of one device."""
+    rng, mesh = np.random.default_rng(0), Mesh(np.array(jax.devices()[:2]), ('width',))
+    width, table = 2 * D, jnp.asarray(rng.normal(size=(V, 2 * D)))
+    rows = gradients(rng)._replace(curvature=jnp.full(N, 20.0))
+    rows = rows._replace(
+      values=jnp.asarray(rng.normal(size=(N, width))),
+      sample=CurvatureSample(
+        jnp.array([[1.0, 3.0, 9.0]]), jnp.asarray(rng.normal(size=(1, width)))
+      ),
+    )
+    columns, whole = PartitionSpec(None, 'width'), PartitionSpec()
+    split = lambda tree: jax.tree.map(lambda x: columns if x.shape[1:] == (width,) else whole, tree)
+
+    def two_steps(optimizer, rows, table, state):
+      for _ in range(2):
+        table, state = optimizer.update(rows, state, table)
+      return table, state
+
+    state = curvature_damped_sgd(0.1).init(table)
+    one = two_steps(curvature_damped_sgd(0.1), rows, table, state)
+    several = jax.shard_map(
+      functools.partial(two_steps, curvature_damped_sgd(0.1, axis_name='width')),
+      mesh=mesh, in_specs=split((rows, table, state)), out_specs=split((table, state)),
+      check_vma=False,
+    )  # fmt: skip
+    assert_close(several(rows, table, state), one)
+
+  @pytest.mark.parametrize('shape', [(3,), (1, 2), (1, 4), (1, 3, 1), (2, 3)])
+  def test_other_samples_are_refused(self, shape):
+    rows = self._many()._replace(sample=CurvatureSample(jnp.ones(shape), jnp.ones((1, D))))
+    with pytest.raises(AssertionError, match=r"'gradients.sample.*' must be floating"):
+      self._update(rows)
 
   def test_each_step_starts_from_no_curvature(self):
     optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))

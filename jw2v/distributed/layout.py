@@ -182,7 +182,8 @@ class Layout(NamedTuple):
       jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
     )
     sums = jax.lax.psum(
-      (whole(rows.values), whole(rows.curvature), rows.directional), self.data_axis
+      (whole(rows.values), whole(rows.curvature), rows.sample, jax.tree.map(whole, rows.common)),
+      self.data_axis,
     )
     return RowGradients(jnp.arange(num_rows, dtype=rows.ids.dtype), *sums)
 

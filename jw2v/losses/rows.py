@@ -22,8 +22,22 @@ from jw2v.losses.window import Word2VecParams
 
 
 @exportable
+class CurvatureSample(NamedTuple):
+  r"""The curvature of a table's rows, measured on any part of a batch; for `curvature_damped_sgd`.
+
+  Let :math:`H = \sum_o h_o u_o u_o^\top` be the Hessian of the loss by a row, :math:`g` its
+  gradient, and :math:`m` a unit vector that the :math:`u_o` have in common, see
+  `jw2v.optim.common_direction`. Everything is a sum over some rows. The optimizer adds up the M
+  sums, in any division, and uses ratios only.
+  """
+
+  curvatures: jax.Array  # [M, 3] d^T H d / d^T d with d = g - (g^T m) m; m^T H m; and tr H
+  direction: jax.Array  # [M, D] h_o u_o over the terms, from which the next m is made
+
+
+@exportable
 class RowGradients(NamedTuple):
-  r"""The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
+  """The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
 
   An id may repeat. The id V marks padding: it names no row, and its values are dropped. The
   optimizers treat every id outside [0, V) as padding.
@@ -31,18 +45,15 @@ class RowGradients(NamedTuple):
 
   The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
   loss with respect to that row of the table (see `objectives/logistic.py`). Only
-  `curvature_damped_sgd` needs it.
-
-  The trace bounds the curvature :math:`\kappa = g^\top H g / \|g\|^2` along a gradient g, often far
-  above it. Each row of `directional` has a sum of :math:`\kappa` and the sum of the traces of the
-  same gradients, over any part of the batch: `curvature_damped_sgd` reads the ratio of the two
-  totals, and a sample is enough. Without it, the trace stands for the curvature.
+  `curvature_damped_sgd` needs it, and only this optimizer reads the sample: what part of the trace
+  the gradients meet. Without a sample, they meet all of it.
   """
 
   ids: jax.Array  # [N] integers in [0, V]
   values: jax.Array  # [N, D]
   curvature: jax.Array | None = None  # [N], not negative
-  directional: jax.Array | None = None  # [M, 2], not negative: sums of kappa, and of the traces
+  sample: CurvatureSample | None = None
+  common: jax.Array | None = None  # [N] values @ m, if there was a cheaper place to compute it
 
 
 def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None) -> RowGradients:
@@ -61,22 +72,27 @@ def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None)
       f'the gradient of a table must be RowGradients, got {type(gradients).__name__}; '
       'make it with jw2v.row_gradients'
     )
-  _, *arrays = check(
+  sample = gradients.sample
+  curvatures, direction = (None, None) if sample is None else sample
+  _, ids, values, curvature, common, *sums = check(
     **{
       'table': (table, '?V D'),
       'gradients.ids': (gradients.ids, 'N', int),
       'gradients.values': (gradients.values, 'N D'),
       'gradients.curvature': (gradients.curvature, '?N'),
-      'gradients.directional': (gradients.directional, '?M 2'),
+      'gradients.common': (gradients.common, '?N'),
+      'gradients.sample.curvatures': (curvatures, '?M 3'),
+      'gradients.sample.direction': (direction, '?M D'),
     }
   )
-  directional = arrays[-1]
-  if directional is not None and directional.shape[1] != 2:
+  if sample is None:
+    return RowGradients(ids, values, curvature, None, common)
+  if sums[0].shape[1] != 3:
     raise AssertionError(
-      "argument 'gradients.directional' must be floating [M, 2], got "
-      f'{directional.dtype}{list(directional.shape)}'
+      "argument 'gradients.sample.curvatures' must be floating [M, 3], got "
+      f'{sums[0].dtype}{list(sums[0].shape)}'
     )
-  return RowGradients(*arrays)
+  return RowGradients(ids, values, curvature, CurvatureSample(*sums), common)
 
 
 def row_ids(ids: jax.Array, num_rows: int) -> jax.Array:

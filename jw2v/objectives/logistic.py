@@ -173,15 +173,14 @@ def hierarchical_softmax(
   vectors = jnp.einsum('nob,nbd->nod', paths[0], predictions.vectors)
   of_nodes = _of_term(listed, vectors, table, measured, products)
 
-  def along(directions):  # the direction of a node's vector is that of its word
+  def measure(gradients, common):  # the gradient of a node's vector is that of its word
     of_words = sample(paths[0], measured)
-    of_slots = of_nodes.along(jnp.einsum('nob,nbd->nod', of_words, directions))
-    return jnp.einsum('nob,no->nb', of_words, of_slots)
+    return of_nodes.measure(jnp.einsum('nob,nbd->nod', of_words, gradients), common)
 
   each = of_nodes._replace(
     vectors=jnp.einsum('nbo,nod->nbd', transposed(paths[0]), of_nodes.vectors),
     curvature=jnp.einsum('nob,no->nb', paths[0], of_nodes.curvature),
-    along=along,
+    measure=measure,
   )
   return add_gradients(_of_term(hot, predictions.vectors, table, measured, products), each)
 

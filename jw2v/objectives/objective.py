@@ -21,7 +21,7 @@ from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives import architectures, logistic, softmax
 from jw2v.objectives.huffman import huffman_tree, tree_paths
-from jw2v.objectives.scores import ALL, Measured, Products, directional, sample
+from jw2v.objectives.scores import ALL, Gradients, Measured, Products, sample
 from jw2v.objectives.subwords import Subwords, make_subwords, subword_vectors
 
 
@@ -39,8 +39,8 @@ class Objective(NamedTuple):
 
   Attributes:
     rows: `rows(params, blocks, constants, measured=ALL) -> ObjectiveRows`, the sums over some
-      blocks. The loss, the predictions and the curvature along gradients are those of the blocks
-      that `measured` selects, see `scores.Measured`.
+      blocks. The loss, the predictions and the sample of the curvature are those of the blocks that
+      `measured` selects, see `scores.Measured`.
     constants: arrays by name, of words or nodes. They are arguments of the compiled step, since
       constants embedded in it would be slow.
     num_rows: the number of rows of the center table and of the outside table.
@@ -120,7 +120,8 @@ def block_objective(
   if is_cbow:
     predict = functools.partial(predict, divide_gradient=config.cbow_gradient == 'exact')
   dtype = None if config.product_dtype == 'float32' else config.product_dtype
-  loss = _loss(config, Products(width_axis, dtype))
+  products = Products(width_axis, dtype)
+  loss = _loss(config, products)
 
   def rows(
     params: Word2VecParams, blocks: Blocks, constants: dict[str, Any], measured: Measured = ALL
@@ -130,17 +131,29 @@ def block_objective(
       vectors_of = functools.partial(subword_vectors, blocks, constants['subword_sizes'])
     predictions, vjp = predict(params.center, blocks, vectors_of=vectors_of)
     gradients = loss(predictions, blocks, params.outside, constants, measured)
-    # Along the gradients of the predicting vectors: those of their rows point the same way.
-    curvatures = gradients.along(sample(gradients.vectors, measured))
-    center = vjp(gradients.vectors, gradients.curvature)
-    return ObjectiveRows(
-      gradients.loss,
-      jnp.sum(sample(predictions.totals, measured).astype(jnp.float32)),
-      center._replace(directional=directional(curvatures, sample(gradients.curvature, measured))),
-      gradients.outside,
-    )
+    of_tables = [vjp(gradients.vectors, gradients.curvature), gradients.outside]
+    if measured.common is not None:
+      samples = _measure(gradients, measured)
+      pairs = zip(of_tables, measured.common, strict=True)
+      along = products.over_width(*(rows.values @ direction for rows, direction in pairs))
+      of_tables = [
+        rows._replace(sample=sample_of, common=common)
+        for rows, sample_of, common in zip(of_tables, samples, along, strict=True)
+      ]
+    totals = sample(predictions.totals, measured).astype(jnp.float32)
+    return ObjectiveRows(gradients.loss, jnp.sum(totals), *of_tables)
 
   return rows
+
+
+def _measure(gradients: Gradients, measured: Measured) -> Word2VecParams:
+  """Returns the samples of the curvature of both tables."""
+  assert measured.common is not None
+  # Along the gradients of the predicting vectors: those of their rows point the same way.
+  along = sample(gradients.vectors, measured)
+  measure = lambda: gradients.measure(along, measured.common)
+  zeros = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure))
+  return jax.lax.cond(measured.curvature, measure, zeros) if along.size else zeros()
 
 
 def _loss(config, products):

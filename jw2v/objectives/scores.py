@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jw2v.losses.rows import RowGradients
+from jw2v.losses.rows import CurvatureSample, RowGradients
+from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.architectures import flat, gather_rows, padded_ids, squared_norms, transposed
 
 
@@ -52,13 +53,26 @@ class Products(NamedTuple):
     return tuple(piece.reshape(x.shape) for piece, x in zip(pieces, partial, strict=True))
 
 
-# The blocks in which the loss and the curvature along gradients are measured: a slice of them, or
-# indices, padded with those of no block.
-Measured = slice | jax.Array
-ALL = slice(None)
-# From [m, I, D] directions of the vectors of the m measured blocks to the [m, I] curvatures along
-# them.
-Along = Callable[[jax.Array], jax.Array]
+class Measured(NamedTuple):
+  """What is measured beside the gradients.
+
+  Attributes:
+    blocks: the blocks whose loss and curvature are measured: a slice of them; or indices, padded
+      with those of no block.
+    common: the `[D]` common directions for the rows of both tables, see
+      `jw2v.optim.common_direction`; None measures no curvature.
+    curvature: False leaves the measured curvature at zeros; a bool or an array of one.
+  """
+
+  blocks: slice | jax.Array = slice(None)
+  common: Word2VecParams | None = None
+  curvature: Any = True
+
+
+ALL = Measured()
+# From the [m, I, D] gradients of the vectors of the m measured blocks, and the common directions of
+# both tables, to the `CurvatureSample` of each.
+MeasureCurvature = Callable[[jax.Array, Word2VecParams], Word2VecParams]
 
 
 class Gradients(NamedTuple):
@@ -66,8 +80,8 @@ class Gradients(NamedTuple):
 
   loss: jax.Array  # [] sum over the measured blocks
   vectors: jax.Array  # [N, I, D] by the predicting vectors
-  curvature: jax.Array  # [N, I] trace of H, the Hessian by a vector
-  along: Along  # d^T H d / d^T d
+  curvature: jax.Array  # [N, I] trace of the Hessian by a vector
+  measure: MeasureCurvature
   outside: RowGradients
 
 
@@ -123,12 +137,11 @@ def scores_vjp(
   num_rows: int,
   measured: Measured = ALL,
   products: Products = Products(),
-) -> tuple[jax.Array, jax.Array, Along, RowGradients]:
+) -> tuple[jax.Array, jax.Array, MeasureCurvature, RowGradients]:
   r"""Gradients of a loss of scores :math:`z_{oi} = u_o^\top v_i`, by vectors and rows.
 
   .. math:: \nabla_{v_i} J = \sum_o \delta_{oi} u_o, \qquad
-     \operatorname{tr} H_{v_i} = \sum_o h_{oi} \|u_o\|^2, \qquad
-     d^\top H_{v_i} d = \sum_o h_{oi} (u_o^\top d)^2,
+     \operatorname{tr} H_{v_i} = \sum_o h_{oi} \|u_o\|^2,
 
   and the same for :math:`u_o` with the sides exchanged.
 
@@ -139,12 +152,12 @@ def scores_vjp(
     touched: `[N, O]` bool, False for rows that no vector is scored against.
     vectors: `[N, I, D]` vectors.
     num_rows: V, the rows of the table.
-    measured: blocks in which the curvature along gradients is measured.
+    measured: the blocks whose curvature is measured.
     products: how the products are computed.
 
   Returns:
-    The gradient by the vectors, its curvature, the curvature along other directions, and the
-    gradient by rows of the table.
+    The gradient by the vectors, its curvature, the function that measures the curvature along
+    gradients, and the gradient by rows of the table.
   """
   ids = padded_ids(scored.ids, touched, num_rows)
   each = delta.ndim == 2
@@ -157,56 +170,65 @@ def scores_vjp(
     d_rows = products.einsum('noi,nid->nod', delta, vectors)
     h_rows = jnp.einsum('noi,ni->no', curvature, scored.norms)
 
-  def along(directions):
-    rows, h = sample(scored.rows, measured), sample(curvature, measured)
-    return curvature_along(rows, directions, h, each, products)
+  def measure(gradients, common):
+    rows, v, d, h = (sample(x, measured) for x in (scored.rows, vectors, d_rows, curvature))
+    h_of_rows = h if each else jnp.swapaxes(h, 1, 2)
+    return Word2VecParams(
+      measure_curvature(rows, gradients, h, common.center, products),
+      measure_curvature(v, d, h_of_rows, common.outside, products),
+    )
 
-  d, v, h = (sample(x, measured) for x in (d_rows, vectors, curvature))
-  h = h if each else jnp.swapaxes(h, 1, 2)
-  of_rows = curvature_along(v, d, h, each, products)
-  rows = RowGradients(
-    ids, flat(d_rows), h_rows.reshape(-1), directional(of_rows, sample(h_rows, measured))
-  )
-  return d_vectors, h_vectors, along, rows
+  return d_vectors, h_vectors, measure, RowGradients(ids, flat(d_rows), h_rows.reshape(-1))
 
 
 def sample(values: Any, measured: Measured) -> jax.Array:
   """Returns the values of the measured blocks; zeros for a block that does not exist."""
-  if isinstance(measured, slice):
-    return values[measured]
-  return values.at[measured].get(mode='fill', fill_value=0)
+  if isinstance(measured.blocks, slice):
+    return values[measured.blocks]
+  return values.at[measured.blocks].get(mode='fill', fill_value=0)
 
 
-def curvature_along(
-  rows: jax.Array, directions: jax.Array, h: jax.Array, each: bool, products: Products
-) -> jax.Array:
-  """Returns `[N, I]` curvatures d^T H d / d^T d, where H is the sum of h u u^T over rows u.
+def measure_curvature(
+  rows: jax.Array, gradients: jax.Array, h: jax.Array, common: jax.Array, products: Products
+) -> CurvatureSample:
+  r"""Measures the Hessians :math:`\sum_o h_{oi} u_o u_o^\top` along gradients.
 
   Args:
-    rows: `[N, O, D]` rows.
-    directions: `[N, I, D]` directions; the result for zeros is 0.
-    h: `[N, O, I]` curvatures of scores; or `[N, O]` if `each`.
-    each: True if direction i meets row i only.
+    rows: `[N, O, D]` rows u.
+    gradients: `[N, I, D]` gradients; a gradient of zeros adds nothing to the curvature along them.
+    h: `[N, O, I]` curvatures of scores; or `[N, O]` if O = I and gradient o meets row o only.
+    common: `[D]` the direction m.
     products: how the products are computed.
+
+  Returns:
+    The sums over all N I gradients.
   """
-  moves, squares = products.over_width(
-    _products_of(rows, directions, each, products), squared_norms(directions)
-  )
-  forms = h * moves * moves
-  forms = forms if each else jnp.sum(forms, axis=1)
-  return forms / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny)
-
-
-def directional(curvatures: jax.Array, traces: jax.Array) -> jax.Array:
-  """Returns the sums of both as `RowGradients.directional`."""
-  return jnp.stack([jnp.sum(curvatures), jnp.sum(traces)])[None]
+  each = h.ndim == 2
+  moves, squares, of_common, along, norms = products.over_width(
+    _products_of(rows, gradients, each, products), squared_norms(gradients),
+    rows @ common, gradients @ common, squared_norms(rows),
+  )  # fmt: skip
+  # What the gradients have beside the common direction: all of it at least by rounding.
+  squares = jnp.maximum(squares - along * along, 1e-6 * squares)
+  inverse = jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
+  if each:
+    moves, weights = moves - of_common * along, h
+  else:
+    moves, weights = moves - of_common[..., None] * along[:, None], jnp.sum(h, axis=2)
+    inverse = inverse[:, None]
+  sums = h * inverse * moves * moves, weights * of_common * of_common, weights * norms
+  direction = jnp.einsum('no,nod->d', weights, rows)
+  return CurvatureSample(jnp.stack([*map(jnp.sum, sums)])[None], direction[None])
 
 
 def add_gradients(*parts: Gradients) -> Gradients:
   """Returns the gradients of a sum of losses of the same vectors."""
-  losses, vectors, curvature, along, outside = zip(*parts, strict=True)
+  losses, vectors, curvature, measures, outside = zip(*parts, strict=True)
+
+  def measure(*along):
+    return jax.tree.map(lambda *x: sum(x), *(of_part(*along) for of_part in measures))
+
   return Gradients(
-    sum(losses), sum(vectors), sum(curvature),
-    lambda directions: sum(of_part(directions) for of_part in along),
+    sum(losses), sum(vectors), sum(curvature), measure,
     jax.tree.map(lambda *x: jnp.concatenate(x), *outside),
   )  # fmt: skip

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.tiled_softmax import log_normalizers, tile_at
+from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.architectures import Predictions, flat, gather_rows, squared_norms
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.scores import (
@@ -44,8 +45,7 @@ from jw2v.objectives.scores import (
   Measured,
   Products,
   add_gradients,
-  curvature_along,
-  directional,
+  measure_curvature,
   sample,
   score,
   scores_vjp,
@@ -166,7 +166,6 @@ def _denominator(
   begins = jnp.arange(0, len(table), tile)
   part = lambda x: sample(x, measured).reshape(-1, *x.shape[2:])  # of the measured blocks
   some = part(vectors), part(totals), part(by_block)
-  (norms,) = products.over_width(squared_norms(some[0]))
 
   def scored(begin, v, n, log_normalizer):
     """Rows and ids of a tile, and n y: both derivative and curvature of its scores."""
@@ -174,38 +173,34 @@ def _denominator(
     log_y = products.scores(v, rows) - log_normalizer[:, None]
     return rows, ids, n[:, None] * jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)
 
-  def add(sums, begin):
-    of_vectors, measurements = sums
+  def add(of_vectors, begin):
     rows, ids, d_scores = scored(begin, v, n, log_normalizer)  # [M, S]
     of_rows = products.einsum('ms,md->sd', d_scores, v_and_norm)
-    h = part(d_scores.reshape(*totals.shape, -1))
-    of_tile = _curvature_along(some[0], of_rows[:, :-1], h, products)
-    measurements += directional(of_tile, h * norms[:, None])
     of_vectors += products.einsum('ms,sd->md', d_scores, with_norm(rows))
-    return (of_vectors, measurements), (ids, of_rows)
+    return of_vectors, (ids, of_rows)
 
-  def along(directions):
-    def add_tile(curvatures, begin):
+  def measure(gradients, common):
+    def along(rows, gradients, h, common):  # [S, D], [I, D] and [S, I], as one block
+      return measure_curvature(rows[None], gradients[None], h[None], common, products)
+
+    def of_tile(none, tile_and_gradients):
+      begin, of_rows = tile_and_gradients
       rows, _, h = scored(begin, *some)
-      return curvatures + _curvature_along(rows, flat(directions), h.T, products), None
+      of_center = along(rows, flat(gradients), h.T, common.center)
+      return none, Word2VecParams(of_center, along(some[0], of_rows, h, common.outside))
 
-    none = jnp.zeros_like(some[1])
-    return jax.lax.scan(add_tile, none, begins)[0].reshape(directions.shape[:2])
+    of_tiles = jax.lax.scan(of_tile, None, (begins, of_rows.reshape(len(begins), -1, v.shape[1])))
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), of_tiles[1])
 
-  sums = jnp.zeros_like(v_and_norm), jnp.zeros_like(v, shape=(1, 2))
-  (of_vectors, measurements), (ids, of_rows) = jax.lax.scan(add, sums, begins)
+  of_vectors, (ids, of_rows) = jax.lax.scan(add, jnp.zeros_like(v_and_norm), begins)
   of_rows = flat(of_rows)
   h_vectors, h_rows = products.over_width(of_vectors[:, -1], of_rows[:, -1])
+  of_rows = of_rows[:, :-1]
   ids = ids.reshape(-1).astype(jnp.int32)
   return by_block, Gradients(
     jnp.sum(sample(totals * by_block, measured)),
     of_vectors[:, :-1].reshape(vectors.shape),
     h_vectors.reshape(totals.shape),
-    along,
-    RowGradients(ids, of_rows[:, :-1], h_rows, measurements),
+    measure,
+    RowGradients(ids, of_rows, h_rows),
   )
-
-
-def _curvature_along(rows, directions, h, products):
-  """`curvature_along` of one block: `[S, D]` rows, `[I, D]` directions and `[S, I]` curvatures."""
-  return curvature_along(rows[None], directions[None], h[None], False, products)[0]

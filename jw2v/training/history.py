@@ -23,7 +23,7 @@ class History:
 
   Attributes:
     history: the records: step, epoch, words, words_per_second, loss (mean over the predictions
-      of every sixteenth block since the previous record), learning_rate,
+      of a sixteenth of the blocks since the previous record), learning_rate,
       gradient_norm (root mean square since the previous record), and any other measurement.
     step: number of steps.
     words: number of corpus words read.

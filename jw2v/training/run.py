@@ -42,7 +42,7 @@ class TrainResult:
     vocabulary: the words with their counts.
     config: the settings, with all defaults filled in.
     history: one dict per record: step, epoch, words, words_per_second, loss (mean over
-      the predictions of every sixteenth block since the previous record), learning_rate,
+      the predictions of a sixteenth of the blocks since the previous record), learning_rate,
       gradient_norm (of the centers, root mean square since the previous record), center_norm and
       outside_norm (mean norms of the rows). At the ends of epochs also held_out_loss, if a part of
       the corpus is held out, and the scores of `evaluate`.
@@ -154,8 +154,8 @@ def train(
       stack.callback(checkpoints.close)
     with naming_lost_processes():
       vectors, params, predicted_bytes = fit(
-        encoded, streams, config, objective, make_optimizer(config), layout, history,
-        initial=initial, checkpoints=checkpoints, evaluate=evaluate,
+        encoded, streams, config, objective, make_optimizer(config, layout.width_axis), layout,
+        history, initial=initial, checkpoints=checkpoints, evaluate=evaluate,
         started=lambda info: [call(info) for call in on_start],
       )  # fmt: skip
     result = TrainResult(

@@ -39,10 +39,15 @@ class TrainState(NamedTuple):
   outside_optimizer: optax.OptState
 
 
-def make_optimizer(config: TrainConfig) -> RowwiseTransformation:
-  """Returns the row-wise optimizer of a config; its state includes the learning rate."""
+def make_optimizer(config: TrainConfig, width_axis: str | None = None) -> RowwiseTransformation:
+  """Returns the row-wise optimizer of a config; its state includes the learning rate.
+
+  Args:
+    config: the settings.
+    width_axis: axis of the device mesh that the columns of the tables are split over.
+  """
   if config.optimizer == 'curvature_damped_sgd':
-    return curvature_damped_sgd(config.learning_rate)
+    return curvature_damped_sgd(config.learning_rate, axis_name=width_axis)
   inject = optax.inject_hyperparams(_OPTAX[config.optimizer], hyperparam_dtype=jnp.float32)
   return rowwise(inject(learning_rate=config.learning_rate))
 

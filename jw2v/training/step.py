@@ -16,13 +16,16 @@ from jw2v.distributed.layout import Layout
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective, ObjectiveRows
+from jw2v.objectives.scores import Measured
 from jw2v.objectives.subwords import CHAINS
-from jw2v.optim import RowwiseTransformation
+from jw2v.optim import CurvatureDampedState, RowwiseTransformation, common_direction
 from jw2v.training.state import TrainState
 
-# The loss and the curvature along gradients are measured on every sixteenth block of a step,
-# whichever device has it, and the gradient norm on the first sixteenth of the rows of each device.
-_MEASURED = 16
+# What a step measures costs as much in few blocks as in many. So the loss is measured on every
+# eighth block of the first half of a step, which is one chain, whichever device has it; the
+# curvature on these blocks of every fourth step; and a gradient norm on the first sixteenth of the
+# rows of each device.
+_BLOCKS, _STEPS, _ROWS = 8, 4, 16
 
 
 class Results(NamedTuple):
@@ -72,20 +75,30 @@ def make_run_steps(
   splits = not exact and layout.devices == 1 and blocks_per_step % CHAINS == 0
   chains = CHAINS if jax.default_backend() == 'cpu' and splits else 1
   blocks_of_chain = blocks_per_step // layout.data_devices // chains
+  half = -(-blocks_per_step // 2)
 
-  def measured(chain):
-    begin = 0  # of the chain, in the step; a multiple of _MEASURED is as good as 0
-    if blocks_of_chain % _MEASURED:
-      begin = (layout.data_index * chains + chain) * blocks_of_chain
-    first = -begin % _MEASURED
-    if isinstance(first, int):  # a slice is cheaper than indices
-      return slice(first, None, _MEASURED)
-    return first + jnp.arange(0, blocks_of_chain, _MEASURED)
+  def measured(chain):  # the blocks of a chain
+    begin = (layout.data_index * chains + chain) * blocks_of_chain  # of the chain, in the step
+    if isinstance(begin, int):
+      return slice(-begin % _BLOCKS, max(0, half - begin), _BLOCKS)
+    index = -begin % _BLOCKS + jnp.arange(0, blocks_of_chain, _BLOCKS)
+    return jnp.where(begin + index < half, index, blocks_of_chain)
 
-  def gradients(params: Word2VecParams, blocks: Blocks, constants: dict[str, Any]) -> ObjectiveRows:
+  def gradients(
+    state: TrainState, blocks: Blocks, constants: dict[str, Any], number: jax.Array
+  ) -> ObjectiveRows:
     split = jax.tree.map(lambda x: x.reshape(chains, len(x) // chains, *x.shape[1:]), blocks)
+    common = None
+    if isinstance(state.center_optimizer, CurvatureDampedState):
+      optimizers = state.center_optimizer, state.outside_optimizer
+      common = Word2VecParams(*(common_direction(x, layout.width_axis) for x in optimizers))
     parts = [
-      objective.rows(params, jax.tree.map(lambda x: x[i], split), constants, measured(i))  # noqa: B023
+      objective.rows(
+        state.params,
+        jax.tree.map(lambda x: x[i], split),  # noqa: B023
+        constants,
+        Measured(measured(i), common, number % _STEPS == 0),
+      )
       for i in range(chains)
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
@@ -95,9 +108,9 @@ def make_run_steps(
     return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
 
   def step(constants, state: TrainState, inputs):
-    blocks, rate = inputs
+    number, blocks, rate = inputs
     center, outside = state.params
-    rows = gradients(state.params, blocks, constants)
+    rows = gradients(state, blocks, constants, number)
     squares = _squares(rows.center, len(center))
     if exact:  # the rows of all devices would be as many as the table has on each of them
       d_outside = layout.add_up(rows.outside, len(outside))
@@ -115,7 +128,8 @@ def make_run_steps(
 
   def run_steps(state, blocks, progress, constants):
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
-    state, sums = jax.lax.scan(functools.partial(step, constants), state, (blocks, rates))
+    inputs = jnp.arange(len(rates)), blocks, rates
+    state, sums = jax.lax.scan(functools.partial(step, constants), state, inputs)
     losses, predictions, squares, counts = layout.over_data(sums)
     squares = layout.over_width(squares) / jnp.maximum(1, counts).astype(squares.dtype)
     return state, Results(losses, predictions, rates, squares)
@@ -135,7 +149,7 @@ def compile_steps(run_steps: jax.stages.Wrapped, *arguments: Any) -> jax.stages.
 
 def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
   """Returns the summed squared norms of the measured gradients, and how many rows these are."""
-  count = max(1, len(rows.ids) // _MEASURED)
+  count = max(1, len(rows.ids) // _ROWS)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows
   return jnp.sum(squares * is_row.astype(squares.dtype)), jnp.sum(is_row)

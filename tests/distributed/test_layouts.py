@@ -183,8 +183,8 @@ class TestExchange:
   def test_the_exact_softmax_adds_up_whole_tables(self):
     config = TrainConfig(**SMALL, objective='naive_softmax', layout='data', devices=2)
     run_steps, vocabulary = compiled(config)
-    curvatures = 4 * 2 * 2  # of the denominator and of the predicted words
-    table = 4 * len(vocabulary) * (config.dim + 1) + curvatures
+    sample = 4 * (3 + config.dim)
+    table = 4 * len(vocabulary) * (config.dim + 2) + sample  # with curvatures and parts along m
     assert table in [
       size for name, size in collectives(run_steps.as_text()) if name == 'all-reduce'
     ]

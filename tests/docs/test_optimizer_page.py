@@ -8,11 +8,11 @@ import layout
 PAGE = (layout.ROOT / 'docs' / 'optimizer.md').read_text(encoding='utf-8')
 
 
-def test_rows_of_another_model_are_damped_by_the_ratio():
+def test_rows_of_another_model_are_damped_by_samples():
   (code,) = re.findall(r'^```python\n(.*?)^```', PAGE, re.M | re.S)
   names = {}
   exec(compile(code, 'optimizer.md', 'exec'), names)
   moved = jnp.flatnonzero((names['table'] != 1).any(axis=1))
   assert moved.tolist() == [3, 7]
-  curvature, trace = names['state'].directional
-  assert 0 < curvature <= trace * (1 + 1e-6)
+  across, common, trace = names['state'].last
+  assert 0 < across and 0 < common and across + common <= trace * (1 + 1e-6)

@@ -19,15 +19,18 @@ from jw2v import (
 )
 from jw2v.data.sampling import Blocks
 from jw2v.objectives.objective import block_objective
+from jw2v.objectives.scores import Measured
 
 V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
 OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
+# Common directions of the tables: of length 1, and otherwise as good as any.
+COMMON = Word2VecParams(np.array([0.5, -0.5, 0.5, 0.5]), np.array([0.6, 0.0, 0.0, -0.8]))
 
 
 def rows(architecture, params, batch):
   """Negative sampling by row."""
   config = TrainConfig(architecture=architecture, negatives=NEGATIVES, shared_negatives=K)
-  return block_objective(config)(params, batch, {})
+  return block_objective(config)(params, batch, {}, Measured(common=COMMON))
 
 
 skip_gram_rows, cbow_rows = (
@@ -149,8 +152,8 @@ class TestCurvature:
     else:
       assert_close(got, want)
 
-  def test_along_the_gradient_of_each_row(self, objective, mapped, loss, table):
-    """g^T H g / g^T g and the trace, in a text without a word that repeats."""
+  def test_samples_the_hessian_of_each_row(self, objective, mapped, loss, table):
+    """Along the gradient across m, along m, and the trace, in a text where no word repeats."""
     num_words = N * (B + 2 * M + K)
     params, batch = example(0, num_words)
     tokens, noise = np.split(np.arange(num_words), [N * (B + 2 * M)])
@@ -165,10 +168,11 @@ class TestCurvature:
     @jax.vmap
     def wanted(i):
       row = getattr(params, table)[i]
-      g, h = jax.grad(of_row(i))(row), jax.hessian(of_row(i))(row)
-      return jnp.array([g @ h @ g / jnp.maximum(g @ g, 1e-300), jnp.trace(h)])
+      g, h, m = jax.grad(of_row(i))(row), jax.hessian(of_row(i))(row), getattr(COMMON, table)
+      g -= g @ m * m
+      return jnp.array([g @ h @ g / jnp.maximum(g @ g, 1e-300), m @ h @ m, jnp.trace(h)])
 
-    got = getattr(objective(params, batch), table).directional.sum(axis=0)
+    got = getattr(objective(params, batch), table).sample.curvatures.sum(axis=0)
     want = wanted(jnp.arange(num_words)).sum(axis=0)
     if objective is cbow_rows and table == 'center':  # of the means, and not of single rows
       assert (got >= want).all()

@@ -24,7 +24,17 @@ from jw2v.objectives import huffman
 from jw2v.objectives.huffman import huffman_tree
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.objective import block_objective, make_objective
-from tests.objectives.test_architectures import NEGATIVES, OFFSETS, K, M, V, example, windows
+from jw2v.objectives.scores import Measured
+from tests.objectives.test_architectures import (
+  COMMON,
+  NEGATIVES,
+  OFFSETS,
+  K,
+  M,
+  V,
+  example,
+  windows,
+)
 
 COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
 VOCABULARY = Vocabulary(
@@ -55,7 +65,7 @@ def constants_of(config):
 @functools.cache
 def compiled(config, measured):
   rows = block_objective(config)
-  measured = slice(None) if measured is None else jnp.array(measured)
+  measured = Measured(slice(None) if measured is None else jnp.array(measured), COMMON)
   return jax.jit(lambda params, batch, constants: rows(params, batch, constants, measured))
 
 
@@ -149,18 +159,26 @@ class TestEqualsThePureLoss:
     if objective != 'naive_softmax':  # which touches all words
       assert np.all(rows.outside.ids == V)
 
-  def test_curvature_along_gradients(self, architecture, objective, weights):
-    """Below the trace, and equal to it where all vectors of the other side have one direction."""
+  def test_samples_of_the_curvature(self, architecture, objective, weights):
+    """Less than the trace in the common direction and across it; one direction has all of it."""
     config = config_of(architecture, objective, distance_weights=weights)
     params, batch = example(4)
+    direction = np.array([1.0, -2.0, 0.5, 1.0]) / 2.5
     for table, other in (('center', 'outside'), ('outside', 'center')):
-      curvature, trace = getattr(rows_of(config, params, batch), table).directional.sum(axis=0)
-      assert 0.05 * trace < curvature < 0.95 * trace
-      parallel = jnp.outer(getattr(params, other)[:, 0], jnp.array([1.0, -2.0, 0.5, 1.0]))
+      rows = getattr(rows_of(config, params, batch), table)
+      across, common, trace = rows.sample.curvatures.sum(axis=0)
+      assert 0.02 * trace < across < 0.95 * trace - common and 0.05 * trace < common
+      assert_close(rows.common, rows.values @ getattr(COMMON, table))
+      parallel = jnp.outer(getattr(params, other)[:, 0], direction)
       rows = getattr(rows_of(config, params._replace(**{other: parallel}), batch), table)
-      curvature, trace = rows.directional.sum(axis=0)
+      across, common, trace = rows.sample.curvatures.sum(axis=0)
       assert trace > 1
-      assert_close(curvature, trace)
+      cosine = getattr(COMMON, table) @ direction
+      assert_close(common, cosine**2 * trace)
+      assert_close(across, (1 - cosine**2) * trace)
+      (found,) = rows.sample.direction
+      assert_close(found, found @ direction * direction)
+      assert abs(found @ direction) > 0.01
 
   def test_a_step_of_a_table_does_not_raise_the_loss(self, architecture, objective, weights):
     """The longest step of `curvature_damped_sgd`, g / h, of all rows of one table.
@@ -187,11 +205,26 @@ def test_measures_some_blocks_and_moves_all(architecture, objective, weights):
   whole, part = (rows_of(config, params, batch, measured) for measured in (None, (0, 1, 9)))
   first = rows_of(config, params, jax.tree.map(lambda x: x[:2], batch))
   assert_close(part.loss, first.loss)
-  assert_close(part.center.directional, first.center.directional)
+  assert_close(part.center.sample, first.center.sample)
+  if objective != 'naive_softmax':  # whose rows have the gradients of all blocks
+    assert_close(part.outside.sample, first.outside.sample)
   assert_close(part.predictions, first.predictions)
   assert part.predictions < whole.predictions
   assert_close(part.center.values, whole.center.values)
   assert_close(part.outside.values, whole.outside.values)
+
+
+def test_without_curvature_the_samples_are_zeros():
+  config = config_of('skip_gram', 'negative_sampling')
+  params, batch = example(2)
+  for number, measured in enumerate(
+    (Measured(common=COMMON, curvature=False), Measured(slice(0, 0), COMMON))
+  ):
+    rows = block_objective(config)(params, batch, {}, measured)
+    assert all(
+      not leaf.any() for leaf in jax.tree.leaves((rows.center.sample, rows.outside.sample))
+    )
+    assert bool(rows.loss) == (number == 0)
 
 
 @pytest.mark.parametrize('architecture', ARCHITECTURES)

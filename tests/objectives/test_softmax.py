@@ -14,8 +14,14 @@ from jw2v import TrainConfig, Word2VecParams, nce_loss, sampled_softmax_loss, tr
 from jw2v.data.sampling import alias_table, draw_alias, noise_distribution
 from jw2v.objectives.logistic import curvature_of
 from jw2v.objectives.objective import block_objective, make_objective
-from tests.objectives.test_architectures import N, V, example, windows
-from tests.objectives.test_objective import VOCABULARY, config_of, rows_of, total_loss
+from tests.objectives.test_architectures import COMMON, N, V, example, windows
+from tests.objectives.test_objective import (
+  VOCABULARY,
+  config_of,
+  constants_of,
+  rows_of,
+  total_loss,
+)
 
 
 @pytest.mark.usefixtures('float64')
@@ -53,17 +59,21 @@ class TestTiles:
         each = jnp.arange(len(centers)), context[:, slot]
         terms = terms.at[each].add(mask[:, slot] * wrong[each])
       norms = jnp.sum(params.outside**2, axis=1)
-      moves = rows.center.values @ params.outside.T
-      squares = jnp.sum(rows.center.values**2, axis=1)
-      along = jnp.sum(jnp.sum(terms * moves**2, axis=1) / jnp.maximum(squares, 1e-300))
-      return terms @ norms, terms.T @ jnp.sum(v**2, axis=1), along
+      of_centers, of_outside = terms @ norms, terms.T @ jnp.sum(v**2, axis=1)
+      m, g = COMMON.center, rows.center.values
+      g -= jnp.outer(g @ m, m)
+      moves, squares = g @ params.outside.T, jnp.sum(g**2, axis=1)
+      across = jnp.sum(jnp.sum(terms * moves**2, axis=1) / jnp.maximum(squares, 1e-300))
+      along = jnp.sum(terms @ (params.outside @ m) ** 2)
+      sample = jnp.array([[across, along, of_centers.sum()]])
+      return of_centers, of_outside, (sample, jnp.sum(terms @ params.outside, axis=0)[None])
 
-    of_centers, of_outside, along = wanted(params)
-    assert_close(rows.center.directional, jnp.array([[along, of_centers.sum()]]))
+    of_centers, of_outside, sample = wanted(params)
+    assert_close(tuple(rows.center.sample), sample)
     assert_close(rows.center.curvature, of_centers)
     summed = jnp.zeros(V).at[rows.outside.ids].add(rows.outside.curvature, mode='drop')
     assert_close(summed, of_outside)
-    assert_close(rows.outside.directional[:, 1].sum(), of_outside.sum())
+    assert_close(rows.outside.sample.curvatures[:, 2].sum(), of_outside.sum())
 
   def test_larger_than_the_vocabulary(self):
     config = config_of('skip_gram', 'naive_softmax', softmax_tile=V + 1)
@@ -153,9 +163,10 @@ class TestConvergence:
         jnp.column_stack([params.center, -normalizer]),
         jnp.column_stack([params.outside, jnp.ones(V)]),
       )
-    exact = rows_of(config_of('skip_gram', 'naive_softmax'), params, batch)
+    rows_of = lambda config, batch: block_objective(config)(params, batch, constants_of(config))
+    exact = rows_of(config_of('skip_gram', 'naive_softmax'), batch)
     config = config_of('skip_gram', objective, negatives=ids.shape[1], shared_negatives=None)
-    rows = rows_of(config, params, batch._replace(negative_ids=jnp.asarray(ids)))
+    rows = rows_of(config, batch._replace(negative_ids=jnp.asarray(ids)))
     for table in ('center', 'outside'):
       got, want = (to_dense(getattr(x, table), V) for x in (rows, exact))
       assert np.linalg.norm(got - want) < 0.02 * np.linalg.norm(want)
