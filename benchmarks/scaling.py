@@ -110,8 +110,10 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
   if config.objective == 'sampled_softmax' and not is_cbow:
     norms += vectors  # words and noise words are two products
   # A step that samples the curvature, one of four: twice the products of the scores, in every
-  # eighth block of the first half.
-  measured = -(-blocks // 2 // 8)
+  # eighth block of the first half, or in four of them. A device has a place for all it may have.
+  half = -(-config.blocks_per_step // 2)
+  stride = max(1, min(8, half // 4))
+  measured = -(-(blocks if split and data > 1 else half) // stride)
   flops += 2 * 2 * scores * dim * measured / blocks
   flops, rows = flops * blocks, (center_rows + outside_rows) * blocks
   if config.objective == 'naive_softmax':

@@ -44,7 +44,7 @@ from jw2v.config import LEARNING_RATES, OPTIMIZERS, SUBWORD_RATES, UNDIVIDED_RAT
     ('sample', float('nan'), 'a number from 0 to 1'),
     ('learning_rate', 0.0, 'a number from 1e-12'),
     ('learning_rate', 'fast', 'a number from 1e-12'),
-    ('min_learning_rate', 0.5, 'a number from 0 to 0.075'),
+    ('min_learning_rate', 0.5, 'a number from 0 to 0.05'),
     ('noise_exponent', float('inf'), 'a number from -10 to 10'),
   ],
 )

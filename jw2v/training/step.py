@@ -22,10 +22,10 @@ from jw2v.optim import CurvatureDampedState, RowwiseTransformation, common_direc
 from jw2v.training.state import TrainState
 
 # What a step measures costs as much in few blocks as in many. So the loss is measured on every
-# eighth block of the first half of a step, which is one chain, whichever device has it; the
-# curvature on these blocks of every fourth step; and a gradient norm on the first sixteenth of the
-# rows of each device.
-_BLOCKS, _STEPS, _ROWS = 8, 4, 16
+# eighth block of the first half of a step, which is one chain, whichever device has it, but on at
+# least four; the curvature on these blocks of every fourth step; and a gradient norm on the first
+# sixteenth of the rows of each device.
+_BLOCKS, _LEAST_BLOCKS, _STEPS, _ROWS = 8, 4, 4, 16
 
 
 class Results(NamedTuple):
@@ -76,12 +76,13 @@ def make_run_steps(
   chains = CHAINS if jax.default_backend() == 'cpu' and splits else 1
   blocks_of_chain = blocks_per_step // layout.data_devices // chains
   half = -(-blocks_per_step // 2)
+  stride = max(1, min(_BLOCKS, half // _LEAST_BLOCKS))
 
   def measured(chain):  # the blocks of a chain
     begin = (layout.data_index * chains + chain) * blocks_of_chain  # of the chain, in the step
     if isinstance(begin, int):
-      return slice(-begin % _BLOCKS, max(0, half - begin), _BLOCKS)
-    index = -begin % _BLOCKS + jnp.arange(0, blocks_of_chain, _BLOCKS)
+      return slice(-begin % stride, max(0, half - begin), stride)
+    index = -begin % stride + jnp.arange(0, blocks_of_chain, stride)
     return jnp.where(begin + index < half, index, blocks_of_chain)
 
   def gradients(

@@ -306,7 +306,7 @@ class TestKarate:
 
   @pytest.mark.parametrize('seed', range(3))
   def test_two_clusters_are_the_two_clubs(self, seed):
-    """33 of 34 with the seeds 0 to 7, all but member 9; by chance about 20."""
+    """32 or 33 of 34 with the seeds 0 to 7; by chance about 20."""
     config = karate.get_config()
     config.seed = seed
     settings = program.train_config(config)
