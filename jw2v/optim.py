@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jw2v.losses.numerics import exportable, wide_dtype
-from jw2v.losses.rows import RowGradients, check_row_gradients, row_ids
+from jw2v.losses.rows import CurvatureSample, RowGradients, check_row_gradients, row_ids
 
 
 def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
@@ -138,8 +138,7 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
 
 # A sample of curvatures counts in about so many samples: 1 / (1 - 0.9).
 _DECAY = 0.9
-# Least curvature across the common direction, as a share of the trace: by that of the common
-# direction, and in any case.
+# Lower bounds of the share across m: _FLOOR times the square of the share along it, and _LEAST.
 _FLOOR, _LEAST = 0.3, 0.01
 
 
@@ -151,12 +150,12 @@ class CurvatureDampedState(NamedTuple):
   # [V] zeros between steps: to clear the touched ones is cheaper than all. float32 or wider.
   total: jax.Array
   last: jax.Array  # [3] the curvatures of the last sample
-  curvatures: jax.Array  # [3] decaying sums of those of all samples
-  direction: jax.Array  # [1, D] decaying sum of their directions
+  curvatures: jax.Array  # [3] decaying average of those of all samples
+  direction: jax.Array  # [1, D] decaying average of their directions
 
 
 def common_direction(state: CurvatureDampedState, axis_name: str | None = None) -> jax.Array:
-  """Returns the `[D]` unit vector m that the sample of the next step is measured with.
+  """Returns the `[D]` unit vector m along which the next sample is to be measured.
 
   It is the mean of the vectors that the rows of the table met in the last samples, weighted by the
   curvature of the terms; zeros before the first sample.
@@ -196,29 +195,29 @@ def curvature_damped_sgd(
 
   .. math:: x_0 - \eta\, \varphi(\eta H)\, g,
 
-  the exponential Euler step. Few numbers have to stand for the matrix :math:`H`.
+  the exponential Euler step. A matrix for each row would cost too much: two numbers replace it.
 
-  **Two numbers.** The vectors :math:`u` of :math:`H = \sum h\, u u^\top`, those that the row meets
-  on the other side, have a part in common: their mean. Along its direction :math:`m` the curvature
-  is far above that of any other direction, up to half of the trace. It is known exactly,
-  :math:`m^\top H m`, and damps this part of the gradient. The other part has the curvature
+  **Two numbers.** The vectors :math:`u_o` of :math:`H = \sum_o h_o u_o u_o^\top`, those that the
+  row meets on the other side, have a part in common: their mean. Along its direction :math:`m` the
+  curvature :math:`m^\top H m` is far above that of any other direction, often half of the trace
+  :math:`h`. The rest of the gradient has the curvature
   :math:`\kappa = g_\perp^\top H g_\perp / \|g_\perp\|^2`, far below the trace that is left, since
-  what remains of :math:`u` has many directions. With one number for both parts, the step is too
-  short for one or too long for the other.
+  what remains of the :math:`u_o` has many directions. One number for both makes the step too short
+  across :math:`m` or too long along it.
 
   **Measured.** Over the part of the batch that `RowGradients.sample` covers, for a table
   :math:`s = \sum m^\top H m / \sum \operatorname{tr} H` and
-  :math:`r = \sum \kappa / \sum (\operatorname{tr} H - m^\top H m)`: each the larger one of the last
-  sample and of the last ten or so. They change slowly over a run, and a burst of one word raises
-  them with its first sample. Before the first sample the trace damps. :math:`m` is the mean of the
-  :math:`u` of the last samples, weighted by :math:`h`.
+  :math:`r = \sum \kappa / \sum (\operatorname{tr} H - m^\top H m)`. They change slowly over a run.
+  The shares are the larger ones of two: those of the last sample, and those of a decaying average
+  over about ten. :math:`m` is the average of :math:`\sum_o h_o u_o`, and the first sample has
+  nothing else; until the second one, the trace damps.
 
   **Twice.** The rows of both tables move in one step, and a score :math:`u^\top v` changes by both
-  moves. Each may go half of its way.
+  moves. So each is damped twice, up to the trace.
 
-  **The floor.** The samples are those of a table, and a single row may have a larger share across
-  :math:`m`. Where nearly all of the curvature is along :math:`m`, as in a burst of one word, little
-  is known of the rest: hence :math:`0.3\, s^2`.
+  **The floor.** The shares are those of a table, and a single row may have more curvature across
+  :math:`m`. Where nearly all of the table's is along :math:`m`, as in a text of one word, little is
+  measured of the rest: hence :math:`0.3\, s^2`.
 
   **Limits.** A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
   leaves it to plain SGD. Where all terms have one direction, it is :math:`m` with :math:`s = 1`,
@@ -284,40 +283,48 @@ def curvature_damped_sgd(
       # The division last: XLA would compute what comes after it once for every column.
       return rate * jnp.expm1(-z) / z
 
-    of_common, of_across = _shares(jnp.stack([state.last, state.curvatures]))
+    of_common, of_across = jnp.maximum(_shares(state.last), _shares(state.curvatures))
     m = common_direction(state, axis_name)
     along = _over(values @ m, axis_name) if along is None else along.astype(dtype)
     across = factor(of_across)
     updates = across[:, None] * values + jnp.outer((factor(of_common) - across) * along, m)
     table = table.at[ids].add(updates.astype(table.dtype), **outside)
-    # Zeros that come after the reading of the total, which XLA then changes in place.
+    # These zeros depend on the total that was read, so that XLA can change it in place.
     zeros = jnp.minimum(of_rows, 0)
     state = state._replace(total=total.at[ids].set(zeros, **outside))
     if sample is not None:
-      last = jnp.sum(sample.curvatures.astype(dtype), axis=0)
-      direction = jnp.sum(sample.direction.astype(dtype), axis=0, keepdims=True)
-      decay = jnp.where(last[2] > 0, _DECAY, 1)  # a sample of nothing changes nothing
-      state = state._replace(
-        last=jnp.where(last[2] > 0, last, state.last),
-        curvatures=decay * state.curvatures + (1 - decay) * last,
-        direction=decay * state.direction + (1 - decay) * direction,
-      )
+      total_of = lambda x: jnp.sum(x.astype(dtype), axis=0)
+      state = _add_sample(state, jax.tree.map(total_of, sample), m, axis_name)
     return table, state
 
   return _per_table(init, update)
 
 
-def _shares(curvatures: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the curvatures along and across the common direction, as shares of the trace.
+def _add_sample(
+  state: CurvatureDampedState, sample: CurvatureSample, m: jax.Array, axis_name: str | None
+) -> CurvatureDampedState:
+  """Adds a sample that was measured with m; one of nothing, or one that is not finite, is none."""
+  average = lambda old, new: _DECAY * old + (1 - _DECAY) * new
+  squares = _over(jnp.array([m @ m, sample.direction @ sample.direction]), axis_name)
+  is_sample = jnp.isfinite(sample.curvatures).all() & jnp.isfinite(squares[1])
+  is_sample &= sample.curvatures[2] > 0
+  measured = is_sample & (squares[0] > 0)  # the first sample has a direction only
+  return state._replace(
+    last=jnp.where(measured, sample.curvatures, state.last),
+    curvatures=jnp.where(measured, average(state.curvatures, sample.curvatures), state.curvatures),
+    direction=jnp.where(
+      is_sample, average(state.direction, sample.direction[None]), state.direction
+    ),
+  )
 
-  Args:
-    curvatures: `[..., 3]` those of samples; the largest shares count.
-  """
-  across, common, trace = jnp.moveaxis(curvatures, -1, 0)
-  share = jnp.max(_share(common, trace, 0))
-  ratio = jnp.max(_share(across, trace - common, 1))
+
+def _shares(curvatures: jax.Array) -> jax.Array:
+  """Returns the curvatures `[2]` along and across m, as shares of the trace, of a `[3]` sample."""
+  across, common, trace = curvatures
+  share = _share(common, trace, 0)
+  ratio = _share(across, trace - common, 1)
   of_across = jnp.clip(2 * (1 - share) * ratio + _FLOOR * share**2, _LEAST, 1)
-  return jnp.maximum(jnp.minimum(2 * share, 1), of_across), of_across
+  return jnp.stack([jnp.maximum(jnp.minimum(2 * share, 1), of_across), of_across])
 
 
 def _share(part: jax.Array, whole: jax.Array, otherwise: float) -> jax.Array:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from proof import assert_close, to_dense
 
 from jw2v.losses.rows import CurvatureSample, RowGradients
-from jw2v.optim import combine_repeated, curvature_damped_sgd, rowwise
+from jw2v.optim import combine_repeated, common_direction, curvature_damped_sgd, rowwise
 
 V, D, N = 6, 3, 8
 
@@ -181,15 +181,17 @@ class TestCurvatureDampedSgd:
     rows = RowGradients(jnp.full(count, 4), jnp.ones((count, D)), jnp.full(count, 0.25))
     if curvatures is None:
       return rows
-    direction = np.zeros((len(curvatures), D)) if direction is None else direction
+    direction = np.ones((len(curvatures), D)) if direction is None else direction
     return rows._replace(sample=CurvatureSample(jnp.asarray(curvatures), jnp.asarray(direction)))
 
-  def _second(self, rows, rate=0.1, table=None):
-    """The table after a step that is damped by the sample of the same rows."""
-    optimizer = curvature_damped_sgd(rate)
+  def _damped(self, rows, rate=0.1, table=None):
+    """The table after a step that is damped by the sample of the same rows, and the state."""
+    optimizer, update = curvature_damped_sgd(rate), jax.jit(curvature_damped_sgd(rate).update)
     table = jnp.zeros((V, D)) if table is None else table
-    state = optimizer.update(rows, optimizer.init(table), table)[1]
-    return jax.jit(optimizer.update)(rows, state, table)
+    state = optimizer.init(table)
+    for _ in range(2):  # the first sample has a direction, and the second one is measured along it
+      state = update(rows, state, table)[1]
+    return update(rows, state, table)
 
   def test_damps_both_parts_by_the_sample(self):
     """That of all pairs together, whose rows need not be those of the gradient."""
@@ -202,24 +204,50 @@ class TestCurvatureDampedSgd:
     across = 500 - along
     z = 0.1 * h * (2 * (1 - share) * ratio + 0.3 * share**2)
     want = -0.1 * (phi(0.1 * h * 2 * share) * along + phi(z) * across)
-    assert_close(self._second(rows)[0][4], want)
-    assert_close(self._second(rows._replace(common=jnp.full(500, m.sum())))[0][4], want)
+    assert_close(self._damped(rows)[0][4], want)
+    assert_close(self._damped(rows._replace(common=jnp.full(500, m.sum())))[0][4], want)
 
   @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
-  def test_the_trace_damps_until_there_is_a_sample(self, rate):
-    """And the sample in all later steps, whether they have one or not."""
+  def test_the_trace_damps_until_something_was_measured_along_m(self, rate):
+    """And then the samples in all later steps, whether they have one or not."""
     optimizer, table = curvature_damped_sgd(rate), jnp.zeros((V, D))
-    first, state = optimizer.update(self._many([[1.0, 2.0, 9.0]]), optimizer.init(table), table)
+    rows, state = self._many([[1.0, 2.0, 9.0]]), optimizer.init(table)
     want = self._update(self._many(), rate)
-    assert_close(first, want)
-    later = optimizer.update(self._many(), state, table)[0]
-    assert rate < 0.1 or (later[4] < 1.1 * want[4]).all()
+    for _ in range(2):
+      moved, state = optimizer.update(rows, state, table)
+      assert_close(moved, want)
+    for later in (rows, self._many()):
+      moved, state = optimizer.update(later, state, table)
+      assert rate < 0.1 or (moved[4] < 1.1 * want[4]).all()
+
+  def test_steps_on_one_quadratic_do_not_raise_it(self):
+    """Sampled in every fourth step only, along the m of the samples before."""
+    rng = np.random.default_rng(0)
+    center = rng.normal(size=50)
+    u = rng.normal(size=(400, 50)) + 8 * center / np.linalg.norm(center)
+    hessian, trace = u.T @ u, (u**2).sum()
+    table = rng.normal(size=(1, 50))
+    optimizer = curvature_damped_sgd(1e3)
+    state = optimizer.init(jnp.asarray(table))
+    losses = []
+    for step in range(20):
+      g, (m,) = hessian @ table[0], np.asarray(common_direction(state))[None]
+      across = g - g @ m * m
+      curvatures = across @ hessian @ across / (across @ across), m @ hessian @ m, trace
+      sample = CurvatureSample(np.array([curvatures]), u.sum(axis=0)[None])
+      rows = RowGradients(
+        jnp.array([0]), jnp.asarray(g)[None], jnp.array([trace]), None if step % 4 else sample
+      )
+      table, state = optimizer.update(rows, state, jnp.asarray(table))
+      table = np.asarray(table)
+      losses.append(table[0] @ hessian @ table[0])
+    assert (np.diff(losses) <= 0).all() and losses[-1] < 0.5 * losses[0]
 
   @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
   def test_one_direction_gives_the_trace(self, rate):
     """Also across it, where rounding leaves a part of the gradient."""
     rows = self._many([[1e-9, 7.0, 7.0]], np.ones((1, D)))
-    assert_close(self._second(rows, rate)[0], self._update(self._many(), rate))
+    assert_close(self._damped(rows, rate)[0], self._update(self._many(), rate))
 
   @pytest.mark.parametrize(
     ('sample', 'least'),
@@ -230,7 +258,7 @@ class TestCurvatureDampedSgd:
   )  # fmt: skip
   def test_whatever_was_measured_the_step_is_bounded(self, sample, least):
     for direction in (np.ones(D), np.eye(D)[0]):
-      moved, state = self._second(self._many([sample], direction[None]), 1e6)
+      moved, state = self._damped(self._many([sample], direction[None]), 1e6)
       assert (np.abs(moved[4]) <= 4 / least + 1e-9).all() and jnp.isfinite(moved).all()
       assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
@@ -260,20 +288,40 @@ class TestCurvatureDampedSgd:
     curvatures = across @ hessian @ across / max(across @ across, 1e-300), m @ hessian @ m
     sample = CurvatureSample(np.array([[*curvatures, np.trace(hessian)]]), direction[None])
     rows = RowGradients(jnp.array([2]), jnp.asarray(g)[None], jnp.trace(hessian)[None], sample)
-    after = self._second(rows, 10.0**log_rate, jnp.zeros((V, D)).at[2].set(x))[0][2]
+    after = self._damped(rows, 10.0**log_rate, jnp.zeros((V, D)).at[2].set(x))[0][2]
     assert model(np.asarray(after)) <= model(x) * (1 + 1e-9) + 1e-12
 
   def test_shares_fall_slowly_and_rise_in_the_next_step(self):
     optimizer, table = curvature_damped_sgd(1e6), jnp.zeros((V, D))
     state, update = optimizer.init(table), jax.jit(optimizer.update)
-    ratios = []
-    for curvature in (5.0, 1.0, 1.0, 4.0, *[1.0] * 100):
-      moved, state = update(self._many([[curvature, 0.0, 10.0]]), state, jnp.zeros((V, D)))
-      ratios.append(4 / -float(moved[4, 0]) / 2)
-    assert_close(ratios[:2], [0.5, 0.5])
-    assert 0.1 < ratios[3] < ratios[2] < 0.5
-    assert_close(ratios[4], 0.4)
-    np.testing.assert_allclose(ratios[-1], 0.1, rtol=1e-3)
+    shares = []
+    for curvature in (5.0, 4.0, 1.0, 1.0, 4.5, *[1.0] * 100):
+      rows = self._many([[curvature, 0.0, 10.0]], np.array([[1.0, -1.0, 0.0]]))
+      moved, state = update(rows, state, jnp.zeros((V, D)))
+      shares.append(4 / -float(moved[4, 0]) / 2)
+    assert_close(shares[:3], [0.5, 0.5, 0.4])  # half of the trace is all of it, twice
+    assert 0.1 < shares[4] < shares[3] < 0.4
+    assert_close(shares[5], 0.45)
+    np.testing.assert_allclose(shares[-1], 0.1, rtol=1e-3)
+
+  def test_the_larger_shares_count(self):
+    """Those of the last sample or of the average, and not of the larger s and the larger r."""
+    optimizer, table = curvature_damped_sgd(1e6), jnp.zeros((V, D))
+    state, m = optimizer.init(table), np.array([[1.0, -1.0, 0.0]])
+    for curvatures in (*[[35.0, 30.0, 100.0]] * 50, [0.5, 90.0, 100.0]):
+      state = optimizer.update(self._many([curvatures], m), state, table)[1]
+    moved = optimizer.update(self._many(), state, table)[0]
+    assert 0.65 < 4 / -float(moved[4, 2]) < 0.75
+
+  @pytest.mark.parametrize('bad', [np.nan, np.inf])
+  @pytest.mark.parametrize('place', range(4))
+  def test_a_sample_that_is_not_finite_is_none(self, bad, place):
+    optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
+    values = np.array([1.0, 2.0, 9.0, 1.0])
+    values[place] = bad
+    rows = self._many([values[:3]], np.full((1, D), values[3]))
+    state = optimizer.init(table)
+    chex.assert_trees_all_equal(optimizer.update(rows, state, table)[1], state)
 
   def test_a_sample_of_nothing_changes_nothing(self):
     optimizer, table = curvature_damped_sgd(0.1), jnp.zeros((V, D))
@@ -295,15 +343,15 @@ class TestCurvatureDampedSgd:
     columns, whole = PartitionSpec(None, 'width'), PartitionSpec()
     split = lambda tree: jax.tree.map(lambda x: columns if x.shape[1:] == (width,) else whole, tree)
 
-    def two_steps(optimizer, rows, table, state):
-      for _ in range(2):
+    def steps(optimizer, rows, table, state):
+      for _ in range(3):
         table, state = optimizer.update(rows, state, table)
       return table, state
 
     state = curvature_damped_sgd(0.1).init(table)
-    one = two_steps(curvature_damped_sgd(0.1), rows, table, state)
+    one = steps(curvature_damped_sgd(0.1), rows, table, state)
     several = jax.shard_map(
-      functools.partial(two_steps, curvature_damped_sgd(0.1, axis_name='width')),
+      functools.partial(steps, curvature_damped_sgd(0.1, axis_name='width')),
       mesh=mesh, in_specs=split((rows, table, state)), out_specs=split((table, state)),
       check_vma=False,
     )  # fmt: skip

@@ -25,10 +25,11 @@ from jw2v.losses.window import Word2VecParams
 class CurvatureSample(NamedTuple):
   r"""The curvature of a table's rows, measured on any part of a batch; for `curvature_damped_sgd`.
 
-  Let :math:`H = \sum_o h_o u_o u_o^\top` be the Hessian of the loss by a row, :math:`g` its
-  gradient, and :math:`m` a unit vector that the :math:`u_o` have in common, see
-  `jw2v.optim.common_direction`. Everything is a sum over some rows. The optimizer adds up the M
-  sums, in any division, and uses ratios only.
+  Let :math:`H = \sum_o h_o u_o u_o^\top` be a Hessian of the loss by a row and :math:`g` its
+  gradient, both over the same terms of the loss; and let :math:`m` be a unit vector that the
+  :math:`u_o` of a table have in common, see `jw2v.optim.common_direction`. The fields are sums over
+  some rows. The optimizer adds the M of them up and uses ratios only: their number and a common
+  factor do not matter.
   """
 
   curvatures: jax.Array  # [M, 3] d^T H d / d^T d with d = g - (g^T m) m; m^T H m; and tr H
@@ -45,8 +46,8 @@ class RowGradients(NamedTuple):
 
   The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
   loss with respect to that row of the table (see `objectives/logistic.py`). Only
-  `curvature_damped_sgd` needs it, and only this optimizer reads the sample: what part of the trace
-  the gradients meet. Without a sample, they meet all of it.
+  `curvature_damped_sgd` needs it, and only this optimizer reads the sample, which tells it what
+  share of the trace to damp by.
   """
 
   ids: jax.Array  # [N] integers in [0, V]

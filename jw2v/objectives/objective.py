@@ -135,7 +135,9 @@ def block_objective(
     if measured.common is not None:
       samples = _measure(gradients, measured)
       pairs = zip(of_tables, measured.common, strict=True)
-      along = products.over_width(*(rows.values @ direction for rows, direction in pairs))
+      along = products.over_width(
+        *(jnp.matmul(rows.values, m, precision='highest') for rows, m in pairs)
+      )
       of_tables = [
         rows._replace(sample=sample_of, common=common)
         for rows, sample_of, common in zip(of_tables, samples, along, strict=True)
@@ -149,7 +151,7 @@ def block_objective(
 def _measure(gradients: Gradients, measured: Measured) -> Word2VecParams:
   """Returns the samples of the curvature of both tables."""
   assert measured.common is not None
-  # Along the gradients of the predicting vectors: those of their rows point the same way.
+  # Along the gradients of the predicting vectors, of which those of the rows are sums.
   along = sample(gradients.vectors, measured)
   measure = lambda: gradients.measure(along, measured.common)
   zeros = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure))

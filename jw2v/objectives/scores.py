@@ -206,11 +206,11 @@ def measure_curvature(
   each = h.ndim == 2
   moves, squares, of_common, along, norms = products.over_width(
     _products_of(rows, gradients, each, products), squared_norms(gradients),
-    rows @ common, gradients @ common, squared_norms(rows),
+    *(jnp.matmul(x, common, precision='highest') for x in (rows, gradients)), squared_norms(rows),
   )  # fmt: skip
-  # What the gradients have beside the common direction: all of it at least by rounding.
+  # What gradients have beside the common direction is rounding at least. Tiny ones add nothing.
   squares = jnp.maximum(squares - along * along, 1e-6 * squares)
-  inverse = jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
+  inverse = jnp.where(squares > 1e-30, 1 / jnp.maximum(squares, 1e-30), 0)
   if each:
     moves, weights = moves - of_common * along, h
   else:

@@ -21,10 +21,10 @@ from jw2v.objectives.subwords import CHAINS
 from jw2v.optim import CurvatureDampedState, RowwiseTransformation, common_direction
 from jw2v.training.state import TrainState
 
-# What a step measures costs as much in few blocks as in many. So the loss is measured on every
-# eighth block of the first half of a step, which is one chain, whichever device has it, but on at
-# least four; the curvature on these blocks of every fourth step; and a gradient norm on the first
-# sixteenth of the rows of each device.
+# Measurements are small operations, whose cost hardly depends on their size. So the loss is
+# measured on every eighth block of the first half of a step, which is one chain, whichever device
+# has it, but on at least four; the curvature on these blocks of every fourth step of a dispatch;
+# and a gradient norm on the first sixteenth of the rows of each device.
 _BLOCKS, _LEAST_BLOCKS, _STEPS, _ROWS = 8, 4, 4, 16
 
 

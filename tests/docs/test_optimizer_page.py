@@ -13,6 +13,6 @@ def test_rows_of_another_model_are_damped_by_samples():
   names = {}
   exec(compile(code, 'optimizer.md', 'exec'), names)
   moved = jnp.flatnonzero((names['table'] != 1).any(axis=1))
-  assert moved.tolist() == [3, 7]
+  assert moved.tolist() == [3, 5, 7]
   across, common, trace = names['state'].last
-  assert 0 < across and 0 < common and across + common <= trace * (1 + 1e-6)
+  assert 0 < across < 0.95 * (trace - common) and 0 < common < trace
