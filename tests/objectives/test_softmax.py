@@ -178,6 +178,6 @@ class TestTrains:
     config = TrainConfig(objective='naive_softmax', dim=16, min_count=1,
                          sample=0, epochs=15, batch_size=64)  # fmt: skip
     result = train(two_topics(), config, progress=False)
-    assert result.history[-1]['loss'] < 0.8 * np.log(14)
+    assert np.mean([record['loss'] for record in result.history[-20:]]) < 0.85 * np.log(14)
     kv = result.vectors
     assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')
