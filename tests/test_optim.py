@@ -305,7 +305,7 @@ class TestCurvatureDampedSgd:
     np.testing.assert_allclose(shares[-1], 0.1, rtol=1e-3)
 
   def test_the_larger_shares_count(self):
-    """Those of the last sample or of the average, and not of the larger s and the larger r."""
+    """Each sample has its own shares. A large s and a large r of different samples do not mix."""
     optimizer, table = curvature_damped_sgd(1e6), jnp.zeros((V, D))
     state, m = optimizer.init(table), np.array([[1.0, -1.0, 0.0]])
     for curvatures in (*[[35.0, 30.0, 100.0]] * 50, [0.5, 90.0, 100.0]):
