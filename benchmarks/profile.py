@@ -79,14 +79,17 @@ def compiled_run(
   from jw2v.training import loop, run, state, step
 
   config = config.on(jax.default_backend())  # as in a run
-  layout = make_layout(config)
+  layout = make_layout(config, len(encoded.ids), len(encoded.vocabulary))
   optimizer = state.make_optimizer(config, layout.width_axis)
   objective = make_objective(config, encoded.vocabulary, layout.width_axis)
   blocks, _ = run.make_streams(encoded, config, objective, layout)
   num_words, number = blocks.end, config.blocks_per_step
-  steps = loop.steps_per_dispatch(config, num_words)
+  steps, merge_steps = loop.steps_per_dispatch(config, num_words, layout, objective.num_rows)
   steps = min(steps, most_steps or steps)
-  made = blocks.dispatches(range(config.epochs), steps=steps, blocks_per_step=number)
+  merge_steps = min(merge_steps, steps)
+  made = blocks.dispatches(
+    range(config.epochs), steps=steps, blocks_per_step=number * layout.copies
+  )
   made = list(itertools.islice(made, calls))
   if len(made) < at_least:
     raise ValueError(
@@ -96,7 +99,9 @@ def compiled_run(
   params = state.initial_params(encoded.vocabulary, config, objective.subwords, None)
   arrays = state.init_state(params, optimizer, layout)
   constants = layout.put(objective.constants)
-  run_steps = step.make_run_steps(objective, optimizer, step.make_schedule(config), number, layout)
+  run_steps = step.make_run_steps(
+    objective, optimizer, step.make_schedule(config), number, layout, merge_steps
+  )
   total_words = config.epochs * num_words
   put = jax.device_put if layout.mesh is None else layout.put_blocks
   inputs = [(put(call.blocks), (call.words / total_words).astype(np.float32)) for call in made]

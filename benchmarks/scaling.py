@@ -27,6 +27,7 @@ from absl import app, flags
 
 from experiments.tables import markdown_table, spread
 from jw2v.config import TrainConfig
+from jw2v.distributed.merge import steps_between_merges
 from jw2v.objectives.huffman import HOT_NODES, NODES_PER_WORD
 from jw2v.training.memory import state_bytes
 from jw2v.training.state import abstract_state, make_optimizer
@@ -129,14 +130,27 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
     over_data = (rows * (dim + 3) + samples) * (data - 1)
     over_width = (scores + norms) * blocks + rows + 2 * (scores + 2 * norms) * measured + 2
   exchanged = (over_data if split and data > 1 else 0) + (over_width if width > 1 else 0)
+  if layout == 'local':
+    between = steps_between_merges(config.merge_steps, data, num_words)
+    exchanged = merge_bytes(config, num_words) / _NUMBER / between
   return Cost(flops, row_bytes, _NUMBER * exchanged)
+
+
+def merge_bytes(config: TrainConfig, num_words: int) -> int:
+  """Returns the bytes that each device adds up with the others in a merge of `local`.
+
+  Of each table these are the rows, three numbers for each row (the work on it, and how far that
+  moved it along the common direction and across it), the sample of the curvature, and the two sums
+  of the share along the changes. The blocks that a device gets to measure it are not counted.
+  """
+  return 2 * _NUMBER * (num_words * (config.dim + 3) + config.dim + 6 + 2)
 
 
 def layouts_of(devices: int) -> list[tuple[str, int, int]]:
   """Returns the layouts for a number of devices as (layout, data, width)."""
   if devices == 1:
     return [('replicated', 1, 1)]
-  found = [('data', devices, 1), ('width', 1, devices)]
+  found = [('local', devices, 1), ('data', devices, 1), ('width', 1, devices)]
   mixed = [n for n in range(2, devices) if devices % n == 0]
   return found + [('data_width', devices // n, n) for n in mixed]
 
@@ -155,11 +169,12 @@ def table(
     name = f'{config.objective}, {config.architecture}'
     for number in devices:
       for layout, data, width in layouts_of(number):
-        if config.dim % width or config.blocks_per_step % data:
+        if config.dim % width or (layout != 'local' and config.blocks_per_step % data):
           continue
         cost = step_cost(config, layout, data, width, num_words)
         shape = f'{data} x {width}' if data * width > 1 else '1'
-        each = [x / config.batch_size for x in cost]
+        windows = config.batch_size * (data if layout == 'local' else 1)
+        each = [x / windows for x in cost]
         row = [
           name,
           f'{config.dim}',

@@ -31,7 +31,7 @@ NOISES = ('log_uniform', 'uniform', 'unigram')
 DISTANCE_WEIGHTS = ('equal', 'harmonic', 'linear')
 CBOW_GRADIENTS = ('exact', 'undivided')
 PRODUCT_DTYPES = ('bfloat16', 'float32')
-LAYOUTS = ('data', 'data_width', 'replicated', 'width')
+LAYOUTS = ('data', 'data_width', 'local', 'replicated', 'width')
 # The learning rate where none is given. Those of the damped step are measured, and hold
 # between half and twice the value (docs/performance.md); the others are places to start.
 LEARNING_RATES = {
@@ -89,7 +89,8 @@ class TrainConfig:
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
       'hierarchical_softmax' as many blocks as 256 windows hold; with a `window` above 16 fewer,
       16,384 / `window`; and eight times as many on other devices than CPUs, except with
-      'naive_softmax'. A step sums its gradients and does not average them.
+      'naive_softmax'. A step sums its gradients and does not average them. In the layout 'local'
+      each device takes such steps.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, or for a wider `window` the next multiple of 16, up to 64; and with
       'hierarchical_softmax' as many as make 16 tokens, or 32, with the context. It divides
@@ -105,13 +106,17 @@ class TrainConfig:
       themselves, as 3 and 6 in fastText; 0 and 0 for none.
     bucket: rows that n-grams share, by their hash.
     steps_per_call: steps in one compiled call, at most.
+    merge_steps: steps of all devices together between two merges of their copies in the layout
+      'local', at most; None takes 512, and more for tables of more than 100,000 rows.
     product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
       in float32. For devices with such products: a CPU is slower with them.
     layout: how tables and windows are placed on several devices, see `distributed/layout.py`:
-      'replicated', 'data', 'width' or 'data_width'. None takes 'width' if the devices divide `dim`,
-      otherwise 'data', and always 'data' for the exact softmax.
-    devices: how many of each process; None takes one, and all that there are if several
-      processes train.
+      'local', 'replicated', 'data', 'width' or 'data_width'. None takes 'local' on a CPU;
+      elsewhere 'width' if the devices divide `dim`, otherwise 'data'; and always 'data' for the
+      exact softmax.
+    devices: how many of each process; None takes all that there are if several processes train.
+      Otherwise it makes devices of the cores of a CPU, up to four, if there are a million words for
+      each, for the layout 'local' or None, but not for the exact softmax; else one.
     width_devices: how many the width of a table is split over, with 'data_width'.
     shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
       that of the text.
@@ -147,6 +152,7 @@ class TrainConfig:
   maxn: int = 0
   bucket: int = 2_000_000
   steps_per_call: int = 64
+  merge_steps: int | None = None
   product_dtype: str = 'float32'
   layout: str | None = None
   devices: int | None = None
@@ -200,6 +206,7 @@ class TrainConfig:
       'negatives',
       'shared_negatives',
       'softmax_tile',
+      'merge_steps',
       'devices',
       'width_devices',
     ):
@@ -294,6 +301,10 @@ class TrainConfig:
     if self.width_devices is not None and self.layout != 'data_width':
       raise ValueError(
         f"width_devices={self.width_devices}: needs layout='data_width', not {self.layout!r}"
+      )
+    if self.merge_steps is not None and self.layout not in (None, 'local'):
+      raise ValueError(
+        f"merge_steps={self.merge_steps}: needs layout='local' or None, not {self.layout!r}"
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(

@@ -169,6 +169,11 @@ def common_direction(state: CurvatureDampedState, axis_name: str | None = None) 
   return direction * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
 
 
+def damping_shares(state: CurvatureDampedState) -> jax.Array:
+  """Returns the `[2]` shares of the curvature that damp a gradient along and across m."""
+  return jnp.maximum(_shares(state.last), _shares(state.curvatures))
+
+
 def curvature_damped_sgd(
   learning_rate: jax.typing.ArrayLike, *, axis_name: str | None = None
 ) -> RowwiseTransformation:
@@ -283,7 +288,7 @@ def curvature_damped_sgd(
       # The division last: XLA would compute what comes after it once for every column.
       return rate * jnp.expm1(-z) / z
 
-    of_common, of_across = jnp.maximum(_shares(state.last), _shares(state.curvatures))
+    of_common, of_across = damping_shares(state)
     m = common_direction(state, axis_name)
     along = _over(values @ m, axis_name) if along is None else along.astype(dtype)
     across = factor(of_across)

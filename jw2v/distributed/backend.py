@@ -6,6 +6,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import pathlib
 import re
 import warnings
 
@@ -13,7 +14,22 @@ import jax
 from jax._src.xla_bridge import backends_are_initialized  # there is no public function
 
 _SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
+_CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
 _FAST_SCATTER_FLAG = '-nvptx-allow-ftz-atomics'
+
+
+def num_cores() -> int:
+  """Returns the number of cores that this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def host_memory() -> int:
+  """Returns the memory of the machine, or of the container if that is less."""
+  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  try:
+    return min(memory, int(_CONTAINER_LIMIT.read_text()))
+  except (OSError, ValueError):  # no container, or no limit
+    return memory
 
 
 def prepare_backend(devices: int | None = None) -> None:

@@ -9,11 +9,14 @@ A layout places arrays on a `Mesh` with the axes 'data' and 'width', maps the st
 | 'data' | all | 1/n | the rows of all devices, to all |
 | 'width' | all words, 1/n of the columns | all | sums of partial scores and norms |
 | 'data_width' | 1/m of the columns | 1/n | both, each along its axis |
+| 'local' | all | all of its own step | nothing; the tables after many steps |
 
-Every layout computes the steps of a single device on the same windows, up to rounding. If columns
-are split, the devices compute partial scores and norms, and a psum adds them; gathers, gradients
-and updates of rows are local. If windows are split, each device adds the rows of all devices to its
-copy of the table, so that all copies stay equal.
+In 'local' each device takes steps of its own, on its own share of the text and its own copy of the
+tables, and from time to time the copies are merged, see `merge.py`. The other layouts compute the
+steps of a single device on the same windows, up to rounding. If columns are split, the devices
+compute partial scores and norms, and a psum adds them; gathers, gradients and updates of rows are
+local. If windows are split, each device adds the rows of all devices to its copy of the table, so
+that all copies stay equal.
 
 References: Ordentlich et al., `Network-efficient distributed word2vec training system for large
 vocabularies <https://arxiv.org/abs/1606.08495>`_, 2016, for the split of the columns.
@@ -29,9 +32,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jw2v.config import TrainConfig
+from jw2v.distributed.backend import host_memory, num_cores
+from jw2v.distributed.processes import num_processes
 from jw2v.losses.rows import RowGradients
 
 DATA, WIDTH = 'data', 'width'
+# By default a CPU is so many devices at most, and has so many words of the text for each.
+_MOST_DEVICES, _WORDS_OF_DEVICE = 4, 1_000_000
+_MEMORY = 0.5  # share of the memory of a machine that their copies of the tables may take
 _HOST_BYTES = 64e6  # of a table, gathered on each device at a time
 
 
@@ -53,19 +61,29 @@ class Layout(NamedTuple):
 
   @property
   def data_devices(self) -> int:
-    """Number of devices that the windows of a step are split over."""
+    """Number of devices that have windows of their own."""
     return self.mesh.shape[DATA] if self.mesh is not None and self.data_axis else 1
+
+  @property
+  def copies(self) -> int:
+    """Number of copies of the tables that take steps of their own: one but in 'local'."""
+    return self.data_devices if self.name == 'local' else 1
+
+  @property
+  def step_devices(self) -> int:
+    """Number of devices that the windows of one step are split over."""
+    return self.data_devices // self.copies
 
   @property
   def data_axis(self) -> str | None:
     """Mesh axis that the windows are split over; None if they are not split."""
-    split = self.name in ('data', 'data_width') and self.mesh is not None
+    split = self.name in ('data', 'data_width', 'local') and self.mesh is not None
     return DATA if split and self.mesh is not None and self.mesh.shape[DATA] > 1 else None
 
   @property
-  def data_index(self) -> Any:
-    """Index of this device among those that the windows are split over; within `map`."""
-    return 0 if self.data_axis is None else jax.lax.axis_index(self.data_axis)
+  def step_index(self) -> Any:
+    """Index of this device among those that share a step; within `map`."""
+    return 0 if self.step_devices == 1 else jax.lax.axis_index(self.data_axis)
 
   @property
   def width_axis(self) -> str | None:
@@ -144,7 +162,7 @@ class Layout(NamedTuple):
     return jax.tree.map(lambda x: _put(x, sharding), blocks)
 
   def exchange(self, *parts: RowGradients) -> tuple[RowGradients, ...]:
-    """Gathers the rows of all devices that have other windows; within `map`, one collective.
+    """Gathers the rows of all devices that share a step; within `map`, one collective.
 
     Args:
       *parts: rows of this device, for each of some tables.
@@ -152,7 +170,7 @@ class Layout(NamedTuple):
     Returns:
       For each table the rows of all devices, equal on each of them.
     """
-    if self.data_axis is None:
+    if self.step_devices == 1:
       return parts
     leaves, structure = jax.tree.flatten(parts)
     # As integers, so that nothing rounds them on the way.
@@ -176,7 +194,7 @@ class Layout(NamedTuple):
     Returns:
       One row for each id of the table, equal on each device.
     """
-    if self.data_axis is None:
+    if self.step_devices == 1:
       return rows
     whole = lambda x: (
       jnp.zeros_like(x, shape=(num_rows, *x.shape[1:])).at[rows.ids].add(x, mode='drop')
@@ -196,23 +214,49 @@ class Layout(NamedTuple):
     return sums if self.width_axis is None else jax.lax.psum(sums, self.width_axis)
 
 
-def make_layout(config: TrainConfig) -> Layout:
+def default_devices(
+  config: TrainConfig, num_words: int | None = None, vocabulary_size: int = 1
+) -> int:
+  """Returns how many devices a CPU is split into where the settings do not say it.
+
+  Args:
+    config: the run's settings.
+    num_words: words of the text; None if they are not known yet.
+    vocabulary_size: number of different words.
+  """
+  if num_processes() > 1 or config.layout not in (None, 'local'):
+    return 1
+  if config.objective == 'naive_softmax':  # its large products use all cores of a device
+    return 1
+  rows = 2 * vocabulary_size + (config.bucket if config.has_subwords else 0)
+  copy = 2 * rows * config.dim * np.dtype(np.float32).itemsize  # and the one before it
+  most = min(num_cores(), _MOST_DEVICES, int(_MEMORY * host_memory() // copy))
+  return max(1, most if num_words is None else min(most, num_words // _WORDS_OF_DEVICE))
+
+
+def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 1) -> Layout:
   """Returns the layout of a run on the available devices; this starts JAX's backend.
 
   Args:
     config: the run's settings.
+    num_words: words of the text; 0 if they are not known.
+    vocabulary_size: number of different words.
 
   Raises:
     ValueError: the config asks for more devices than exist, or for a part of the devices of
-      several processes, or for devices that do not divide the width or the number of blocks.
+      several processes, or for devices that do not divide the width or the number of blocks, or,
+      in 'local', for more devices than the text has blocks.
   """
   available = jax.devices()
   several = jax.process_count() > 1
+  is_cpu = available[0].platform == 'cpu'
   own = config.devices or (len(jax.local_devices()) if several else 1)
+  if config.devices is None and not several and is_cpu:
+    own = min(default_devices(config, num_words, vocabulary_size), len(available))
   number = own * jax.process_count()
   if own > len(jax.local_devices()):
     hint = ''
-    if available[0].platform == 'cpu':
+    if is_cpu:
       hint = f'; call jw2v.prepare_backend({own}) before JAX starts to split a CPU'
     raise ValueError(f'devices must be at most {len(jax.local_devices())}, got {own}{hint}')
   if several and number != len(available):
@@ -222,10 +266,11 @@ def make_layout(config: TrainConfig) -> Layout:
     )
   if number == 1:
     return Layout()
-  name = config.layout
-  if name is None:  # partial scores are smaller than rows, except in the exact softmax
-    splits = config.dim % number == 0 and config.objective != 'naive_softmax'
-    name = 'width' if splits else 'data'
+  name, exact = config.layout, config.objective == 'naive_softmax'
+  if name is None and is_cpu and not exact:
+    name = 'local'
+  elif name is None:  # partial scores are smaller than rows, except in the exact softmax
+    name = 'width' if config.dim % number == 0 and not exact else 'data'
   width = {'width': number, 'data_width': config.width_devices or 2}.get(name, 1)
   if number % width:
     raise ValueError(f'width_devices={width}: must divide devices={number}')
@@ -238,6 +283,12 @@ def make_layout(config: TrainConfig) -> Layout:
     raise ValueError(
       f'batch_size={config.batch_size}: layout={name!r} splits its {config.blocks_per_step} blocks '
       f'over {parts} devices, which must divide them'
+    )
+  blocks = num_words // config.block_size
+  if name == 'local' and 0 < num_words and blocks < number:
+    raise ValueError(
+      f"devices={number}: layout='local' needs a block of {config.block_size} words for each, and "
+      f'the text has {blocks}'
     )
   return Layout(name, Mesh(np.array(available[:number]).reshape(-1, width), (DATA, WIDTH)))
 

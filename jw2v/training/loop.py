@@ -26,6 +26,7 @@ from jw2v.distributed.agreement import (
   joint_dispatches,
 )
 from jw2v.distributed.layout import Layout
+from jw2v.distributed.merge import steps_between_merges
 from jw2v.distributed.processes import num_processes
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective
@@ -132,15 +133,13 @@ def fit(
 
   # The compiled functions.
   constants = layout.put(objective.constants)
+  steps, merge_steps = steps_per_dispatch(config, num_words, layout, objective.num_rows)
   run_steps = make_run_steps(
-    objective, optimizer, make_schedule(config), config.blocks_per_step, layout
+    objective, optimizer, make_schedule(config), config.blocks_per_step, layout, merge_steps
   )
   compiled: dict[Any, jax.stages.Compiled] = {}  # by shape of the blocks: one, without n-grams
   export = functools.partial(export_vectors, corpus.vocabulary, objective.subwords)
-  shape = {
-    'steps': steps_per_dispatch(config, num_words),
-    'blocks_per_step': config.blocks_per_step,
-  }
+  shape = {'steps': steps, 'blocks_per_step': config.blocks_per_step * layout.copies}
   held_out_loss = None
   if config.held_out:
     held_out_loss = _make_held_out_loss(held_out, objective, layout, constants, shape)
@@ -155,7 +154,7 @@ def fit(
     return measured
 
   # The dispatches of this process, together with those of the others.
-  own_shape = {**shape, 'blocks_per_step': config.blocks_per_step // num_streams}
+  own_shape = {**shape, 'blocks_per_step': shape['blocks_per_step'] // num_streams}
   epochs = range(0) if stopping.triggered else range(config.epochs)
   requests, closed = _Requests(checkpoints), threading.Event()
   all_dispatches = joint_dispatches(
@@ -370,10 +369,26 @@ def _resume(
   return resumed
 
 
-def steps_per_dispatch(config: TrainConfig, num_words: int) -> int:
-  """Returns `config.steps_per_call`, or fewer for a small corpus, to have enough records."""
-  steps = -(-num_words // (RECORDS_PER_EPOCH * config.batch_size))
-  return min(config.steps_per_call, steps)
+def steps_per_dispatch(
+  config: TrainConfig, num_words: int, layout: Layout, num_rows: tuple[int, int]
+) -> tuple[int, int]:
+  """Returns the steps of a dispatch, and the steps of a device between two merges.
+
+  They are those of the config, or fewer for a small corpus, to have enough records. A dispatch ends
+  with a merge.
+
+  Args:
+    config: the settings.
+    num_words: words of the text.
+    layout: the devices.
+    num_rows: rows of the center table and of the outside table.
+  """
+  most = -(-num_words // (RECORDS_PER_EPOCH * config.batch_size * layout.copies))
+  steps = min(config.steps_per_call, most)
+  if layout.copies == 1:
+    return steps, steps
+  between = min(most, steps_between_merges(config.merge_steps, layout.copies, max(num_rows)))
+  return max(1, steps // between) * between, between
 
 
 def _make_held_out_loss(

@@ -1,7 +1,5 @@
 """Memory of a run: predicted before it starts, and compared with the memory of the devices."""
 
-import os
-import pathlib
 import sys
 from typing import NamedTuple
 
@@ -9,6 +7,7 @@ import jax
 from absl import logging
 
 from jw2v.data.sampling import Blocks
+from jw2v.distributed.backend import host_memory
 from jw2v.distributed.layout import Layout
 from jw2v.training.state import TrainState
 
@@ -17,7 +16,6 @@ try:
 except ImportError:  # Windows, which does not report the memory of a process
   resource = None  # type: ignore[assignment]
 
-_CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
 _MOST_DEVICES = 8192  # largest number of devices that an error suggests
 _CHECKPOINT_COPIES = 4  # of the state: the one being written, and about three in orbax
 
@@ -85,7 +83,9 @@ def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = Fa
     gradient = _gradient_bytes(state, width_devices, splits_windows) if touches_all_rows else 0
     return state_bytes(state, width_devices) + gradient
 
-  needed, available = needed_on(width, layout.data_axis is not None), device_memory(layout)
+  needed, available = needed_on(width, layout.step_devices > 1), device_memory(layout)
+  if layout.copies > 1:  # and the tables of the last merge
+    needed += sum(table.size * table.dtype.itemsize for table in state.params)
   if available is None or needed <= available:
     return
   # The devices of a CPU share its memory, so that more of them would not help.
@@ -115,18 +115,9 @@ def device_memory(layout: Layout) -> int | None:
   device = jax.local_devices()[0]
   if device.platform == 'cpu':
     own = 1 if layout.mesh is None else len(layout.mesh.local_devices)
-    return _host_memory() // own
+    return host_memory() // own
   stats = device.memory_stats()
   return None if stats is None else stats.get('bytes_limit')
-
-
-def _host_memory() -> int:
-  """Returns the memory of the machine, or of the container if that is less."""
-  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-  try:
-    return min(memory, int(_CONTAINER_LIMIT.read_text()))
-  except (OSError, ValueError):  # no container, or no limit
-    return memory
 
 
 def predict_peak(

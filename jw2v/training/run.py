@@ -16,7 +16,7 @@ from jw2v.data.stream import TextBlocks, held_out_start
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
 from jw2v.distributed.backend import prepare_backend
-from jw2v.distributed.layout import Layout, make_layout
+from jw2v.distributed.layout import Layout, default_devices, make_layout
 from jw2v.distributed.processes import is_first, naming_lost_processes
 from jw2v.formats.registry import check_words
 from jw2v.losses.window import Word2VecParams
@@ -123,7 +123,7 @@ def train(
     raise TypeError(f'initial must be a TrainResult or KeyedVectors, got {initial!r}')
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
-  prepare_backend(config.devices)
+  prepare_backend(config.devices or default_devices(config))
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
   with first_exits_last(Stopped), contextlib.ExitStack() as stack:
@@ -140,7 +140,10 @@ def train(
     if folder is not None:
       check_words(encoded.vocabulary.words)
 
-    layout = make_layout(config)
+    layout = make_layout(config, len(encoded.ids), len(encoded.vocabulary))
+    if layout.copies > 1:  # the vectors depend on it
+      own = layout.devices // jax.process_count()
+      config = dataclasses.replace(config, layout=layout.name, devices=own)
     objective = make_objective(config, encoded.vocabulary, layout.width_axis)
     streams = make_streams(encoded, config, objective, layout)
     callbacks, on_start = list(callbacks), [started] if started is not None else []

@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec
 
 from jw2v.config import TrainConfig
 from jw2v.data.sampling import Blocks
-from jw2v.distributed.layout import Layout
+from jw2v.distributed.layout import DATA, Layout
+from jw2v.distributed.merge import add_work, merge_copies, shares_along_changes
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective, ObjectiveRows
@@ -29,7 +30,7 @@ _BLOCKS, _LEAST_BLOCKS, _STEPS, _ROWS = 8, 4, 4, 16
 
 
 class Results(NamedTuple):
-  """The results of the S steps of a dispatch."""
+  """The results of the S steps of a dispatch; in 'local', each over all devices."""
 
   losses: np.ndarray  # [S] sums over the measured predictions
   predictions: np.ndarray  # [S] summed weights of these predictions
@@ -53,6 +54,7 @@ def make_run_steps(
   schedule: optax.Schedule,
   blocks_per_step: int,
   layout: Layout = Layout(),
+  merge_steps: int | None = None,
 ) -> jax.stages.Wrapped:
   """Returns the jitted `run_steps(state, blocks, progress, constants)`.
 
@@ -60,13 +62,15 @@ def make_run_steps(
     objective: the objective of the run.
     optimizer: the row-wise optimizer.
     schedule: the learning rate as a function of the progress.
-    blocks_per_step: N, over all devices.
+    blocks_per_step: N, over all devices that share a step.
     layout: the devices.
+    merge_steps: steps between two merges in the layout 'local', which divide S; None for S.
 
   Returns:
-    A function that donates the state and scans S steps of N blocks. `progress` `[S]` is the
-    fraction of the run's words read by the end of each step, and `constants` those of the
-    objective. It returns the state and the `Results` of the steps.
+    A function that donates the state and scans S steps of N blocks; in 'local' S steps of N blocks
+    on each device. `progress` `[S]` is the fraction of the run's words read by the end of each
+    step, and `constants` those of the objective. It returns the state and the `Results` of the
+    steps.
   """
   # XLA's CPU backend computes the products of a block on one core and independent products side
   # by side, hence a chain of products for each of two cores. The exact softmax has one large
@@ -74,12 +78,12 @@ def make_run_steps(
   exact = objective.touches_all_rows
   splits = not exact and layout.devices == 1 and blocks_per_step % CHAINS == 0
   chains = CHAINS if jax.default_backend() == 'cpu' and splits else 1
-  blocks_of_chain = blocks_per_step // layout.data_devices // chains
+  blocks_of_chain = blocks_per_step // layout.step_devices // chains
   half = -(-blocks_per_step // 2)
   stride = max(1, min(_BLOCKS, half // _LEAST_BLOCKS))
 
   def measured(chain):  # the blocks of a chain
-    begin = (layout.data_index * chains + chain) * blocks_of_chain  # of the chain, in the step
+    begin = (layout.step_index * chains + chain) * blocks_of_chain  # of the chain, in the step
     if isinstance(begin, int):
       return slice(-begin % stride, max(0, half - begin), stride)
     index = -begin % stride + jnp.arange(0, blocks_of_chain, stride)
@@ -108,8 +112,8 @@ def make_run_steps(
     learning_rate = learning_rate.astype(state.hyperparams['learning_rate'].dtype)
     return state._replace(hyperparams={**state.hyperparams, 'learning_rate': learning_rate})
 
-  def step(constants, state: TrainState, inputs):
-    number, blocks, rate = inputs
+  def step(constants, carry: tuple[TrainState, Word2VecParams | None], inputs):
+    (state, work), (number, blocks, rate) = carry, inputs
     center, outside = state.params
     rows = gradients(state, blocks, constants, number)
     squares = _squares(rows.center, len(center))
@@ -125,12 +129,45 @@ def make_run_steps(
       d_outside, with_rate(state.outside_optimizer, rate), outside
     )
     state = TrainState(Word2VecParams(center, outside), center_state, outside_state)
-    return state, (rows.loss, rows.predictions, *squares)
+    if work is not None:
+      work = Word2VecParams(
+        add_work(work.center, d_center, center_state),
+        add_work(work.outside, d_outside, outside_state),
+      )
+    return (state, work), (rows.loss, rows.predictions, *squares)
+
+  def merged_steps(constants, state: TrainState, inputs):
+    """Runs steps on the copy of this device, and merges it with those of the others."""
+    before = state.params
+    work = Word2VecParams(*(jnp.zeros(len(table), jnp.float32) for table in before))
+    (state, work), sums = jax.lax.scan(functools.partial(step, constants), (state, work), inputs)
+    states = Word2VecParams(state.center_optimizer, state.outside_optimizer)
+    shares = Word2VecParams(jnp.ones(()), jnp.ones(()))
+    if isinstance(states.center, CurvatureDampedState):
+      ring = [(i, (i + 1) % layout.copies) for i in range(layout.copies)]
+      theirs = jax.tree.map(lambda x: jax.lax.ppermute(x[-1], DATA, ring), inputs[1])
+
+      def rows_of(params):
+        rows = objective.rows(params, theirs, constants, Measured(slice(0)))
+        return Word2VecParams(rows.center, rows.outside)
+
+      directions = Word2VecParams(*map(common_direction, states))
+      shares = shares_along_changes(rows_of, before, state.params, directions, DATA)
+    merge = functools.partial(merge_copies, axis=DATA)
+    merged = list(map(merge, before, state.params, states, work, shares))
+    params = Word2VecParams(*(table for table, _ in merged))
+    return TrainState(params, *(state for _, state in merged)), sums
 
   def run_steps(state, blocks, progress, constants):
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
     inputs = jnp.arange(len(rates)), blocks, rates
-    state, sums = jax.lax.scan(functools.partial(step, constants), state, inputs)
+    if layout.copies == 1:
+      (state, _), sums = jax.lax.scan(functools.partial(step, constants), (state, None), inputs)
+    else:
+      size = merge_steps or len(rates)
+      periods = jax.tree.map(lambda x: x.reshape(len(x) // size, size, *x.shape[1:]), inputs)
+      state, sums = jax.lax.scan(functools.partial(merged_steps, constants), state, periods)
+      sums = jax.tree.map(lambda x: x.reshape(-1), sums)
     losses, predictions, squares, counts = layout.over_data(sums)
     squares = layout.over_width(squares) / jnp.maximum(1, counts).astype(squares.dtype)
     return state, Results(losses, predictions, rates, squares)

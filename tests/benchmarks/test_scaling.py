@@ -16,13 +16,14 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
   """The time is that of the slowest of the three, and a layout that does not divide is left out."""
   rows = cells(scaling.table([{'dim': 100, 'batch_size': 1024}], [1, 8], 70_000, ['h200', 'v5p']))
   assert [(row['layout'], row['devices']) for row in rows] == [
-    ('replicated', '1'), ('data', '8 x 1'), ('data_width', '4 x 2'), ('data_width', '2 x 4')
+    ('replicated', '1'), ('local', '8 x 1'), ('data', '8 x 1'),
+    ('data_width', '4 x 2'), ('data_width', '2 x 4'),
   ]  # fmt: skip
-  assert [row['limit'] for row in rows] == ['rows', 'exchange', 'exchange', 'exchange']
+  assert [row['limit'] for row in rows] == ['rows', 'exchange', 'exchange', 'exchange', 'exchange']
   cost = scaling.step_cost(TrainConfig(dim=100, batch_size=1024), 'data', 8, 1, 70_000)
   for machine in ('h200', 'v5p'):
     seconds = max(x / most for x, most in zip(cost, scaling.MACHINES[machine], strict=True)) / 1024
-    assert float(rows[1][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
+    assert float(rows[2][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
 
 
 @pytest.mark.slow

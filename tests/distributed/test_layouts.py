@@ -10,6 +10,7 @@ import tiers
 
 from benchmarks import scaling
 from jw2v import TrainConfig, encode_corpus, train
+from jw2v.distributed import layout as layouts
 from jw2v.distributed.layout import make_layout
 from jw2v.objectives.objective import make_objective
 from jw2v.training import step
@@ -119,7 +120,9 @@ def compiled(config):
   layout, optimizer = make_layout(config), make_optimizer(config)
   objective = make_objective(config, corpus.vocabulary, layout.width_axis)
   text, _ = make_streams(corpus, config, objective, layout)
-  dispatch = next(text.dispatches(range(1), steps=2, blocks_per_step=config.blocks_per_step))
+  dispatch = next(
+    text.dispatches(range(1), steps=2, blocks_per_step=config.blocks_per_step * layout.copies)
+  )
   params = initial_params(corpus.vocabulary, config, objective.subwords, None)
   state = init_state(params, optimizer, layout)
   blocks, constants = layout.put_blocks(dispatch.blocks), layout.put(objective.constants)
@@ -179,6 +182,18 @@ class TestExchange:
     cost = scaling.step_cost(config, layout, data, width, len(vocabulary))
     assert (cost.exchanged > 0) == bool(operation)
 
+  @pytest.mark.parametrize(
+    'settings', tiers.fast(COUNTED[:1], COUNTED), ids=lambda s: '-'.join(s.values())
+  )
+  def test_bytes_of_a_merge(self, settings):
+    config = TrainConfig(**{**SMALL, **settings}, layout='local', devices=2)
+    run_steps, vocabulary = compiled(config)
+    found = collectives(run_steps.as_text())
+    assert {name for name, _ in found} == {'all-reduce', 'collective-permute'}
+    exchanged = sum(size for name, size in found if name == 'all-reduce')
+    step_sums = 4 * 2 * (3 + 1)  # of the losses and the like of a call of two steps, at its end
+    assert 0 <= exchanged - scaling.merge_bytes(config, len(vocabulary)) <= step_sums
+
   @pytest.mark.slow
   def test_the_exact_softmax_adds_up_whole_tables(self):
     config = TrainConfig(**SMALL, objective='naive_softmax', layout='data', devices=2)
@@ -196,8 +211,7 @@ class TestChosen:
     [
       ({}, 'replicated', None),
       ({'devices': 1, 'layout': 'width'}, 'replicated', None),
-      ({'devices': 4}, 'width', (1, 4)),
-      ({'devices': 4, 'dim': 18}, 'data', (4, 1)),
+      ({'devices': 4}, 'local', (4, 1)),
       ({'devices': 4, 'objective': 'naive_softmax'}, 'data', (4, 1)),
       ({'devices': 8, 'layout': 'data_width'}, 'data_width', (4, 2)),
       ({'devices': 8, 'layout': 'data_width', 'width_devices': 4}, 'data_width', (2, 4)),
@@ -209,6 +223,27 @@ class TestChosen:
     assert layout.name == name
     assert (layout.mesh and layout.mesh.devices.shape) == shape
 
+  @pytest.mark.parametrize(
+    ('settings', 'name', 'shape'),
+    [
+      ({}, 'width', (1, 4)),
+      ({'dim': 18}, 'data', (4, 1)),
+      ({'objective': 'naive_softmax'}, 'data', (4, 1)),
+    ],
+  )
+  def test_devices_of_an_accelerator(self, settings, name, shape, monkeypatch):
+    class Device:
+      platform = 'gpu'
+
+      def __init__(self, process_index=0):
+        self.process_index = process_index
+
+    devices = [Device() for _ in range(4)]
+    monkeypatch.setattr(layouts.jax, 'devices', lambda: devices)
+    monkeypatch.setattr(layouts.jax, 'local_devices', lambda: devices)
+    monkeypatch.setattr(layouts, 'Mesh', lambda array, _: array.shape)
+    assert make_layout(TrainConfig(**{**SMALL, **settings}, devices=4)) == (name, shape)
+
 
 class TestBadInput:
   @pytest.mark.parametrize(
@@ -216,7 +251,10 @@ class TestBadInput:
     [
       ({'devices': 9}, r'devices must be at most 8, got 9; call jw2v.prepare_backend\(9\)'),
       ({'devices': 3, 'layout': 'width'}, "dim=16: layout='width' splits it over 3 devices"),
-      ({'devices': 3}, "batch_size=64: layout='data' splits its 16 blocks over 3 devices"),
+      (
+        {'devices': 3, 'layout': 'data'},
+        "batch_size=64: layout='data' splits its 16 blocks over 3 devices",
+      ),
       ({'devices': 3, 'layout': 'data_width'}, 'width_devices=2: must divide devices=3'),
       (
         {'devices': 6, 'layout': 'data_width', 'width_devices': 3},

@@ -909,7 +909,7 @@ MUTATIONS = {
   'training/memory': [
     ('(width_devices if leaf.ndim == 2 else 1)', '1'),
     ('if available is None or needed <= available:', 'if True:'),
-    ('_host_memory() // own', '_host_memory()'),
+    ('host_memory() // own', 'host_memory()'),
     ('if need.bytes <= available]', ']'),
   ],
 }  # fmt: skip

@@ -11,6 +11,7 @@ import jw2v
 from jw2v import TrainConfig
 from jw2v.config import OPTIMIZERS
 from jw2v.data.sampling import Blocks
+from jw2v.distributed import backend
 from jw2v.distributed.layout import make_layout
 from jw2v.objectives.objective import Objective, block_objective
 from jw2v.training import loop, memory
@@ -129,6 +130,16 @@ class TestRefusal:
     assert told.startswith("layout='data'") and 'of 4 devices' in told
     assert "layout='data_width', width_devices=2 on 8 devices needs" in told
 
+  def test_a_copy_needs_the_tables_before_it_too(self, monkeypatch):
+    config = TrainConfig(min_count=1, dim=64, devices=2, layout='local')
+    state = abstract(config, (7, 7))
+    needed = memory.state_bytes(state, 1) + 2 * 4 * 7 * 64
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: needed)
+    memory.check_fits(state, make_layout(config))
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: needed - 1)
+    with pytest.raises(MemoryError, match="layout='local': tables and optimizer need"):
+      memory.check_fits(state, make_layout(config))
+
   def test_where_nothing_would_do(self, monkeypatch):
     assert 'a smaller max_vocab_size or dim would fit' in self.refused(monkeypatch, 10)
 
@@ -151,11 +162,11 @@ class TestRefusal:
   def test_a_container_may_have_less(self, tmp_path, monkeypatch, limit, is_less):
     if limit is not None:
       (tmp_path / 'memory.max').write_text(limit)
-    monkeypatch.setattr(memory, '_CONTAINER_LIMIT', tmp_path / 'memory.max')
+    monkeypatch.setattr(backend, '_CONTAINER_LIMIT', tmp_path / 'memory.max')
     there = memory.device_memory(make_layout(TrainConfig()))
     assert there == 1000 if is_less else there > 10**8
 
   def test_devices_of_a_cpu_share_its_memory(self, monkeypatch):
-    monkeypatch.setattr(memory, '_host_memory', lambda: 1000)
+    monkeypatch.setattr(memory, 'host_memory', lambda: 1000)
     assert memory.device_memory(make_layout(TrainConfig())) == 1000
-    assert memory.device_memory(make_layout(TrainConfig(devices=4, dim=8))) == 250
+    assert memory.device_memory(make_layout(TrainConfig(devices=4, dim=8, layout='data'))) == 250

@@ -1,0 +1,167 @@
+r"""Merging the copies of the tables that devices have trained apart, in the layout 'local'.
+
+Between two merges, device :math:`i` moves a row from :math:`x` by :math:`\Delta_i`. The merged row
+is
+
+.. math:: x + w \sum_i \Delta_i, \qquad
+   w = \frac{1 - e^{-\sum_i z_i}}{\sum_i (1 - e^{-z_i})}, \qquad
+   z_i = \rho \sum_{\text{steps}} \eta\, h,
+
+with the curvature :math:`h` of the row in each step of the device. On the quadratic model of
+`curvature_damped_sgd`, a device on its way to a minimum :math:`x^*` has come to
+:math:`\Delta_i = (1 - e^{-z_i}) (x^* - x)`, and one device that takes the steps of all would come
+to :math:`(1 - e^{-\sum_i z_i}) (x^* - x)`: this is the merged row. Little work on a row, as on that
+of a rare word, gives :math:`w = 1` and the sum of the changes. Much work on all n devices gives
+:math:`w = 1/n` and the mean of the copies. A row that one device alone has touched gets the change
+of that device.
+
+The trace :math:`h` is a bound, and :math:`\rho` is the share of it that belongs to the direction of
+the change. It is far smaller than along a gradient: where a row has much curvature, it arrives in a
+few steps, and what still moves after many is the rest. So it is measured before each merge, on the
+blocks of another device's last step, by the change of the gradients between both ends of the way:
+
+.. math:: \rho = \frac{\sum \kappa}{\sum h}, \qquad
+   \kappa = \frac{\Delta^\top (\nabla J(x + \Delta) - \nabla J(x))}{\|\Delta\|^2}.
+
+As in the steps, the part of a change along the common direction of a table is apart. It keeps the
+share that damps gradients along that direction.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jw2v.losses.rows import RowGradients
+from jw2v.losses.window import Word2VecParams
+from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
+
+_STEPS, _ROWS = 512, 100_000  # default steps between two merges, for tables of so many rows
+_LEAST_SHARE = 1e-3
+
+
+def steps_between_merges(steps: int | None, copies: int, num_rows: int) -> int:
+  """Returns the steps that each device takes between two merges.
+
+  Args:
+    steps: steps of all devices together, `config.merge_steps`; None for the default.
+    copies: number of devices.
+    num_rows: rows of the larger table; a merge takes time by row.
+  """
+  together = max(_STEPS, _STEPS * num_rows // _ROWS) if steps is None else steps
+  return max(1, together // copies)
+
+
+def add_work(work: jax.Array, rows: RowGradients, state: optax.OptState) -> jax.Array:
+  """Adds the rows of a step to the work on each row of a table.
+
+  Args:
+    work: `[V]` sums since the last merge.
+    rows: the gradients of a step.
+    state: the state of the optimizer of the table.
+
+  Returns:
+    The sums of the rate times the curvature of each row; with an optimizer of optax, of the
+    occurrences of each row.
+  """
+  amount = jnp.ones(len(rows.ids), work.dtype)
+  if isinstance(state, CurvatureDampedState):
+    assert rows.curvature is not None
+    amount = state.hyperparams['learning_rate'].astype(work.dtype) * rows.curvature
+  return work.at[rows.ids].add(amount, mode='drop', wrap_negative_indices=False)
+
+
+def shares_along_changes(
+  gradients: Callable[[Word2VecParams], Word2VecParams],
+  before: Word2VecParams,
+  after: Word2VecParams,
+  directions: Word2VecParams,
+  axis: str,
+) -> Word2VecParams:
+  """Measures the shares of the curvature along the changes of both tables; in `jax.shard_map`.
+
+  Args:
+    gradients: from both tables to their `RowGradients` over some blocks. They should be blocks of
+      another device: a row that this device touched once has moved along its gradient in them.
+    before: the tables at the last merge.
+    after: the copies of this device.
+    directions: the `[D]` common direction of each table, which changes are measured across.
+    axis: mesh axis of the devices.
+
+  Returns:
+    For each table the share, equal on all devices.
+  """
+  here = gradients(after)
+  there = Word2VecParams(
+    gradients(after._replace(center=before.center)).center,
+    gradients(after._replace(outside=before.outside)).outside,
+  )
+
+  def share(here, there, before, after, direction):
+    of_rows = lambda table: table.at[here.ids].get(mode='clip', wrap_negative_indices=False)
+    change = of_rows(after) - of_rows(before)
+    change -= jnp.outer(change @ direction, direction)
+    squares = jnp.sum(change * change, axis=1)
+    known = (here.ids < len(after)) & (squares > 1e-20)
+    kappa = jnp.sum(change * (here.values - there.values), axis=1) / jnp.where(known, squares, 1)
+    sums = jnp.sum(jnp.where(known, kappa, 0)), jnp.sum(jnp.where(known, here.curvature, 0))
+    kappa, trace = jax.lax.psum(sums, axis)
+    return jnp.clip(kappa / jnp.where(trace > 0, trace, 1), _LEAST_SHARE, 1)
+
+  return Word2VecParams(*map(share, here, there, before, after, directions))
+
+
+def merge_copies(
+  before: jax.Array,
+  table: jax.Array,
+  state: optax.OptState,
+  work: jax.Array,
+  share: jax.Array,
+  axis: str,
+) -> tuple[jax.Array, optax.OptState]:
+  """Merges the copies of a table and of the state of its optimizer; in `jax.shard_map`.
+
+  Args:
+    before: `[V, D]` the table at the last merge, equal on all devices.
+    table: `[V, D]` the copy of this device.
+    state: the state of this device.
+    work: `[V]` the work of this device on each row, see `add_work`.
+    share: the share of the curvature along the changes; unused with an optimizer of optax.
+    axis: mesh axis of the devices.
+
+  Returns:
+    The merged table and state, equal on all devices. Of an optimizer of optax the state of a row
+    and its change are the means over the devices that touched the row.
+  """
+  total = jax.lax.psum(work, axis)
+  untouched = (total == 0)[:, None]
+  # The sum of the changes. To make the changes of each copy first would take twice as long.
+  change = jax.lax.psum(table, axis) - jax.lax.axis_size(axis) * before
+  if isinstance(state, CurvatureDampedState):
+    shared = {name: getattr(state, name) for name in ('last', 'curvatures', 'direction')}
+    state = state._replace(**jax.lax.pmean(shared, axis))
+    share_along, _ = damping_shares(state)
+    along, across = (_weights(work, total, x, axis) for x in (share_along, share))
+    m = common_direction(state)
+    merged = before + across[:, None] * change + jnp.outer((along - across) * (change @ m), m)
+  else:
+    touched = (work > 0).astype(table.dtype)
+    mean = 1 / jnp.maximum(jax.lax.psum(touched, axis), 1)
+    merged = before + mean[:, None] * change
+
+    def mean_leaf(leaf: Any) -> Any:
+      if jnp.shape(leaf) != table.shape:
+        return leaf
+      of_touched = jax.lax.psum(leaf * (touched * mean)[:, None], axis)
+      return jnp.where(untouched, leaf, of_touched)
+
+    state = jax.tree.map(mean_leaf, state)
+  return jnp.where(untouched, before, merged), state
+
+
+def _weights(work: jax.Array, total: jax.Array, share: jax.Array, axis: str) -> jax.Array:
+  """Returns the weight w of each row for z of `share * work`; `total` is the sum of the work."""
+  moved = lambda work: -jnp.expm1(-share * work)
+  return moved(total) / jnp.maximum(jax.lax.psum(moved(work), axis), 1e-30)

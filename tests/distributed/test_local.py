@@ -1,0 +1,185 @@
+"""The layout 'local': copies that are trained apart and merged learn what one device learns."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import tiers
+from corpora import two_topics
+
+import jw2v
+from jw2v import TrainConfig, train
+from jw2v.config import ARCHITECTURES, OBJECTIVES
+from jw2v.distributed import layout as layouts
+from jw2v.distributed.layout import Layout, default_devices, make_layout
+from jw2v.training.loop import steps_per_dispatch
+
+TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
+        'steps_per_call': 4, 'epochs': 10, 'layout': 'local'}  # fmt: skip
+ALL = [
+  *({'objective': o, 'architecture': a} for o, a in itertools.product(OBJECTIVES, ARCHITECTURES)),
+  {'minn': 3, 'maxn': 4, 'bucket': 50},
+]
+# Texts in which a row gets hundreds of times the work that moves it to its minimum.
+HARD = {
+  'one word': lambda: [['word'] * 50] * 100,
+  'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
+  'the whole text': lambda: two_topics(400),
+}
+
+
+def fit(lines=None, **settings):
+  lines = two_topics(400) if lines is None else lines
+  return train(lines, TrainConfig(**{**TINY, **settings}), progress=False)
+
+
+class TestLearns:
+  @pytest.mark.parametrize(
+    'settings',
+    tiers.fast([ALL[2]], ALL),
+    ids=lambda s: '-'.join(map(str, s.values())),
+  )
+  def test_every_objective(self, settings):
+    one = fit(**settings, held_out=0.1, layout=None)
+    four = fit(**settings, held_out=0.1, devices=4)
+    assert four.history[-1]['words'] == one.history[-1]['words']
+    assert four.history[-1]['held_out_loss'] < 1.03 * one.history[-1]['held_out_loss']
+    kv = four.vectors
+    assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')
+
+  @pytest.mark.parametrize(
+    ('optimizer', 'rate'),
+    tiers.fast([('adam', 0.02)], [('adam', 0.02), ('adagrad', 0.2), ('rmsprop', 0.01)]),
+  )
+  def test_optimizers_of_optax(self, optimizer, rate):
+    result = fit(optimizer=optimizer, learning_rate=rate, devices=2, epochs=20)
+    assert result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
+    kv = result.vectors
+    assert kv.similarity('sea1', 'sea2') > 0.3 + kv.similarity('sea1', 'land1')
+
+  @pytest.mark.parametrize('text', list(HARD))
+  @pytest.mark.parametrize('windows', tiers.fast([1024], [256, 1024]))
+  @pytest.mark.parametrize('rate', tiers.fast([10], [1, 10, 100]))
+  def test_holds_where_copies_did_all_the_work(self, text, windows, rate):
+    settings = {'learning_rate': 0.05 * rate, 'held_out': 0.1, 'epochs': 20}
+    one = fit(HARD[text](), **settings, layout=None, batch_size=windows)
+    for devices in (2, 8):
+      many = fit(
+        HARD[text](), **settings, devices=devices, batch_size=windows // devices, merge_steps=64
+      )
+      assert np.abs(many.vectors.vectors).max() < 10
+      assert many.history[-1]['held_out_loss'] < 1.05 * one.history[-1]['held_out_loss']
+
+  def test_twice_the_same_bits(self):
+    one, other = (fit(devices=8, epochs=2) for _ in range(2))
+    np.testing.assert_array_equal(one.vectors.vectors, other.vectors.vectors)
+    for table in one.params:  # equal on all devices
+      for shard in table.addressable_shards:
+        np.testing.assert_array_equal(shard.data, table.addressable_shards[0].data)
+
+  def test_the_result_says_how_many_devices_there_were(self):
+    config = fit(devices=2, layout=None).config
+    assert (config.layout, config.devices) == ('local', 2)
+
+
+class TestMergeSteps:
+  @pytest.mark.parametrize(
+    ('settings', 'devices', 'num_words', 'expected'),
+    [
+      ({}, 1, 10**9, (64, 64)),
+      ({}, 2, 10**9, (256, 256)),
+      ({}, 8, 10**9, (64, 64)),
+      ({'merge_steps': 32}, 2, 10**9, (64, 16)),
+      ({'merge_steps': 100}, 2, 10**9, (50, 50)),  # a call ends with a merge
+      ({'merge_steps': 1}, 8, 10**9, (64, 1)),
+      ({}, 2, 20 * 1024 * 2 * 5, (5, 5)),  # at least twenty calls in an epoch
+    ],
+  )
+  def test_steps_of_a_call_and_between_merges(self, settings, devices, num_words, expected):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]).reshape(-1, 1), ('data', 'width'))
+    layout = Layout('local', mesh)
+    found = steps_per_dispatch(TrainConfig(**settings), num_words, layout, (1000, 1000))
+    assert found == expected
+
+  def test_larger_tables_are_merged_less_often(self):
+    layout = make_layout(TrainConfig(devices=2))
+    found = steps_per_dispatch(TrainConfig(), 10**9, layout, (10**6, 1000))
+    assert found == (2560, 2560)
+
+  def test_each_merge_counts(self):
+    """Merged at other times, copies see more or less of each other."""
+    often, seldom = (fit(devices=2, epochs=1, merge_steps=n) for n in (2, 8))
+    assert not np.array_equal(often.vectors.vectors, seldom.vectors.vectors)
+
+
+class TestDefault:
+  @pytest.fixture(autouse=True)
+  def machine(self, monkeypatch):
+    monkeypatch.setattr(layouts, 'num_cores', lambda: 16)
+    monkeypatch.setattr(layouts, 'host_memory', lambda: 16e9)
+
+  @pytest.mark.parametrize(
+    ('settings', 'text', 'devices'),
+    [
+      ({}, (10**9, 10**5), 4),
+      ({}, (3_500_000, 10**5), 3),
+      ({}, (100_000, 10**4), 1),
+      ({}, (10**9, 10**7), 1),  # 16 GB for each copy
+      ({'dim': 300}, (10**9, 10**6), 1),
+      ({'dim': 100}, (10**9, 2 * 10**6), 2),
+      ({'minn': 3, 'maxn': 6}, (10**9, 10**5), 4),
+      ({'objective': 'naive_softmax'}, (10**9, 10**5), 1),
+      ({'layout': 'local'}, (10**9, 10**5), 4),
+      ({'layout': 'width'}, (10**9, 10**5), 1),
+    ],
+  )
+  def test_by_text_and_memory(self, settings, text, devices):
+    config = TrainConfig(**settings)
+    assert default_devices(config, *text) == devices
+    assert make_layout(config, *text).devices == devices
+
+  def test_at_most_one_for_each_core(self, monkeypatch):
+    monkeypatch.setattr(layouts, 'num_cores', lambda: 2)
+    assert default_devices(TrainConfig()) == default_devices(TrainConfig(), 10**9, 10**5) == 2
+
+  def test_a_long_text_takes_them(self, monkeypatch):
+    monkeypatch.setattr(layouts, '_WORDS_OF_DEVICE', 100)
+    result = fit(layout=None, epochs=1)
+    assert (result.config.layout, result.config.devices) == ('local', 4)
+    same = train(two_topics(400), result.config, progress=False)
+    np.testing.assert_array_equal(same.vectors.vectors, result.vectors.vectors)
+
+
+class TestBadInput:
+  @pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+      ({'merge_steps': 0}, 'merge_steps=0: must be an integer of at least 1'),
+      ({'merge_steps': 1.5}, 'merge_steps=1.5: must be an integer of at least 1'),
+      ({'merge_steps': 9, 'layout': 'data'}, "merge_steps=9: needs layout='local' or None, not 'd"),
+      ({'devices': 9}, 'devices must be at most 8, got 9'),
+      ({'devices': 8}, "devices=8: layout='local' needs a block of 4 words for each, and the text"),
+    ],
+  )
+  def test_refused_before_anything_is_written(self, settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+      train(
+        [['a', 'b'] * 4], TrainConfig(**{**TINY, **settings}), workdir=tmp_path / 'run',
+        progress=False,
+      )  # fmt: skip
+    assert not list(tmp_path.glob('run/*.txt')) and not list(tmp_path.glob('run/*.json*'))
+
+
+def test_resumes_in_other_layouts(tmp_path):
+  checkpoints = jw2v.Checkpoints(tmp_path, every=0, keep=1)
+  first = fit(devices=2, epochs=2)
+  config = TrainConfig(**{**TINY, 'epochs': 2}, devices=2)
+  train(two_topics(400), config, progress=False, checkpoints=checkpoints)
+  for changes in ({'devices': 2}, {'devices': 1}, {'devices': 4}, {'layout': 'width'}):
+    again = train(
+      two_topics(400), dataclasses.replace(config, **changes), progress=False,
+      checkpoints=jw2v.Checkpoints(tmp_path),
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.vectors.vectors, first.vectors.vectors)
