@@ -846,6 +846,19 @@ MUTATIONS = {
     ("f'{xla_flags} {flag}'", 'flag'),
     ('<= _SLOW_SCATTER_TO or not', '< _SLOW_SCATTER_TO or not'),
   ],
+  'distributed/merge': [
+    ('moved(total) / jnp.maximum(jax.lax.psum(moved(work), axis), 1e-30)',
+     'moved(total) / jnp.maximum(moved(work), 1e-30)'),
+    ('-jnp.expm1(-share * work)', '-jnp.expm1(-work)'),
+    ('jax.lax.axis_size(axis) * before', 'before'),
+    ('for x in (share_along, share))', 'for x in (share, share_along))'),
+    ('jnp.where(untouched, before, merged), state', 'merged, state'),
+    ('(touched * mean)', '(touched)'),
+    ('change -= jnp.outer(change @ direction, direction)', 'pass'),
+    ('gradients(after._replace(center=before.center)).center', 'gradients(before).center'),
+    ("state.hyperparams['learning_rate'].astype(work.dtype) * rows", 'rows'),
+    ('kappa, trace = jax.lax.psum(sums, axis)', 'kappa, trace = sums'),
+  ],
   'distributed/layout@distributed/layouts::not Exchange': [
     ('sums if self.data_axis is None else jax.lax.psum(sums, self.data_axis)', 'sums'),
     ('sums if self.width_axis is None else jax.lax.psum(sums, self.width_axis)', 'sums'),
@@ -853,7 +866,7 @@ MUTATIONS = {
     ('sums = jax.lax.psum(\n', 'sums = jax.lax.pmean(\n'),
     ('if config.dim % width:', 'if False:'),
     ('if config.blocks_per_step % parts:', 'if False:'),
-    ("config.objective != 'naive_softmax'", 'True'),
+    ('config.dim % number == 0 and not exact', 'config.dim % number == 0'),
   ],
   'objectives/scores@distributed/layouts::every_layout': [
     ('jax.lax.psum(jnp.concatenate', 'jax.lax.pmean(jnp.concatenate'),
