@@ -15,6 +15,7 @@ from jax._src.xla_bridge import backends_are_initialized  # there is no public f
 
 _SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
 _CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
+_DEVICES_FLAG = '--xla_force_host_platform_device_count'  # has no effect beside JAX's own setting
 _FAST_SCATTER_FLAG = '-nvptx-allow-ftz-atomics'
 
 
@@ -53,7 +54,8 @@ def prepare_backend(devices: int | None = None) -> None:
   """
   if devices is not None and not backends_are_initialized():
     there: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
-    if there < devices:
+    by_flag = re.findall(rf'{_DEVICES_FLAG}=(\d+)', os.environ.get('XLA_FLAGS', ''))
+    if max(there, *map(int, by_flag[-1:]), 0) < devices:
       jax.config.update('jax_num_cpu_devices', devices)
   if not _SLOW_SCATTER_FROM <= _jaxlib_version() <= _SLOW_SCATTER_TO or not _has_cuda():
     return

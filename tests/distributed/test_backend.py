@@ -62,3 +62,17 @@ def test_starts_no_backend():
     'from jax._src import xla_bridge; assert not xla_bridge.backends_are_initialized()'
   )
   subprocess.run([sys.executable, '-c', program], check=True)
+
+
+@pytest.mark.parametrize(('flag', 'devices', 'expected'), [(None, 3, 3), (6, 3, 6), (2, 3, 3)])
+def test_a_cpu_keeps_the_devices_of_a_flag(flag, devices, expected):
+  program = (
+    f'from jw2v.distributed import backend; backend.prepare_backend({devices}); '
+    'import jax; print(jax.device_count())'
+  )
+  flags = '' if flag is None else f'--xla_force_host_platform_device_count={flag}'
+  done = subprocess.run(
+    [sys.executable, '-c', program], check=True, capture_output=True, text=True,
+    env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+  )  # fmt: skip
+  assert int(done.stdout) == expected
