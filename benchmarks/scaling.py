@@ -173,14 +173,14 @@ def table(
           continue
         cost = step_cost(config, layout, data, width, num_words)
         shape = f'{data} x {width}' if data * width > 1 else '1'
-        windows = config.batch_size * (data if layout == 'local' else 1)
-        each = [x / windows for x in cost]
+        copies = data if layout == 'local' else 1
+        each = [x / (config.batch_size * copies) for x in cost]
         row = [
           name,
           f'{config.dim}',
           layout,
           shape,
-          f'{state_bytes(state, width) / 1e9:.2f}',
+          f'{state_bytes(state, width, copies) / 1e9:.2f}',
           f'{each[0] / 1e3:,.1f}',
           f'{each[1]:,.0f}',
           f'{each[2]:,.0f}',

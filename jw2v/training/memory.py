@@ -27,14 +27,15 @@ class Need(NamedTuple):
   bytes: int
 
 
-def state_bytes(state: TrainState, width_devices: int) -> int:
+def state_bytes(state: TrainState, width_devices: int, copies: int = 1) -> int:
   """Returns the bytes of tables and optimizer on each device that holds a slice of the width.
 
   Args:
     state: shapes and dtypes of the state, see `state.abstract_state`.
     width_devices: number of devices that the width is split over.
+    copies: `Layout.copies`; several copies need the tables of their last merge too.
   """
-  leaves = jax.tree.leaves(state)
+  leaves = jax.tree.leaves(state) + (jax.tree.leaves(state.params) if copies > 1 else [])
   return sum(
     leaf.size * leaf.dtype.itemsize // (width_devices if leaf.ndim == 2 else 1) for leaf in leaves
   )
@@ -84,8 +85,7 @@ def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = Fa
     return state_bytes(state, width_devices) + gradient
 
   needed, available = needed_on(width, layout.step_devices > 1), device_memory(layout)
-  if layout.copies > 1:  # and the tables of the last merge
-    needed += sum(table.size * table.dtype.itemsize for table in state.params)
+  needed += state_bytes(state, width, layout.copies) - state_bytes(state, width)
   if available is None or needed <= available:
     return
   # The devices of a CPU share its memory, so that more of them would not help.
