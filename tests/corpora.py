@@ -8,3 +8,11 @@ def two_topics(lines=200, seed=0):
   rng = np.random.default_rng(seed)
   topics = [[f'{t}{i}' for i in range(6)] + ['the', 'of'] for t in ('sea', 'land')]
   return [list(rng.choice(topics[i % 2], size=8)) for i in range(lines)]
+
+
+# Texts whose steps of a thousand windows touch a row hundreds or thousands of times.
+HARD = {
+  'one word': lambda: [['word'] * 50] * 100,
+  'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
+  'the whole text': lambda: two_topics(400),
+}

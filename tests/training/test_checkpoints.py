@@ -16,6 +16,7 @@ from jw2v.training.checkpoints import Checkpoints, Stopped
 
 TINY = {'dim': 8, 'min_count': 1, 'sample': 0, 'epochs': 4, 'batch_size': 64, 'steps_per_call': 4}
 
+LOCAL = {'layout': 'local', 'devices': 2, 'batch_size': 16, 'merge_steps': 4}
 WITH_HELD_OUT_TEXT = {'held_out': 0.2, 'patience': 3, 'sample': 1e-2}
 
 
@@ -41,7 +42,8 @@ def run(folder, config, stop_after=None, lines=None, **checkpoints):
 
 
 class TestGoesOn:
-  @pytest.mark.parametrize('more', tiers.fast([WITH_HELD_OUT_TEXT], [
+  @pytest.mark.parametrize('more', tiers.fast([WITH_HELD_OUT_TEXT, LOCAL], [
+    LOCAL,
     {'optimizer': 'adagrad', 'shuffle': True, 'steps_per_call': 1, 'block_size': 8},
     WITH_HELD_OUT_TEXT,
     {'objective': 'hierarchical_softmax', 'minn': 2, 'maxn': 4, 'bucket': 100},

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import tiers
-from corpora import two_topics
+from corpora import HARD, two_topics
 
 import jw2v
 from jw2v import TrainConfig, Vocabulary, encode_corpus, open_corpus, train
@@ -27,12 +27,6 @@ from jw2v.training import loop, state, step
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'shared_negatives': 8, 'steps_per_call': 4, 'epochs': 4}  # fmt: skip
-# Texts whose steps of 4,000 windows touch a row thousands of times.
-HARD = {
-  'one word': lambda: [['word'] * 50] * 100,
-  'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
-  'the whole text': lambda: two_topics(400),
-}
 
 
 def fit(corpus=None, **settings):
@@ -177,7 +171,7 @@ class TestLearns:
   @pytest.mark.parametrize('architecture', tiers.fast(['skip_gram'], ['skip_gram', 'cbow']))
   @pytest.mark.parametrize('rate', tiers.fast([100], [1, 2, 100]))
   def test_bursts_of_one_word_hold(self, architecture, rate):
-    corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
+    corpus = HARD['bursts']()
     rate *= LEARNING_RATES['curvature_damped_sgd'][architecture]
     result = fit(corpus, architecture=architecture, batch_size=1024, learning_rate=rate, epochs=30)
     assert np.abs(result.vectors.vectors).max() < 100
@@ -205,7 +199,7 @@ class TestObjectives:
 
   @pytest.mark.slow
   def test_large_steps_and_bursts_hold(self, architecture, objective):
-    corpus = [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())]
+    corpus = HARD['bursts']()
     rate = 100 * TrainConfig(architecture=architecture, objective=objective).learning_rate
     result = fit(corpus, architecture=architecture, objective=objective, learning_rate=rate,
                  batch_size=1024, shared_negatives=None, epochs=10)  # fmt: skip
