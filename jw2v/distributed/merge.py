@@ -25,6 +25,11 @@ blocks of another device's last step, by the change of the gradients between bot
 
 As in the steps, the part of a change along the common direction of a table is apart. It keeps the
 share that damps gradients along that direction.
+
+Axes: V rows of a table, D columns, N rows of a step.
+
+References: Stich, `Local SGD converges fast and communicates little
+<https://arxiv.org/abs/1805.09767>`_, 2019, which takes the mean of the copies.
 """
 
 from collections.abc import Callable
@@ -39,7 +44,7 @@ from jw2v.losses.window import Word2VecParams
 from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
 
 _STEPS, _ROWS = 512, 100_000  # default steps between two merges, for tables of so many rows
-_LEAST_SHARE = 1e-3
+_LEAST_SHARE = 1e-3  # so that a measured share of 0 divides nothing by 0
 
 
 def steps_between_merges(steps: int | None, copies: int, num_rows: int) -> int:

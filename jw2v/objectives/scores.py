@@ -54,7 +54,7 @@ class Products(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """What a step measures in addition to the gradients.
+  """The measurements of a step, in addition to the gradients.
 
   Attributes:
     blocks: the blocks whose loss and curvature are measured: a slice of them; or indices, padded

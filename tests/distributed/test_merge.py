@@ -1,4 +1,4 @@
-"""Merged copies: a sum where little was done, a mean where much was, and never worse than apart."""
+"""Merged copies: the sum of the changes after little work, and the mean after much."""
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ class TestWeights:
     found, _ = merge(before, before + changes * (alone > 0)[..., None], alone, state_of())
     np.testing.assert_allclose(found, before + changes[2], rtol=1e-5, atol=1e-5)
 
-  def test_rows_that_nobody_touched_keep_their_bits(self, moved):
+  def test_untouched_rows_keep_their_bits(self, moved):
     before, changes = moved
     for n in (2, 3, 4):
       work = np.zeros((n, 3), np.float32)
@@ -123,8 +123,8 @@ class TestOptax:
   def test_state_and_change_are_means_over_the_devices_that_touched_a_row(self):
     optimizer = rowwise(optax.adam(0.1))
     before = jnp.ones((3, DIM))
-    first, _ = optimizer.init(before), None
-    ids = [[0, 0, 3], [0, 1, 3]]  # 3 is padding; row 2 is touched by nobody
+    first = optimizer.init(before)
+    ids = [[0, 0, 3], [0, 1, 3]]  # 3 is padding; no device touches row 2
     rng = np.random.default_rng(3)
     rows = [RowGradients(jnp.array(i), jnp.array(rng.normal(size=(3, DIM)), jnp.float32))
             for i in ids]  # fmt: skip
@@ -155,7 +155,7 @@ class TestShares:
   """Two tables with quadratic losses, each row of its own curvature in each direction."""
 
   def shares(self, curvatures, changes, devices=2, directions=None):
-    """Shares of tables whose rows moved by `changes` on each device; the trace is measured too."""
+    """Shares of two tables whose rows moved by `changes` on each device."""
     curvatures = jnp.asarray(curvatures, jnp.float32)  # [V, D]
     ids = jnp.array([0, 1, 2, 1, 3])  # 3 is padding
 
