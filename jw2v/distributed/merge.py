@@ -140,33 +140,33 @@ def merge_copies(
     The merged table and state, equal on all devices. Of an optimizer of optax the state of a row
     and its change are the means over the devices that touched the row.
   """
-  total = jax.lax.psum(work, axis)
-  untouched = (total == 0)[:, None]
   # The sum of the changes. To make the changes of each copy first would take twice as long.
   change = jax.lax.psum(table, axis) - jax.lax.axis_size(axis) * before
   if isinstance(state, CurvatureDampedState):
     shared = {name: getattr(state, name) for name in ('last', 'curvatures', 'direction')}
     state = state._replace(**jax.lax.pmean(shared, axis))
     share_along, _ = damping_shares(state)
+    total = jax.lax.psum(work, axis)
     along, across = (_weights(work, total, x, axis) for x in (share_along, share))
     m = common_direction(state)
     merged = before + across[:, None] * change + jnp.outer((along - across) * (change @ m), m)
-  else:
-    touched = (work > 0).astype(table.dtype)
-    mean = 1 / jnp.maximum(jax.lax.psum(touched, axis), 1)
-    merged = before + mean[:, None] * change
+    return merged, state
+  touched = (work > 0).astype(table.dtype)[:, None]
+  count = jax.lax.psum(touched, axis)
+  share = jnp.where(count > 0, 1 / jnp.maximum(count, 1), 0)  # of each device
 
-    def mean_leaf(leaf: Any) -> Any:
-      if jnp.shape(leaf) != table.shape:
-        return leaf
-      of_touched = jax.lax.psum(leaf * (touched * mean)[:, None], axis)
-      return jnp.where(untouched, leaf, of_touched)
+  def mean(leaf: Any) -> Any:
+    if jnp.shape(leaf) != table.shape:
+      return leaf
+    return jnp.where(count > 0, jax.lax.psum(leaf * touched * share, axis), leaf)
 
-    state = jax.tree.map(mean_leaf, state)
-  return jnp.where(untouched, before, merged), state
+  return before + share * change, jax.tree.map(mean, state)
 
 
 def _weights(work: jax.Array, total: jax.Array, share: jax.Array, axis: str) -> jax.Array:
-  """Returns the weight w of each row for z of `share * work`; `total` is the sum of the work."""
+  """Returns the weight w of each row for z of `share * work`; 0 where no device did any work.
+
+  Rounding has left something of the change of such a row, which must keep its bits.
+  """
   moved = lambda work: -jnp.expm1(-share * work)
   return moved(total) / jnp.maximum(jax.lax.psum(moved(work), axis), 1e-30)
