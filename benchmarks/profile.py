@@ -97,7 +97,7 @@ def compiled_run(
       f'windows, got {len(made)}; use a longer text or a larger sample'
     )
   params = state.initial_params(encoded.vocabulary, config, objective.subwords, None)
-  arrays = state.init_state(params, optimizer, layout)
+  arrays, copies = state.init_state(params, optimizer, layout), layout.make_copies(params)
   constants = layout.put(objective.constants)
   run_steps = step.make_run_steps(
     objective, optimizer, step.make_schedule(config), number, layout, merge_steps
@@ -110,11 +110,12 @@ def compiled_run(
   compiled: dict[Any, Any] = {}
   for shape, given in zip(shapes, inputs, strict=True):
     if shape not in compiled:
-      compiled[shape] = step.compile_steps(run_steps, arrays, *given, constants)
+      compiled[shape] = step.compile_steps(run_steps, arrays, copies, *given, constants)
 
   def call(i):
-    nonlocal arrays
-    arrays, _ = jax.block_until_ready(compiled[shapes[i]](arrays, *inputs[i], constants))
+    nonlocal arrays, copies
+    run = compiled[shapes[i]]
+    arrays, copies, _ = jax.block_until_ready(run(arrays, copies, *inputs[i], constants))
 
   return CompiledRun(
     config=config,

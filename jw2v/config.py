@@ -107,7 +107,7 @@ class TrainConfig:
     bucket: rows that n-grams share, by their hash.
     steps_per_call: steps in one compiled call, at most.
     merge_steps: steps of all devices together between two merges of their copies in the layout
-      'local', at most; None takes 512, and more for tables of more than 100,000 rows.
+      'local', at most; None takes 1,024, and more for tables of more than 200,000 rows.
     product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
       in float32. For devices with such products: a CPU is slower with them.
     layout: how tables and windows are placed on several devices, see `distributed/layout.py`:
@@ -115,8 +115,8 @@ class TrainConfig:
       elsewhere 'width' if the devices divide `dim`, otherwise 'data'; and always 'data' for the
       exact softmax.
     devices: how many of each process; None takes all that there are if several processes train.
-      Otherwise it makes devices of the cores of a CPU, up to four, if there are a million words for
-      each, for the layout 'local' or None, but not for the exact softmax; else one.
+      Otherwise it makes devices of the cores of a CPU, up to four, if there are four million words
+      for each, for the layout 'local' or None, but not for the exact softmax; else one.
     width_devices: how many the width of a table is split over, with 'data_width'.
     shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
       that of the text.

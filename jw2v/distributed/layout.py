@@ -38,7 +38,7 @@ from jw2v.losses.rows import RowGradients
 
 DATA, WIDTH = 'data', 'width'
 # By default a CPU is so many devices at most, and has so many words of the text for each.
-_MOST_DEVICES, _WORDS_OF_DEVICE = 4, 1_000_000
+_MOST_DEVICES, _WORDS_OF_DEVICE = 4, 4_000_000
 _MEMORY = 0.5  # share of the memory of a machine that their copies of the tables may take
 _HOST_BYTES = 64e6  # of a table, gathered on each device at a time
 
@@ -115,6 +115,11 @@ class Layout(NamedTuple):
     """Partition spec of the blocks `[S, N, ...]` of a dispatch."""
     return PartitionSpec(None, self.data_axis)
 
+  @property
+  def copies_spec(self) -> PartitionSpec:
+    """Partition spec of the tables of `make_copies`."""
+    return PartitionSpec(self.data_axis)
+
   def map(self, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
     """Returns the function mapped over all devices, each with its part of the arguments."""
     if self.mesh is None:
@@ -122,6 +127,25 @@ class Layout(NamedTuple):
     return jax.shard_map(
       function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
+
+  def make_copies(self, params: Any) -> Any:
+    """Returns a copy of both tables for each device in the layout 'local', otherwise None.
+
+    The calls of the steps hand them on, since memory that each call allocates for itself would take
+    longer to clear than the copies take to merge.
+
+    Args:
+      params: the tables, or their shapes.
+
+    Returns:
+      Zeros, `[n V, D]` for n devices with a table each.
+    """
+    if self.copies == 1:
+      return None
+    assert self.mesh is not None
+    zeros = lambda table: jnp.zeros((self.copies * len(table), *table.shape[1:]), table.dtype)
+    sharding = NamedSharding(self.mesh, self.copies_spec)
+    return jax.jit(lambda: jax.tree.map(zeros, params), out_shardings=sharding)()
 
   def put_state(self, state: Any) -> Any:
     """Places a state, equal in all processes, on its devices."""

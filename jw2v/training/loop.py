@@ -132,7 +132,7 @@ def fit(
   positions = _resume(training, positions, history)
 
   # The compiled functions.
-  constants = layout.put(objective.constants)
+  copies, constants = layout.make_copies(state.params), layout.put(objective.constants)
   steps, merge_steps = steps_per_dispatch(config, num_words, layout, objective.num_rows)
   run_steps = make_run_steps(
     objective, optimizer, make_schedule(config), config.blocks_per_step, layout, merge_steps
@@ -186,13 +186,15 @@ def fit(
       blocks = layout.put_blocks(dispatch.blocks)
       shapes_of_blocks = tuple(np.shape(leaf) for leaf in jax.tree.leaves(dispatch.blocks))
       if shapes_of_blocks not in compiled:
-        step_function = compile_steps(run_steps, state, blocks, progress, constants)
+        step_function = compile_steps(run_steps, state, copies, blocks, progress, constants)
         if not compiled:
           info.predicted_bytes = predict_peak(
             step_function, state, dispatch.blocks, waiting, checkpoints is not None
           )
         compiled[shapes_of_blocks] = step_function
-      state, results = compiled[shapes_of_blocks](state, blocks, progress, constants)
+      state, copies, results = compiled[shapes_of_blocks](
+        state, copies, blocks, progress, constants
+      )
       before, words, positions = words, int(dispatch.words[-1]), dispatch.ends
       number += 1
 
@@ -374,8 +376,8 @@ def steps_per_dispatch(
 ) -> tuple[int, int]:
   """Returns the steps of a dispatch, and the steps of a device between two merges.
 
-  They are those of the config, or fewer for a small corpus, to have enough records. A dispatch ends
-  with a merge.
+  They are those of the config, or fewer for a small corpus, to have enough records and merges. A
+  dispatch ends with a merge.
 
   Args:
     config: the settings.

@@ -56,7 +56,7 @@ def make_run_steps(
   layout: Layout = Layout(),
   merge_steps: int | None = None,
 ) -> jax.stages.Wrapped:
-  """Returns the jitted `run_steps(state, blocks, progress, constants)`.
+  """Returns the jitted `run_steps(state, copies, blocks, progress, constants)`.
 
   Args:
     objective: the objective of the run.
@@ -68,9 +68,9 @@ def make_run_steps(
 
   Returns:
     A function that donates the state and scans S steps of N blocks; in 'local' S steps of N blocks
-    on each device. `progress` `[S]` is the fraction of the run's words read by the end of each
-    step, and `constants` those of the objective. It returns the state and the `Results` of the
-    steps.
+    on each device. `copies` are those of `Layout.make_copies`, which it donates too. `progress`
+    `[S]` is the fraction of the run's words read by the end of each step, and `constants` those of
+    the objective. It returns the state, the copies and the `Results` of the steps.
   """
   # XLA's CPU backend computes the products of a block on one core and independent products side
   # by side, hence a chain of products for each of two cores. The exact softmax has one large
@@ -136,8 +136,9 @@ def make_run_steps(
       )
     return (state, work), (rows.loss, rows.predictions, *squares)
 
-  def merged_steps(constants, state: TrainState, inputs):
+  def merged_steps(constants, carry: tuple[TrainState, Word2VecParams], inputs):
     """Runs steps on the copy of this device, and merges it with those of the others."""
+    state, _ = carry  # the copies are memory only
     before = state.params
     work = Word2VecParams(*(jnp.zeros(len(table), jnp.float32) for table in before))
     (state, work), sums = jax.lax.scan(functools.partial(step, constants), (state, work), inputs)
@@ -156,9 +157,9 @@ def make_run_steps(
     merge = functools.partial(merge_copies, axis=DATA)
     merged = list(map(merge, before, state.params, states, work, shares))
     params = Word2VecParams(*(table for table, _ in merged))
-    return TrainState(params, *(state for _, state in merged)), sums
+    return (TrainState(params, *(state for _, state in merged)), state.params), sums
 
-  def run_steps(state, blocks, progress, constants):
+  def run_steps(state, copies, blocks, progress, constants):
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
     inputs = jnp.arange(len(rates)), blocks, rates
     if layout.copies == 1:
@@ -166,18 +167,21 @@ def make_run_steps(
     else:
       size = merge_steps or len(rates)
       periods = jax.tree.map(lambda x: x.reshape(len(x) // size, size, *x.shape[1:]), inputs)
-      state, sums = jax.lax.scan(functools.partial(merged_steps, constants), state, periods)
+      carry = state, copies
+      (state, copies), sums = jax.lax.scan(
+        functools.partial(merged_steps, constants), carry, periods
+      )
       sums = jax.tree.map(lambda x: x.reshape(-1), sums)
     losses, predictions, squares, counts = layout.over_data(sums)
     squares = layout.over_width(squares) / jnp.maximum(1, counts).astype(squares.dtype)
-    return state, Results(losses, predictions, rates, squares)
+    return state, copies, Results(losses, predictions, rates, squares)
 
-  def on_all_devices(state, blocks, progress, constants):
-    specs, whole = layout.specs(state), PartitionSpec()
-    mapped = layout.map(run_steps, (specs, layout.blocks_spec, whole, whole), (specs, whole))
-    return mapped(state, blocks, progress, constants)
+  def on_all_devices(state, copies, blocks, progress, constants):
+    whole, kept = PartitionSpec(), (layout.specs(state), layout.copies_spec)
+    mapped = layout.map(run_steps, (*kept, layout.blocks_spec, whole, whole), (*kept, whole))
+    return mapped(state, copies, blocks, progress, constants)
 
-  return jax.jit(on_all_devices, donate_argnums=0)
+  return jax.jit(on_all_devices, donate_argnums=(0, 1))
 
 
 def compile_steps(run_steps: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:

@@ -58,7 +58,7 @@ ENTRY %main {
 class TestMeasuring:
   @pytest.mark.parametrize('measure', [profile.measure_parts, profile.time_calls])
   def test_steps_are_those_of_a_run_on_the_device(self, measure, monkeypatch):
-    def compile_steps(run_steps, state, blocks, *_):
+    def compile_steps(run_steps, state, copies, blocks, *_):
       raise InterruptedError(blocks.left[0].size)
 
     monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))

@@ -19,7 +19,7 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
     ('replicated', '1'), ('local', '8 x 1'), ('data', '8 x 1'),
     ('data_width', '4 x 2'), ('data_width', '2 x 4'),
   ]  # fmt: skip
-  assert [row['limit'] for row in rows] == ['rows', 'exchange', 'exchange', 'exchange', 'exchange']
+  assert [row['limit'] for row in rows] == ['rows', 'rows', 'exchange', 'exchange', 'exchange']
   cost = scaling.step_cost(TrainConfig(dim=100, batch_size=1024), 'data', 8, 1, 70_000)
   for machine in ('h200', 'v5p'):
     seconds = max(x / most for x, most in zip(cost, scaling.MACHINES[machine], strict=True)) / 1024

@@ -129,7 +129,9 @@ def compiled(config):
   run_steps = step.make_run_steps(
     objective, optimizer, step.make_schedule(config), config.blocks_per_step, layout
   )
-  compiled = step.compile_steps(run_steps, state, blocks, np.zeros(2, np.float32), constants)
+  compiled = step.compile_steps(
+    run_steps, state, layout.make_copies(params), blocks, np.zeros(2, np.float32), constants
+  )
   return compiled, corpus.vocabulary
 
 

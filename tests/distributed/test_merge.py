@@ -61,7 +61,10 @@ def moved():
 
 
 class TestWeights:
-  def test_formula(self, moved):
+  @pytest.mark.parametrize('rows', [1, 2, 3, 4])
+  def test_formula(self, rows, moved, monkeypatch):
+    """However many rows of the table are merged at once."""
+    monkeypatch.setattr('jw2v.distributed.merge._BYTES', 4 * DIM * rows)
     before, changes = moved
     work = np.random.default_rng(1).uniform(0, 3, (4, 3))
     found, _ = merge(before, before + changes, work, state_of())

@@ -71,7 +71,7 @@ def compiled_bytes(config, num_rows, layout):
   run_steps = make_run_steps(
     objective, make_optimizer(config), make_schedule(config), config.blocks_per_step, layout
   )
-  analysis = run_steps.lower(state, batches, shares, {}).compile().memory_analysis()
+  analysis = run_steps.lower(state, None, batches, shares, {}).compile().memory_analysis()
   return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 

@@ -475,7 +475,7 @@ class TestErrors:
         (state := run(state, *rest))[0]._replace(
           params=jw2v.Word2VecParams(*(np.inf * table for table in state[0].params))
         ),
-        state[1],
+        *state[1:],
       )
 
     monkeypatch.setattr(loop, 'compile_steps', last_step_overflows)
