@@ -74,11 +74,12 @@ def compiled_run(
   """
   import jax
 
+  from jw2v.data.stream import longest_line
   from jw2v.distributed.layout import make_layout
   from jw2v.objectives.objective import make_objective
   from jw2v.training import loop, run, state, step
 
-  config = config.on(jax.default_backend())  # as in a run
+  config = config.on(jax.default_backend(), longest_line(encoded.line_ends))  # as in a run
   layout = make_layout(config, len(encoded.ids), len(encoded.vocabulary))
   optimizer = state.make_optimizer(config, layout.width_axis)
   objective = make_objective(config, encoded.vocabulary, layout.width_axis)

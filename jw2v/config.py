@@ -311,15 +311,25 @@ class TrainConfig:
         f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
       )
 
-  def on(self, platform: str) -> 'TrainConfig':
-    """The settings for a backend of JAX, 'cpu' or another, which gets larger steps by default.
+  def on(self, platform: str, longest_line: int | None = None) -> 'TrainConfig':
+    """Returns the settings for a backend and a text, whose default steps depend on both.
 
-    There a step of 1,024 windows takes longer to launch than to compute. The exact softmax is
-    large enough as it is.
+    If no line fills a window, blocks and steps are those of the widest window that it has room for.
+    On other backends than a CPU, steps are larger, since a step of 1,024 windows takes longer to
+    launch there than to compute. The exact softmax is large enough as it is.
+
+    Args:
+      platform: backend of JAX, 'cpu' or another.
+      longest_line: words of the longest line of the text; None if it is not known.
     """
+    config = self
+    if longest_line is not None and longest_line <= self.window:
+      narrow = self.replace(window=max(1, longest_line - 1))
+      names = self._chosen & {'block_size', 'batch_size'}
+      config = self.replace(**{name: getattr(narrow, name) for name in names})
     if platform == 'cpu' or 'batch_size' not in self._chosen or self.objective == 'naive_softmax':
-      return self
-    return self.replace(batch_size=ACCELERATOR_STEPS * self.batch_size)
+      return config
+    return config.replace(batch_size=ACCELERATOR_STEPS * config.batch_size)
 
   def replace(self, **changes: Any) -> 'TrainConfig':
     """The settings with some of them changed; defaults that were chosen are chosen again.

@@ -107,6 +107,18 @@ class TestOn:
     assert TrainConfig(batch_size=512).on('gpu').batch_size == 512
     assert TrainConfig(objective='naive_softmax').on('gpu').batch_size == 1024
 
+  def test_blocks_and_steps_of_the_widest_window_that_lines_have_room_for(self):
+    wide, narrow = TrainConfig(window=1000), TrainConfig(window=8)
+    sizes = lambda config: (config.block_size, config.batch_size)
+    assert sizes(wide) != sizes(narrow) == sizes(wide.on('cpu', 9))
+    assert wide.on('cpu', 9).window == 1000
+    assert wide.on('cpu', 1001) == wide.on('cpu') == wide
+    assert sizes(wide.on('cpu', 1)) == sizes(TrainConfig(window=1))
+    assert wide.on('gpu', 9).batch_size == 8 * narrow.batch_size
+    given = TrainConfig(window=1000, block_size=4, batch_size=8)
+    assert given.on('gpu', 9) == given
+    assert TrainConfig(window=1000, block_size=4).on('cpu', 9).block_size == 4
+
 
 class TestReplace:
   def test_what_was_chosen_is_chosen_again(self):

@@ -321,6 +321,7 @@ def chunk_blocks(
   dynamic: bool,
   block_size: int,
   shared_negatives: int,
+  margin: int | None = None,
   capacity: Capacity | None = None,
 ) -> tuple[Blocks, np.ndarray]:
   """Subsamples a chunk of text and cuts it into blocks of windows.
@@ -339,6 +340,8 @@ def chunk_blocks(
       instead of taking `window` always.
     block_size: B, the centers of a block.
     shared_negatives: K, the noise words of a block.
+    margin: the tokens of a block on either side of its centers, at most m: fewer are enough where
+      no line is longer than these and a center; None for m.
     capacity: what a block has room for, apart from B centers; None for no such limit.
 
   Returns:
@@ -347,6 +350,7 @@ def chunk_blocks(
   """
   positions = np.flatnonzero(generator.random(len(ids), np.float32) < keep[ids])
   num_kept = len(positions)
+  margin = window if margin is None else margin
   radius = np.full(num_kept, window)
   if dynamic:
     radius = generator.integers(1, window + 1, num_kept, dtype=np.int32)
@@ -360,9 +364,9 @@ def chunk_blocks(
   if capacity is not None:
     starts = _packed(capacity.sizes[ids[positions]], block_size, capacity.limit)
   ends = np.append(starts[1:], num_kept) if num_kept else starts
-  tokens = np.zeros(num_kept + block_size + 2 * window, np.int32)
-  tokens[window : window + num_kept] = ids[positions]
-  windows_of_tokens = np.lib.stride_tricks.sliding_window_view(tokens, block_size + 2 * window)
+  tokens = np.zeros(num_kept + block_size + 2 * margin, np.int32)
+  tokens[margin : margin + num_kept] = ids[positions]
+  windows_of_tokens = np.lib.stride_tricks.sliding_window_view(tokens, block_size + 2 * margin)
   center = starts[:, None] + np.arange(block_size)
   is_center = center < ends[:, None]
   center = np.minimum(center, num_kept - 1)

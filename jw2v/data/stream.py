@@ -1,14 +1,16 @@
 """The stream of blocks that a run trains on, in the order of the text or of a shuffle.
 
 A text is read in chunks of 65,536 tokens. Chunks become blocks of windows, and blocks become
-dispatches: the input of one call of the compiled step function. A thread prepares the next
-dispatches while one runs.
+dispatches: the input of one call of the compiled step function. Threads prepare the next dispatches
+while one runs.
 """
 
 import bisect
+import collections
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +21,8 @@ from jw2v.data.store import EncodedCorpus
 from jw2v.data.stored_array import StoredArray
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
+_LINES = 2**20  # whose ends are read at once
+_THREADS = 4  # that sample chunks, as far ahead
 
 _NO_CHUNK = 2**63
 
@@ -61,6 +65,8 @@ class TextBlocks(NamedTuple):
       with i from 0 to n - 1 read each chunk once.
     capacity: limit on the summed size of the words of a block; None for no limit.
     attach: function that adds further fields to the blocks of a dispatch, or None.
+    margin: the tokens of a block on either side of its centers: m, or fewer where all lines are
+      shorter.
   """
 
   ids: np.ndarray
@@ -78,6 +84,7 @@ class TextBlocks(NamedTuple):
   shard: tuple[int, int] = (0, 1)
   capacity: sampling.Capacity | None = None
   attach: Callable[[Blocks], Blocks] | None = None
+  margin: int | None = None
 
   @classmethod
   def of_corpus(
@@ -128,6 +135,7 @@ class TextBlocks(NamedTuple):
       shuffle=shuffle,
       shard=shard,
       capacity=capacity,
+      margin=min(window, max(1, longest_line(corpus.line_ends) - 1)),
     )
 
   def order(self, epoch: int) -> np.ndarray:
@@ -160,7 +168,7 @@ class TextBlocks(NamedTuple):
 
   def padding(self, steps: int, blocks_per_step: int) -> Dispatch:
     """Returns a dispatch of padding."""
-    tokens = self.block_size + 2 * self.window
+    tokens = self.block_size + 2 * (self.window if self.margin is None else self.margin)
     empty = lambda width, dtype: np.zeros((0, width), dtype)
     columns = [
       empty(tokens, np.int32), empty(self.block_size, np.int16), empty(self.block_size, np.int16),
@@ -196,6 +204,7 @@ class TextBlocks(NamedTuple):
       dynamic=self.dynamic,
       block_size=self.block_size,
       shared_negatives=self.shared_negatives,
+      margin=self.margin,
       capacity=self.capacity,
     )
     return blocks, words, len(ids)
@@ -219,27 +228,24 @@ class TextBlocks(NamedTuple):
     size, read = steps * blocks_per_step, start.words
     waiting: list[Any] | None = None  # columns of blocks that do not fill a dispatch yet
     ready: Dispatch | None = None  # kept back, since the last one counts the words after it
-    for epoch in range(start.epoch, epochs.stop):
-      order = self.order(epoch).tolist()
-      for position in range(start.chunk if epoch == start.epoch else 0, len(order)):
-        blocks, words, num_words = self.chunk(epoch, order[position])
-        here = np.broadcast_arrays(epoch, position, np.arange(len(words)), read)  # their positions
-        columns: list[Any] = [*blocks[:4], read + words, *here]
-        if (epoch, position) == (start.epoch, start.chunk):
-          columns = [column[start.block :] for column in columns]
-        read += num_words
-        if waiting is not None:
-          columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
-        while len(columns[0]) >= size:
-          if ready is not None:
-            yield ready
-          taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
-          first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
-          end = (
-            Position(epoch, position + 1, 0, read) if first is None else Position(*map(int, first))
-          )
-          ready = self._dispatch(taken[:-4], steps, blocks_per_step, end)
-        waiting = columns
+    for epoch, position, (blocks, words, num_words) in self._chunks(epochs, start):
+      here = np.broadcast_arrays(epoch, position, np.arange(len(words)), read)  # their positions
+      columns: list[Any] = [*blocks[:4], read + words, *here]
+      if (epoch, position) == (start.epoch, start.chunk):
+        columns = [column[start.block :] for column in columns]
+      read += num_words
+      if waiting is not None:
+        columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
+      while len(columns[0]) >= size:
+        if ready is not None:
+          yield ready
+        taken, columns = [c[:size] for c in columns], [c[size:] for c in columns]
+        first = [column[0] for column in columns[-4:]] if len(columns[0]) else None
+        end = (
+          Position(epoch, position + 1, 0, read) if first is None else Position(*map(int, first))
+        )
+        ready = self._dispatch(taken[:-4], steps, blocks_per_step, end)
+      waiting = columns
     last = Position(epochs.stop, 0, 0, read)
     if waiting is not None and len(waiting[0]):
       if ready is not None:
@@ -249,6 +255,27 @@ class TextBlocks(NamedTuple):
       words = np.where(ready.words == 0, read, ready.words)
       words[-1] = read  # words dropped after the last block are read as well
       yield ready._replace(words=words, end=last)
+
+  def _chunks(self, epochs: range, start: Position) -> Iterator[tuple[int, int, Any]]:
+    """Yields (epoch, place in its order, result of `chunk`), made by several threads."""
+    places = (
+      (epoch, position, chunk)
+      for epoch in range(start.epoch, epochs.stop)
+      for position, chunk in enumerate(self.order(epoch).tolist())
+      if (epoch, position) >= (start.epoch, start.chunk)
+    )
+    waiting: collections.deque[tuple[int, int, Future]] = collections.deque()
+    pool = ThreadPoolExecutor(_THREADS, 'jw2v sampler')
+    try:
+      for epoch, position, chunk in places:
+        waiting.append((epoch, position, pool.submit(self.chunk, epoch, chunk)))
+        if len(waiting) > _THREADS:
+          epoch, position, made = waiting.popleft()
+          yield epoch, position, made.result()
+      for epoch, position, made in waiting:
+        yield epoch, position, made.result()
+    finally:
+      pool.shutdown(cancel_futures=True)
 
   def _dispatch(self, columns, steps, blocks_per_step, end):
     fill = steps * blocks_per_step - len(columns[0])
@@ -271,6 +298,20 @@ def _lines_before(line_ends: np.ndarray, place: int) -> int:
   """How many lines end at a place of the text or before."""
   end = lambda line: int(_read(line_ends, line, line + 1)[0])
   return bisect.bisect_right(range(len(line_ends)), place, key=end)
+
+
+def longest_line(line_ends: np.ndarray) -> int:
+  """Returns the words of the longest line; at most those of a chunk, at whose end a line ends too.
+
+  Args:
+    line_ends: `[lines]` where the lines of the text end, increasing.
+  """
+  longest = before = 0
+  for first in range(0, len(line_ends), _LINES):
+    ends = _read(line_ends, first, min(first + _LINES, len(line_ends)))
+    longest = max(longest, int(np.diff(ends, prepend=before).max()))
+    before = int(ends[-1])
+  return min(longest, _CHUNK_TOKENS)
 
 
 def held_out_start(line_ends: np.ndarray, share: float) -> int:
@@ -326,6 +367,9 @@ def in_background(
       put(end)
     except BaseException as error:
       put(None, error)
+    finally:
+      if isinstance(items, Generator):
+        items.close()  # it would keep its own threads as long as it lives
 
   thread = threading.Thread(target=work, name='jw2v sampler', daemon=True)
   thread.start()

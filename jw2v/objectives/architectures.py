@@ -77,7 +77,11 @@ def word_rows(table: jax.Array, ids: jax.Array, touched: jax.Array) -> tuple[jax
 
 
 def skip_gram(
-  table: jax.Array, blocks: Blocks, *, vectors_of: Callable = word_rows, weighting: str = 'equal'
+  table: jax.Array,
+  blocks: Blocks,
+  *,
+  vectors_of: Callable = word_rows,
+  by_distance: np.ndarray | None = None,
 ) -> tuple[Predictions, VJP]:
   """Skip-gram: each center predicts the words around it.
 
@@ -85,21 +89,25 @@ def skip_gram(
     table: the center table.
     blocks: N blocks.
     vectors_of: function that looks up word vectors, with the signature of `word_rows`.
-    weighting: weight of a context word by its distance, see `distance_weights`.
+    by_distance: `[m]` weight of a context word by its distance, see `distance_weights`; None for 1.
 
   Returns:
     Predictions with I = B centers and O = T tokens, and the VJP to rows.
   """
-  weights = window_weights(blocks, weighting, table.dtype, blocks.negative_ids.shape[1])
+  weights = window_weights(blocks, by_distance, table.dtype, blocks.negative_ids.shape[1])
   size = context_size(blocks)
   # With equal weights the total is the size of the context, known without a sum.
-  totals = size.astype(table.dtype) if weighting == 'equal' else jnp.sum(weights, axis=1)
+  totals = size.astype(table.dtype) if by_distance is None else jnp.sum(weights, axis=1)
   vectors, vjp = vectors_of(table, center_ids_of(blocks), size > 0)
   return Predictions(vectors, blocks.token_ids, weights, totals), vjp
 
 
 def skip_gram_of_context(
-  table: jax.Array, blocks: Blocks, *, vectors_of: Callable = word_rows, weighting: str = 'equal'
+  table: jax.Array,
+  blocks: Blocks,
+  *,
+  vectors_of: Callable = word_rows,
+  by_distance: np.ndarray | None = None,
 ) -> tuple[Predictions, VJP]:
   """Skip-gram with the roles changed: the words around a center predict it.
 
@@ -111,12 +119,12 @@ def skip_gram_of_context(
     table: the center table.
     blocks: N blocks.
     vectors_of: as for `skip_gram`.
-    weighting: as for `skip_gram`.
+    by_distance: as for `skip_gram`.
 
   Returns:
     Predictions with I = T tokens and O = B centers, and the VJP to rows.
   """
-  weights = window_weights(blocks, weighting, table.dtype)
+  weights = window_weights(blocks, by_distance, table.dtype)
   totals = jnp.sum(weights, axis=2)
   vectors, vjp = vectors_of(table, blocks.token_ids, totals > 0)
   return Predictions(vectors, center_ids_of(blocks), jnp.swapaxes(weights, 1, 2), totals), vjp
@@ -127,7 +135,7 @@ def cbow(
   blocks: Blocks,
   *,
   vectors_of: Callable = word_rows,
-  weighting: str = 'equal',
+  by_distance: np.ndarray | None = None,
   divide_gradient: bool = True,
 ) -> tuple[Predictions, VJP]:
   r"""CBOW: the mean of the words around a center predicts it.
@@ -142,14 +150,14 @@ def cbow(
     table: the center table.
     blocks: N blocks.
     vectors_of: as for `skip_gram`.
-    weighting: as for `skip_gram`.
+    by_distance: as for `skip_gram`.
     divide_gradient: True gives each context word its share of the gradient of the mean, which is
       the true gradient; False gives it the whole gradient, as the C tool, gensim and fastText do.
 
   Returns:
     Predictions with I = B means that predict one word each, and the VJP to rows.
   """
-  weights = window_weights(blocks, weighting, table.dtype)  # [N, T, B]
+  weights = window_weights(blocks, by_distance, table.dtype)  # [N, T, B]
   total = jnp.sum(weights, axis=1)
   share = weights * (1 / jnp.where(total > 0, total, 1))[:, None]  # M^T
   vectors, vjp = vectors_of(table, blocks.token_ids, jnp.sum(weights, axis=2) > 0)
@@ -194,7 +202,7 @@ def distance_weights(weighting: str, window: int) -> np.ndarray:
 
 
 def window_weights(
-  blocks: Blocks, weighting: str, dtype: jax.typing.DTypeLike, num_noise: int = 0
+  blocks: Blocks, by_distance: np.ndarray | None, dtype: jax.typing.DTypeLike, num_noise: int = 0
 ) -> jax.Array:
   """Returns `[N, T + K, B]` weights of token t in the context of center b, 0 for noise words."""
   num_tokens, num_centers = blocks.token_ids.shape[1], blocks.left.shape[1]
@@ -205,9 +213,9 @@ def window_weights(
   distance = np.where(offset == 0, 2 * num_tokens, abs(offset)).astype(np.int32)[None]
   left, right = (x.astype(jnp.int32)[:, None] for x in (blocks.left, blocks.right))
   inside = jnp.where(offset[None] < 0, left, right) >= distance
-  if weighting == 'equal':
+  if by_distance is None:
     return inside.astype(dtype)
-  weights = distance_weights(weighting, blocks.margin)[np.clip(distance, 1, blocks.margin) - 1]
+  weights = by_distance[np.clip(distance, 1, blocks.margin) - 1]
   return jnp.where(inside, jnp.asarray(weights, dtype), 0)
 
 

@@ -116,7 +116,9 @@ def block_objective(
   predict: Callable = architectures.cbow if is_cbow else architectures.skip_gram_of_context
   if centers_predict(config):
     predict = architectures.skip_gram
-  predict = functools.partial(predict, weighting=config.distance_weights)
+  if config.distance_weights != 'equal':
+    by_distance = architectures.distance_weights(config.distance_weights, config.window)
+    predict = functools.partial(predict, by_distance=by_distance)
   if is_cbow:
     predict = functools.partial(predict, divide_gradient=config.cbow_gradient == 'exact')
   dtype = None if config.product_dtype == 'float32' else config.product_dtype

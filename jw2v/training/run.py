@@ -12,7 +12,7 @@ import jax
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import Corpus, encode_corpus, is_text
 from jw2v.data.store import EncodedCorpus
-from jw2v.data.stream import TextBlocks, held_out_start
+from jw2v.data.stream import TextBlocks, held_out_start, longest_line
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
 from jw2v.distributed.backend import prepare_backend
@@ -127,7 +127,6 @@ def train(
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
   with first_exits_last(Stopped), contextlib.ExitStack() as stack:
-    config = config.on(jax.default_backend())
     if progress:
       import_tqdm()
     folder = workdir if isinstance(workdir, Workdir | None) else Workdir(workdir)
@@ -137,6 +136,7 @@ def train(
     encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
+    config = config.on(jax.default_backend(), longest_line(encoded.line_ends))
     if folder is not None:
       check_words(encoded.vocabulary.words)
 

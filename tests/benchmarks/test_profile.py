@@ -61,7 +61,7 @@ class TestMeasuring:
     def compile_steps(run_steps, state, copies, blocks, *_):
       raise InterruptedError(blocks.left[0].size)
 
-    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
+    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, *_: self.replace(batch_size=64))
     monkeypatch.setattr('jw2v.training.step.compile_steps', compile_steps)
     text = [[f'w{i % 9}' for i in range(50)]] * 40
     if measure is profile.time_calls:

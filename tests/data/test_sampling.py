@@ -225,6 +225,15 @@ class TestChunkBlocks:
     assert blocks.token_ids.shape == (len(words), block_size + 6)
     assert words.tolist() == [min(30, (i + 1) * block_size) for i in range(len(words))]
 
+  @pytest.mark.parametrize('dynamic', [False, True])
+  def test_a_margin_of_the_longest_line_is_enough(self, dynamic):
+    """Windows and draws are those of the full margin."""
+    full, words = self._blocks(window=50, dynamic=dynamic)
+    found, words_found = self._blocks(window=50, dynamic=dynamic, margin=14)
+    assert expand(found, 14) == expand(full, 50) and words_found.tolist() == words.tolist()
+    assert found.token_ids.shape == (len(words), 4 + 2 * 14)
+    np.testing.assert_array_equal(found.negative_ids, full.negative_ids)
+
   def test_the_last_line_end_may_be_left_out(self):
     want = expand(self._blocks(window=3)[0], 3)
     assert expand(self._blocks(line_ends=self.LINE_ENDS[:-1], window=3)[0], 3) == want

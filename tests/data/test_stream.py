@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tiers
 
+import jw2v
 from jw2v.data import sampling, stream
 from jw2v.data.stored_array import StoredArray
-from jw2v.data.stream import TextBlocks, held_out_start, in_background
+from jw2v.data.stream import TextBlocks, held_out_start, in_background, longest_line
 
 
 def text(n=50, keep=1.0, seed=0, block_size=1, **more):
@@ -267,3 +268,23 @@ class TestStored:
     """Who touches a page that the disk does not give is killed."""
     monkeypatch.setattr(StoredArray, '__getitem__', lambda *_: pytest.fail('touched'))
     stored[0].chunk(0, 0)
+
+
+class TestLongestLine:
+  @pytest.mark.parametrize('at_once', [1, 2, 100])
+  def test_wherever_it_is(self, at_once, monkeypatch):
+    monkeypatch.setattr(stream, '_LINES', at_once)
+    for lengths in ([9, 1, 2], [1, 9, 2], [1, 2, 9], [9]):
+      assert longest_line(np.cumsum(lengths)) == 9
+
+  def test_a_chunk_ends_a_line(self):
+    assert longest_line(np.array([10**6])) == 65_536
+
+  def test_blocks_are_no_wider(self):
+    lines = [['a', 'b', 'c'], ['b', 'a']]
+    corpus = jw2v.encode_corpus(lines, min_count=1)
+    settings = {'dynamic': False, 'block_size': 4, 'shared_negatives': 2, 'seed': 0}
+    for window, margin in ((1, 1), (2, 2), (1000, 2)):
+      text = TextBlocks.of_corpus(corpus, window=window, **settings)
+      (dispatch,) = text.dispatches(range(1), steps=1, blocks_per_step=2)
+      assert dispatch.blocks.margin == margin == text.padding(1, 1).blocks.margin

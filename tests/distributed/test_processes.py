@@ -104,12 +104,15 @@ class TestOneRun:
 
 @pytest.mark.slow
 class TestCheckpoints:
-  def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(self, store, tmp_path):
+  @pytest.mark.parametrize(('layout', 'kill_at'), [('data', 150), ('local', 60)])
+  def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(
+    self, layout, kill_at, store, tmp_path
+  ):
     """One of two is killed: the other ends soon, and both, or one alone, go on."""
-    settings = {'layout': 'data', 'steps_per_call': 16}
+    settings = {'layout': layout, 'steps_per_call': 16}
     wanted, _ = fit(2, store, tmp_path / 'wanted', settings)
     options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
-    run = Run(2, store, tmp_path / 'v', settings, each={1: {'kill_at': 150}}, **options)
+    run = Run(2, store, tmp_path / 'v', settings, each={1: {'kill_at': kill_at}}, **options)
     began = time.monotonic()
     (status, told, errors), killed = run.ends()
     assert killed[0] == -9

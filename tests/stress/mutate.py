@@ -626,7 +626,7 @@ MUTATIONS = {
     ('1 / distance', '1 / distance**2'),
     ('(window - distance + 1) / window', '(window - distance) / window'),
     ('jnp.where(touched, ids, num_rows)', 'ids'),
-    ("size.astype(table.dtype) if weighting == 'equal'", 'size.astype(table.dtype) if True'),
+    ("size.astype(table.dtype) if by_distance is None", 'size.astype(table.dtype) if True'),
     ('jnp.swapaxes(weights, 1, 2), totals', 'jnp.swapaxes(weights, 1, 2)[..., ::-1], totals'),
   ],
   'objectives/architectures': [
