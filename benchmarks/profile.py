@@ -67,7 +67,7 @@ def compiled_run(
     config: a `jw2v.TrainConfig`.
     calls: number of calls.
     at_least: number of calls that the text must have.
-    most_steps: upper bound for the steps in a call.
+    most_steps: upper bound for the steps in a call, but for the layout 'local'.
 
   Raises:
     ValueError: the text has fewer calls.
@@ -86,8 +86,8 @@ def compiled_run(
   blocks, _ = run.make_streams(encoded, config, objective, layout)
   num_words, number = blocks.end, config.blocks_per_step
   steps, merge_steps = loop.steps_per_dispatch(config, num_words, layout, objective.num_rows)
-  steps = min(steps, most_steps or steps)
-  merge_steps = min(merge_steps, steps)
+  if layout.copies == 1:  # in 'local' a shorter call would have more merges than a run
+    steps = min(steps, most_steps or steps)
   made = blocks.dispatches(
     range(config.epochs), steps=steps, blocks_per_step=number * layout.copies
   )

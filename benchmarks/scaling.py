@@ -10,6 +10,11 @@ into the required number of devices:
 
   python -m benchmarks.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
 
+With --hosts, it predicts how much of the time `local` spends in steps, and not in merges, on hosts
+with a device for each core:
+
+  python -m benchmarks.scaling --hosts=1,2,8,32 --cores=8 --gigabits=10,100
+
 docs/scaling.md derives the numbers, and tests/distributed/test_layouts.py compares the exchange
 with the program that XLA compiles.
 """
@@ -33,6 +38,9 @@ from jw2v.training.memory import state_bytes
 from jw2v.training.state import abstract_state, make_optimizer
 
 _NUMBER = 4  # bytes
+# Of one core of an AMD EPYC: a center of skip-gram at width 100, in the wall time of two cores that
+# each train a copy, and the bytes of copies that it merges in a second.
+_CENTER_SECONDS, _MERGED_BY_CORE = 1.1e-6, 1.8e9
 
 
 class Cost(NamedTuple):
@@ -193,6 +201,39 @@ def table(
   return markdown_table(lines)
 
 
+def of_hosts(
+  config: TrainConfig,
+  hosts: Sequence[int],
+  cores: int,
+  gigabits: Sequence[int],
+  vocabularies: Sequence[int],
+) -> str:
+  """Returns a table of the predicted time of steps and merges of `local` on hosts.
+
+  Args:
+    config: the settings of the run.
+    hosts: numbers of hosts.
+    cores: devices of each host.
+    gigabits: speeds of the network of a host in Gbit/s.
+    vocabularies: numbers of words.
+  """
+  rows = [['words', 'hosts x cores', 'Gbit/s', 'ms of steps', 'ms of a merge', 'share in steps']]
+  for num_words, number in itertools.product(vocabularies, hosts):
+    devices = number * cores
+    steps = steps_between_merges(config.merge_steps, devices, num_words) * config.batch_size
+    of_steps = steps * _CENTER_SECONDS * config.dim / 100
+    copy = merge_bytes(config, num_words)
+    for speed in gigabits if number > 1 else [0]:
+      merge = copy / _MERGED_BY_CORE
+      if number > 1:  # a ring passes each copy on twice, but for the part of one device
+        merge += 2 * (number - 1) / number * cores * copy / (speed * 1e9 / 8)
+      rows.append([
+        f'{num_words:,}', f'{number} x {cores}', f'{speed}' if number > 1 else '-',
+        f'{1e3 * of_steps:,.0f}', f'{1e3 * merge:,.0f}', f'{of_steps / (of_steps + merge):.0%}',
+      ])  # fmt: skip
+  return markdown_table(rows)
+
+
 def measured(
   text: str, dims: Sequence[int], devices: Sequence[int], batch_size: int | None, rounds: int
 ) -> str:
@@ -234,6 +275,14 @@ def main(argv: list[str]) -> None:
     if flags.FLAGS.text is not None:
       print(measured(flags.FLAGS.text, dims, devices, flags.FLAGS.batch_size, flags.FLAGS.rounds))
       return
+    if flags.FLAGS.hosts:
+      numbers = [list(map(int, x)) for x in (flags.FLAGS.hosts, flags.FLAGS.gigabits)]
+      if min(sum(numbers, [flags.FLAGS.cores])) < 1:
+        raise ValueError(f'hosts, gigabits and cores must be at least 1, got {numbers}')
+      config = TrainConfig(dim=dims[0], batch_size=flags.FLAGS.batch_size)
+      vocabularies = list(map(int, flags.FLAGS.vocabularies))
+      print(of_hosts(config, numbers[0], flags.FLAGS.cores, numbers[1], vocabularies))
+      return
     settings = [
       {
         'dim': dim,
@@ -253,6 +302,10 @@ if __name__ == '__main__':  # flags are global, so importing this module must no
   flags.DEFINE_string('text', None, 'Text for measured times of steps.')
   flags.DEFINE_integer('rounds', 3, 'Number of rounds of measurements.')
   flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
+  flags.DEFINE_list('hosts', [], 'Numbers of hosts, for the merges of local.')
+  flags.DEFINE_integer('cores', 8, 'Cores of a host, each a device.')
+  flags.DEFINE_list('gigabits', ['10', '100'], 'Speeds of the network of a host, in Gbit/s.')
+  flags.DEFINE_list('vocabularies', ['70000', '1000000', '10000000'], 'Words, with --hosts.')
   flags.DEFINE_integer('words', 70_000, 'Size of the vocabulary, for the exact softmax.')
   flags.DEFINE_multi_enum(
     'machine', [], list(MACHINES), 'Kind of device for predicted times; repeatable.'
