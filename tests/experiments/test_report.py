@@ -14,7 +14,7 @@ class TestDescribe:
   def test_settings_are_those_of_the_device(self, tmp_path, monkeypatch):
     """On an accelerator the default steps are larger."""
     (tmp_path / 'text.txt').write_text('sea land')
-    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, _: self.replace(batch_size=64))
+    monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, *_: self.replace(batch_size=64))
     seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
     config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, devices=4, layout='data')
     jw2v.train(corpus, config, progress=False, started=seen.append)
