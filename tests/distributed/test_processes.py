@@ -104,7 +104,7 @@ class TestOneRun:
 
 @pytest.mark.slow
 class TestCheckpoints:
-  @pytest.mark.parametrize(('layout', 'kill_at'), [('data', 150), ('local', 60)])
+  @pytest.mark.parametrize(('layout', 'kill_at'), [('data', 150), ('local', 100)])
   def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(
     self, layout, kill_at, store, tmp_path
   ):

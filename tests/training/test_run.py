@@ -131,10 +131,13 @@ class TestLearns:
     'settings',
     tiers.fast(
       [{'distance_weights': 'linear'}],
-      [{'distance_weights': 'linear'}, {'architecture': 'cbow'}, {'minn': 2, 'maxn': 3},
-       {'objective': 'hierarchical_softmax'}],
+      [
+        {'distance_weights': 'linear'},
+        {'architecture': 'cbow'},
+        {'objective': 'hierarchical_softmax', 'shared_negatives': None},
+      ],
     ),
-  )  # fmt: skip
+  )
   def test_windows_wider_than_all_lines_learn_the_same_in_smaller_blocks(
     self, settings, monkeypatch
   ):
