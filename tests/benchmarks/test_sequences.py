@@ -150,7 +150,7 @@ class TestRun:
     assert [*rows(page)] == ['', 'walks: same community in 10', 'walks: words/s']
     assert '- walks: 7 words, 3 different ones.' in page
 
-  @pytest.mark.slow
+  @pytest.mark.release
   def test_of_the_program(self, tmp_path):
     for _ in range(5):  # on data as small as these gensim 4.4 now and then aborts
       done = run_program(

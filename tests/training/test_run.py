@@ -65,7 +65,9 @@ class TestStrictPromotion:
       {'optimizer': 'adagrad'},
       {'optimizer': 'rmsprop'},
       {'minn': 2, 'maxn': 3, 'bucket': 50},
-      {'minn': 2, 'maxn': 3, 'bucket': 50, 'architecture': 'cbow'},
+      pytest.param(
+        {'minn': 2, 'maxn': 3, 'bucket': 50, 'architecture': 'cbow'}, marks=pytest.mark.slow
+      ),
       {'distance_weights': 'harmonic', 'schedule': 'cosine'},
       {'product_dtype': 'bfloat16', 'held_out': 0.2},
       {'layout': 'data', 'devices': 2},
