@@ -127,6 +127,7 @@ def train(
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
   with first_exits_last(Stopped), contextlib.ExitStack() as stack:
+    platform = jax.default_backend()  # raises here if there is none, before a folder is made
     if progress:
       import_tqdm()
     folder = workdir if isinstance(workdir, Workdir | None) else Workdir(workdir)
@@ -136,7 +137,7 @@ def train(
     encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
-    config = config.on(jax.default_backend(), longest_line(encoded.line_ends))
+    config = config.on(platform, longest_line(encoded.line_ends))
     if folder is not None:
       check_words(encoded.vocabulary.words)
 
