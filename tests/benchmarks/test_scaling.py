@@ -26,6 +26,19 @@ def test_a_row_for_each_layout_and_a_time_for_each_machine():
     assert float(rows[2][f'{machine}, ns']) == pytest.approx(1e9 * seconds, abs=0.01)
 
 
+def test_time_of_merges_on_hosts():
+  config = TrainConfig()
+  alone, slow, fast = cells(scaling.of_hosts(config, [1, 2], 8, [10, 100], [70_000]))
+  assert [row['Gbit/s'] for row in (alone, slow, fast)] == ['-', '10', '100']
+  assert [row['hosts x cores'] for row in (alone, slow)] == ['1 x 8', '2 x 8']
+  ms = lambda row: float(row['ms of a merge'])
+  exchange = 1e3 * 8 * scaling.merge_bytes(config, 70_000) / (10e9 / 8)  # of 8 copies each way
+  assert ms(slow) - ms(alone) == pytest.approx(exchange, abs=1)
+  assert ms(fast) - ms(alone) == pytest.approx(exchange / 10, abs=1)
+  steps = float(alone['ms of steps'])
+  assert alone['share in steps'] == f'{steps / (steps + ms(alone)):.0%}'
+
+
 @pytest.mark.slow
 def test_program():
   """Of what is chosen alone; a width that is none is refused in one line."""

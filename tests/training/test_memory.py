@@ -71,8 +71,16 @@ def compiled_bytes(config, num_rows, layout):
   run_steps = make_run_steps(
     objective, make_optimizer(config), make_schedule(config), config.blocks_per_step, layout
   )
-  analysis = run_steps.lower(state, None, batches, shares, {}).compile().memory_analysis()
-  return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
+  copies = None
+  if layout.copies > 1:
+    of_all = lambda x: jax.ShapeDtypeStruct(
+      (layout.copies * x.shape[0], *x.shape[1:]), x.dtype,
+      sharding=NamedSharding(layout.mesh, layout.copies_spec),
+    )  # fmt: skip
+    copies = jax.tree.map(of_all, state.params)
+  analysis = run_steps.lower(state, copies, batches, shares, {}).compile().memory_analysis()
+  results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes  # not in place
+  return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes + results
 
 
 class TestCompiled:
@@ -92,6 +100,15 @@ class TestCompiled:
     state = memory.state_bytes(abstract(config, rows), width)
     assert state <= arguments < state + 2e6  # and the blocks
     assert buffers < 60e6  # nothing of the size of the vocabulary
+
+  def test_a_merge_needs_no_other_table(self):
+    """Tables and copies are arguments. A merge adds a few numbers for each row."""
+    config = TrainConfig(dim=304, layout='local', devices=2, steps_per_call=4)
+    rows = (10**7, 10**7)
+    arguments, buffers = compiled_bytes(config, rows, make_layout(config))
+    state = memory.state_bytes(abstract(config, rows), 1, copies=2)
+    assert state <= arguments < state + 2e6
+    assert buffers < 20 * 4 * rows[0]
 
 
 class TestRefusal:
