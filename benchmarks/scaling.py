@@ -38,8 +38,8 @@ from jw2v.training.memory import state_bytes
 from jw2v.training.state import abstract_state, make_optimizer
 
 _NUMBER = 4  # bytes
-# Of one core of an AMD EPYC: a center of skip-gram at width 100, in the wall time of two cores that
-# each train a copy, and the bytes of copies that it merges in a second.
+# One core of an AMD EPYC, while the other one trains a copy too: seconds per center of skip-gram at
+# width 100, and bytes of its copy that it merges per second.
 _CENTER_SECONDS, _MERGED_BY_CORE = 1.1e-6, 1.8e9
 
 

@@ -314,9 +314,10 @@ class TrainConfig:
   def on(self, platform: str, longest_line: int | None = None) -> 'TrainConfig':
     """Returns the settings for a backend and a text, whose default steps depend on both.
 
-    If no line fills a window, blocks and steps are those of the widest window that it has room for.
-    On other backends than a CPU, steps are larger, since a step of 1,024 windows takes longer to
-    launch there than to compute. The exact softmax is large enough as it is.
+    If all lines are shorter than the window, default blocks and steps are those of a window as wide
+    as the longest line. On other backends than a CPU, steps are larger, since a step of 1,024
+    windows takes longer to launch there than to compute. The exact softmax is large enough as it
+    is.
 
     Args:
       platform: backend of JAX, 'cpu' or another.

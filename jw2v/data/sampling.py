@@ -340,8 +340,8 @@ def chunk_blocks(
       instead of taking `window` always.
     block_size: B, the centers of a block.
     shared_negatives: K, the noise words of a block.
-    margin: the tokens of a block on either side of its centers, at most m: fewer are enough where
-      no line is longer than these and a center; None for m.
+    margin: tokens of a block on either side of its centers, from 1 to m; None for m. If it is less
+      than m, no line may have more than `margin + 1` words.
     capacity: what a block has room for, apart from B centers; None for no such limit.
 
   Returns:

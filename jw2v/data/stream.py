@@ -21,8 +21,8 @@ from jw2v.data.store import EncodedCorpus
 from jw2v.data.stored_array import StoredArray
 
 _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
-_LINES = 2**20  # whose ends are read at once
-_THREADS = 4  # that sample chunks, as far ahead
+_LINES = 2**20  # line ends that `longest_line` reads at once
+_THREADS = 4  # number of threads that sample chunks, and of chunks that they sample ahead
 
 _NO_CHUNK = 2**63
 
@@ -65,8 +65,7 @@ class TextBlocks(NamedTuple):
       with i from 0 to n - 1 read each chunk once.
     capacity: limit on the summed size of the words of a block; None for no limit.
     attach: function that adds further fields to the blocks of a dispatch, or None.
-    margin: the tokens of a block on either side of its centers: m, or fewer where all lines are
-      shorter.
+    margin: tokens of a block on either side of its centers, as for `sampling.chunk_blocks`.
   """
 
   ids: np.ndarray
@@ -301,7 +300,7 @@ def _lines_before(line_ends: np.ndarray, place: int) -> int:
 
 
 def longest_line(line_ends: np.ndarray) -> int:
-  """Returns the words of the longest line; at most those of a chunk, at whose end a line ends too.
+  """Returns the number of words of the longest line, at most the words of a chunk.
 
   Args:
     line_ends: `[lines]` where the lines of the text end, increasing.

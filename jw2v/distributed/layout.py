@@ -129,10 +129,10 @@ class Layout(NamedTuple):
     )
 
   def make_copies(self, params: Any) -> Any:
-    """Returns a copy of both tables for each device in the layout 'local', otherwise None.
+    """Returns memory for a copy of both tables on each device in 'local', otherwise None.
 
-    The calls of the steps hand them on, since memory that each call allocates for itself would take
-    longer to clear than the copies take to merge.
+    Each call of the steps donates the memory to the next one. If calls allocated it themselves, the
+    system would take longer to clear it than the devices take to merge their copies.
 
     Args:
       params: the tables, or their shapes.

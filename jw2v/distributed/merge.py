@@ -45,7 +45,7 @@ from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
 
 _STEPS, _ROWS = 1024, 200_000  # default steps between two merges, for tables of so many rows
 _LEAST_SHARE = 1e-3  # so that a measured share of 0 divides nothing by 0
-_BYTES = 2**20  # of a table, merged at once; a core keeps so many in its cache
+_BYTES = 2**20  # bytes of a table that are merged at once, and stay in the cache of a core
 
 
 def steps_between_merges(steps: int | None, copies: int, num_rows: int) -> int:
@@ -158,8 +158,9 @@ def merge_copies(
     total = jax.lax.psum(leaf * (touched * of_each)[:, None], axis)
     return jnp.where(count[:, None] > 0, total, leaf)
 
-  none = jnp.zeros(table.shape[1], table.dtype)
-  return _add_changes(before, table, of_each, of_each, none, axis), jax.tree.map(mean, state)
+  no_direction = jnp.zeros(table.shape[1], table.dtype)
+  merged = _add_changes(before, table, of_each, of_each, no_direction, axis)
+  return merged, jax.tree.map(mean, state)
 
 
 def _add_changes(

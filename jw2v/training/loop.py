@@ -1,6 +1,6 @@
 """The training loop, from the initial state or the newest checkpoint to the vectors.
 
-A thread draws blocks of windows. One compiled call, a dispatch, runs many steps over them with the
+Threads draw blocks of windows. One compiled call, a dispatch, runs many steps over them with the
 tables donated. The results of a dispatch are read while the next one runs.
 """
 
