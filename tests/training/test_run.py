@@ -505,6 +505,15 @@ class TestErrors:
     with pytest.raises(FloatingPointError, match='the vectors must be finite'):
       fit([['a', 'b']])
 
+  def test_no_folder_is_left_without_a_backend(self, monkeypatch, tmp_path):
+    def fail():
+      raise RuntimeError('no backend')
+
+    monkeypatch.setattr(jax, 'default_backend', fail)
+    with pytest.raises(RuntimeError, match='no backend'):
+      train(two_topics(), TrainConfig(**TINY), workdir=tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
+
   def test_no_thread_is_left_by_an_error(self):
     fail = lambda _: 1 / 0
     with pytest.raises(ZeroDivisionError) as kept:  # with the frames that it came through
