@@ -358,7 +358,8 @@ MUTATIONS = {
     ('    stopped.set()\n', '    pass\n'),
     ('columns = [column[start.block :] for column in columns]', 'pass'),
     ('Position(epoch, position + 1, 0, read)', 'Position(epoch, position, 0, read)'),
-    ('start.chunk if epoch == start.epoch else 0', '0'),
+    ('if (epoch, position) >= (start.epoch, start.chunk)', 'if epoch >= start.epoch'),
+    ('yield epoch, position, made.result()\n      for', 'pass\n      for'),
     ('epochs.stop, 0, 0, read', 'epochs.stop, 0, 0, 0'),
   ],
   'training/step@training/run': [
