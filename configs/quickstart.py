@@ -81,11 +81,11 @@ def get_config() -> ml_collections.ConfigDict:
   config.steps_per_call = 64
   config.product_dtype = 'float32'  # Or 'bfloat16', for devices that have such products.
   # Several devices: how many (None: as many as are useful), and what each has:
-  # 'local', 'replicated', 'data', 'width' or 'data_width', with so many for the width.
+  # 'local', 'rows', 'replicated', 'data', 'width' or 'data_width', with so many for the width.
   config.devices = config_dict.placeholder(int)
   config.layout = config_dict.placeholder(str)
   config.width_devices = config_dict.placeholder(int)
-  config.merge_steps = config_dict.placeholder(int)  # Steps between merges of 'local'.
+  config.merge_steps = config_dict.placeholder(int)  # Steps between merges of 'local', 'rows'.
   config.shuffle = False  # Whether each epoch reads the text in another order.
   # Share of the text, the lines at its end, to measure the loss on and not to train on.
   config.held_out = 0.0

@@ -31,7 +31,9 @@ NOISES = ('log_uniform', 'uniform', 'unigram')
 DISTANCE_WEIGHTS = ('equal', 'harmonic', 'linear')
 CBOW_GRADIENTS = ('exact', 'undivided')
 PRODUCT_DTYPES = ('bfloat16', 'float32')
-LAYOUTS = ('data', 'data_width', 'local', 'replicated', 'width')
+LAYOUTS = ('data', 'data_width', 'local', 'replicated', 'rows', 'width')
+# Those in which devices take steps of their own.
+APART = ('local', 'rows')
 # The learning rate where none is given. Those of the damped step are measured, and hold
 # between half and twice the value (docs/performance.md); the others are places to start.
 LEARNING_RATES = {
@@ -89,8 +91,8 @@ class TrainConfig:
     batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
       'hierarchical_softmax' as many blocks as 256 windows hold; with a `window` above 16 fewer,
       16,384 / `window`; and eight times as many on other devices than CPUs, except with
-      'naive_softmax'. A step sums its gradients and does not average them. In the layout 'local'
-      each device takes such steps.
+      'naive_softmax'. A step sums its gradients and does not average them. In the layouts
+      'local' and 'rows' each device takes such steps.
     block_size: consecutive windows that share their context rows and noise words; None takes
       16, or for a wider `window` the next multiple of 16, up to 64; and with
       'hierarchical_softmax' as many as make 16 tokens, or 32, with the context. It divides
@@ -107,11 +109,12 @@ class TrainConfig:
     bucket: rows that n-grams share, by their hash.
     steps_per_call: steps in one compiled call, at most.
     merge_steps: steps of all devices together between two merges of their copies in the layout
-      'local', at most; None takes 1,024, and more for tables of more than 200,000 rows.
+      'local' or 'rows', at most; None takes 1,024, and in 'local' more for tables of more than
+      200,000 rows.
     product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
       in float32. For devices with such products: a CPU is slower with them.
     layout: how tables and windows are placed on several devices, see `distributed/layout.py`:
-      'local', 'replicated', 'data', 'width' or 'data_width'. None takes 'local' on a CPU;
+      'local', 'rows', 'replicated', 'data', 'width' or 'data_width'. None takes 'local' on a CPU;
       elsewhere 'width' if the devices divide `dim`, otherwise 'data'; and always 'data' for the
       exact softmax.
     devices: how many of each process; None takes all that there are if several processes train.
@@ -302,9 +305,14 @@ class TrainConfig:
       raise ValueError(
         f"width_devices={self.width_devices}: needs layout='data_width', not {self.layout!r}"
       )
-    if self.merge_steps is not None and self.layout not in (None, 'local'):
+    if self.merge_steps is not None and self.layout not in (None, *APART):
       raise ValueError(
-        f"merge_steps={self.merge_steps}: needs layout='local' or None, not {self.layout!r}"
+        f"merge_steps={self.merge_steps}: needs layout='local', 'rows' or None, not {self.layout!r}"
+      )
+    if self.layout == 'rows' and self.objective not in NEGATIVES:
+      raise ValueError(
+        f"layout='rows': needs an objective with noise words, {', '.join(map(repr, NEGATIVES))}, "
+        f'not {self.objective!r}'
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(

@@ -15,6 +15,9 @@ from jw2v.utils.checks import check_number, check_weights
 # The smallest probability in `log_expected_counts`, which keeps the logarithm finite in float32.
 _LEAST_PROBABILITY = 1e-30
 
+# Fills lists of rows of a table.
+NO_ROW = np.iinfo(np.int32).max
+
 Array = Any  # of NumPy on the host, of JAX in a compiled step
 
 
@@ -275,6 +278,8 @@ class Blocks(NamedTuple):
   subword_slots: Any = None
   subword_rows: Any = None
   subword_owners: Any = None
+  # The rows of both tables that a dispatch needs, added by `distributed.rows`; else None.
+  requests: Any = None
 
   @property
   def margin(self) -> int:
@@ -284,18 +289,30 @@ class Blocks(NamedTuple):
   @property
   def nbytes(self) -> int:
     """Memory in bytes."""
-    return sum(x.nbytes for x in self if x is not None)
+    arrays = *self[:-1], *(self.requests or ())
+    return sum(x.nbytes for x in arrays if x is not None)
 
-  def pad_subword_rows(self, length: int) -> 'Blocks':
-    """Pads the lists of subword rows to a common length, for blocks of several processes."""
-    if self.subword_rows is None or self.subword_rows.shape[-1] == length:
-      return self
-    fill = length - self.subword_rows.shape[-1]
-    pad = lambda x, value: np.pad(x, ((0, 0), (0, 0), (0, fill)), constant_values=value)
-    no_row = np.iinfo(np.int32).max
-    return self._replace(
-      subword_rows=pad(self.subword_rows, no_row), subword_owners=pad(self.subword_owners, 0)
-    )
+  @property
+  def lengths(self) -> list[int]:
+    """The lengths of the lists of rows, which differ from dispatch to dispatch."""
+    subword_rows = [] if self.subword_rows is None else [self.subword_rows.shape[-1]]
+    return subword_rows + [len(rows) for rows in self.requests or ()]
+
+  def pad_lists(self, lengths: list[int]) -> 'Blocks':
+    """Pads the lists of rows to common lengths, for blocks of several processes."""
+    blocks, lengths = self, lengths.copy()
+    if blocks.subword_rows is not None:
+      fill = ((0, 0), (0, 0), (0, lengths.pop(0) - blocks.subword_rows.shape[-1]))
+      blocks = blocks._replace(
+        subword_rows=np.pad(blocks.subword_rows, fill, constant_values=NO_ROW),
+        subword_owners=np.pad(blocks.subword_owners, fill),
+      )
+    if blocks.requests is not None:
+      pad = lambda rows, length: np.pad(
+        rows, ((0, length - len(rows)), (0, 0), (0, 0)), constant_values=NO_ROW
+      )
+      blocks = blocks._replace(requests=tuple(map(pad, blocks.requests, lengths)))
+    return blocks
 
 
 class Capacity(NamedTuple):

@@ -212,7 +212,7 @@ def joint_dispatches(
       'next': max(1, min(size + 1, AGREE_AT_MOST, fitting)),
       'words': [each.words.tolist() for each in own],
       'ends': [list(each.end) for each in own],
-      'subword_rows': [_num_subword_rows(each.blocks) for each in own],
+      'lengths': [each.blocks.lengths for each in own],
     }  # fmt: skip
     began = now
     try:
@@ -229,7 +229,7 @@ def joint_dispatches(
       is_last = i == count - 1
       words = [sum(x) for x in zip(*(s['words'][i] for s in streams), strict=True)]
       yield JointDispatch(
-        own[i].blocks.pad_subword_rows(max(each['subword_rows'][i] for each in all_facts)),
+        own[i].blocks.pad_lists([*map(max, *(each['lengths'][i] for each in all_facts))]),
         own[i].words * 0 + words,
         tuple(Position(*each['ends'][i]) for each in streams),
         save=is_last and (all_facts[0]['save'] or stop),
@@ -238,10 +238,6 @@ def joint_dispatches(
     if count < size:  # the text of all processes has ended
       return
     size = all_facts[0]['next']
-
-
-def _num_subword_rows(blocks: Blocks) -> int:
-  return 0 if blocks.subword_rows is None else blocks.subword_rows.shape[-1]
 
 
 def _exchange(key: str, value: Any, closed: threading.Event | None = None) -> list[dict[str, Any]]:

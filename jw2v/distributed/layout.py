@@ -10,9 +10,11 @@ A layout places arrays on a `Mesh` with the axes 'data' and 'width', maps the st
 | 'width' | all words, 1/n of the columns | all | sums of partial scores and norms |
 | 'data_width' | 1/m of the columns | 1/n | both, each along its axis |
 | 'local' | all | all of its own step | nothing; the tables after many steps |
+| 'rows' | 1/n of the words | all of its own step | nothing; the rows touched in many steps |
 
 In 'local' each device takes steps of its own, on its own share of the text and its own copy of the
-tables, and from time to time the copies are merged, see `merge.py`. The other layouts compute the
+tables, and from time to time the copies are merged, see `merge.py`. So it does in 'rows', on copies
+of the rows that its text touches, see `rows.py`. The other layouts compute the
 steps of a single device on the same windows, up to rounding. If columns are split, the devices
 compute partial scores and norms, and a psum adds them; gathers, gradients and updates of rows are
 local. If windows are split, each device adds the rows of all devices to its copy of the table, so
@@ -31,9 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jw2v.config import TrainConfig
+from jw2v.config import APART, TrainConfig
+from jw2v.data.sampling import Blocks
 from jw2v.distributed.backend import host_memory, num_cores
 from jw2v.distributed.processes import num_processes
+from jw2v.distributed.rows import LEAST_ROWS, is_by_row, joined_rows, request_rows, split_rows
 from jw2v.losses.rows import RowGradients
 
 DATA, WIDTH = 'data', 'width'
@@ -66,8 +70,8 @@ class Layout(NamedTuple):
 
   @property
   def copies(self) -> int:
-    """Number of copies of the tables that take steps of their own: one but in 'local'."""
-    return self.data_devices if self.name == 'local' else 1
+    """Number of devices that take steps of their own: one but in 'local' and 'rows'."""
+    return self.data_devices if self.name in APART else 1
 
   @property
   def step_devices(self) -> int:
@@ -77,7 +81,7 @@ class Layout(NamedTuple):
   @property
   def data_axis(self) -> str | None:
     """Mesh axis that the windows are split over; None if they are not split."""
-    split = self.name in ('data', 'data_width', 'local') and self.mesh is not None
+    split = self.name in ('data', 'data_width', *APART) and self.mesh is not None
     return DATA if split and self.mesh is not None and self.mesh.shape[DATA] > 1 else None
 
   @property
@@ -106,7 +110,13 @@ class Layout(NamedTuple):
     return mine[0], len(groups)
 
   def specs(self, state: Any) -> Any:
-    """Partition specs of a state: tables `[V, D]` split by columns, other leaves replicated."""
+    """Partition specs of a placed state: tables `[V, D]` split by columns, others replicated.
+
+    In 'rows' arrays `[R, n, ...]` are split by owner, see `rows.split_rows`.
+    """
+    if self.name == 'rows':
+      owners = PartitionSpec(None, DATA)
+      return jax.tree.map(lambda x: owners if is_by_row(x) else PartitionSpec(), state)
     table = PartitionSpec(None, self.width_axis)
     return jax.tree.map(lambda x: table if np.ndim(x) == 2 else PartitionSpec(), state)
 
@@ -140,7 +150,7 @@ class Layout(NamedTuple):
     Returns:
       Zeros, `[n V, D]` for n devices with a table each.
     """
-    if self.copies == 1:
+    if self.name != 'local' or self.copies == 1:
       return None
     assert self.mesh is not None
     zeros = lambda table: jnp.zeros((self.copies * len(table), *table.shape[1:]), table.dtype)
@@ -153,13 +163,29 @@ class Layout(NamedTuple):
     if mesh is None:
       return jax.tree.map(jnp.asarray, state)
     put = lambda x, spec: _put(np.asarray(x), NamedSharding(mesh, spec))
+    if self.name == 'rows':
+      state = jax.tree.map(lambda x: split_rows(np.asarray(x), self.devices), state)
     return jax.tree.map(put, state, self.specs(state))
+
+  def in_order(self, state: Any, shapes: Any) -> Any:
+    """Returns a state as a single device would have it: in 'rows' in the memory of the host.
+
+    Args:
+      state: the placed state.
+      shapes: arrays or shapes of the state on a single device.
+    """
+    if self.name != 'rows':
+      return state
+    joined = lambda x, whole: joined_rows(to_host(x), len(whole)) if is_by_row(x) else x
+    return jax.tree.map(joined, state, shapes)
 
   def initialize(self, function: Callable, *tables: jax.Array) -> Any:
     """Calls a function of placed tables; its results are placed in the same way."""
     mesh = self.mesh
     if mesh is None:
       return function(*tables)
+    if self.name == 'rows':
+      function = functools.partial(_initialized_rows, function)
     specs = self.specs(jax.eval_shape(function, *tables))
     shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
     return jax.jit(function, out_shardings=shardings)(*tables)
@@ -184,6 +210,12 @@ class Layout(NamedTuple):
       return blocks
     sharding = NamedSharding(self.mesh, self.blocks_spec)
     return jax.tree.map(lambda x: _put(x, sharding), blocks)
+
+  def request_rows(self, blocks: Blocks, num_rows: tuple[int, int], devices: int) -> Blocks:
+    """Prepares blocks on the host; only 'rows' changes them, see `rows.request_rows`."""
+    if self.name != 'rows':
+      return blocks
+    return request_rows(blocks, num_rows, self.devices, devices)
 
   def exchange(self, *parts: RowGradients) -> tuple[RowGradients, ...]:
     """Gathers the rows of all devices that share a step; within `map`, one collective.
@@ -291,6 +323,11 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
   if number == 1:
     return Layout()
   name, exact = config.layout, config.objective == 'naive_softmax'
+  if name == 'rows' and vocabulary_size < LEAST_ROWS * number:
+    raise ValueError(
+      f"devices={number}: layout='rows' needs {LEAST_ROWS} words for each, and the text has "
+      f'{vocabulary_size}'
+    )
   if name is None and is_cpu and not exact:
     name = 'local'
   elif name is None:  # partial scores are smaller than rows, except in the exact softmax
@@ -309,9 +346,9 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
       f'over {parts} devices, which must divide them'
     )
   blocks = num_words // config.block_size
-  if name == 'local' and 0 < num_words and blocks < number:
+  if name in APART and 0 < num_words and blocks < number:
     raise ValueError(
-      f"devices={number}: layout='local' needs a block of {config.block_size} words for each, and "
+      f'devices={number}: layout={name!r} needs a block of {config.block_size} words for each, and '
       f'the text has {blocks}'
     )
   return Layout(name, Mesh(np.array(available[:number]).reshape(-1, width), (DATA, WIDTH)))
@@ -340,6 +377,13 @@ def to_host(array: jax.Array) -> np.ndarray:
       for first in range(0, len(array), size)
     ]
   )
+
+
+def _initialized_rows(function: Callable, *tables: jax.Array) -> Any:
+  """Calls a function of tables `[R, n, D]` as if they were `[R n, D]`."""
+  owners = tables[0].shape[1]
+  split = lambda x: x.reshape(-1, owners, *x.shape[1:]) if is_by_row(x) else x
+  return jax.tree.map(split, function(*(table.reshape(-1, table.shape[2]) for table in tables)))
 
 
 def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:

@@ -1,4 +1,4 @@
-r"""Merging the copies of the tables that devices have trained apart, in the layout 'local'.
+r"""Merging what devices have trained apart: copies of the tables in 'local', of rows in 'rows'.
 
 Between two merges, device :math:`i` moves a row from :math:`x` by :math:`\Delta_i`. The merged row
 is
@@ -39,6 +39,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jw2v.distributed.rows import exchange, is_by_row
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
@@ -48,13 +49,13 @@ _LEAST_SHARE = 1e-3  # so that a measured share of 0 divides nothing by 0
 _BYTES = 2**20  # bytes of a table that are merged at once, and stay in the cache of a core
 
 
-def steps_between_merges(steps: int | None, copies: int, num_rows: int) -> int:
+def steps_between_merges(steps: int | None, copies: int, num_rows: int = 1) -> int:
   """Returns the steps that each device takes between two merges.
 
   Args:
     steps: steps of all devices together, `config.merge_steps`; None for the default.
     copies: number of devices.
-    num_rows: rows of the larger table; a merge takes time by row.
+    num_rows: rows of the larger table if a merge takes time for each of them, as in 'local'.
   """
   together = max(_STEPS, _STEPS * num_rows // _ROWS) if steps is None else steps
   return max(1, together // copies)
@@ -141,15 +142,13 @@ def merge_copies(
     The merged table and state, equal on all devices. Of an optimizer of optax the state of a row
     and its change are the means over the devices that touched the row.
   """
+  over_devices = lambda x: jax.lax.psum(x, axis)
   if isinstance(state, CurvatureDampedState):
-    shared = {name: getattr(state, name) for name in ('last', 'curvatures', 'direction')}
-    state = state._replace(**jax.lax.pmean(shared, axis))
-    share_along, _ = damping_shares(state)
-    total = jax.lax.psum(work, axis)
-    along, across = (_weights(work, total, x, axis) for x in (share_along, share))
+    state = _mean_curvatures(state, axis)
+    along, across = _weights(work, over_devices, state, share)
     return _add_changes(before, table, along, across, common_direction(state), axis), state
   touched = (work > 0).astype(table.dtype)
-  count = jax.lax.psum(touched, axis)
+  count = over_devices(touched)
   of_each = jnp.where(count > 0, 1 / jnp.maximum(count, 1), 0)
 
   def mean(leaf: Any) -> Any:
@@ -161,6 +160,60 @@ def merge_copies(
   no_direction = jnp.zeros(table.shape[1], table.dtype)
   merged = _add_changes(before, table, of_each, of_each, no_direction, axis)
   return merged, jax.tree.map(mean, state)
+
+
+def merge_rows(
+  owned: tuple[jax.Array, optax.OptState],
+  before: tuple[jax.Array, optax.OptState],
+  after: tuple[jax.Array, optax.OptState],
+  work: jax.Array,
+  share: jax.Array,
+  asked: jax.Array,
+  axis: str,
+) -> tuple[jax.Array, optax.OptState]:
+  """Merges copies of rows into the table of their owner, as `merge_copies`; in `jax.shard_map`.
+
+  Args:
+    owned: `[R, D]` the rows that this device owns of a table, and of the state of its optimizer.
+    before: the rows of a small table `[C n, D]` as they were fetched, and the state.
+    after: both after the steps.
+    work: `[C n]` the work of this device on each row of the small table.
+    share: as for `merge_copies`.
+    asked: `[C, n]` the rows of `owned` that each device has fetched.
+    axis: mesh axis of the devices.
+
+  Returns:
+    The merged rows of the table and of the state.
+  """
+  table, _ = owned
+  rows = asked.reshape(-1)
+  to_owner = lambda x: exchange(x.reshape(*asked.shape, *x.shape[1:]), axis).reshape(x.shape)
+  add = lambda to, x: to.at[rows].add(x, mode='drop', wrap_negative_indices=False)
+  of_rows = lambda x: x.at[rows].get(mode='clip', wrap_negative_indices=False)
+  over_devices = lambda x: add(jnp.zeros(len(table), x.dtype), x)
+  work = to_owner(work)
+  change_of = lambda old, new: to_owner(new - old)
+  state = after[1]
+  if isinstance(state, CurvatureDampedState):
+    state = _mean_curvatures(state, axis)
+    along, across = map(of_rows, _weights(work, over_devices, state, share))
+    change, direction = change_of(before[0], after[0]), common_direction(state)
+    more_along = (along - across) * (change @ direction)
+    table = add(table, across[:, None] * change + jnp.outer(more_along, direction))
+    return table, state._replace(total=owned[1].total)
+  touched = (work > 0).astype(table.dtype)
+  of_each = 1 / jnp.maximum(of_rows(over_devices(touched)), 1)
+
+  def mean(own: Any, old: Any, new: Any) -> Any:
+    return add(own, of_each[:, None] * change_of(old, new)) if is_by_row(own) else new
+
+  return jax.tree.map(mean, owned, before, after)
+
+
+def _mean_curvatures(state: CurvatureDampedState, axis: str) -> CurvatureDampedState:
+  """Returns the state with the means of what the devices have measured."""
+  shared = {name: getattr(state, name) for name in ('last', 'curvatures', 'direction')}
+  return state._replace(**jax.lax.pmean(shared, axis))
 
 
 def _add_changes(
@@ -190,10 +243,18 @@ def _add_changes(
   return merge_part(merged, whole * size, rest) if rest else merged
 
 
-def _weights(work: jax.Array, total: jax.Array, share: jax.Array, axis: str) -> jax.Array:
-  """Returns the weight w of each row for z of `share * work`; 0 where no device did any work.
+def _weights(
+  work: jax.Array, over_devices: Callable, state: CurvatureDampedState, share: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the weights w of each row for its change along and across the common direction.
 
-  Rounding has left something of the change of such a row, which must keep its bits.
+  They are 0 where no device did any work. Rounding has left something of the change of such a row,
+  which must keep its bits.
   """
-  moved = lambda work: -jnp.expm1(-share * work)
-  return moved(total) / jnp.maximum(jax.lax.psum(moved(work), axis), 1e-30)
+  total, (share_along, _) = over_devices(work), damping_shares(state)
+
+  def weights(share):
+    moved = lambda work: -jnp.expm1(-share * work)
+    return moved(total) / jnp.maximum(over_devices(moved(work)), 1e-30)
+
+  return weights(share_along), weights(share)

@@ -146,11 +146,12 @@ def fit(
 
   def measure(params: Word2VecParams, epoch_ends: bool) -> dict[str, Any]:
     """Returns the measurements of a record; device scalars, so that nothing waits for them."""
-    measured = dict(zip(('center_norm', 'outside_norm'), row_norms(params), strict=True))
+    norms = row_norms(params, objective.num_rows)
+    measured = dict(zip(('center_norm', 'outside_norm'), norms, strict=True))
     if epoch_ends and held_out_loss is not None:
       measured['held_out_loss'] = held_out_loss(params)
     if epoch_ends and evaluate is not None:
-      measured |= evaluate(export(params))
+      measured |= evaluate(export(layout.in_order(params, shapes.params)))
     return measured
 
   # The dispatches of this process, together with those of the others.
@@ -176,7 +177,8 @@ def fit(
   def save() -> None:
     assert checkpoints is not None
     place = {**stopping.saved(), 'positions': list(map(list, positions))}
-    checkpoints.save(history.step, state, {'place': place, 'progress': history.saved()})
+    saved = {'place': place, 'progress': history.saved()}
+    checkpoints.save(history.step, layout.in_order(state, shapes), saved)
     requests.pending = False
 
   # `closing` ends the thread at an error too; it would live as long as the traceback.
@@ -258,7 +260,8 @@ def fit(
     )
   if checkpoints is not None and history.step > saved_step:
     save()
-  return export(state.params), state.params, info.predicted_bytes
+  params = layout.in_order(state.params, shapes.params)
+  return export(params), params, info.predicted_bytes
 
 
 @dataclasses.dataclass
@@ -388,6 +391,9 @@ def steps_per_dispatch(
   most = -(-num_words // (RECORDS_PER_EPOCH * config.batch_size * layout.copies))
   steps = min(config.steps_per_call, most)
   if layout.copies == 1:
+    return steps, steps
+  if layout.name == 'rows':  # the devices request the rows of a dispatch
+    steps = min(most, steps_between_merges(config.merge_steps, layout.copies))
     return steps, steps
   between = min(most, steps_between_merges(config.merge_steps, layout.copies, max(num_rows)))
   return max(1, steps // between) * between, between

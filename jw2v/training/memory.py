@@ -9,6 +9,7 @@ from absl import logging
 from jw2v.data.sampling import Blocks
 from jw2v.distributed.backend import host_memory
 from jw2v.distributed.layout import Layout
+from jw2v.distributed.rows import is_by_row
 from jw2v.training.state import TrainState
 
 try:
@@ -27,18 +28,18 @@ class Need(NamedTuple):
   bytes: int
 
 
-def state_bytes(state: TrainState, width_devices: int, copies: int = 1) -> int:
-  """Returns the bytes of tables and optimizer on each device that holds a slice of the width.
+def state_bytes(state: TrainState, parts: int = 1, layout: str = 'replicated') -> int:
+  """Returns the bytes of tables and optimizer on each device.
 
   Args:
     state: shapes and dtypes of the state, see `state.abstract_state`.
-    width_devices: number of devices that the width is split over.
-    copies: `Layout.copies`; several copies need the tables of their last merge too.
+    parts: number of devices that the width is split over; in 'rows' the rows.
+    layout: the name of the layout; 'local' needs the tables of the last merge too. The rows that
+      a device fetches in 'rows' are not counted.
   """
-  leaves = jax.tree.leaves(state) + (jax.tree.leaves(state.params) if copies > 1 else [])
-  return sum(
-    leaf.size * leaf.dtype.itemsize // (width_devices if leaf.ndim == 2 else 1) for leaf in leaves
-  )
+  leaves = jax.tree.leaves(state) + (jax.tree.leaves(state.params) if layout == 'local' else [])
+  is_split = is_by_row if layout == 'rows' else lambda leaf: leaf.ndim == 2
+  return sum(leaf.size * leaf.dtype.itemsize // (parts if is_split(leaf) else 1) for leaf in leaves)
 
 
 def needs(state: TrainState, devices: int, *, touches_all_rows: bool = False) -> list[Need]:
@@ -78,14 +79,14 @@ def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = Fa
     MemoryError: with the memory needed and available, and a layout that would fit.
   """
   width = 1 if layout.mesh is None else layout.mesh.shape['width']
-  dim = state.params.center.shape[1]
+  parts, dim = layout.devices if layout.name == 'rows' else width, state.params.center.shape[1]
 
   def needed_on(width_devices: int, splits_windows: bool) -> int:
     gradient = _gradient_bytes(state, width_devices, splits_windows) if touches_all_rows else 0
     return state_bytes(state, width_devices) + gradient
 
   needed, available = needed_on(width, layout.step_devices > 1), device_memory(layout)
-  needed += state_bytes(state, width, layout.copies) - state_bytes(state, width)
+  needed += state_bytes(state, parts, layout.name) - state_bytes(state, width)
   if available is None or needed <= available:
     return
   # The devices of a CPU share its memory, so that more of them would not help.

@@ -11,6 +11,7 @@ import jax
 
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import Corpus, encode_corpus, is_text
+from jw2v.data.sampling import Blocks
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import TextBlocks, held_out_start, longest_line
 from jw2v.data.vocabulary import Vocabulary
@@ -36,7 +37,8 @@ class TrainResult:
 
   Attributes:
     vectors: the words with their input vectors; `SubwordVectors` if the words have n-grams.
-    params: both tables on the devices of the run, split or copied as in `layout`. With n-grams the
+    params: both tables on the devices of the run, split or copied as in `layout`; with 'rows' in
+      the memory of the host. With n-grams the
       rows of the n-grams follow those of the words in the center table. With the hierarchical
       softmax the rows of the outside table are the nodes of the Huffman tree of the counts.
     vocabulary: the words with their counts.
@@ -195,15 +197,18 @@ def make_streams(
     shard=layout.shard,
     capacity=objective.capacity,
   )
-  held_out = training._replace(first=end, shuffle=False, shard=(0, 1))
-  training = training._replace(end=end)
-  if objective.attach is None:
-    return training, held_out
+
+  def attach(blocks: Blocks, devices: int) -> Blocks:
+    if objective.attach is not None:
+      blocks = objective.attach(blocks, lists=devices)
+    return layout.request_rows(blocks, objective.num_rows, devices)
+
   own_devices = devices // training.shard[1]
-  return (
-    training._replace(attach=functools.partial(objective.attach, lists=own_devices)),
-    held_out._replace(attach=functools.partial(objective.attach, lists=devices)),
+  held_out = training._replace(
+    first=end, shuffle=False, shard=(0, 1), attach=functools.partial(attach, devices=devices)
   )
+  training = training._replace(end=end, attach=functools.partial(attach, devices=own_devices))
+  return training, held_out
 
 
 @contextlib.contextmanager

@@ -13,9 +13,18 @@ from jax.sharding import PartitionSpec
 from jw2v.config import TrainConfig
 from jw2v.data.sampling import Blocks
 from jw2v.distributed.layout import DATA, Layout
-from jw2v.distributed.merge import add_work, merge_copies, shares_along_changes
+from jw2v.distributed.merge import add_work, merge_copies, merge_rows, shares_along_changes
+from jw2v.distributed.rows import (
+  exchange,
+  exchange_probes,
+  fetch_rows,
+  ids_of,
+  is_by_row,
+  own_rows,
+)
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
+from jw2v.objectives.architectures import gather_rows
 from jw2v.objectives.objective import Objective, ObjectiveRows
 from jw2v.objectives.scores import Measured
 from jw2v.objectives.subwords import CHAINS
@@ -30,7 +39,7 @@ _BLOCKS, _LEAST_BLOCKS, _STEPS, _ROWS = 8, 4, 4, 16
 
 
 class Results(NamedTuple):
-  """The results of the S steps of a dispatch; in 'local', each over all devices."""
+  """The results of the S steps of a dispatch; in 'local' and 'rows', each over all devices."""
 
   losses: np.ndarray  # [S] sums over the measured predictions
   predictions: np.ndarray  # [S] summed weights of these predictions
@@ -64,13 +73,15 @@ def make_run_steps(
     schedule: the learning rate as a function of the progress.
     blocks_per_step: N, over all devices that share a step.
     layout: the devices.
-    merge_steps: steps between two merges in the layout 'local', which divide S; None for S.
+    merge_steps: steps between two merges in the layout 'local', which divide S; None for S, as in
+      the layout 'rows'.
 
   Returns:
-    A function that donates the state and scans S steps of N blocks; in 'local' S steps of N blocks
-    on each device. `copies` are those of `Layout.make_copies`, which it donates too. `progress`
-    `[S]` is the fraction of the run's words read by the end of each step, and `constants` those of
-    the objective. It returns the state, the copies and the `Results` of the steps.
+    A function that donates the state and scans S steps of N blocks; in 'local' and 'rows' S steps
+    of N blocks on each device. `copies` are those of `Layout.make_copies`, which it donates too.
+    `progress` `[S]` is the fraction of the run's words read by the end of each step, and
+    `constants` those of the objective. It returns the state, the copies and the `Results` of the
+    steps.
   """
   # XLA's CPU backend computes the products of a block on one core and independent products side
   # by side, hence a chain of products for each of two cores. The exact softmax has one large
@@ -136,34 +147,74 @@ def make_run_steps(
       )
     return (state, work), (rows.loss, rows.predictions, *squares)
 
+  def steps_apart(constants, state: TrainState, inputs):
+    """Runs steps on a copy of this device, and adds up the work on each row."""
+    work = Word2VecParams(*(jnp.zeros(len(table), jnp.float32) for table in state.params))
+    (state, work), sums = jax.lax.scan(functools.partial(step, constants), (state, work), inputs)
+    return state, work, sums
+
+  def shares_of(blocks, constants, before: Word2VecParams, after: Word2VecParams, states):
+    """Returns the shares of the curvature along the changes, on blocks of another device."""
+    if not isinstance(states.center, CurvatureDampedState):
+      return Word2VecParams(jnp.ones(()), jnp.ones(()))
+
+    def rows_of(params):
+      rows = objective.rows(params, blocks, constants, Measured(slice(0)))
+      return Word2VecParams(rows.center, rows.outside)
+
+    directions = Word2VecParams(*map(common_direction, states))
+    return shares_along_changes(rows_of, before, after, directions, DATA)
+
   def merged_steps(constants, carry: tuple[TrainState, Word2VecParams], inputs):
     """Runs steps on the copy of this device, and merges it with those of the others."""
     state, _ = carry  # the copies are memory only
     before = state.params
-    work = Word2VecParams(*(jnp.zeros(len(table), jnp.float32) for table in before))
-    (state, work), sums = jax.lax.scan(functools.partial(step, constants), (state, work), inputs)
-    states = Word2VecParams(state.center_optimizer, state.outside_optimizer)
-    shares = Word2VecParams(jnp.ones(()), jnp.ones(()))
-    if isinstance(states.center, CurvatureDampedState):
-      ring = [(i, (i + 1) % layout.copies) for i in range(layout.copies)]
-      theirs = jax.tree.map(lambda x: jax.lax.ppermute(x[-1], DATA, ring), inputs[1])
-
-      def rows_of(params):
-        rows = objective.rows(params, theirs, constants, Measured(slice(0)))
-        return Word2VecParams(rows.center, rows.outside)
-
-      directions = Word2VecParams(*map(common_direction, states))
-      shares = shares_along_changes(rows_of, before, state.params, directions, DATA)
+    state, work, sums = steps_apart(constants, state, inputs)
+    ring = [(i, (i + 1) % layout.copies) for i in range(layout.copies)]
+    theirs = jax.tree.map(lambda x: jax.lax.ppermute(x[-1], DATA, ring), inputs[1])
+    states = Word2VecParams(*state[1:])
+    shares = shares_of(theirs, constants, before, state.params, states)
     merge = functools.partial(merge_copies, axis=DATA)
     merged = list(map(merge, before, state.params, states, work, shares))
     params = Word2VecParams(*(table for table, _ in merged))
     return (TrainState(params, *(state for _, state in merged)), state.params), sums
+
+  def fetched_steps(constants, state: TrainState, inputs):
+    """Runs steps on the rows of this dispatch, and returns them to their owners."""
+    number, blocks, rates = inputs
+    requests = Word2VecParams(*(x[:, 0] for x in blocks.requests))
+    asked = Word2VecParams(*(exchange(x, DATA) for x in requests))
+    own = jax.tree.map(lambda x: x[:, 0] if is_by_row(x) else x, state)
+    owned = list(zip(own.params, own[1:], strict=True))
+    before = [fetch_rows(x, rows, DATA) for x, rows in zip(owned, asked, strict=True)]
+
+    tables, states = (Word2VecParams(*x) for x in zip(*before, strict=True))
+    words = ids_of(requests.outside)
+    blocks = blocks._replace(requests=None)
+    state, work, sums = steps_apart(
+      jax.tree.map(lambda x: gather_rows(x, words), constants),
+      TrainState(tables, *states), (number, blocks, rates),
+    )  # fmt: skip
+
+    probe = exchange_probes(jax.tree.map(lambda x: x[-1], blocks), tables, requests, DATA)
+    after = Word2VecParams(*map(own_rows, probe.ids, probe.tables, state.params, requests))
+    of_probe = jax.tree.map(lambda x: gather_rows(x, probe.ids.outside), constants)
+    states = Word2VecParams(*state[1:])
+    shares = shares_of(probe.blocks, of_probe, probe.tables, after, states)
+    merge = functools.partial(merge_rows, axis=DATA)
+    both = list(zip(state.params, states, strict=True))
+    merged = list(map(merge, owned, before, both, work, shares, asked))
+    params, states = (Word2VecParams(*x) for x in zip(*merged, strict=True))
+    own = TrainState(params, *states)
+    return jax.tree.map(lambda x: x[:, None] if is_by_row(x) else x, own), sums
 
   def run_steps(state, copies, blocks, progress, constants):
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
     inputs = jnp.arange(len(rates)), blocks, rates
     if layout.copies == 1:
       (state, _), sums = jax.lax.scan(functools.partial(step, constants), (state, None), inputs)
+    elif layout.name == 'rows':
+      state, sums = fetched_steps(constants, state, inputs)
     else:
       size = merge_steps or len(rates)
       periods = jax.tree.map(lambda x: x.reshape(len(x) // size, size, *x.shape[1:]), inputs)
@@ -203,17 +254,26 @@ def all_finite(params: Word2VecParams) -> jax.Array:
   return jnp.isfinite(params.center).all() & jnp.isfinite(params.outside).all()
 
 
-@jax.jit
-def row_norms(params: Word2VecParams) -> tuple[jax.Array, jax.Array]:
-  """Returns the mean norms of the rows of both tables."""
-  norms = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=1)
-  return jnp.mean(norms(params.center)), jnp.mean(norms(params.outside))
+@functools.partial(jax.jit, static_argnums=1)
+def row_norms(params: Word2VecParams, num_rows: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean norms of the rows of both tables, without those that only fill them up."""
+  norms = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=-1)
+  center, outside = (jnp.sum(norms(x)) / number for x, number in zip(params, num_rows, strict=True))
+  return center, outside
 
 
 def make_evaluate(objective: Objective, layout: Layout = Layout()) -> Callable:
   """Returns the jitted `evaluate(params, blocks, constants)`: `[S]` losses and weights."""
 
   def evaluate(params, blocks, constants):
+    if layout.name == 'rows':
+      requests = Word2VecParams(*(x[:, 0] for x in blocks.requests))
+      fetch = lambda table, rows: fetch_rows(table[:, 0], exchange(rows, DATA), DATA)
+      params = Word2VecParams(*map(fetch, params, requests))
+      words = ids_of(requests.outside)
+      constants = jax.tree.map(lambda x: gather_rows(x, words), constants)
+      blocks = blocks._replace(requests=None)
+
     def loss(none, blocks_of_step):
       rows = objective.rows(params, blocks_of_step, constants)
       return none, (rows.loss, rows.predictions)

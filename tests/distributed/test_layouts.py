@@ -262,7 +262,7 @@ class TestBadInput:
         {'devices': 6, 'layout': 'data_width', 'width_devices': 3},
         "dim=16: layout='data_width' splits it over 3 devices",
       ),
-      ({'layout': 'rows'}, "layout='rows': allowed are None, 'data'"),
+      ({'layout': 'columns'}, "layout='columns': allowed are None, 'data'"),
       ({'layout': 'data', 'width_devices': 2}, "width_devices=2: needs layout='data_width'"),
       ({'devices': 0}, 'devices=0: must be an integer of at least 1'),
       ({'product_dtype': 'float16'}, "product_dtype='float16': allowed are 'bfloat16', 'float32'"),

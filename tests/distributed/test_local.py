@@ -146,7 +146,7 @@ class TestBadInput:
     [
       ({'merge_steps': 0}, 'merge_steps=0: must be an integer of at least 1'),
       ({'merge_steps': 1.5}, 'merge_steps=1.5: must be an integer of at least 1'),
-      ({'merge_steps': 9, 'layout': 'data'}, "merge_steps=9: needs layout='local' or None, not 'd"),
+      ({'merge_steps': 9, 'layout': 'data'}, "merge_steps=9: needs layout='local', 'rows' or None"),
       ({'devices': 9}, 'devices must be at most 8, got 9'),
       ({'devices': 8}, "devices=8: layout='local' needs a block of 4 words for each, and the text"),
     ],

@@ -89,6 +89,14 @@ class TestOneRun:
     vectors, told = fit(4, store, tmp_path / 'v', settings)
     assert told['words'] == 280_000 and np.isfinite(vectors).all()
 
+  def test_owners_in_two_processes(self, store, tmp_path):
+    """Each fetches rows of the other, for n-grams and held-out text too."""
+    settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'held_out': 0.1}
+    vectors, told = fit(2, store, tmp_path / 'rows', {**settings, 'layout': 'rows'})
+    wanted, _ = fit(2, store, tmp_path / 'local', {**settings, 'layout': 'local'})
+    assert told['words'] == 252_000 and np.abs(wanted).max() > 0.05
+    np.testing.assert_allclose(vectors, wanted, rtol=2e-3, atol=1e-4)
+
   def test_held_out_text_is_the_same_for_all(self, store, tmp_path):
     """Six blocks in a step, of which each process has three; scores at the end of the epoch."""
     settings = {'layout': 'data', 'held_out': 0.1, 'batch_size': 96}

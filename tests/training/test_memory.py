@@ -106,7 +106,7 @@ class TestCompiled:
     config = TrainConfig(dim=304, layout='local', devices=2, steps_per_call=4)
     rows = (10**7, 10**7)
     arguments, buffers = compiled_bytes(config, rows, make_layout(config))
-    state = memory.state_bytes(abstract(config, rows), 1, copies=2)
+    state = memory.state_bytes(abstract(config, rows), 1, 'local')
     assert state <= arguments < state + 2e6
     assert buffers < 20 * 4 * rows[0]
 

@@ -1,0 +1,286 @@
+"""The layout 'rows': devices that own rows, fetch what they need and learn what 'local' learns."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiers
+from jax.sharding import Mesh, PartitionSpec
+
+import jw2v
+from jw2v import TrainConfig, curvature_damped_sgd, rowwise, train
+from jw2v.config import ARCHITECTURES, NEGATIVES
+from jw2v.data.sampling import NO_ROW, Blocks
+from jw2v.distributed import rows
+from jw2v.distributed.merge import merge_copies, merge_rows
+
+TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
+        'steps_per_call': 4, 'epochs': 1, 'merge_steps': 16, 'layout': 'rows'}  # fmt: skip
+NGRAMS = {'minn': 3, 'maxn': 4, 'bucket': 500}
+
+
+def zipf_lines(num_lines=300, seed=0):
+  """Lines of eight words, a few of them in most lines."""
+  numbers = np.random.default_rng(seed).zipf(1.5, (num_lines, 8)) % 150
+  return [[f'w{number}' for number in line] for line in numbers]
+
+
+def fit(lines=None, **settings):
+  lines = zipf_lines() if lines is None else lines
+  return train(lines, TrainConfig(**{**TINY, **settings}), progress=False)
+
+
+def on_devices(function, n, *arguments):
+  """A function in `jax.shard_map` on n devices, of arrays with an entry for each on axis 0."""
+  mesh, split = Mesh(np.array(jax.devices()[:n]), ('data',)), PartitionSpec('data')
+
+  def on_each(*arguments):
+    found = function(*jax.tree.map(lambda x: x[0], arguments))
+    return jax.tree.map(lambda x: x[None], found)
+
+  mapped = jax.shard_map(
+    on_each, mesh=mesh, in_specs=(split,) * len(arguments), out_specs=split, check_vma=False
+  )
+  return jax.jit(mapped)(*arguments)
+
+
+class TestLearnsWhatLocalLearns:
+  @pytest.mark.parametrize(
+    'settings',
+    tiers.fast(
+      [{'objective': 'nce', 'architecture': 'skip_gram'}],
+      [{'objective': o, 'architecture': a} for o, a in itertools.product(NEGATIVES, ARCHITECTURES)]
+      + [{**NGRAMS, 'architecture': a} for a in ARCHITECTURES]
+      + [{'optimizer': name} for name in ('sgd', 'adagrad', 'adam', 'rmsprop')],
+    ),
+    ids=lambda s: '-'.join(map(str, s.values())),
+  )
+  def test_every_objective_and_optimizer(self, settings):
+    """The same steps on the same windows and the same merges, up to rounding."""
+    one, other = (fit(**settings, devices=4, held_out=0.1, layout=x) for x in ('local', 'rows'))
+    for ours, theirs in zip(other.params, one.params, strict=True):
+      assert ours.shape == theirs.shape
+      np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+      assert np.abs(ours - np.asarray(theirs)).mean() < 1e-3 * np.abs(ours).mean()
+    for ours, theirs in zip(other.history, one.history, strict=True):
+      assert ours.keys() == theirs.keys()
+      for name in ('loss', 'center_norm', 'outside_norm', 'held_out_loss'):
+        assert ours.get(name, 0) == pytest.approx(theirs.get(name, 0), rel=1e-4)
+
+  @pytest.mark.parametrize('devices', tiers.fast([3], [3, 8]))
+  def test_any_number_of_owners(self, devices):
+    """Which the rows need not divide by."""
+    one, other = (fit(devices=devices, batch_size=32, layout=x) for x in ('local', 'rows'))
+    assert len(other.vocabulary) % devices
+    np.testing.assert_allclose(other.vectors.vectors, one.vectors.vectors, rtol=1e-3, atol=1e-4)
+
+  def test_twice_the_same_bits(self):
+    one, other = (fit(devices=4) for _ in range(2))
+    np.testing.assert_array_equal(one.vectors.vectors, other.vectors.vectors)
+
+  def test_goes_on_from_its_result(self):
+    first = fit(devices=2)
+    again = train(zipf_lines(), first.config, initial=first, progress=False)
+    assert again.history[0]['loss'] < 0.95 * first.history[0]['loss']
+
+
+class TestRequests:
+  @pytest.mark.parametrize(('owners', 'devices'), [(1, 1), (3, 3), (4, 2), (8, 2)])
+  def test_small_rows_stand_for_the_ids(self, owners, devices):
+    """Of each device, which may be one of several of its process."""
+    rng, num_rows = np.random.default_rng(0), (300, 100)
+    shape = 5, 2 * devices
+    ids = lambda most, *width: rng.integers(0, most, shape + width).astype(np.int32) // 2
+    blocks = Blocks(ids(100, 6), ids(4, 2), ids(4, 2), ids(100, 3))
+    words = rows.request_rows(blocks, num_rows, owners, devices)
+    center, outside = words.requests
+    assert center is outside
+    self.check(blocks.token_ids, words.token_ids, outside, devices)
+    self.check(blocks.negative_ids, words.negative_ids, outside, devices)
+
+    lists = np.where(rng.random((5, devices, 9)) < 0.5, 300, rng.integers(0, 300, (5, devices, 9)))
+    ngrams = blocks._replace(subword_rows=lists.astype(np.int32))
+    found = rows.request_rows(ngrams, num_rows, owners, devices)
+    np.testing.assert_array_equal(found.token_ids, words.token_ids)
+    self.check(lists, found.subword_rows, found.requests[0], devices, num_rows[0])
+
+  def check(self, ids, small, requests, devices, num_rows=100):
+    assert requests.dtype == small.dtype == np.int32
+    for i in range(devices):
+      part = lambda x: np.split(x, devices, axis=1)[i].reshape(-1)  # noqa: B023
+      ids_of_rows = np.asarray(rows.ids_of(jnp.asarray(requests[:, i])))
+      is_row = part(ids) < num_rows
+      np.testing.assert_array_equal(ids_of_rows[part(small)[is_row]], part(ids)[is_row])
+      np.testing.assert_array_equal(part(small)[~is_row], NO_ROW)
+      assert (np.diff(np.minimum(requests[:, i], num_rows), axis=0) >= 0).all()
+      wanted = {*part(ids)[is_row].tolist()}
+      if requests.shape[2] > 1 and num_rows > 100:  # the center table has no other rows
+        assert {*ids_of_rows[ids_of_rows < NO_ROW].tolist()} == wanted
+
+  def test_lists_of_processes_are_padded_to_one_length(self):
+    blocks = Blocks(*np.zeros((4, 1, 2, 3), np.int32), np.ones((1, 2, 5)), np.ones((1, 2, 5)))
+    blocks = blocks._replace(subword_slots=None, subword_rows=np.ones((1, 2, 5), np.int32),
+                             subword_owners=np.ones((1, 2, 5), np.int32))  # fmt: skip
+    requested = rows.request_rows(blocks, (20, 20), 2, 2)
+    assert requested.lengths == [5, 8, 8]
+    padded = requested.pad_lists([7, 9, 10])
+    assert padded.lengths == [7, 9, 10]
+    assert (padded.subword_rows[..., 5:] == NO_ROW).all()
+    for ours, theirs in zip(padded.requests, requested.requests, strict=True):
+      np.testing.assert_array_equal(ours[:8], theirs)
+      assert (ours[8:] == NO_ROW).all()
+    assert padded.nbytes > requested.nbytes > blocks.nbytes
+
+
+@pytest.fixture(scope='module')
+def table():
+  return np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+
+
+def requests_of(n, num_rows=30, length=12, seed=1):
+  """`[n, C, n]` requests of each device, in which each row is in about half of them."""
+  rng, found = np.random.default_rng(seed), np.full((n, length, n), NO_ROW, np.int32)
+  for device, owner in np.ndindex(n, n):
+    kept = np.flatnonzero(rng.random(len(range(owner, num_rows, n))) < 0.5)
+    found[device, : len(kept), owner] = kept
+  return found
+
+
+class TestOwners:
+  @pytest.mark.parametrize('n', [1, 2, 3])
+  def test_split_and_joined(self, n, table):
+    split = rows.split_rows(table, n)
+    assert split.shape == (-(-30 // n), n, 4)
+    for row in range(30):
+      np.testing.assert_array_equal(split[row // n, row % n], table[row])
+    np.testing.assert_array_equal(rows.joined_rows(split, 30), table)
+    assert rows.split_rows(table[:1], n) is not None and rows.split_rows(table[:1], n).ndim == 2
+
+  @pytest.mark.parametrize('n', [2, 3])
+  def test_fetched_rows(self, n, table):
+    requests = requests_of(n)
+    owned = np.swapaxes(rows.split_rows(table, n), 0, 1)
+    other = np.arange(n, dtype=np.float32)  # not by row
+
+    def fetch(owned, requests, other):
+      return rows.fetch_rows((owned, other), rows.exchange(requests, 'data'), 'data')
+
+    small, same = on_devices(fetch, n, owned, requests, other)
+    np.testing.assert_array_equal(same, other)
+    for device in range(n):
+      ids = np.asarray(rows.ids_of(jnp.asarray(requests[device])))
+      wanted = np.where((ids < 30)[:, None], table[np.minimum(ids, 29)], 0)
+      np.testing.assert_array_equal(small[device], wanted)
+
+  @pytest.mark.parametrize('n', [2, 3])
+  def test_rows_found_again(self, n, table):
+    requests, ids = requests_of(n)[0], np.arange(30, dtype=np.int32)
+    has = np.asarray(rows.ids_of(jnp.asarray(requests)))
+    small = np.where((has < 30)[:, None], 2 * table[np.minimum(has, 29)], 7)
+    found = rows.own_rows(jnp.asarray(ids), table, small, requests)
+    wanted = np.where(np.isin(ids, has)[:, None], 2 * table, table)
+    np.testing.assert_array_equal(found, wanted)
+    none = jnp.full(2, NO_ROW)
+    np.testing.assert_array_equal(rows.own_rows(none, table[:2], small, requests), table[:2])
+
+  @pytest.mark.parametrize('n', [2, 3])
+  @pytest.mark.parametrize('optimizer', [curvature_damped_sgd(0.1), rowwise(optax.adam(0.1))])
+  def test_merged_as_copies_of_the_whole_table(self, n, optimizer, table):
+    """Beside `merge_copies`, with changes of most of the rows that a device has fetched."""
+    rng, requests = np.random.default_rng(2), requests_of(n)
+    state = optimizer.init(jnp.asarray(table))
+    if hasattr(state, 'direction'):
+      sums = jnp.array([0.1, 0.3, 1.0])
+      state = state._replace(last=sums, curvatures=sums, direction=jnp.ones((1, 4)))
+    touched = np.stack([np.isin(np.arange(30), rows.ids_of(jnp.asarray(x))) for x in requests])
+    touched &= rng.random((n, 30)) < 0.7
+    moved = lambda leaf: jnp.stack([
+      jnp.where(touched[i][:, None], leaf + rng.normal(size=leaf.shape).astype(np.float32), leaf)
+      if leaf.shape == table.shape else leaf + (leaf.ndim == 0) for i in range(n)
+    ])  # fmt: skip
+    copies, states = moved(jnp.asarray(table)), jax.tree.map(moved, state)
+    work = (rng.uniform(0.1, 2, (n, 30)) * touched).astype(np.float32)
+    share = jnp.full(n, 0.4)
+
+    whole = functools.partial(merge_copies, axis='data')
+    wanted = on_devices(whole, n, np.stack([table] * n), copies, states, work, share)
+
+    small = lambda leaf: jnp.stack([
+      leaf[i].at[rows.ids_of(jnp.asarray(requests[i]))].get(mode='fill', fill_value=0)
+      if rows.is_by_row(leaf[i]) else leaf[i] for i in range(n)
+    ])  # fmt: skip
+    split = lambda leaf: (
+      jnp.swapaxes(rows.split_rows(np.asarray(leaf), n), 0, 1)
+      if rows.is_by_row(leaf) else jnp.stack([leaf] * n)
+    )  # fmt: skip
+    before = jax.tree.map(lambda x: small(jnp.stack([x] * n)), (jnp.asarray(table), state))
+    after = jax.tree.map(small, (copies, states))
+    owned = jax.tree.map(split, (jnp.asarray(table), state))
+
+    def merge(owned, before, after, work, share, requests):
+      asked = rows.exchange(requests, 'data')
+      return merge_rows(owned, before, after, work, share, asked, axis='data')
+
+    found = on_devices(merge, n, owned, before, after, small(jnp.asarray(work)), share, requests)
+    for ours, theirs in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+      if rows.is_by_row(theirs[0]):
+        ours = rows.joined_rows(jnp.swapaxes(ours, 0, 1), 30)
+        np.testing.assert_allclose(ours, theirs[0], rtol=1e-4, atol=1e-5)
+      else:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert np.abs(np.asarray(wanted[0][0]) - table).max() > 0.5
+
+
+class TestBadInput:
+  @pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+      ({'objective': 'naive_softmax'}, "layout='rows': needs an objective with noise words, 'nce'"),
+      ({'objective': 'hierarchical_softmax'}, "layout='rows': needs an objective with noise words"),
+      ({'devices': 4}, "devices=4: layout='rows' needs 8 words for each, and the text has 20"),
+      (
+        {'devices': 2, 'block_size': 16},
+        "devices=2: layout='rows' needs a block of 16 words",
+      ),
+    ],
+  )
+  def test_refused_before_anything_is_written(self, settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+      train(
+        [[f'w{i}' for i in range(20)]], TrainConfig(**{**TINY, **settings}),
+        workdir=tmp_path / 'run', progress=False,
+      )  # fmt: skip
+    assert not list(tmp_path.glob('run/*.txt')) and not list(tmp_path.glob('run/*.json*'))
+
+
+@pytest.mark.parametrize(
+  'changes', tiers.fast([{}], [{}, {'devices': 1}, {'layout': 'local'}, {'layout': 'data'}])
+)
+def test_goes_on_in_the_middle_of_a_run(changes, tmp_path):
+  """To the same bits, or with other devices or another layout."""
+  config = TrainConfig(**{**TINY, 'merge_steps': None}, devices=2)
+  whole, records = train(zipf_lines(), config, progress=False), []
+  checkpoints = jw2v.Checkpoints(tmp_path, every=1e9)
+
+  def stop_at_the_tenth(record):
+    records.append(record)
+    if len(records) == 10:
+      checkpoints.request_stop()
+
+  with pytest.raises(jw2v.Stopped):
+    train(zipf_lines(), config, progress=False, checkpoints=checkpoints,
+          callbacks=[stop_at_the_tenth])  # fmt: skip
+  result = train(
+    zipf_lines(), dataclasses.replace(config, **changes), progress=False,
+    checkpoints=jw2v.Checkpoints(tmp_path),
+  )  # fmt: skip
+  assert result.history[:10] == records[:10]
+  assert result.history[-1]['loss'] < records[0]['loss']
+  assert result.history[-1]['words'] == whole.history[-1]['words']
+  if not changes:
+    np.testing.assert_array_equal(result.vectors.vectors, whole.vectors.vectors)
