@@ -152,6 +152,7 @@ class TestBadInput:
     ],
   )
   def test_refused_before_anything_is_written(self, settings, message, tmp_path):
+    assert len(jax.devices()) == 8  # which no setting changes from here on
     with pytest.raises(ValueError, match=message):
       train(
         [['a', 'b'] * 4], TrainConfig(**{**TINY, **settings}), workdir=tmp_path / 'run',
