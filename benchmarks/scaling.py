@@ -10,8 +10,8 @@ into the required number of devices:
 
   python -m benchmarks.scaling --text=my_text.txt --dims=100,300,600 --devices=1,2
 
-With --hosts, it predicts how much of the time `local` spends in steps, and not in merges, on hosts
-with a device for each core:
+With --hosts, it predicts how much of the time `local` and `rows` spend in steps, and not in merges,
+on hosts with a device for each core:
 
   python -m benchmarks.scaling --hosts=1,2,8,32 --cores=8 --gigabits=10,100
 
@@ -28,10 +28,12 @@ from experiments import cli
 if __name__ == '__main__':
   cli.prepare_process()  # before the imports that take seconds
 
+import numpy as np
 from absl import app, flags
 
 from experiments.tables import markdown_table, spread
-from jw2v.config import TrainConfig
+from jw2v.config import APART, TrainConfig
+from jw2v.data import sampling
 from jw2v.distributed.merge import steps_between_merges
 from jw2v.objectives.huffman import HOT_NODES, NODES_PER_WORD
 from jw2v.training.memory import state_bytes
@@ -39,8 +41,9 @@ from jw2v.training.state import abstract_state, make_optimizer
 
 _NUMBER = 4  # bytes
 # One core of an AMD EPYC, while the other one trains a copy too: seconds per center of skip-gram at
-# width 100, and bytes of its copy that it merges per second.
-_CENTER_SECONDS, _MERGED_BY_CORE = 1.1e-6, 1.8e9
+# width 100, bytes of its copy that it merges per second, and bytes of rows that it fetches and
+# returns per second.
+_CENTER_SECONDS, _MERGED_BY_CORE, _FETCHED_BY_CORE = 1.1e-6, 1.8e9, 0.6e9
 
 
 class Cost(NamedTuple):
@@ -141,6 +144,10 @@ def step_cost(config: TrainConfig, layout: str, data: int, width: int, num_words
   if layout == 'local':
     between = steps_between_merges(config.merge_steps, data, num_words)
     exchanged = merge_bytes(config, num_words) / _NUMBER / between
+  if layout == 'rows':
+    between = steps_between_merges(config.merge_steps, data)
+    fetched = fetch_bytes(config, fetched_rows(config, data, num_words))
+    exchanged = fetched * (data - 1) / data / _NUMBER / between
   return Cost(flops, row_bytes, _NUMBER * exchanged)
 
 
@@ -154,11 +161,46 @@ def merge_bytes(config: TrainConfig, num_words: int) -> int:
   return 2 * _NUMBER * (num_words * (config.dim + 3) + config.dim + 6 + 2)
 
 
+def fetched_rows(config: TrainConfig, devices: int, num_words: int) -> float:
+  """Returns the rows that a device of `rows` fetches between two merges, for words by Zipf's law.
+
+  The words of the text have the share 1 / r, with r their rank. The expected number of different
+  words among the centers and the noise words of the steps is that of independent draws.
+  """
+  steps = steps_between_merges(config.merge_steps, devices)
+  shares = 1 / np.arange(1, num_words + 1)
+  kept = shares * sampling.keep_probability(shares, config.sample)
+  noise = sampling.noise_distribution(shares, config.noise_exponent, config.noise)
+  draws = steps * config.batch_size * kept / kept.sum()
+  draws += steps * config.blocks_per_step * (config.shared_negatives or 0) * noise
+  return float(np.sum(-np.expm1(-draws)))
+
+
+def fetch_bytes(config: TrainConfig, rows: float) -> float:
+  """Returns the bytes that a device of `rows` gets for some rows of both tables, its own too.
+
+  Of each row these are its id, the row and a number of the optimizer, and, from the devices that
+  have fetched it, their changes and the work. The blocks that a device gets to measure the share
+  along the changes are not counted.
+  """
+  return 2 * _NUMBER * rows * (2 * config.dim + 3)
+
+
+def table_bytes(config: TrainConfig, layout: str, data: int, width: int, num_words: int) -> float:
+  """Returns the bytes of tables and optimizer on each device; in `rows` with those it fetches."""
+  state = abstract_state(make_optimizer(config), (num_words, num_words), config.dim)
+  if layout != 'rows':
+    return state_bytes(state, width, layout)
+  fetched = fetched_rows(config, data, num_words)  # as they were, and trained
+  return state_bytes(state, data, layout) + 2 * 2 * _NUMBER * config.dim * fetched
+
+
 def layouts_of(devices: int) -> list[tuple[str, int, int]]:
   """Returns the layouts for a number of devices as (layout, data, width)."""
   if devices == 1:
     return [('replicated', 1, 1)]
-  found = [('local', devices, 1), ('data', devices, 1), ('width', 1, devices)]
+  found = [('local', devices, 1), ('rows', devices, 1), ('data', devices, 1)]
+  found += [('width', 1, devices)]
   mixed = [n for n in range(2, devices) if devices % n == 0]
   return found + [('data_width', devices // n, n) for n in mixed]
 
@@ -173,22 +215,23 @@ def table(
   ]]  # fmt: skip
   for chosen in settings:
     config = TrainConfig(**chosen)
-    state = abstract_state(make_optimizer(config), (num_words, num_words), config.dim)
     name = f'{config.objective}, {config.architecture}'
     for number in devices:
       for layout, data, width in layouts_of(number):
-        if config.dim % width or (layout != 'local' and config.blocks_per_step % data):
+        if config.dim % width or (layout not in APART and config.blocks_per_step % data):
+          continue
+        if layout == 'rows' and not config.shared_negatives:
           continue
         cost = step_cost(config, layout, data, width, num_words)
         shape = f'{data} x {width}' if data * width > 1 else '1'
-        copies = data if layout == 'local' else 1
+        copies = data if layout in APART else 1
         each = [x / (config.batch_size * copies) for x in cost]
         row = [
           name,
           f'{config.dim}',
           layout,
           shape,
-          f'{state_bytes(state, width, copies) / 1e9:.2f}',
+          f'{table_bytes(config, layout, data, width, num_words) / 1e9:.2f}',
           f'{each[0] / 1e3:,.1f}',
           f'{each[1]:,.0f}',
           f'{each[2]:,.0f}',
@@ -208,7 +251,7 @@ def of_hosts(
   gigabits: Sequence[int],
   vocabularies: Sequence[int],
 ) -> str:
-  """Returns a table of the predicted time of steps and merges of `local` on hosts.
+  """Returns a table of the predicted time of steps and merges of `local` and `rows` on hosts.
 
   Args:
     config: the settings of the run.
@@ -217,18 +260,25 @@ def of_hosts(
     gigabits: speeds of the network of a host in Gbit/s.
     vocabularies: numbers of words.
   """
-  rows = [['words', 'hosts x cores', 'Gbit/s', 'ms of steps', 'ms of a merge', 'share in steps']]
+  rows = [
+    ['words', 'hosts x cores', 'Gbit/s', 'layout', 'ms of steps', 'ms of a merge', 'share in steps']
+  ]
   for num_words, number in itertools.product(vocabularies, hosts):
-    devices = number * cores
-    steps = steps_between_merges(config.merge_steps, devices, num_words) * config.batch_size
-    of_steps = steps * _CENTER_SECONDS * config.dim / 100
-    copy = merge_bytes(config, num_words)
-    for speed in gigabits if number > 1 else [0]:
-      merge = copy / _MERGED_BY_CORE
-      if number > 1:  # a ring passes each copy on twice, but for the part of one device
-        merge += 2 * (number - 1) / number * cores * copy / (speed * 1e9 / 8)
+    devices, others = number * cores, (number - 1) / number
+    for speed, layout in itertools.product(gigabits if number > 1 else [0], APART):
+      if layout == 'local':  # a ring passes each copy on twice, but for the part of one device
+        steps = steps_between_merges(config.merge_steps, devices, num_words)
+        each = merge_bytes(config, num_words)
+        merge, sent = each / _MERGED_BY_CORE, 2 * others * cores * each
+      else:
+        steps = steps_between_merges(config.merge_steps, devices)
+        each = fetch_bytes(config, fetched_rows(config, devices, num_words))
+        merge, sent = each / _FETCHED_BY_CORE, others * cores * each
+      of_steps = steps * config.batch_size * _CENTER_SECONDS * config.dim / 100
+      if number > 1:
+        merge += sent / (speed * 1e9 / 8)
       rows.append([
-        f'{num_words:,}', f'{number} x {cores}', f'{speed}' if number > 1 else '-',
+        f'{num_words:,}', f'{number} x {cores}', f'{speed}' if number > 1 else '-', layout,
         f'{1e3 * of_steps:,.0f}', f'{1e3 * merge:,.0f}', f'{of_steps / (of_steps + merge):.0%}',
       ])  # fmt: skip
   return markdown_table(rows)
@@ -302,7 +352,7 @@ if __name__ == '__main__':  # flags are global, so importing this module must no
   flags.DEFINE_string('text', None, 'Text for measured times of steps.')
   flags.DEFINE_integer('rounds', 3, 'Number of rounds of measurements.')
   flags.DEFINE_list('devices', ['1', '2', '8'], 'Numbers of devices.')
-  flags.DEFINE_list('hosts', [], 'Numbers of hosts, for the merges of local.')
+  flags.DEFINE_list('hosts', [], 'Numbers of hosts, for the merges of local and rows.')
   flags.DEFINE_integer('cores', 8, 'Cores of a host, each a device.')
   flags.DEFINE_list('gigabits', ['10', '100'], 'Speeds of the network of a host, in Gbit/s.')
   flags.DEFINE_list('vocabularies', ['70000', '1000000', '10000000'], 'Words, with --hosts.')

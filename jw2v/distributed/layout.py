@@ -112,11 +112,11 @@ class Layout(NamedTuple):
   def specs(self, state: Any) -> Any:
     """Partition specs of a placed state: tables `[V, D]` split by columns, others replicated.
 
-    In 'rows' arrays `[R, n, ...]` are split by owner, see `rows.split_rows`.
+    In 'rows' all arrays by row are split by owner, see `rows.split_rows`.
     """
     if self.name == 'rows':
-      owners = PartitionSpec(None, DATA)
-      return jax.tree.map(lambda x: owners if is_by_row(x) else PartitionSpec(), state)
+      split = lambda x: PartitionSpec(*[None] * (np.ndim(x) - 1), DATA)
+      return jax.tree.map(lambda x: split(x) if is_by_row(x) else PartitionSpec(), state)
     table = PartitionSpec(None, self.width_axis)
     return jax.tree.map(lambda x: table if np.ndim(x) == 2 else PartitionSpec(), state)
 
@@ -176,7 +176,7 @@ class Layout(NamedTuple):
     """
     if self.name != 'rows':
       return state
-    joined = lambda x, whole: joined_rows(to_host(x), len(whole)) if is_by_row(x) else x
+    joined = lambda x, whole: joined_rows(to_host(x), self.devices, whole.shape)
     return jax.tree.map(joined, state, shapes)
 
   def initialize(self, function: Callable, *tables: jax.Array) -> Any:
@@ -185,7 +185,7 @@ class Layout(NamedTuple):
     if mesh is None:
       return function(*tables)
     if self.name == 'rows':
-      function = functools.partial(_initialized_rows, function)
+      function = functools.partial(_initialized_rows, function, self.devices)
     specs = self.specs(jax.eval_shape(function, *tables))
     shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
     return jax.jit(function, out_shardings=shardings)(*tables)
@@ -323,7 +323,7 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
   if number == 1:
     return Layout()
   name, exact = config.layout, config.objective == 'naive_softmax'
-  if name == 'rows' and vocabulary_size < LEAST_ROWS * number:
+  if name == 'rows' and 0 < num_words and vocabulary_size < LEAST_ROWS * number:
     raise ValueError(
       f"devices={number}: layout='rows' needs {LEAST_ROWS} words for each, and the text has "
       f'{vocabulary_size}'
@@ -379,11 +379,10 @@ def to_host(array: jax.Array) -> np.ndarray:
   )
 
 
-def _initialized_rows(function: Callable, *tables: jax.Array) -> Any:
-  """Calls a function of tables `[R, n, D]` as if they were `[R n, D]`."""
-  owners = tables[0].shape[1]
-  split = lambda x: x.reshape(-1, owners, *x.shape[1:]) if is_by_row(x) else x
-  return jax.tree.map(split, function(*(table.reshape(-1, table.shape[2]) for table in tables)))
+def _initialized_rows(function: Callable, owners: int, *tables: jax.Array) -> Any:
+  """Calls a function of split tables as if they were whole."""
+  whole = [table.reshape(-1, table.shape[1] // owners) for table in tables]
+  return jax.tree.map(lambda x: split_rows(x, owners), function(*whole))
 
 
 def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:

@@ -38,17 +38,30 @@ def is_by_row(leaf: Any) -> bool:
 
 
 def split_rows(leaf: Any, owners: int) -> Any:
-  """Returns an array by row as `[R, n, ...]`, with zeros after its last row; others unchanged."""
+  """Returns an array by row so that equal parts of it are those of the owners.
+
+  Args:
+    leaf: `[V, D]` or `[V]`; other arrays are returned as they are.
+    owners: n.
+
+  Returns:
+    `[R, n D]` or `[n R]`, with zeros after the last row.
+  """
   if not is_by_row(leaf):
     return leaf
-  fill = -len(leaf) % owners
-  padded = np.pad(leaf, [(0, fill), *[(0, 0)] * (np.ndim(leaf) - 1)])
-  return padded.reshape(-1, owners, *leaf.shape[1:])
+  if fill := -len(leaf) % owners:
+    leaf = np.pad(leaf, [(0, fill), *[(0, 0)] * (leaf.ndim - 1)])
+  if leaf.ndim == 1:
+    return leaf.reshape(-1, owners).T.reshape(-1)
+  return leaf.reshape(-1, owners * leaf.shape[1])
 
 
-def joined_rows(leaf: Any, num_rows: int) -> Any:
-  """Returns the array that `split_rows` has split."""
-  return leaf.reshape(-1, *leaf.shape[2:])[:num_rows] if is_by_row(leaf) else leaf
+def joined_rows(leaf: Any, owners: int, shape: tuple[int, ...]) -> Any:
+  """Returns the array of a shape that `split_rows` has split."""
+  if not is_by_row(leaf):
+    return leaf
+  by_row = leaf.reshape(owners, -1).T if len(shape) == 1 else leaf
+  return by_row.reshape(-1, *shape[1:])[: shape[0]]
 
 
 def request_rows(blocks: Blocks, num_rows: tuple[int, int], owners: int, devices: int) -> Blocks:

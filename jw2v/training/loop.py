@@ -146,7 +146,7 @@ def fit(
 
   def measure(params: Word2VecParams, epoch_ends: bool) -> dict[str, Any]:
     """Returns the measurements of a record; device scalars, so that nothing waits for them."""
-    norms = row_norms(params, objective.num_rows)
+    norms = row_norms(params, objective.num_rows, config.dim)
     measured = dict(zip(('center_norm', 'outside_norm'), norms, strict=True))
     if epoch_ends and held_out_loss is not None:
       measured['held_out_loss'] = held_out_loss(params)

@@ -19,7 +19,6 @@ from jw2v.distributed.rows import (
   exchange_probes,
   fetch_rows,
   ids_of,
-  is_by_row,
   own_rows,
 )
 from jw2v.losses.rows import RowGradients
@@ -184,8 +183,7 @@ def make_run_steps(
     number, blocks, rates = inputs
     requests = Word2VecParams(*(x[:, 0] for x in blocks.requests))
     asked = Word2VecParams(*(exchange(x, DATA) for x in requests))
-    own = jax.tree.map(lambda x: x[:, 0] if is_by_row(x) else x, state)
-    owned = list(zip(own.params, own[1:], strict=True))
+    owned = list(zip(state.params, state[1:], strict=True))
     before = [fetch_rows(x, rows, DATA) for x, rows in zip(owned, asked, strict=True)]
 
     tables, states = (Word2VecParams(*x) for x in zip(*before, strict=True))
@@ -205,8 +203,7 @@ def make_run_steps(
     both = list(zip(state.params, states, strict=True))
     merged = list(map(merge, owned, before, both, work, shares, asked))
     params, states = (Word2VecParams(*x) for x in zip(*merged, strict=True))
-    own = TrainState(params, *states)
-    return jax.tree.map(lambda x: x[:, None] if is_by_row(x) else x, own), sums
+    return TrainState(params, *states), sums
 
   def run_steps(state, copies, blocks, progress, constants):
     rates = jnp.broadcast_to(schedule(progress), progress.shape).astype(jnp.float32)
@@ -254,12 +251,14 @@ def all_finite(params: Word2VecParams) -> jax.Array:
   return jnp.isfinite(params.center).all() & jnp.isfinite(params.outside).all()
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def row_norms(params: Word2VecParams, num_rows: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
-  """Returns the mean norms of the rows of both tables, without those that only fill them up."""
-  norms = lambda table: jnp.linalg.norm(table.astype(jnp.float32), axis=-1)
-  center, outside = (jnp.sum(norms(x)) / number for x, number in zip(params, num_rows, strict=True))
-  return center, outside
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def row_norms(
+  params: Word2VecParams, num_rows: tuple[int, int], dim: int
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean norms of the rows of both tables, in any layout."""
+  of_rows = lambda table: table.reshape(len(table), -1, dim).astype(jnp.float32)
+  norms = [jnp.sum(jnp.linalg.norm(of_rows(table), axis=2)) for table in params]
+  return norms[0] / num_rows[0], norms[1] / num_rows[1]
 
 
 def make_evaluate(objective: Objective, layout: Layout = Layout()) -> Callable:
@@ -268,7 +267,7 @@ def make_evaluate(objective: Objective, layout: Layout = Layout()) -> Callable:
   def evaluate(params, blocks, constants):
     if layout.name == 'rows':
       requests = Word2VecParams(*(x[:, 0] for x in blocks.requests))
-      fetch = lambda table, rows: fetch_rows(table[:, 0], exchange(rows, DATA), DATA)
+      fetch = lambda table, rows: fetch_rows(table, exchange(rows, DATA), DATA)
       params = Word2VecParams(*map(fetch, params, requests))
       words = ids_of(requests.outside)
       constants = jax.tree.map(lambda x: gather_rows(x, words), constants)

@@ -139,7 +139,7 @@ def collectives(run_steps):
   """(operation, bytes of its result) of each collective in the compiled program."""
   found = []
   for shape, operation in re.findall(
-    r' = (.*?) (all-\w+|collective-\w+|reduce-scatter)\(', run_steps
+    r' = (.*?) (all-[\w-]+|collective-\w+|reduce-scatter)\(', run_steps
   ):
     numbers = re.findall(r'[fsu]32\[([\d,]*)\]', shape)
     found.append(
@@ -195,6 +195,19 @@ class TestExchange:
     exchanged = sum(size for name, size in found if name == 'all-reduce')
     step_sums = 4 * 2 * (3 + 1)  # of the losses and the like of a call of two steps, at its end
     assert 0 <= exchanged - scaling.merge_bytes(config, len(vocabulary)) <= step_sums
+
+  @pytest.mark.parametrize('devices', [2, 4])
+  def test_bytes_of_fetched_rows(self, devices):
+    config = TrainConfig(**SMALL, layout='rows', devices=devices)
+    run_steps, vocabulary = compiled(config)
+    found = collectives(run_steps.as_text())
+    assert {name for name, _ in found} <= {'all-to-all', 'all-reduce', 'collective-permute'}
+    exchanged = sum(size for name, size in found if name == 'all-to-all')
+    # The rows of a small table: those of its owner with the most, in steps of an eighth.
+    fetched = exchanged / scaling.fetch_bytes(config, 1)
+    assert fetched == int(fetched) and fetched % devices == 0
+    assert len(vocabulary) <= fetched <= 1.5 * len(vocabulary)
+    assert sum(size for name, size in found if name == 'all-reduce') < 20 * 4 * config.dim
 
   @pytest.mark.slow
   def test_the_exact_softmax_adds_up_whole_tables(self):

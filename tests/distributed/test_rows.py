@@ -151,20 +151,28 @@ def requests_of(n, num_rows=30, length=12, seed=1):
   return found
 
 
+def parts(leaf, n):
+  """What each of n owners has of an array."""
+  return np.stack(np.split(rows.split_rows(np.asarray(leaf), n), n, axis=-1))
+
+
 class TestOwners:
   @pytest.mark.parametrize('n', [1, 2, 3])
   def test_split_and_joined(self, n, table):
-    split = rows.split_rows(table, n)
-    assert split.shape == (-(-30 // n), n, 4)
-    for row in range(30):
-      np.testing.assert_array_equal(split[row // n, row % n], table[row])
-    np.testing.assert_array_equal(rows.joined_rows(split, 30), table)
-    assert rows.split_rows(table[:1], n) is not None and rows.split_rows(table[:1], n).ndim == 2
+    for leaf in (table, table[:, 0]):
+      split = rows.split_rows(leaf, n)
+      for owner, part in enumerate(np.split(split, n, axis=-1)):
+        kept = leaf[owner::n]
+        np.testing.assert_array_equal(part[: len(kept)], kept)
+        assert not part[len(kept) :].any() and len(part) == -(-30 // n)
+      np.testing.assert_array_equal(rows.joined_rows(split, n, leaf.shape), leaf)
+    for other in (table[:1], table[0, :3], np.float32(1)):
+      assert rows.split_rows(other, n) is rows.joined_rows(other, n, other.shape) is other
 
   @pytest.mark.parametrize('n', [2, 3])
   def test_fetched_rows(self, n, table):
     requests = requests_of(n)
-    owned = np.swapaxes(rows.split_rows(table, n), 0, 1)
+    owned = parts(table, n)
     other = np.arange(n, dtype=np.float32)  # not by row
 
     def fetch(owned, requests, other):
@@ -214,10 +222,7 @@ class TestOwners:
       leaf[i].at[rows.ids_of(jnp.asarray(requests[i]))].get(mode='fill', fill_value=0)
       if rows.is_by_row(leaf[i]) else leaf[i] for i in range(n)
     ])  # fmt: skip
-    split = lambda leaf: (
-      jnp.swapaxes(rows.split_rows(np.asarray(leaf), n), 0, 1)
-      if rows.is_by_row(leaf) else jnp.stack([leaf] * n)
-    )  # fmt: skip
+    split = lambda leaf: parts(leaf, n) if rows.is_by_row(leaf) else jnp.stack([leaf] * n)
     before = jax.tree.map(lambda x: small(jnp.stack([x] * n)), (jnp.asarray(table), state))
     after = jax.tree.map(small, (copies, states))
     owned = jax.tree.map(split, (jnp.asarray(table), state))
@@ -229,7 +234,7 @@ class TestOwners:
     found = on_devices(merge, n, owned, before, after, small(jnp.asarray(work)), share, requests)
     for ours, theirs in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
       if rows.is_by_row(theirs[0]):
-        ours = rows.joined_rows(jnp.swapaxes(ours, 0, 1), 30)
+        ours = rows.joined_rows(np.concatenate(ours, axis=-1), n, theirs[0].shape)
         np.testing.assert_allclose(ours, theirs[0], rtol=1e-4, atol=1e-5)
       else:
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -13,12 +13,14 @@ from jw2v.config import OPTIMIZERS
 from jw2v.data.sampling import Blocks
 from jw2v.distributed import backend
 from jw2v.distributed.layout import make_layout
+from jw2v.distributed.rows import split_rows
 from jw2v.objectives.objective import Objective, block_objective
 from jw2v.training import loop, memory
 from jw2v.training.state import TrainState, abstract_state, make_optimizer, random_params
 from jw2v.training.step import make_run_steps, make_schedule
 
 LINES = [[f'w{i % 7}' for i in range(20)]] * 10
+FETCHED = 16_000  # rows of a small table in the layout 'rows'
 
 
 def abstract(config, num_rows):
@@ -60,6 +62,13 @@ def compiled_bytes(config, num_rows, layout):
     shape(config.shared_negatives, jnp.int32),
   )  # fmt: skip
   state = abstract(config, num_rows)
+  if layout.name == 'rows':
+    n = layout.devices
+    split = lambda x: jax.eval_shape(lambda: split_rows(jnp.zeros(x.shape, x.dtype), n))
+    state = jax.tree.map(split, state)
+    batches = batches._replace(
+      requests=(jax.ShapeDtypeStruct((FETCHED // n, n, n), jnp.int32),) * 2
+    )
   if layout.mesh is not None:
     placed = lambda x, spec: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=NamedSharding(layout.mesh, spec)
@@ -72,7 +81,7 @@ def compiled_bytes(config, num_rows, layout):
     objective, make_optimizer(config), make_schedule(config), config.blocks_per_step, layout
   )
   copies = None
-  if layout.copies > 1:
+  if layout.name == 'local':
     of_all = lambda x: jax.ShapeDtypeStruct(
       (layout.copies * x.shape[0], *x.shape[1:]), x.dtype,
       sharding=NamedSharding(layout.mesh, layout.copies_spec),
@@ -109,6 +118,17 @@ class TestCompiled:
     state = memory.state_bytes(abstract(config, rows), 1, 'local')
     assert state <= arguments < state + 2e6
     assert buffers < 20 * 4 * rows[0]
+
+  @pytest.mark.parametrize('devices', tiers.fast([8], [2, 8]))
+  def test_an_owner_has_its_rows_and_those_it_fetches(self, devices):
+    config = TrainConfig(dim=304, layout='rows', devices=devices, steps_per_call=4)
+    rows = (10**7, 10**7)
+    arguments, buffers = compiled_bytes(config, rows, make_layout(config))
+    state = memory.state_bytes(abstract(config, rows), devices, 'rows')
+    assert state == pytest.approx(memory.state_bytes(abstract(config, rows)) / devices, rel=1e-4)
+    assert state <= arguments < state + 2e6
+    # Tables as they were fetched and trained, changes on their way, and the weights of all rows.
+    assert buffers < 12 * 4 * 304 * FETCHED + 10 * 4 * rows[0] / devices
 
 
 class TestRefusal:
