@@ -47,6 +47,9 @@ LEARNING_RATES = {
 # that of one n-gram among many.
 UNDIVIDED_RATE = 0.2
 SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
+# In skip-gram n devices that take steps apart start at n ** 0.2 times the rate: merged rows move
+# less than those of one device with all the steps (docs/optimizer.md).
+_RATE_BY_DEVICES = 0.2
 OPTIMIZERS = tuple(LEARNING_RATES)
 # Windows of a default step, times the largest distance in a window, are at most so many.
 _MOST_PAIRS = 16_384
@@ -83,7 +86,8 @@ class TrainConfig:
     max_vocab_size: at most so many words, the most frequent; None for all.
     epochs: passes over the corpus.
     learning_rate: at the start; None takes the default of optimizer and architecture (and,
-      with the damped step, of n-grams and of the CBOW gradient).
+      with the damped step, of n-grams, of the CBOW gradient, and for skip-gram of the number of
+      devices in the layouts 'local' and 'rows').
     min_learning_rate: at the end.
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
@@ -235,11 +239,7 @@ class TrainConfig:
     if self.learning_rate is None:
       # What is not known is refused a little later.
       known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
-      rate = LEARNING_RATES[self.optimizer][self.architecture] if known else 1.0
-      if known and self.optimizer == 'curvature_damped_sgd':
-        rate = UNDIVIDED_RATE if self.cbow_gradient == 'undivided' else rate
-        rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
-      choose('learning_rate', rate)
+      choose('learning_rate', self.default_rate() if known else 1.0)
     if self.block_size is None:
       window = self.window if isinstance(self.window, int) else 1
       # A wide window has more tokens than centers, and wide blocks share them.
@@ -318,6 +318,32 @@ class TrainConfig:
       raise ValueError(
         f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
       )
+
+  def default_rate(self, apart: int = 1) -> float:
+    """Returns the learning rate that None stands for.
+
+    Args:
+      apart: number of devices that take steps of their own.
+    """
+    rate = LEARNING_RATES[self.optimizer][self.architecture]
+    if self.optimizer != 'curvature_damped_sgd':
+      return rate
+    rate = UNDIVIDED_RATE if self.cbow_gradient == 'undivided' else rate
+    rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
+    return rate * apart**_RATE_BY_DEVICES if self.architecture == 'skip_gram' else rate
+
+  def apart(self, layout: str, devices: int, processes: int = 1) -> 'TrainConfig':
+    """Returns the settings for devices that take steps of their own.
+
+    Args:
+      layout: 'local' or 'rows'.
+      devices: number of devices of each process.
+      processes: number of processes.
+    """
+    rate = self.learning_rate
+    if 'learning_rate' in self._chosen:
+      rate = self.default_rate(devices * processes)
+    return dataclasses.replace(self, layout=layout, devices=devices, learning_rate=rate)
 
   def on(self, platform: str, longest_line: int | None = None) -> 'TrainConfig':
     """Returns the settings for a backend and a text, whose default steps depend on both.

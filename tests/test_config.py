@@ -177,3 +177,15 @@ class TestDefaults:
     assert rate(architecture='cbow', cbow_gradient='undivided') == UNDIVIDED_RATE
     assert rate(minn=3, maxn=6, optimizer='adam') == rate(optimizer='adam')
     assert rate(minn=3, maxn=6, learning_rate=0.3) == 0.3
+
+  def test_rate_of_devices_that_take_steps_apart(self):
+    """Higher in skip-gram with the damped step, unless it is given."""
+    rate = lambda **settings: TrainConfig(**settings).apart('local', 4, processes=8).learning_rate
+    assert rate() == 0.05 * 2  # 32 ** 0.2
+    assert rate(minn=3, maxn=6) == 0.2 * 2
+    assert rate(architecture='cbow') == TrainConfig(architecture='cbow').learning_rate
+    assert rate(optimizer='adam') == TrainConfig(optimizer='adam').learning_rate
+    assert rate(learning_rate=0.05) == 0.05
+    config = TrainConfig().apart('rows', 4)
+    assert (config.layout, config.devices) == ('rows', 4)
+    assert config.apart('rows', 4) == config  # in a second run with the settings of the first

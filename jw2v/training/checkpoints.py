@@ -25,7 +25,7 @@ from jw2v.utils.checks import check_number
 from jw2v.utils.files import as_json, digest
 from jw2v.utils.limits import one_line, shown
 
-_FORMAT = 5  # of what is written here; another one is refused
+_FORMAT = 6  # of what is written here; another one is refused
 
 
 class Stopped(Exception):

@@ -119,7 +119,11 @@ def fit(
   # The state: restored from the newest checkpoint, or initialized.
   shapes = abstract_state(optimizer, objective.num_rows, config.dim)
   check_fits(shapes, layout, touches_all_rows=objective.touches_all_rows)
-  saved = None if checkpoints is None else _restore(checkpoints, shapes, corpus, settings, history)
+  saved = None
+  if checkpoints is not None:
+    if config.learning_rate == config.default_rate(layout.copies):
+      settings['config']['learning_rate'] = None  # that of any layout
+    saved = _restore(checkpoints, shapes, corpus, settings, history)
   if saved is None:
     params = initial_params(corpus.vocabulary, config, objective.subwords, initial)
     state = init_state(params, optimizer, layout)

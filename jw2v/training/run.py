@@ -145,8 +145,8 @@ def train(
 
     layout = make_layout(config, len(encoded.ids), len(encoded.vocabulary))
     if layout.copies > 1:  # the vectors depend on it
-      own = layout.devices // jax.process_count()
-      config = dataclasses.replace(config, layout=layout.name, devices=own)
+      processes = jax.process_count()
+      config = config.apart(layout.name, layout.devices // processes, processes)
     objective = make_objective(config, encoded.vocabulary, layout.width_axis)
     streams = make_streams(encoded, config, objective, layout)
     callbacks, on_start = list(callbacks), [started] if started is not None else []

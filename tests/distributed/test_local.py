@@ -1,7 +1,5 @@
 """The layout 'local': copies that are trained apart and merged learn what one device learns."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -175,7 +173,7 @@ def test_goes_on_with_other_devices_in_the_middle_of_a_run(changes, tmp_path):
     train(two_topics(400), config, progress=False, checkpoints=checkpoints,
           callbacks=[stop_at_the_twentieth])  # fmt: skip
   result = train(
-    two_topics(400), dataclasses.replace(config, **changes), progress=False,
+    two_topics(400), config.replace(**changes), progress=False,
     checkpoints=jw2v.Checkpoints(tmp_path),
   )  # fmt: skip
   assert result.history[:20] == records[:20]

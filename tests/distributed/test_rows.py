@@ -1,6 +1,5 @@
 """The layout 'rows': devices that own rows, fetch what they need and learn what 'local' learns."""
 
-import dataclasses
 import functools
 import itertools
 
@@ -281,7 +280,7 @@ def test_goes_on_in_the_middle_of_a_run(changes, tmp_path):
     train(zipf_lines(), config, progress=False, checkpoints=checkpoints,
           callbacks=[stop_at_the_tenth])  # fmt: skip
   result = train(
-    zipf_lines(), dataclasses.replace(config, **changes), progress=False,
+    zipf_lines(), config.replace(**changes), progress=False,
     checkpoints=jw2v.Checkpoints(tmp_path),
   )  # fmt: skip
   assert result.history[:10] == records[:10]

@@ -131,7 +131,7 @@ class TestRefused:
   @pytest.mark.parametrize(('changes', 'message'), [
     ({'dim': 9}, r'config\.dim must be 8, as in the checkpoint .*, got 9'),
     ({'seed': 1}, r'config\.seed must be 0, as in the checkpoint .*, got 1'),
-    ({'optimizer': 'adam'}, r"config\.learning_rate must be .*, as in the checkpoint"),
+    ({'optimizer': 'adam'}, r"config\.optimizer must be .*, as in the checkpoint"),
     ({'epochs': 5}, r'config\.epochs must be 4, as in the checkpoint .*, got 5'),
     ({'about': {'data': {'path': 'b'}}}, r"data\.path must be 'a', as in .*, got 'b'"),
   ])  # fmt: skip
