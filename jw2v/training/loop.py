@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jw2v.config import TrainConfig
+from jw2v.config import NEGATIVES, TrainConfig
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import Position, TextBlocks, in_background
 from jw2v.distributed.agreement import (
@@ -118,7 +118,10 @@ def fit(
 
   # The state: restored from the newest checkpoint, or initialized.
   shapes = abstract_state(optimizer, objective.num_rows, config.dim)
-  check_fits(shapes, layout, touches_all_rows=objective.touches_all_rows)
+  check_fits(
+    shapes, layout, touches_all_rows=objective.touches_all_rows,
+    allows_rows=config.objective in NEGATIVES,
+  )  # fmt: skip
   saved = None
   if checkpoints is not None:
     if config.learning_rate == config.default_rate(layout.copies):

@@ -42,13 +42,16 @@ def state_bytes(state: TrainState, parts: int = 1, layout: str = 'replicated') -
   return sum(leaf.size * leaf.dtype.itemsize // (parts if is_split(leaf) else 1) for leaf in leaves)
 
 
-def needs(state: TrainState, devices: int, *, touches_all_rows: bool = False) -> list[Need]:
+def needs(
+  state: TrainState, devices: int, *, touches_all_rows: bool = False, allows_rows: bool = False
+) -> list[Need]:
   """Returns the memory that each layout needs on each device, for layouts that divide the width.
 
   Args:
     state: shapes and dtypes of the state.
     devices: number of devices.
     touches_all_rows: `Objective.touches_all_rows`, which needs a gradient of the whole table.
+    allows_rows: True if the objective has the layout 'rows'.
   """
   dim = state.params.center.shape[1]
   found = []
@@ -58,6 +61,8 @@ def needs(state: TrainState, devices: int, *, touches_all_rows: bool = False) ->
       name = ("layout='replicated'" if devices == 1 else "layout='data'") if n == 1 else name
       gradient = _gradient_bytes(state, n, n < devices) if touches_all_rows else 0
       found.append(Need(name, state_bytes(state, n) + gradient))
+  if allows_rows and devices > 1:
+    found.append(Need("layout='rows'", state_bytes(state, devices, 'rows')))
   return found
 
 
@@ -67,13 +72,20 @@ def _gradient_bytes(state: TrainState, width_devices: int, splits_windows: bool)
   return 4 * num_rows * dim // width_devices * (2 if splits_windows else 1)
 
 
-def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = False) -> None:
+def check_fits(
+  state: TrainState,
+  layout: Layout,
+  *,
+  touches_all_rows: bool = False,
+  allows_rows: bool = False,
+) -> None:
   """Raises an error if the tables do not fit in memory, before they are allocated.
 
   Args:
     state: shapes and dtypes of the state.
     layout: the devices.
     touches_all_rows: as for `needs`.
+    allows_rows: as for `needs`.
 
   Raises:
     MemoryError: with the memory needed and available, and a layout that would fit.
@@ -92,7 +104,7 @@ def check_fits(state: TrainState, layout: Layout, *, touches_all_rows: bool = Fa
   # The devices of a CPU share its memory, so that more of them would not help.
   is_cpu = jax.local_devices()[0].platform == 'cpu'
   number = layout.devices if is_cpu else jax.device_count()
-  all_needs = needs(state, number, touches_all_rows=touches_all_rows)
+  all_needs = needs(state, number, touches_all_rows=touches_all_rows, allows_rows=allows_rows)
   fitting = [need for need in all_needs if need.bytes <= available]
   splits = [n for n in range(2, min(dim, _MOST_DEVICES) + 1) if dim % n == 0]
   enough = [n for n in splits if needed_on(n, False) <= available]

@@ -162,6 +162,17 @@ class TestRefusal:
   def test_names_how_many_devices_it_takes(self, monkeypatch):
     assert "layout='width' on 16 devices would fit" in self.refused(monkeypatch, 370)
 
+  def test_rows_where_the_width_does_not_divide(self, monkeypatch):
+    state = abstract(TrainConfig(dim=61), (100, 100))
+    needed = memory.state_bytes(state, 8, 'rows')
+    monkeypatch.setattr(memory, 'device_memory', lambda layout: needed)
+    config = TrainConfig(dim=61, devices=8, layout='data')
+    with pytest.raises(MemoryError, match="; layout='rows' on 8 devices needs"):
+      memory.check_fits(state, make_layout(config), allows_rows=True)
+    with pytest.raises(MemoryError, match='a smaller max_vocab_size or dim would fit'):
+      memory.check_fits(state, make_layout(config))
+    memory.check_fits(state, make_layout(TrainConfig(dim=61, devices=8, layout='rows')))
+
   def test_of_several_devices(self, monkeypatch):
     told = self.refused(monkeypatch, 2200, devices=4, layout='data')
     assert told.startswith("layout='data'") and 'of 4 devices' in told
