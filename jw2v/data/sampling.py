@@ -294,19 +294,24 @@ class Blocks(NamedTuple):
 
   @property
   def lengths(self) -> list[int]:
-    """The lengths of the lists of rows, which differ from dispatch to dispatch."""
+    """The margin and the lengths of the lists of rows, which differ from dispatch to dispatch."""
     subword_rows = [] if self.subword_rows is None else [self.subword_rows.shape[-1]]
-    return subword_rows + [len(rows) for rows in self.requests or ()]
+    return [self.margin, *subword_rows, *(len(rows) for rows in self.requests or ())]
 
-  def pad_lists(self, lengths: list[int]) -> 'Blocks':
-    """Pads the lists of rows to common lengths, for blocks of several processes."""
-    blocks, lengths = self, lengths.copy()
+  def pad(self, lengths: list[int]) -> 'Blocks':
+    """Pads blocks to common `lengths`, for those of several processes."""
+    margin, *lengths = lengths
+    more, blocks = margin - self.margin, self
+    sides = lambda x: np.pad(x, ((0, 0), (0, 0), (more, more)))
     if blocks.subword_rows is not None:
+      if blocks.subword_slots.shape == blocks.token_ids.shape:
+        blocks = blocks._replace(subword_slots=sides(blocks.subword_slots))
       fill = ((0, 0), (0, 0), (0, lengths.pop(0) - blocks.subword_rows.shape[-1]))
       blocks = blocks._replace(
         subword_rows=np.pad(blocks.subword_rows, fill, constant_values=NO_ROW),
         subword_owners=np.pad(blocks.subword_owners, fill),
       )
+    blocks = blocks._replace(token_ids=sides(blocks.token_ids))
     if blocks.requests is not None:
       pad = lambda rows, length: np.pad(
         rows, ((0, length - len(rows)), (0, 0), (0, 0)), constant_values=NO_ROW

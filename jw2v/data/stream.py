@@ -24,6 +24,8 @@ _CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one e
 _LINES = 2**20  # line ends that `longest_line` reads at once
 _THREADS = 4  # number of threads that sample chunks, and of chunks that they sample ahead
 
+_NARROW = 16  # margin of the blocks of narrow windows; wider ones have that of their lines
+
 _NO_CHUNK = 2**63
 
 Item = TypeVar('Item')
@@ -65,7 +67,8 @@ class TextBlocks(NamedTuple):
       with i from 0 to n - 1 read each chunk once.
     capacity: limit on the summed size of the words of a block; None for no limit.
     attach: function that adds further fields to the blocks of a dispatch, or None.
-    margin: tokens of a block on either side of its centers, as for `sampling.chunk_blocks`.
+    margin: most tokens of a block on either side of its centers, as for `sampling.chunk_blocks`.
+      Where it is above 16, the blocks of a dispatch without such long windows have fewer.
   """
 
   ids: np.ndarray
@@ -167,7 +170,7 @@ class TextBlocks(NamedTuple):
 
   def padding(self, steps: int, blocks_per_step: int) -> Dispatch:
     """Returns a dispatch of padding."""
-    tokens = self.block_size + 2 * (self.window if self.margin is None else self.margin)
+    tokens = self.block_size + 2 * min(self._most, _NARROW)
     empty = lambda width, dtype: np.zeros((0, width), dtype)
     columns = [
       empty(tokens, np.int32), empty(self.block_size, np.int16), empty(self.block_size, np.int16),
@@ -193,6 +196,7 @@ class TextBlocks(NamedTuple):
     ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
     first, last = (_lines_before(self.line_ends, place) for place in (start, start + len(ids)))
     line_ends = _read(self.line_ends, first, last)
+    longest = int(np.diff(line_ends - start, prepend=0, append=len(ids)).max(initial=0))
     blocks, words = sampling.chunk_blocks(
       ids,
       line_ends - start,
@@ -203,10 +207,15 @@ class TextBlocks(NamedTuple):
       dynamic=self.dynamic,
       block_size=self.block_size,
       shared_negatives=self.shared_negatives,
-      margin=self.margin,
+      margin=min(self._most, max(_NARROW, longest - 1)),
       capacity=self.capacity,
     )
     return blocks, words, len(ids)
+
+  @property
+  def _most(self) -> int:
+    """The largest margin of a block."""
+    return self.window if self.margin is None else self.margin
 
   def dispatches(
     self, epochs: range, *, steps: int, blocks_per_step: int, start: Position | None = None
@@ -234,6 +243,9 @@ class TextBlocks(NamedTuple):
         columns = [column[start.block :] for column in columns]
       read += num_words
       if waiting is not None:
+        widest = max(column[0].shape[1] for column in (waiting, columns))
+        for column in (waiting, columns):
+          column[0] = _with_tokens(column[0], widest)
         columns = [np.concatenate(pair) for pair in zip(waiting, columns, strict=True)]
       while len(columns[0]) >= size:
         if ready is not None:
@@ -277,13 +289,26 @@ class TextBlocks(NamedTuple):
       pool.shutdown(cancel_futures=True)
 
   def _dispatch(self, columns, steps, blocks_per_step, end):
-    fill = steps * blocks_per_step - len(columns[0])
+    tokens, left, right, *others = columns
+    reach = int(max(left.max(initial=1), right.max(initial=1)))
+    # Few different margins, since each is compiled.
+    margin = min(self._most, max(_NARROW, 1 << (reach - 1).bit_length()))
+    tokens = _with_tokens(tokens, self.block_size + 2 * margin)
+    fill = steps * blocks_per_step - len(tokens)
     *blocks, words = (
       np.pad(c, [(0, fill)] + [(0, 0)] * (c.ndim - 1)).reshape(steps, blocks_per_step, *c.shape[1:])
-      for c in columns
+      for c in (tokens, left, right, *others)
     )
     blocks = Blocks(*blocks)
     return Dispatch(self.attach(blocks) if self.attach else blocks, words.max(axis=1), end)
+
+
+def _with_tokens(tokens: np.ndarray, number: int) -> np.ndarray:
+  """Returns the tokens of blocks with fewer or more of them on both sides."""
+  more = (number - tokens.shape[1]) // 2
+  if more > 0:
+    return np.pad(tokens, [(0, 0), (more, more)])
+  return tokens[:, -more : tokens.shape[1] + more]
 
 
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:

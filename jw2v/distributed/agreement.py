@@ -229,7 +229,7 @@ def joint_dispatches(
       is_last = i == count - 1
       words = [sum(x) for x in zip(*(s['words'][i] for s in streams), strict=True)]
       yield JointDispatch(
-        own[i].blocks.pad_lists([*map(max, *(each['lengths'][i] for each in all_facts))]),
+        own[i].blocks.pad([*map(max, *(each['lengths'][i] for each in all_facts))]),
         own[i].words * 0 + words,
         tuple(Position(*each['ends'][i]) for each in streams),
         save=is_last and (all_facts[0]['save'] or stop),

@@ -280,6 +280,45 @@ class TestLongestLine:
   def test_a_chunk_ends_a_line(self):
     assert longest_line(np.array([10**6])) == 65_536
 
+  def test_one_long_line_makes_no_other_blocks_wider(self):
+    """The blocks of a dispatch are as wide as its windows need, which stay the same."""
+    lengths = [8] * 400 + [300] + [8] * 400
+    numbers = np.random.default_rng(0).integers(0, 50, sum(lengths)).astype(str)
+    lines = np.split(numbers, np.cumsum(lengths)[:-1])
+    corpus = jw2v.encode_corpus([line.tolist() for line in lines], min_count=1)
+    text = TextBlocks.of_corpus(
+      corpus, window=1000, dynamic=False, block_size=4, shared_negatives=2, seed=0
+    )
+    found = list(text.dispatches(range(1), steps=2, blocks_per_step=40))
+    assert text.margin == 299 and text.padding(1, 1).blocks.margin == 16
+    margins = [dispatch.blocks.margin for dispatch in found]
+    assert set(margins) == {16, 299} and margins.count(299) < 3
+    whole, _, _ = text.chunk(0, 0)
+    assert whole.margin == 299
+
+    def windows(blocks):
+      """The words around each center, with itself."""
+      tokens = blocks.token_ids.reshape(-1, blocks.token_ids.shape[-1])
+      sides = zip(blocks.left.reshape(-1, 4), blocks.right.reshape(-1, 4), strict=True)
+      for row, (left, right) in zip(tokens, sides, strict=True):
+        for center in range(4):
+          middle = blocks.margin + center
+          if left[center] + right[center]:
+            yield row[middle - left[center] : middle + right[center] + 1].tolist()
+
+    narrow = [window for dispatch in found for window in windows(dispatch.blocks)]
+    assert narrow == list(windows(whole)) and max(map(len, narrow)) == 300
+
+  def test_a_chunk_of_short_lines_has_narrow_blocks(self):
+    lines = [['a', 'b'] * 4] * 9000 + [['a', 'b'] * 150]  # in the second chunk
+    text = TextBlocks.of_corpus(
+      jw2v.encode_corpus(lines, min_count=1), window=200, dynamic=False, block_size=4,
+      shared_negatives=2, seed=0,
+    )  # fmt: skip
+    assert [text.chunk(0, i)[0].margin for i in (0, 1)] == [16, 200]
+    margins = [d.blocks.margin for d in text.dispatches(range(1), steps=100, blocks_per_step=60)]
+    assert margins == [16, 16, 16, 200]
+
   def test_blocks_are_no_wider(self):
     lines = [['a', 'b', 'c'], ['b', 'a']]
     corpus = jw2v.encode_corpus(lines, min_count=1)

@@ -124,13 +124,14 @@ class TestRequests:
         assert {*ids_of_rows[ids_of_rows < NO_ROW].tolist()} == wanted
 
   def test_lists_of_processes_are_padded_to_one_length(self):
-    blocks = Blocks(*np.zeros((4, 1, 2, 3), np.int32), np.ones((1, 2, 5)), np.ones((1, 2, 5)))
-    blocks = blocks._replace(subword_slots=None, subword_rows=np.ones((1, 2, 5), np.int32),
-                             subword_owners=np.ones((1, 2, 5), np.int32))  # fmt: skip
+    ids = lambda width: np.ones((1, 2, width), np.int32)
+    blocks = Blocks(ids(7), ids(3), ids(3), ids(4), ids(7), ids(5), ids(5))
     requested = rows.request_rows(blocks, (20, 20), 2, 2)
-    assert requested.lengths == [5, 8, 8]
-    padded = requested.pad_lists([7, 9, 10])
-    assert padded.lengths == [7, 9, 10]
+    assert requested.lengths == [2, 5, 8, 8]
+    padded = requested.pad([3, 7, 9, 10])
+    assert padded.lengths == [3, 7, 9, 10]
+    for ours, theirs in zip(padded[::4], requested[::4], strict=True):  # tokens and their slots
+      np.testing.assert_array_equal(ours[..., 1:-1], theirs)
     assert (padded.subword_rows[..., 5:] == NO_ROW).all()
     for ours, theirs in zip(padded.requests, requested.requests, strict=True):
       np.testing.assert_array_equal(ours[:8], theirs)

@@ -915,7 +915,7 @@ MUTATIONS = {
     ("count = max(each['dispatches']", "count = min(each['dispatches']"),
     ("(all_facts[0]['save'] or stop)", '(save or stop)'),
     ('sorted(by_stream)]', 'sorted(by_stream)][:1]'),
-    ('pad_lists([*map(max,', 'pad_lists([*map(min,'),
+    ('blocks.pad([*map(max,', 'blocks.pad([*map(min,'),
   ],
   'utils/limits': [
     ('self._count > _ALWAYS', 'True'),
