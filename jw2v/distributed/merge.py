@@ -46,7 +46,9 @@ from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
 
 _STEPS, _ROWS = 1024, 200_000  # default steps between two merges, for tables of so many rows
 _LEAST_SHARE = 1e-3  # so that a measured share of 0 divides nothing by 0
-_BYTES = 2**20  # bytes of a table that are merged at once, and stay in the cache of a core
+# Bytes of a table that are merged at once: they stay in the cache of a core, or, between processes,
+# are enough for the network.
+_BYTES, _BYTES_BETWEEN = 2**20, 2**25
 
 
 def steps_between_merges(steps: int | None, copies: int, num_rows: int = 1) -> int:
@@ -237,7 +239,8 @@ def _add_changes(
     rows = part(merged) + part(across)[:, None] * change + jnp.outer(more_along, direction)
     return jax.lax.dynamic_update_slice_in_dim(merged, rows, start, 0)
 
-  size = min(len(table), max(1, _BYTES // (table.shape[1] * table.dtype.itemsize)))
+  at_once = _BYTES if jax.process_count() == 1 else _BYTES_BETWEEN
+  size = min(len(table), max(1, at_once // (table.shape[1] * table.dtype.itemsize)))
   whole, rest = divmod(len(table), size)
   merged = jax.lax.fori_loop(0, whole, lambda i, x: merge_part(x, i * size, size), before)
   return merge_part(merged, whole * size, rest) if rest else merged

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from jax._src import distributed  # there is no public access to the key-value store
 
+from jw2v.distributed.backend import num_cores
 from jw2v.utils.limits import one_line
 
 _HEARTBEAT_SECONDS = 30  # timeout for the heartbeat of a process
@@ -30,9 +31,10 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
   """Makes this process one of several that train together; call it before any use of JAX.
 
   All processes run the same program with the same settings. Process 0 listens at `coordinator` and
-  is the only one that writes results. CPUs exchange arrays with gloo. On clusters that JAX knows,
-  `jax.distributed.initialize()` works as well. Run the rest of the program in
-  `ending_without_the_others()`, since JAX ends a process with an error only when all have ended.
+  is the only one that writes results. CPUs exchange arrays with gloo. Processes on one host share
+  its cores: unless the variable `NPROC` is set, it becomes the number of threads for each. On
+  clusters that JAX knows, `jax.distributed.initialize()` works as well. Run the rest of the program
+  in `ending_without_the_others()`, since JAX ends a process with an error only when all have ended.
 
   Args:
     coordinator: address 'host:port' of process 0.
@@ -75,6 +77,9 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
       coordinator, number, index, initialization_timeout=left,
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
     )  # fmt: skip
+    # Threads of XLA wait busily for work, so that those of one process would slow others down.
+    threads = max(1, num_cores() // _processes_here(number, index, left))
+    os.environ.setdefault('NPROC', str(threads))
   except RuntimeError as error:
     if not isinstance(error, jax.errors.JaxRuntimeError):  # JAX has started, or has processes
       raise RuntimeError(f'start_processes must come before any use of JAX: {error}') from error
@@ -82,6 +87,14 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
       f'process {index}: not all of {number} processes connected to {coordinator} within '
       f'{timeout:g} seconds: {one_line(error)}'
     ) from error
+
+
+def _processes_here(number: int, index: int, timeout: int) -> int:
+  """Returns how many of the processes run on this host."""
+  own, store = socket.gethostname(), client()
+  store.key_value_set(f'jw2v/host/{index}', own)
+  hosts = [store.blocking_key_value_get(f'jw2v/host/{i}', 1000 * timeout) for i in range(number)]
+  return hosts.count(own)
 
 
 def num_processes() -> int:

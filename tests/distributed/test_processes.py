@@ -65,6 +65,37 @@ def fit(number, store, out, settings, **options):
   return vectors[0], json.loads(ends[0][1])
 
 
+@pytest.mark.parametrize(
+  ('hosts', 'set_before', 'threads'),
+  [
+    (['a', 'a', 'b'], None, '4'),
+    (['a', 'b', 'b'], None, '8'),
+    (['a'] * 16, None, '1'),
+    (['a', 'a', 'b'], '3', '3'),
+  ],
+)
+def test_processes_share_the_cores_of_their_host(hosts, set_before, threads, monkeypatch):
+  class Store:
+    def key_value_set(self, key, value):
+      assert (key, value) == ('jw2v/host/0', 'a')
+
+    def blocking_key_value_get(self, key, milliseconds):
+      assert 0 < milliseconds <= 60_000
+      return hosts[int(key.removeprefix('jw2v/host/'))]
+
+  monkeypatch.setattr(processes, 'client', Store)
+  monkeypatch.setattr(processes, 'num_cores', lambda: 8)
+  monkeypatch.setattr(processes, '_check_address', lambda *_: None)
+  monkeypatch.setattr(processes.socket, 'gethostname', lambda: 'a')
+  monkeypatch.setattr(processes.jax.distributed, 'initialize', lambda *_, **__: None)
+  monkeypatch.setattr(processes.jax.config, 'update', lambda *_: None)
+  monkeypatch.setenv('NPROC', set_before or '')
+  if set_before is None:
+    monkeypatch.delenv('NPROC')
+  processes.start_processes('a:7700', len(hosts), 0)
+  assert processes.os.environ['NPROC'] == threads
+
+
 @pytest.mark.slow
 class TestOneRun:
   def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
