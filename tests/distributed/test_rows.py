@@ -78,7 +78,7 @@ class TestLearnsWhatLocalLearns:
 
   @pytest.mark.parametrize('devices', tiers.fast([3], [3, 8]))
   def test_any_number_of_owners(self, devices):
-    """Which the rows need not divide by."""
+    """The number of words need not be a multiple of it."""
     one, other = (fit(devices=devices, batch_size=32, layout=x) for x in ('local', 'rows'))
     assert len(other.vocabulary) % devices
     np.testing.assert_allclose(other.vectors.vectors, one.vectors.vectors, rtol=1e-3, atol=1e-4)
@@ -96,7 +96,7 @@ class TestLearnsWhatLocalLearns:
 class TestRequests:
   @pytest.mark.parametrize(('owners', 'devices'), [(1, 1), (3, 3), (4, 2), (8, 2)])
   def test_small_rows_stand_for_the_ids(self, owners, devices):
-    """Of each device, which may be one of several of its process."""
+    """A process may have one device or several."""
     rng, num_rows = np.random.default_rng(0), (300, 100)
     shape = 5, 2 * devices
     ids = lambda most, *width: rng.integers(0, most, shape + width).astype(np.int32) // 2
@@ -157,7 +157,7 @@ def requests_of(n, num_rows=30, length=12, seed=1):
 
 
 def parts(leaf, n):
-  """What each of n owners has of an array."""
+  """Returns the part of an array that each of n owners has."""
   return np.stack(np.split(rows.split_rows(np.asarray(leaf), n), n, axis=-1))
 
 
