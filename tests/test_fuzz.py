@@ -1,5 +1,6 @@
 """Files that are damaged or lie: those that once found something, and some hundreds of new ones."""
 
+import json
 import os
 import random
 import subprocess
@@ -9,6 +10,8 @@ import tempfile
 import pytest
 from fuzz import SEEDS, Fuzzer, Guard, read_case, small_bombs
 from fuzz_targets import TARGETS
+
+from jw2v.training import checkpoints
 
 GUARD = Guard()  # an audit hook stays for good: one is enough
 CASES = {'checkpoint': 60, 'text': 30}  # of a seed; those of the others are quicker
@@ -39,6 +42,13 @@ def test_what_once_found_something(fuzzer):
   for place in FOUND:
     if place.parent.name in fuzzer.kinds:
       assert not fuzzer.judge(place.parent.name, read_case(place)), place
+
+
+def test_checkpoints_are_not_refused_for_their_format():
+  """A check of the format would hide what such a checkpoint once found."""
+  records = [json.loads(path.read_text()) for path in SEEDS.glob('checkpoint/*/*/7/about/metadata')]
+  formats = [record['format'] for record in records if 'format' in record]
+  assert len(formats) == 2 and set(formats) == {checkpoints._FORMAT}
 
 
 def test_every_finding_has_a_target():
