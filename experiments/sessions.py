@@ -143,7 +143,7 @@ def _batches(
     types = dict.fromkeys(columns, pyarrow.string())
     with TextFile(file, max_expansion) as text:
       yield from open_csv(text, include_columns=columns, column_types=types)
-  except (ValueError, KeyError, NotImplementedError) as error:  # pyarrow's too
+  except (ValueError, KeyError, pyarrow.ArrowNotImplementedError) as error:
     told = shown(error, 500)
     raise ValueError(told if told.startswith(f'{file}:') else f'{file}: {told}') from error
 
