@@ -217,5 +217,5 @@ def own_rows(ids: jax.Array, others: jax.Array, table: jax.Array, requests: jax.
   ranks = jax.vmap(jnp.searchsorted, in_axes=(1, None), out_axes=1)(requests, row)  # [P, n]
   rank = jnp.take_along_axis(ranks, owner[:, None], axis=1)[:, 0]
   rank = jnp.minimum(rank, len(requests) - 1)
-  found = (requests[rank, owner] == row) & (ids < NO_ROW)
+  found = requests[rank, owner] == row  # of no row of padding, whose id is NO_ROW
   return jnp.where(found[:, None], table[rank * owners + owner], others)

@@ -13,7 +13,7 @@ import pytest
 
 import jw2v
 from jw2v.data.stream import Position, TextBlocks
-from jw2v.distributed import agreement, processes
+from jw2v.distributed import agreement, processes, rows
 
 SMALL = {'dim': 8, 'window': 3, 'min_count': 1, 'sample': 0.0, 'batch_size': 1024, 'epochs': 1}
 PROGRAM = pathlib.Path(__file__).with_name('one_process.py')
@@ -94,6 +94,33 @@ def test_processes_share_the_cores_of_their_host(hosts, set_before, threads, mon
     monkeypatch.delenv('NPROC')
   processes.start_processes('a:7700', len(hosts), 0)
   assert processes.os.environ['NPROC'] == threads
+
+
+def test_dispatches_have_the_longest_lists_of_all_processes(store, monkeypatch):
+  """Also where those of this process are not the longest, and whatever margin it needs."""
+  text = TextBlocks.of_corpus(
+    jw2v.open_corpus(store), window=3, dynamic=False, block_size=4, shared_negatives=2, seed=0
+  )
+  attach = lambda blocks: rows.request_rows(blocks, (300, 300), owners=2, devices=1)
+  text = text._replace(attach=attach)
+  own = list(text.dispatches(range(1), steps=10, blocks_per_step=2000))
+  theirs = [[5, 200, 1], [3, 1, 200]]
+
+  def exchange(key, facts, closed=None):
+    assert facts['lengths'] == [own[number].blocks.lengths]
+    return [facts, facts | {'stream': 1, 'lengths': [theirs[number]], 'next': 1}]
+
+  monkeypatch.setattr(agreement, 'num_processes', lambda: 2)
+  monkeypatch.setattr(agreement, '_exchange', exchange)
+  monkeypatch.setattr(agreement, '_AGREE_SECONDS', 0)  # one dispatch at a time
+  dispatches = agreement.joint_dispatches(
+    iter(own), None, 0, Position(), 1, lambda: (False, False), threading.Event()
+  )
+  for number in range(2):
+    found = next(dispatches).blocks
+    wanted = [max(pair) for pair in zip(own[number].blocks.lengths, theirs[number], strict=True)]
+    assert found.lengths == wanted and 200 in wanted
+    assert wanted[0] == max(3, theirs[number][0])
 
 
 @pytest.mark.slow

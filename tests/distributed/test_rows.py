@@ -17,6 +17,7 @@ from jw2v.config import ARCHITECTURES, NEGATIVES
 from jw2v.data.sampling import NO_ROW, Blocks
 from jw2v.distributed import rows
 from jw2v.distributed.merge import merge_copies, merge_rows
+from jw2v.losses.window import Word2VecParams
 
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'steps_per_call': 4, 'epochs': 1, 'merge_steps': 16, 'layout': 'rows'}  # fmt: skip
@@ -200,6 +201,39 @@ class TestOwners:
     np.testing.assert_array_equal(found, wanted)
     none = jnp.full(2, NO_ROW)
     np.testing.assert_array_equal(rows.own_rows(none, table[:2], small, requests), table[:2])
+
+  @pytest.mark.parametrize('n', [2, 3])
+  def test_a_probe_has_the_rows_of_the_blocks_before(self, n, table):
+    """Of words, and of n-grams with their padding."""
+    rng, requests = np.random.default_rng(3), requests_of(n)
+    ids = np.stack([rows.ids_of(jnp.asarray(x)) for x in requests])  # [n, C n]
+    fetched = np.where((ids < 30)[..., None], table[np.minimum(ids, 29)], 0)
+    known = [np.flatnonzero(x < 30) for x in ids]
+    draw = lambda *shape: np.stack([rng.choice(x, shape) for x in known]).astype(np.int32)
+    lists = np.where(rng.random((n, 1, 9)) < 0.5, NO_ROW, draw(1, 9)).astype(np.int32)
+    some = np.zeros((n, 2, 3), np.int32)
+    blocks = Blocks(draw(2, 5), some, some, draw(2, 4), draw(2, 3), lists, np.zeros_like(lists))
+
+    def exchanged(blocks, fetched, requests):
+      both = lambda x: Word2VecParams(x, x)
+      return rows.exchange_probes(blocks, both(fetched), both(requests), 'data')
+
+    probe = on_devices(exchanged, n, blocks, fetched, requests)
+    for device in range(n):
+      before = (device - 1) % n
+      for table_of, ours, theirs in (
+        ('outside', probe.blocks.token_ids, blocks.token_ids),
+        ('outside', probe.blocks.negative_ids, blocks.negative_ids),
+        ('center', probe.blocks.subword_rows, lists),
+      ):
+        is_row = theirs[before] < NO_ROW
+        np.testing.assert_array_equal(ours[device] < NO_ROW, is_row)
+        places = np.asarray(ours[device])[is_row]
+        wanted = ids[before][theirs[before][is_row]]
+        np.testing.assert_array_equal(getattr(probe.ids, table_of)[device][places], wanted)
+        np.testing.assert_array_equal(
+          getattr(probe.tables, table_of)[device][places], table[wanted]
+        )
 
   @pytest.mark.parametrize('n', [2, 3])
   @pytest.mark.parametrize('optimizer', [curvature_damped_sgd(0.1), rowwise(optax.adam(0.1))])
