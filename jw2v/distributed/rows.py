@@ -121,6 +121,13 @@ def exchange(parts: jax.Array, axis: str) -> jax.Array:
   return jax.lax.all_to_all(parts, axis, 1, 1)
 
 
+def pass_on(tree: Any, axis: str) -> Any:
+  """Sends arrays of this device to the next one, and returns those of the one before."""
+  size = jax.lax.axis_size(axis)
+  ring = [(i, (i + 1) % size) for i in range(size)]
+  return jax.tree.map(lambda x: jax.lax.ppermute(x, axis, ring), tree)
+
+
 def fetch_rows(tables: Any, asked: jax.Array, axis: str) -> Any:
   """Returns the small tables of this device, and sends the others theirs.
 
@@ -197,9 +204,7 @@ def exchange_probes(
     *(rows_of(ids_of(x), small) for x, small in zip(requests, both, strict=True))
   )
   tables = Word2VecParams(*map(rows_of, fetched, both))
-  size = jax.lax.axis_size(axis)
-  ring = [(i, (i + 1) % size) for i in range(size)]
-  return jax.tree.map(lambda x: jax.lax.ppermute(x, axis, ring), Probe(blocks, ids, tables))
+  return pass_on(Probe(blocks, ids, tables), axis)
 
 
 def own_rows(ids: jax.Array, others: jax.Array, table: jax.Array, requests: jax.Array) -> jax.Array:

@@ -38,9 +38,9 @@ class TrainResult:
   Attributes:
     vectors: the words with their input vectors; `SubwordVectors` if the words have n-grams.
     params: both tables on the devices of the run, split or copied as in `layout`; with 'rows' in
-      the memory of the host. With n-grams the
-      rows of the n-grams follow those of the words in the center table. With the hierarchical
-      softmax the rows of the outside table are the nodes of the Huffman tree of the counts.
+      the memory of the host. With n-grams the rows of the n-grams follow those of the words in the
+      center table. With the hierarchical softmax the rows of the outside table are the nodes of the
+      Huffman tree of the counts.
     vocabulary: the words with their counts.
     config: the settings, with all defaults filled in.
     history: one dict per record: step, epoch, words, words_per_second, loss (mean over

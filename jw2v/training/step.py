@@ -20,6 +20,7 @@ from jw2v.distributed.rows import (
   fetch_rows,
   ids_of,
   own_rows,
+  pass_on,
 )
 from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
@@ -169,8 +170,7 @@ def make_run_steps(
     state, _ = carry  # the copies are memory only
     before = state.params
     state, work, sums = steps_apart(constants, state, inputs)
-    ring = [(i, (i + 1) % layout.copies) for i in range(layout.copies)]
-    theirs = jax.tree.map(lambda x: jax.lax.ppermute(x[-1], DATA, ring), inputs[1])
+    theirs = pass_on(jax.tree.map(lambda x: x[-1], inputs[1]), DATA)
     states = Word2VecParams(*state[1:])
     shares = shares_of(theirs, constants, before, state.params, states)
     merge = functools.partial(merge_copies, axis=DATA)
