@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import layout
+import mutate
 import pytest
 import tiers
 
@@ -62,6 +63,12 @@ class TestLayout:
   def test_every_folder_is_a_package(self):
     folders = {path.parent.name for path in layout.LIBRARY.glob('*/*.py')}
     assert len(folders) >= 8 and folders == set(layout.PACKAGES)
+
+  def test_each_mutation_has_its_place(self):
+    """The program stops at one that the code no longer has."""
+    rooms = mutate.MUTATIONS.items()
+    assert not mutate.misplaced([(room, *pair) for room, pairs in rooms for pair in pairs])
+    assert mutate.misplaced([('config', 'no such text', '')])
 
   def test_stress_tests_are_not_collected(self):
     programs = list((ROOT / 'tests' / 'stress').glob('*.py'))

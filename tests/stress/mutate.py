@@ -368,8 +368,8 @@ MUTATIONS = {
   ],
   'training/run': [
     ('sample=config.sample', 'sample=0.0'),
-    ('training = training._replace(end=end)', 'pass'),
-    ('training._replace(first=end,', 'training._replace('),
+    ('training._replace(end=end, attach', 'training._replace(attach'),
+    ('first=end, shuffle=False,', 'shuffle=False,'),
     ('shuffle=config.shuffle', 'shuffle=False'),
     ('    known=known,\n', ''),
   ],
@@ -950,7 +950,7 @@ MUTATIONS = {
     ('if not whole:', 'if False:'),
   ],
   'training/memory': [
-    ('(width_devices if leaf.ndim == 2 else 1)', '1'),
+    ('(parts if is_split(leaf) else 1)', '1'),
     ('if available is None or needed <= available:', 'if True:'),
     ('host_memory() // own', 'host_memory()'),
     ('if need.bytes <= available]', ']'),
@@ -992,6 +992,14 @@ def caught(room: str, old: str, new: str) -> str:
   return ''
 
 
+def misplaced(mutations: list[tuple[str, str, str]]) -> list[str]:
+  """Returns a line for each mutation whose text is not there exactly once."""
+  counts = [(r, old, _source(r).read_text(encoding='utf-8').count(old)) for r, old, _ in mutations]
+  return [
+    f'{room}: {old!r} is there {count} times, not once' for room, old, count in counts if count != 1
+  ]
+
+
 def main(words: list[str]) -> int:
   """Tries the mutations; returns the number that survive."""
   tried = [
@@ -1000,10 +1008,8 @@ def main(words: list[str]) -> int:
     for old, new in mutations
     if not words or any(word in f'{room} {old} {new}' for word in words)
   ]
-  for room, old, _ in tried:  # before minutes are spent
-    count = _source(room).read_text(encoding='utf-8').count(old)
-    if count != 1:
-      raise ValueError(f'{room}: {old!r} is there {count} times, not once')
+  if wrong := misplaced(tried):  # before minutes are spent
+    raise ValueError(wrong[0])
   survived = 0
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for (room, old, new), found in zip(tried, pool.map(lambda m: caught(*m), tried), strict=True):
