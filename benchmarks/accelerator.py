@@ -23,17 +23,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
 from benchmarks.profile import time_calls
 from benchmarks.scaling import MACHINES, step_cost
-from experiments.tables import markdown_table
+from jw2v.cli.tables import markdown_table
 
 _MOST_WORDS = 70_000
 _FOR_GENSIM = 120  # seconds reserved for gensim
@@ -167,7 +167,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag')
   began = time.monotonic()
-  with cli.one_line_errors():
+  with process.one_line_errors():
     from jw2v.distributed.backend import prepare_backend
 
     prepare_backend()

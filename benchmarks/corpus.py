@@ -21,26 +21,23 @@ import functools
 import itertools
 import os
 import pathlib
-import resource
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from experiments import cli
-
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  from jw2v.cli import process
+
+  process.prepare_process()  # before the imports that take seconds
 
 import numpy as np
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
-from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, start
-from experiments.tables import markdown_table, spread
+from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, run_program, start
 
 _MIN_COUNT = 5
 _MB, _READ = 10**6, 1 << 20  # bytes
@@ -95,12 +92,13 @@ def _count_gensim(job):
 def _count_c_tool(job):
   command = [job['tool'], '-train', job['text'], '-save-vocab', job['counts']]  # and no -output
   start = time.perf_counter()
-  done = subprocess.run([*command, '-min-count', str(_MIN_COUNT)], capture_output=True)
-  seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-  if done.returncode or not os.path.exists(job['counts']):
-    raise ValueError(f'c_tool={job["tool"]!r}: ended with {done.returncode} and wrote no counts')
-  peak = peak_bytes(resource.RUSAGE_CHILDREN) / _MB
-  return {'seconds': seconds, 'cpu': usage.ru_utime + usage.ru_stime, 'peak': peak}
+  done = run_program([*command, '-min-count', str(_MIN_COUNT)])
+  seconds = time.perf_counter() - start
+  if done['status'] or not os.path.exists(job['counts']):
+    raise ValueError(
+      f'c_tool={job["tool"]!r}: exited with {done["status"]:.0f} and wrote no counts'
+    )
+  return {'seconds': seconds, 'cpu': done['cpu'], 'peak': done['peak'] / _MB}
 
 
 def _start_training(job):
@@ -175,6 +173,8 @@ _start = functools.partial(start, 'benchmarks.corpus')
 
 def speed_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
   """Returns the measurements of each system in its rounds as a table, jw2v first."""
+  from jw2v.cli.tables import markdown_table, spread
+
   values = lambda key: [[run.get(key, float('nan')) for run in x] for x in runs.values()]
   rows = [['median (lowest..highest)', *runs]]
   for title, key, format in (
@@ -274,6 +274,8 @@ def _encode_anew(text, folder):
 
 def _memory(text, sizes, rounds, folder):
   """Returns a table of the cost of encoding texts of several sizes with the same vocabulary."""
+  from jw2v.cli.tables import markdown_table, spread
+
   files, store = [(f'{folder}/{size}.txt', size) for size in sizes], f'{folder}/store'
   _start('texts', text=text, folder=f'{folder}/words', files=files)
   rows = [['text MB', 'peak MB', 'above imports', 'different words', 'words', 'words/s', 'seconds']]
@@ -296,7 +298,9 @@ def main(argv: list[str]) -> None:
   """Runs the program."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --rounds=3')
-  with cli.one_line_errors(has_workers=True):
+  from jw2v.cli import process
+
+  with process.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
 
 

@@ -19,17 +19,17 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 import numpy as np
 from absl import app, flags
 
 import jw2v
 from benchmarks import workers
-from experiments.tables import markdown_table
+from jw2v.cli.tables import markdown_table
 from jw2v.config import ARCHITECTURES, OBJECTIVES, OPTIMIZERS
 from jw2v.training.checkpoints import Checkpoints, Stopped
 
@@ -135,7 +135,7 @@ def _choice(name, given, allowed):
 
 def main(argv: list[str]) -> int:
   """Runs the program and returns its exit status."""
-  with cli.one_line_errors():
+  with process.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is not a flag; write objectives as --objectives=nce')
     values = flags.FLAGS

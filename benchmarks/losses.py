@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ import optax
 from absl import app, flags
 
 import jw2v
-from experiments.tables import markdown_table, spread
+from jw2v.cli.tables import markdown_table, spread
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -152,7 +152,7 @@ def bfloat16_errors(rows: int, width: int, vectors: int) -> str:
 
 def main(argv: list[str]) -> None:
   """Prints the tables."""
-  with cli.one_line_errors():
+  with process.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is not a flag; write numbers of classes as --rows=50000')
     values = flags.FLAGS

@@ -1,8 +1,4 @@
-"""Markdown pages that the benchmarks print: environment, versions, command and sections.
-
-Importing this module loads neither JAX nor jw2v, because the memory of a process that starts the
-measured processes counts toward their peak.
-"""
+"""Markdown pages that the benchmarks print: environment, versions, command and sections."""
 
 import datetime
 import importlib.metadata
@@ -63,7 +59,7 @@ def print_page(sections: Iterable[str], output: str | None) -> None:
     page.append(section + '\n')
     print('\n' * (len(page) > 1) + page[-1], end='', flush=True)
   if output is not None:
-    from jw2v.utils.files import atomic_write  # imports JAX, so only after the measurements
+    from jw2v.utils.files import atomic_write
 
     with atomic_write(output) as file:
       file.write('\n'.join(page).encode())

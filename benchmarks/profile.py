@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.tables import markdown_table, spread
-
-# JAX and jw2v are imported inside functions: benchmarks/workers.py has the reason.
+from jw2v.cli.tables import markdown_table, spread
 
 _CHUNKS = 20  # chunks of text that are sampled
 _CALLS, _TIMED_CALLS = 8, 16  # different calls of `measure_parts`, and timed ones

@@ -6,7 +6,7 @@ from typing import Any
 
 import jw2v
 from benchmarks.systems import RESTRICT
-from experiments.evaluate import score_analogies, score_pairs
+from jw2v.cli.evaluate import score_analogies, score_pairs
 from jw2v.vectors import evaluation
 
 PAIRS = {

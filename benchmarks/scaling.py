@@ -23,15 +23,15 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 import numpy as np
 from absl import app, flags
 
-from experiments.tables import markdown_table, spread
+from jw2v.cli.tables import markdown_table, spread
 from jw2v.config import APART, TrainConfig
 from jw2v.data import sampling
 from jw2v.distributed.merge import steps_between_merges
@@ -318,7 +318,7 @@ def main(argv: list[str]) -> None:
   """Runs the program."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag')
-  with cli.one_line_errors():
+  with process.one_line_errors():
     dims, devices = list(map(int, flags.FLAGS.dims)), list(map(int, flags.FLAGS.devices))
     if min(dims + devices) < 1:
       raise ValueError(f'dims and devices must be at least 1, got {dims} and {devices}')

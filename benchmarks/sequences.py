@@ -34,10 +34,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 import numpy as np
 from absl import app, flags
@@ -45,9 +45,7 @@ from absl import app, flags
 from benchmarks.page import environment, print_page
 from benchmarks.training import checked_systems, run_in_turn, systems_table
 from benchmarks.workers import refuse, start
-from experiments.tables import plural, spread
-
-# JAX and jw2v are imported inside functions: benchmarks/workers.py has the reason.
+from jw2v.cli.tables import plural, spread
 
 _SETTINGS = {
   'architecture': 'skip_gram', 'objective': 'negative_sampling', 'dim': 100, 'negatives': 5,
@@ -122,7 +120,7 @@ def walks(size: float, seed: int = 0) -> Data:
   Returns:
     The walks, and the nodes with their communities.
   """
-  from experiments.walks import make_graph, random_walks
+  from jw2v.data.walks import make_graph, random_walks
 
   rng = np.random.default_rng(seed)
   communities = max(2, round(_COMMUNITIES * size))
@@ -307,7 +305,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --seeds=3')
   failures: list[str] = []
-  with cli.one_line_errors(has_workers=True):
+  with process.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
   if failures:
     raise SystemExit(f'error: {"; ".join(failures)}')

@@ -10,14 +10,11 @@ import functools
 import importlib
 import os
 import pathlib
-import resource
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from benchmarks.profile import measure_parts
-from benchmarks.workers import peak_bytes
+from benchmarks.workers import peak_bytes, run_program
 
 LONGEST_LINE, LINE = 10_000, 1_000  # words; gensim truncates longer lines at the first number
 RESTRICT = 30_000  # first words that can be answers of analogies
@@ -174,17 +171,17 @@ def _train_word2vec(job):
   for path in (job['vectors'], counts):
     pathlib.Path(path).unlink(missing_ok=True)  # of another system, if the tool writes nothing
   start = time.perf_counter()
-  done = subprocess.run(['word2vec', *command], capture_output=True)
+  done = run_program(['word2vec', *command])
   seconds = time.perf_counter() - start
-  if done.returncode or not os.path.exists(job['vectors']):
-    raise ValueError(f'word2vec must write vectors and exit with 0, got {done.returncode}')
+  if done['status'] or not os.path.exists(job['vectors']):
+    raise ValueError(f'word2vec must write vectors and exit with 0, got {done["status"]:.0f}')
   words = dict(line.split() for line in pathlib.Path(counts).read_bytes().splitlines())
   words.pop(b'</s>', None)  # the end of a line
   return {
     'words': sum(map(int, words.values())) * settings['epochs'],
     'seconds': seconds,
     'total_seconds': seconds,
-    'peak': peak_bytes(resource.RUSAGE_CHILDREN),
+    'peak': done['peak'],
   }
 
 
@@ -211,6 +208,8 @@ def _train(job):
 
 
 def _time_parts(job):
+  from benchmarks.profile import measure_parts
+
   return measure_parts(job['text'], train_config(job['settings'], job['set']))
 
 

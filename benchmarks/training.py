@@ -58,10 +58,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 from absl import app, flags
 
@@ -69,7 +69,7 @@ from benchmarks.page import environment, print_page
 from benchmarks.profile import parts_page
 from benchmarks.systems import LINE, LONGEST_LINE, RESTRICT, cut_lines
 from benchmarks.workers import check_output, start
-from experiments.tables import markdown_table, plural, spread
+from jw2v.cli.tables import markdown_table, plural, spread
 
 _PEERS = ('gensim', 'fasttext', 'word2vec')
 _SYSTEMS = ('jw2v', *_PEERS)
@@ -316,7 +316,7 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
       else:
         yield f'## Parts of jw2v\n\n{parts_page(parts)}'
   if runs and values.plot:
-    from experiments import labels  # imports JAX, so only after the measurements
+    from jw2v.cli import labels
 
     labels.save(front_figure(runs), values.plot)
     _tell(f'picture: {values.plot}\n')
@@ -400,7 +400,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --dim=200')
   failures: list[str] = []
-  with cli.one_line_errors(has_workers=True):
+  with process.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS, failures), flags.FLAGS.output)
   if failures:
     raise SystemExit(f'error: {"; ".join(failures)}')

@@ -23,10 +23,10 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 from absl import app, flags
 
@@ -129,7 +129,7 @@ def renew(path: pathlib.Path, only: str) -> list[str]:
 
 def main(argv: list[str]) -> int:
   """Runs the program and returns its exit status."""
-  with cli.one_line_errors():
+  with process.one_line_errors():
     pages = [pathlib.Path(name) for name in argv[1:]]
     if not pages:
       raise ValueError('name at least one page, such as docs/performance.md')

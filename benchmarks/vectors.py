@@ -20,16 +20,15 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from experiments import cli
-
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  from jw2v.cli import process
+
+  process.prepare_process()  # before the imports that take seconds
 
 from absl import app, flags
 
 from benchmarks.page import environment, print_page
 from benchmarks.workers import check_output, in_turn, peak_bytes, refuse, start
-from experiments.tables import markdown_table, spread
 
 _SYSTEMS = ('jw2v', 'gensim')
 _MB = 10**6
@@ -105,6 +104,8 @@ _start = functools.partial(start, 'benchmarks.vectors')
 
 def _rows(title, runs):
   """Returns rows with the seconds and their ratio, and for loading the memory."""
+  from jw2v.cli.tables import spread
+
   seconds = {name: [run['seconds'] for run in results] for name, results in runs.items()}
   rows = [[f'{title}, seconds', *(spread(values, ',.2f') for values in seconds.values())]]
   if len(runs) > 1:
@@ -119,6 +120,8 @@ def _rows(title, runs):
 
 def run(values: Any) -> Iterator[str]:
   """Yields the sections of the page as soon as they are measured."""
+  from jw2v.cli.tables import markdown_table
+
   _check(values)
   systems = _SYSTEMS if values.gensim else _SYSTEMS[:1]
   names = ['jw2v', 'jax', 'numpy', 'pyarrow'] + ['gensim'] * values.gensim
@@ -174,7 +177,9 @@ def main(argv: list[str]) -> None:
   """Runs the program."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --rounds=3')
-  with cli.one_line_errors(has_workers=True):
+  from jw2v.cli import process
+
+  with process.one_line_errors(has_workers=True):
     print_page(run(flags.FLAGS), flags.FLAGS.output)
 
 

@@ -1,13 +1,14 @@
 """Worker processes for measurements: jobs, results, peak memory, and interleaved rounds.
 
-On Linux the peak memory of a process starts at the memory of its parent. So the parent must not
-import jw2v, JAX or the other systems; tasks import them inside functions.
+A process imports jw2v, JAX and the other systems only if its task does, since their memory and time
+count. So modules with `TASKS` import them inside functions.
 """
 
 import importlib
 import json
 import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -15,8 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from experiments.tables import one_line
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes, Linux in KiB
@@ -30,6 +29,13 @@ from benchmarks import workers
 if library:
   sys.path.insert(0, library)  # after the import, so that only jw2v is from this folder
 workers.work(module, job)
+"""
+
+_MEASURED = """
+import json, resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([status, used.ru_utime + used.ru_stime, used.ru_maxrss]))
 """
 
 Tasks = Mapping[str, Callable[[dict[str, Any]], Any]]
@@ -87,13 +93,31 @@ def work(module: str, job: str) -> None:
     result = importlib.import_module(module).TASKS[given['task']](given)
     answer = json.dumps({'result': result}, default=list)  # for generators
   except (ValueError, OSError, FloatingPointError, ImportError) as error:
-    answer = json.dumps({'error': one_line(error)})
+    answer = json.dumps({'error': ' '.join(str(error).split())})
   pathlib.Path(given['answer']).write_text(answer)
 
 
-def peak_bytes(who: int = resource.RUSAGE_SELF) -> int:
-  """Returns the peak memory in bytes of this process, or of its children."""
-  return resource.getrusage(who).ru_maxrss * _UNIT
+def peak_bytes() -> int:
+  """Returns the peak memory of this process in bytes.
+
+  On Linux `ru_maxrss` starts at the memory of the parent process; `VmHWM` does not.
+  """
+  status = pathlib.Path('/proc/self/status')
+  found = re.search(r'^VmHWM:\s*(\d+) kB', status.read_text(), re.M) if status.exists() else None
+  if found:
+    return int(found[1]) << 10
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+
+
+def run_program(command: Sequence[str]) -> dict[str, float]:
+  """Runs another program and returns its status, CPU time in seconds and peak memory in bytes.
+
+  A small process starts the program, because the peak of a process starts at the memory of its
+  parent.
+  """
+  done = subprocess.run([sys.executable, '-c', _MEASURED, *command], capture_output=True, text=True)
+  status, cpu, peak = json.loads(done.stdout.splitlines()[-1])
+  return {'status': status, 'cpu': cpu, 'peak': peak * _UNIT}
 
 
 def in_turn(

@@ -23,15 +23,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 from absl import app, flags
 
-from experiments.report import loss_of_last_epoch, scores_of
-from experiments.tables import markdown_table, spread
+from jw2v.cli.report import loss_of_last_epoch, scores_of
+from jw2v.cli.tables import markdown_table, spread
 from jw2v.utils.files import atomic_write
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
@@ -152,7 +152,7 @@ def _write(path, text):
 
 def main(argv: list[str]) -> int:
   """Runs the program and returns its exit status."""
-  with cli.one_line_errors():
+  with process.one_line_errors():
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is not a flag; write settings as --grid=dim=50,100')
     return 0 if run(flags.FLAGS) else 1

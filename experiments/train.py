@@ -37,31 +37,23 @@ Settings and data are checked before training: an invalid one writes nothing and
 results. The exit status is 0, 1 after an error, or 130 after Ctrl-C.
 """
 
-import contextlib
-import functools
 import pathlib
 
-from experiments import cli
+from jw2v.cli import process
 
 if __name__ == '__main__':
-  cli.prepare_process()  # before the imports that take seconds
+  process.prepare_process()  # before the imports that take seconds
 
 import jax
 from absl import app, flags
-from ml_collections import config_dict, config_flags
+from ml_collections import config_flags
 
-import jw2v
-from experiments import report
-from experiments.plot import draw_words
-from experiments.settings import make_checkpoints, read_corpus, read_evaluation, train_config
-from experiments.tables import plural
-from jw2v.data.text import find_files
-from jw2v.distributed.agreement import first_exits_last, first_then_others
+from jw2v.cli.settings import plain
+from jw2v.cli.train import train
+from jw2v.distributed.agreement import first_exits_last
 from jw2v.distributed.backend import prepare_backend
-from jw2v.distributed.processes import ending_without_the_others, is_first, start_processes
+from jw2v.distributed.processes import ending_without_the_others, start_processes
 from jw2v.training.checkpoints import Stopped
-from jw2v.training.loop import Started
-from jw2v.training.workdir import Workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -80,81 +72,11 @@ _RESTART = flags.DEFINE_bool('restart', False, 'Start again, whether or not chec
 flags.mark_flags_as_required(['config', 'workdir'])
 
 
-def run(
-  config: config_dict.ConfigDict,
-  workdir: pathlib.Path,
-  *,
-  quiet: bool = False,
-  restart: bool = False,
-) -> None:
-  """Trains the vectors of a config, writes the results and prints a summary.
-
-  Args:
-    config: the data and the settings.
-    workdir: folder for the results.
-    quiet: whether to print neither the summary nor the progress.
-    restart: whether to ignore checkpoints.
-  """
-  # Settings. Nothing is written before they are valid.
-  settings = train_config(config)
-  folder = Workdir(workdir, config.to_dict())
-  if is_first():
-    folder.check()
-  checkpoints = make_checkpoints(config, workdir, restart)
-  evaluate = read_evaluation(config.get('evaluation', ()))
-  initial = jw2v.load_vectors(config.initial) if config.get('initial') else None
-  find_files(config.data.path)
-
-  with folder.locked() if is_first() else contextlib.nullcontext():
-    # Data.
-    read = functools.partial(read_corpus, config, settings, workdir, initial)
-    corpus = first_then_others(read, 'reading')
-
-    # Training.
-    with contextlib.ExitStack() as stack:
-      stack.enter_context(cli.stopping_at_signals(checkpoints))
-      events = None
-
-      def started(info: Started) -> None:
-        nonlocal events
-        if is_first():
-          events = report.TensorBoard(workdir / 'tensorboard', info.history)
-          stack.enter_context(contextlib.closing(events))
-          if not quiet:
-            print(report.describe(config, corpus, info), flush=True)
-
-      def record(values: dict) -> None:
-        if events is not None:
-          events(values)
-
-      result = jw2v.train(
-        corpus, settings, workdir=folder, initial=initial, progress=not quiet,
-        callbacks=[record], checkpoints=checkpoints, evaluate=evaluate, started=started,
-      )  # fmt: skip
-    if not is_first():
-      return
-
-    # Results.
-    last = result.history[-1]
-    print(
-      f'{last["words"]:,} words in {plural(settings.epochs, "epoch")} at '
-      f'{result.words_per_second:,.0f} words/s; '
-      f'loss {report.loss_of_last_epoch(result.history):.3f}; '
-      f'{len(result.vocabulary):,} vectors of width {settings.dim} in {workdir / "vectors.txt"}'
-    )
-    report.draw_loss(result.history, workdir / 'loss.png')
-    show = list(config.get('show', ()))
-    known = [word for word in show if word in result.vectors]
-    if known:
-      print('\n'.join(report.neighbors(result.vectors, known)))
-      draw_words(result.vectors, show, workdir / 'words.png', config.get('show_neighbors', 5))
-
-
 def main(argv: list[str]) -> None:
   """Runs the program."""
   if len(argv) > 1:
     raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --config.dim=200')
-  with ending_without_the_others(), cli.one_line_errors():
+  with ending_without_the_others(), process.one_line_errors():
     if not _WORKDIR.value:
       raise ValueError('workdir must not be empty; name a folder')
     prepare_backend(_CONFIG.value.get('devices'))
@@ -164,9 +86,9 @@ def main(argv: list[str]) -> None:
       raise ValueError('processes needs --coordinator=HOST:PORT, the address of process 0')
     with first_exits_last(Stopped):
       workdir = pathlib.Path(_WORKDIR.value)
-      run(_CONFIG.value, workdir, quiet=_QUIET.value, restart=_RESTART.value)
+      train(plain(_CONFIG.value), workdir, quiet=_QUIET.value, restart=_RESTART.value)
 
 
 if __name__ == '__main__':
   jax.config.config_with_absl()
-  app.run(main, flags_parser=cli.parse_config_flags)
+  app.run(main, flags_parser=process.parse_config_flags)

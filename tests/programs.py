@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from benchmarks import quality
+from jw2v.cli.arguments import Parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ['--config.epochs=2', '--config.dim=8', '--config.min_count=1', '--config.sample=0']
@@ -15,6 +16,13 @@ def run(module, *arguments, **options):
   command = [sys.executable, '-m', module, *map(str, arguments)]
   options = {'cwd': ROOT, 'capture_output': True, 'text': True, 'timeout': 300, **options}
   return subprocess.run(command, **options)
+
+
+def parsed(command, *arguments):
+  """Returns the values of a command's arguments, for its function `run`."""
+  parser = Parser('jw2v command', '')
+  command.add_arguments(parser)
+  return parser.parse(list(map(str, arguments)))
 
 
 def train(workdir, *arguments):

@@ -320,7 +320,7 @@ def _import_orbax():
   try:
     import orbax.checkpoint
   except ImportError as error:
-    raise ImportError("checkpoints need orbax: pip install 'jw2v[experiments]'") from error
+    raise ImportError("checkpoints need orbax: pip install 'jw2v[text]'") from error
   return orbax.checkpoint
 
 

@@ -12,6 +12,28 @@ from jw2v.utils.progress_bar import progress_bar
 
 RECORDS_PER_EPOCH = 20
 _BAR_DELAY = 0.5  # seconds; a shorter run shows no bar
+
+
+def mean_losses(history: Sequence[dict[str, Any]]) -> list[float]:
+  """Returns for each record the mean loss of the epoch that ends there, weighted by words.
+
+  The loss differs between parts of a text, and rises where a text becomes harder. Its mean over an
+  epoch falls while training goes well. Within the first epoch it is the mean since the start.
+  """
+  words = [record['words'] for record in history]
+  sizes = [end - begin for begin, end in zip([0, *words], words, strict=False)]
+  means = []
+  for last, record in enumerate(history):
+    first = last
+    while first and history[first - 1]['epoch'] > record['epoch'] - 1 + 1e-9:
+      first -= 1
+    weighted = [
+      n * r['loss'] for n, r in zip(sizes[first : last + 1], history[first:], strict=False)
+    ]
+    means.append(sum(weighted) / max(1, sum(sizes[first : last + 1])))
+  return means
+
+
 _SAVED = (
   'history', 'step', 'words', 'seconds', '_loss', '_predictions', '_squares', '_steps',
   '_recorded_words', '_recorded_seconds', '_scheduled_words',
@@ -135,7 +157,8 @@ class History:
     self._recorded_words, self._recorded_seconds = self.words, self.seconds
     if self._bar is not None:
       self._bar.set_postfix_str(
-        f'epoch {record["epoch"]:.2f}, loss {record["loss"]:.3f}, rate {learning_rate:.4f}',
+        f'epoch {record["epoch"]:.2f}, loss {mean_losses(self.history)[-1]:.3f}, '
+        f'rate {learning_rate:.4f}',
         refresh=False,
       )
     for callback in self._callbacks:

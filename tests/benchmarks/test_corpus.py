@@ -233,9 +233,9 @@ class TestErrors:
 
   def test_tool_that_fails(self, text, tmp_path):
     job = {'text': str(text), 'counts': str(tmp_path / 'counts')}
-    with pytest.raises(ValueError, match='ended with 1 and wrote no counts'):
+    with pytest.raises(ValueError, match='exited with 1 and wrote no counts'):
       corpus._count_c_tool({**job, 'tool': 'false'})
-    with pytest.raises(ValueError, match='ended with 0 and wrote no counts'):
+    with pytest.raises(ValueError, match='exited with 0 and wrote no counts'):
       corpus._count_c_tool({**job, 'tool': 'true'})
 
   @pytest.mark.slow

@@ -270,9 +270,9 @@ class TestPeers:
       commands.append((command[0], arguments))
       pathlib.Path(arguments['-output']).write_text('')
       pathlib.Path(arguments['-save-vocab']).write_text('</s> 7\nsea 30\nland 4\n')
-      return subprocess.CompletedProcess(command, 0)
+      return {'status': 0, 'cpu': 1.0, 'peak': 5}
 
-    monkeypatch.setattr(systems.subprocess, 'run', write)
+    monkeypatch.setattr(systems, 'run_program', write)
     found = systems._train_word2vec(self.job(tmp_path, peer_rate=rate))
     assert found['words'] == 3 * 34 and found['total_seconds'] == found['seconds'] > 0
     ((program, arguments),) = commands
@@ -283,8 +283,8 @@ class TestPeers:
   def test_c_tool_without_vectors(self, tmp_path, monkeypatch):
     """Also if the folder has the vectors of another system."""
     (tmp_path / 'vectors.txt').write_text('old')
-    done = lambda command, **_: subprocess.CompletedProcess(command, 0)
-    monkeypatch.setattr(systems.subprocess, 'run', done)
+    done = lambda command: {'status': 0, 'cpu': 1.0, 'peak': 5}
+    monkeypatch.setattr(systems, 'run_program', done)
     with pytest.raises(ValueError, match='word2vec must write vectors and exit with 0, got 0'):
       systems._train_word2vec(self.job(tmp_path))
 

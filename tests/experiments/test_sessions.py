@@ -13,9 +13,11 @@ from programs import run
 
 import jw2v
 from configs import baskets
-from experiments import sessions
-from experiments import train as program
-from experiments.sessions import DISHES, STAPLES, make_baskets, read_sessions
+from experiments.sessions import DISHES, STAPLES, make_baskets
+from jw2v.cli.settings import plain, train_config
+from jw2v.cli.train import train
+from jw2v.data import sessions
+from jw2v.data.sessions import read_sessions
 
 LOG = """when,session,item,price
 1,x,milk,2
@@ -176,7 +178,7 @@ class TestBaskets:
   @pytest.mark.parametrize('seed', tiers.fast([0], range(3)))
   def test_neighbors_are_of_the_same_dish(self, seed):
     """All of them with the seeds 0 to 7; 42 of 100 of those that are bought with it most."""
-    settings = dataclasses.replace(program.train_config(baskets.get_config()), seed=seed)
+    settings = dataclasses.replace(train_config(plain(baskets.get_config())), seed=seed)
     made = list(make_baskets(5000, seed))
     kv = jw2v.train(made, settings, progress=False).vectors
     together = {item: collections.Counter() for item in kv.index_to_key}
@@ -230,5 +232,5 @@ class TestBaskets:
     (tmp_path / 'log.csv').write_text('basket,item\n1,"olives, green"\n1,milk\n')
     exec(f'config.{content}', {'config': config})
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
-      program.run(config, tmp_path / 'run')
+      train(plain(config), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()

@@ -12,12 +12,12 @@ import time
 import numpy as np
 import pytest
 from corpora import two_topics
-from ml_collections import config_dict
 from programs import QUICK, ROOT, run, train
 
 import jw2v
-from experiments import report
-from experiments import train as program
+from jw2v.cli import report
+from jw2v.cli.tensorboard import TAGS
+from jw2v.cli.train import train as train_in_process
 
 WHOLE = [*QUICK, '--config.held_out=0.1', '--config.batch_size=64']
 PAIRS = 'sea1\tsea2\t9\nsea1\tland1\t1\nsea3\tland2\t2\n'
@@ -169,13 +169,12 @@ class TestTrain:
   def test_config_with_the_data_alone(self, tmp_path, text, capsys):
     """And one without data, which is refused before anything is written."""
     small = {'dim': 8, 'min_count': 1, 'epochs': 1, 'sample': 0.0, 'checkpoints': {'keep': 0}}
-    config = config_dict.ConfigDict({'data': {'path': str(text)}, **small})
-    program.run(config, tmp_path / 'run', quiet=True)
+    train_in_process({'data': {'path': str(text)}, **small}, tmp_path / 'run', quiet=True)
     assert '14 vectors of width 8' in capsys.readouterr().out
-    assert not (tmp_path / 'run' / 'words.png').exists()
+    assert (tmp_path / 'run' / 'words.png').exists()
     for data in ({}, {'data': {'walks': {}}}, {'data': str(text)}):
       with pytest.raises(ValueError, match=r'config.data.path is required'):
-        program.run(config_dict.ConfigDict({**data, **small}), tmp_path / 'other')
+        train_in_process({**data, **small}, tmp_path / 'other')
     assert not (tmp_path / 'other').exists()
 
   @pytest.mark.slow
@@ -218,7 +217,7 @@ class TestOutput:
   def test_tensorboard_reads_the_same(self, finished):
     folder, _ = finished
     events, records = events_of(folder / 'tensorboard'), records_of(folder)
-    for name, tag in {**report._TAGS, 'pairs': 'scores/pairs'}.items():
+    for name, tag in {**TAGS, 'pairs': 'scores/pairs'}.items():
       expected = [(record['step'], record[name]) for record in records if name in record]
       found = events.pop(tag)
       assert [step for step, _ in found] == [step for step, _ in expected]

@@ -38,7 +38,7 @@ _PROGRAMS = {
     '--config.checkpoints.every=0.15',
   ),
   'encode': (
-    '-c', 'import sys, jw2v; from experiments.cli import one_line_errors\n'
+    '-c', 'import sys, jw2v; from jw2v.cli.process import one_line_errors\n'
     'with one_line_errors(): jw2v.encode_corpus(*sys.argv[1:], min_count=1)', '{text}',
     '{run}/store',
   ),

@@ -27,7 +27,8 @@ from ml_collections import ConfigDict, config_flags
 
 import jw2v
 from configs import quickstart
-from experiments import convert, evaluate, sessions, settings, walks
+from jw2v.cli import convert, evaluate, settings
+from jw2v.data import sessions, walks
 from jw2v.data.phrases import Phrases
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.ngrams import Ngrams

@@ -211,7 +211,7 @@ class TestRefused:
 
   def test_missing_package_is_named(self, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'orbax.checkpoint', None)
-    with pytest.raises(ImportError, match=r"pip install 'jw2v\[experiments\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'jw2v\[text\]'"):
       Checkpoints(tmp_path)
 
   def test_a_disk_without_room(self, tmp_path, monkeypatch):

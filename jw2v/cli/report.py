@@ -1,61 +1,52 @@
-"""Reports of a run: its summary, its TensorBoard events, and the plot of its loss.
+"""Reports of a run: its summary, its neighbors, and the pictures of its loss and its words.
 
-The program prints `describe` before training. `TensorBoard` writes records during training, and
-`draw_loss` draws them afterwards.
+Pictures and events for TensorBoard need matplotlib and tensorboardX, from the extra `experiments`.
+A run without these packages leaves them out.
 """
 
-import contextlib
+import importlib.util
 import os
 import pathlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-from matplotlib.figure import Figure
-from ml_collections import config_dict
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from absl import logging
 
 import jw2v
-from experiments.settings import kind_of
-from experiments.tables import plural
+from jw2v.cli.arguments import words as words_of
+from jw2v.cli.settings import Settings, kind_of
+from jw2v.cli.tables import plural
 from jw2v.data.text import find_files
 from jw2v.distributed.processes import num_processes
+from jw2v.training.history import mean_losses
 from jw2v.training.loop import Started
-from jw2v.utils.files import atomic_write, naming
+from jw2v.utils.files import atomic_write
+from jw2v.utils.limits import shown
 
 _NAMES = {  # of the data, its words and its lines
   'sessions': ('log', 'items', 'sessions'),
   'text': ('text', 'words', 'lines'),
   'walks': ('graph', 'nodes', 'walks'),
 }
-_TAGS = {  # in TensorBoard; any other measure of a record is a score
-  'loss': 'loss/training',
-  'held_out_loss': 'loss/held_out',
-  'learning_rate': 'learning_rate',
-  'words_per_second': 'words_per_second',
-  'gradient_norm': 'norms/gradient',
-  'center_norm': 'norms/center',
-  'outside_norm': 'norms/outside',
-}
-_FLUSH_EVERY = 10  # seconds
-_NO_MEASURE = ('step', 'epoch', 'words')
+_MEASURES = (
+  'loss', 'held_out_loss', 'learning_rate', 'words_per_second', 'gradient_norm', 'center_norm',
+  'outside_norm', 'step', 'epoch', 'words',
+)  # fmt: skip
 
 
 # The table at the start.
 
 
-def describe(config: config_dict.ConfigDict, corpus: jw2v.EncodedCorpus, started: Started) -> str:
+def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> str:
   """Returns the summary of a run: its data, model, device, memory and time."""
-  what, words, lines = _NAMES[kind_of(config.data)]
-  files = plural(len(find_files(config.data.path)), 'file')
+  what, words, lines = _NAMES[kind_of(config['data'])]
+  files = plural(len(find_files(config['data']['path'])), 'file')
   device = jax.devices()[0]
   count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
   seconds, settings, layout = started.seconds_left, started.config, started.layout
   rows = {
-    what: f'{config.data.path} ({files}): {corpus.words_read:,} {words}',
+    what: f'{_shown(config["data"]["path"])} ({files}): {corpus.words_read:,} {words}',
     'vocabulary': f'{len(corpus.vocabulary):,} {words} with at least '
     f'{plural(settings.min_count, "occurrence")}; {len(corpus.ids):,} tokens in '
     f'{len(corpus.line_ends):,} {lines}',
@@ -80,6 +71,10 @@ def describe(config: config_dict.ConfigDict, corpus: jw2v.EncodedCorpus, started
   return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
 
 
+def _shown(path: str | Sequence[str]) -> str:
+  return shown(path) if isinstance(path, str) else f'{shown(path[0])} and others'
+
+
 def _noise_and_ngrams(settings):
   text = '' if settings.negatives is None else f', {settings.negatives} negatives'
   if settings.has_subwords:
@@ -97,76 +92,32 @@ def _duration(seconds: float) -> str:
   return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
-# TensorBoard.
-
-
-class TensorBoard:
-  """Writes the measures of each record as scalars for TensorBoard.
-
-  `tensorboardX.SummaryWriter` would be shorter, but hangs if the disk is full: its thread dies of
-  the error, and then `add_scalar` and `close` block on the queue to that thread. `EventsWriter`
-  writes in the calling thread and raises.
-  """
-
-  def __init__(self, folder: pathlib.Path, history: list[dict[str, Any]]):
-    """Starts a file of events, after the last step of a resumed run.
-
-    TensorBoard drops the events that an interrupted run wrote after its last checkpoint. For a new
-    run, event files of an earlier run are deleted.
-    """
-    if not history:
-      for events in folder.glob('events.out.tfevents.*'):
-        events.unlink()
-    folder.mkdir(exist_ok=True)
-    self._folder, self._flushed = folder, time.monotonic()
-    with naming(folder):
-      self._events = EventsWriter(str(folder / 'events'))
-      first = history[-1]['step'] + 1 if history else 1
-      self._write(first, session_log=SessionLog(status=SessionLog.START))
-
-  def __call__(self, record: dict[str, Any]) -> None:
-    """Writes the measures of a record."""
-    with naming(self._folder):
-      for name, value in record.items():
-        if name not in _NO_MEASURE:
-          tag = _TAGS.get(name, f'scores/{name}')
-          self._write(record['step'], summary=scalar(tag, value))
-      if time.monotonic() - self._flushed > _FLUSH_EVERY:
-        self._events.flush()
-        self._flushed = time.monotonic()
-
-  def _write(self, step, **content):
-    self._events.write_event(Event(step=step, wall_time=time.time(), **content))
-
-  def close(self) -> None:
-    """Writes buffered events and closes the file."""
-    try:
-      with naming(self._folder):
-        self._events.close()
-    except OSError:
-      with contextlib.suppress(OSError):
-        self._events._py_recordio_writer.close()  # EventsWriter.close has not reached it
-      raise
-
-
 # After the run.
 
 
 def scores_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
   """Returns the names of the scores in records, which are not measures of the training itself."""
-  return sorted({name for record in records for name in record} - {*_TAGS, *_NO_MEASURE})
+  return sorted({name for record in records for name in record} - {*_MEASURES})
 
 
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:
-  """Returns the mean loss of the last epoch, weighted by the words of each record.
+  """Returns the mean loss of the last epoch, weighted by the words of each record."""
+  return mean_losses(history)[-1]
 
-  A single record covers a small part of the text, and the loss differs between parts.
+
+def words_to_show(show: str | Sequence[str] | None, kv: jw2v.KeyedVectors) -> list[str]:
+  """Returns the words of the setting `show` that have vectors, and warns about the others.
+
+  Args:
+    show: words, as a list or separated by commas; None for none.
+    kv: the vectors. If a word is unknown, its lower case is used.
   """
-  words = [record['words'] for record in history]
-  sizes = [end - begin for begin, end in zip([0, *words], words, strict=False)]
-  first = history[-1]['epoch'] - 1
-  chosen = [(n, r['loss']) for n, r in zip(sizes, history, strict=True) if r['epoch'] > first]
-  return sum(n * loss for n, loss in chosen) / sum(n for n, _ in chosen)
+  words = words_of(show) if isinstance(show, str) else list(show or ())
+  found = {word: word if word in kv else word.lower() for word in words}
+  unknown = [word for word in words if found[word] not in kv]
+  if unknown and len(unknown) < len(words):
+    logging.warning('no vectors for words to show: %s', ', '.join(map(shown, unknown)))
+  return list(dict.fromkeys(word for word in found.values() if word in kv))
 
 
 def neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> list[str]:
@@ -176,6 +127,25 @@ def neighbors(kv: jw2v.KeyedVectors, words: Sequence[str], topn: int = 7) -> lis
   return [f'{word:>{width}}: {near(word)}' for word in words]
 
 
+def open_events(folder: pathlib.Path, history: list[dict[str, Any]]) -> Any:
+  """Returns the `TensorBoard` that writes to a folder, or None if tensorboardX is not installed."""
+  if importlib.util.find_spec('tensorboardX') is None:
+    return None
+  from jw2v.cli.tensorboard import TensorBoard
+
+  return TensorBoard(folder, history)
+
+
+def draw(result: jw2v.TrainResult, show: list[str], folder: pathlib.Path, neighbors: int) -> None:
+  """Draws `loss.png` and `words.png` in a workdir, if matplotlib is installed."""
+  if importlib.util.find_spec('matplotlib') is None:
+    return
+  from jw2v.cli.plot import draw_words
+
+  draw_loss(result.history, folder / 'loss.png')
+  draw_words(result.vectors, show, folder / 'words.png', neighbors)
+
+
 def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
   """Draws the loss by epoch, and the scores below it if the records have any.
 
@@ -183,11 +153,16 @@ def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:
     history: records of a run.
     path: the picture, with the extension .png or .svg.
   """
+  from matplotlib.figure import Figure
+
   scores = scores_of(history)
   figure = Figure(figsize=(8 if scores else 7, 6 if scores else 4), layout='constrained')
   axes = figure.subplots(2 if scores else 1, sharex=True, squeeze=False)[:, 0]
-  _draw(axes[0], history, {'loss': 'training', 'held_out_loss': 'held out'})
-  axes[0].set_ylabel('mean loss of a positive pair')
+  epochs, losses = zip(*((r['epoch'], r['loss']) for r in history), strict=True)
+  axes[0].plot(epochs, losses, color='C0', alpha=0.25, linewidth=1)
+  smoothed = [{**r, 'loss': mean} for r, mean in zip(history, mean_losses(history), strict=True)]
+  _draw(axes[0], smoothed, {'loss': 'training', 'held_out_loss': 'held out'})
+  axes[0].set_ylabel('mean loss of a positive pair, over an epoch')
   if scores:
     _draw(axes[1], history, {name: name for name in scores})
     axes[1].set_ylabel('score')

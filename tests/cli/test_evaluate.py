@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jw2v
-from experiments import evaluate
+from jw2v.cli import evaluate
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAIRS = 'Sea1\tsea2\t9.5\nsea1\tland1\t2\nsea3\tland2\t1\nsea1\tunknown\t8\n'

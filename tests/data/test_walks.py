@@ -15,9 +15,10 @@ from scipy import stats
 
 import jw2v
 from configs import karate
-from experiments import train as program
-from experiments import walks
-from experiments.walks import make_graph, random_walks, read_edges
+from jw2v.cli.settings import plain, read_corpus, train_config
+from jw2v.cli.train import train
+from jw2v.data import walks
+from jw2v.data.walks import make_graph, random_walks, read_edges
 
 # The officer's club after the split; the other 17 members went with Mr. Hi.
 OFFICER = set('10 15 16 19 21 23 24 25 26 27 28 29 30 31 32 33 34'.split())
@@ -309,8 +310,8 @@ class TestKarate:
     """32 or 33 of 34 with the seeds 0 to 7; by chance about 20."""
     config = karate.get_config()
     config.seed = seed
-    settings = program.train_config(config)
-    corpus = program.read_corpus(config, settings, pathlib.Path('unused'), None)
+    settings = train_config(plain(config))
+    corpus = read_corpus(plain(config), settings, pathlib.Path('unused'), None)
     vectors = jw2v.train(corpus, settings, progress=False).vectors
     officer = [name in OFFICER for name in vectors.index_to_key]
     right = (two_means(vectors.vectors) == officer).sum()
@@ -321,8 +322,8 @@ class TestKarate:
     for seed in (0, 0, 1):
       config = karate.get_config()
       config.seed = seed
-      settings = program.train_config(config)
-      corpus = program.read_corpus(config, settings, pathlib.Path('unused'), None)
+      settings = train_config(plain(config))
+      corpus = read_corpus(plain(config), settings, pathlib.Path('unused'), None)
       ids.append(corpus.ids.tolist())
     assert ids[0] == ids[1] != ids[2]
 
@@ -349,7 +350,7 @@ class TestKarate:
       ('data.walks.lenght = 3', "unknown setting config.data.walks.lenght; did you mean 'length'"),
       ('data.lowercase = True', 'unknown setting config.data.lowercase; choose from max_expansion'),
       ('data.sessions = {}', 'unknown setting config.data.walks; choose from max_expansion, path'),
-      ('data = {"path": "x", "walks": 1}', 'config.data.walks must be a ConfigDict, got 1'),
+      ('data = {"path": "x", "walks": 1}', 'config.data.walks must be a group of settings, got 1'),
       ('data.walks.p = -1.0', 'p must be a number between 1e-06 and 1e+06, got -1.0'),
       ('data.path = "nothing.txt"', 'nothing.txt: no such file or folder'),
     ],
@@ -358,5 +359,5 @@ class TestKarate:
     config = karate.get_config()
     exec(f'config.{content}', {'config': config})
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
-      program.run(config, tmp_path / 'run')
+      train(plain(config), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()

@@ -1,6 +1,6 @@
 """Formatting of tables and spreads."""
 
-from experiments import tables
+from jw2v.cli import tables
 
 
 class TestTables:

@@ -2,53 +2,57 @@
 
 A program calls `prepare_process` before its slow imports and wraps its work in `one_line_errors`:
 
-  from experiments import cli
+  from jw2v.cli import process
 
   if __name__ == '__main__':
-    cli.prepare_process()
+    process.prepare_process()
 
-  import jax
   ...
 
   def main(argv):
-    with cli.one_line_errors():
+    with process.one_line_errors():
       ...
 
   if __name__ == '__main__':
     app.run(main)
-
-Importing this module does not import JAX or jw2v.
 """
 
 import contextlib
 import importlib.util
+import logging as std_logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import app, logging
 from absl.flags import FLAGS
 
-from experiments.tables import one_line
+from jw2v.cli.tables import one_line
+
+_PACKAGES = ('matplotlib', 'ml_collections', 'tqdm')
 
 
-def prepare_process() -> None:
+def prepare_process(packages: Sequence[str] = _PACKAGES) -> None:
   """Prepares the process of a program, before imports that take seconds.
 
   Until `one_line_errors`, Ctrl-C and a reader that closes the pipe (`--help | head`) end the
   process silently, as they end other Unix programs.
 
+  Args:
+    packages: packages of the extra `experiments` that the program needs.
+
   Raises:
-    SystemExit: a package of the extra `experiments` is not installed.
+    SystemExit: one of them is not installed.
   """
   if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
   if hasattr(signal, 'SIGPIPE'):
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-  for name in ('matplotlib', 'ml_collections', 'tqdm'):
+  for name in packages:
     if importlib.util.find_spec(name) is None:
       raise SystemExit(f"error: {name} is not installed; run pip install 'jw2v[experiments]'")
 
@@ -68,6 +72,8 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   """
   if not FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX logs the backends that it does not find at INFO
+  logging.get_absl_handler().setFormatter(_OneLine())
+  warnings.showwarning = _print_warning
   for stream in (sys.stdout, sys.stderr):
     if stream is not None and hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
@@ -154,6 +160,17 @@ def parse_config_flags(argv: list[str]) -> list[str]:
     raise SystemExit(f'error: {one_line(message)}') from error
   except (SyntaxError, ImportError, NameError, TypeError) as error:
     raise SystemExit(f'error: the config file cannot be used: {one_line(error)}') from error
+
+
+class _OneLine(std_logging.Formatter):
+  """Formats a message without date, thread and file."""
+
+  def format(self, record):
+    return f'{record.levelname.lower()}: {record.getMessage()}'
+
+
+def _print_warning(message, *_, **__):
+  print(f'warning: {one_line(message)}', file=sys.stderr)
 
 
 def _end_at_sigterm(*_):

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jw2v
-from experiments import query
-from experiments.query import Question, Settings, bar, columns, parse, show, table
+from jw2v.cli import query
+from jw2v.cli.query import Question, Settings, bar, columns, parse, show, table
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROPERTY = settings(max_examples=400, deadline=None, derandomize=True)

@@ -1,21 +1,21 @@
-"""Config of an experiment: checks its names, and reads the data and settings that it describes.
+"""Settings of a run as nested dictionaries: checks their names, and reads the data they describe.
 
-`jw2v.TrainConfig` checks the values of the settings.
+`jw2v train` makes them from its flags, and a config file returns them. `jw2v.TrainConfig` checks
+the values.
 """
 
 import dataclasses
 import difflib
 import math
 import pathlib
-from collections.abc import Callable, Sequence
-
-from ml_collections import config_dict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jw2v
-from experiments import evaluate
-from experiments.sessions import read_sessions
-from experiments.walks import random_walks, read_edges
+from jw2v.cli import evaluate
+from jw2v.data.sessions import read_sessions
 from jw2v.data.vocabulary import Vocabulary
+from jw2v.data.walks import random_walks, read_edges
 from jw2v.training.checkpoints import Checkpoints
 from jw2v.utils.limits import TEXT_EXPANSION
 
@@ -31,32 +31,39 @@ _DATA = {  # settings of each kind of data; settings of text are in config.data 
 _OWN = {'checkpoints', 'data', 'evaluation', 'initial', 'show', 'show_neighbors'}
 _PARTS = {'checkpoints': {'every', 'keep'}}
 
+Settings = Mapping[str, Any]
+
+
+def plain(config: Any) -> dict[str, Any]:
+  """Returns settings as nested dictionaries, from a `ConfigDict` or from dictionaries."""
+  return config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+
 
 def read_corpus(
-  config: config_dict.ConfigDict,
+  config: Settings,
   settings: jw2v.TrainConfig,
   workdir: pathlib.Path,
   initial: jw2v.KeyedVectors | None,
 ) -> jw2v.EncodedCorpus:
   """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir."""
-  data, phrases = config.data, config.data.get('phrases', {})
+  data, phrases = config['data'], config['data'].get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
   chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
   if initial is not None:
     chosen['known'] = Vocabulary.of_words(initial.index_to_key)
   if data.get('vocabulary') is not None:
-    chosen['vocabulary'] = Vocabulary.load(data.vocabulary)
+    chosen['vocabulary'] = Vocabulary.load(data['vocabulary'])
   if 'walks' in data:
-    options = data.walks.to_dict()
+    options = dict(data['walks'])
     directed = options.pop('directed', False)
-    graph = read_edges(data.path, directed=directed, max_expansion=expansion)
+    graph = read_edges(data['path'], directed=directed, max_expansion=expansion)
     walks = random_walks(graph, seed=settings.seed, **options)
     return jw2v.encode_corpus(walks, **chosen)
   if 'sessions' in data:
-    log = read_sessions(data.path, max_expansion=expansion, **data.sessions)
+    log = read_sessions(data['path'], max_expansion=expansion, **data['sessions'])
     return jw2v.encode_corpus(log, **chosen)
   return jw2v.encode_corpus(
-    data.path,
+    data['path'],
     data.get('store') or workdir / 'corpus',
     text=jw2v.TextConfig(
       lowercase=data.get('lowercase', False),
@@ -70,30 +77,30 @@ def read_corpus(
   )
 
 
-def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
+def train_config(config: Settings) -> jw2v.TrainConfig:
   """Returns the settings of the library, after checking the names of all settings.
 
   Raises:
     ValueError: a name or a value is invalid.
   """
-  if not isinstance(config.get('data'), config_dict.ConfigDict) or 'path' not in config.data:
+  if not isinstance(config.get('data'), Mapping) or 'path' not in config['data']:
     raise ValueError('config.data.path is required; set it to the path of the text')
   names = {field.name for field in dataclasses.fields(jw2v.TrainConfig)}
-  kind = kind_of(config.data)
+  kind = kind_of(config['data'])
   checked = [('', config, names | _OWN)]
   for name, allowed in _PARTS.items():
     if name in config:
       checked.append((f'{name}.', config[name], allowed))
   if kind == 'text':
-    checked += [('data.', config.data, _DATA['text'])]
+    checked += [('data.', config['data'], _DATA['text'])]
   else:
     checked += [
-      ('data.', config.data, {'max_expansion', 'path', 'vocabulary', kind}),
-      (f'data.{kind}.', config.data[kind], _DATA[kind]),
+      ('data.', config['data'], {'max_expansion', 'path', 'vocabulary', kind}),
+      (f'data.{kind}.', config['data'][kind], _DATA[kind]),
     ]
   for prefix, settings, allowed in checked:
-    if not isinstance(settings, config_dict.ConfigDict):
-      raise ValueError(f'config.{prefix[:-1]} must be a ConfigDict, got {settings!r}')
+    if not isinstance(settings, Mapping):
+      raise ValueError(f'config.{prefix[:-1]} must be a group of settings, got {settings!r}')
     for name in settings:
       if name not in allowed:
         near = difflib.get_close_matches(name, allowed, 1)
@@ -102,9 +109,7 @@ def train_config(config: config_dict.ConfigDict) -> jw2v.TrainConfig:
   return jw2v.TrainConfig(**{name: config[name] for name in names if name in config})
 
 
-def make_checkpoints(
-  config: config_dict.ConfigDict, workdir: pathlib.Path, restart: bool
-) -> Checkpoints | None:
+def make_checkpoints(config: Settings, workdir: pathlib.Path, restart: bool) -> Checkpoints | None:
   """Returns the checkpoints of an experiment, or None if its config keeps none.
 
   Raises:
@@ -120,7 +125,7 @@ def make_checkpoints(
         'or add --restart'
       )
     return None
-  about = {'data': config.data.to_dict(), 'initial': config.get('initial')}
+  about = {'data': dict(config['data']), 'initial': config.get('initial')}
   for name in ('max_expansion', 'store'):  # they do not change the text
     about['data'].pop(name, None)
   return Checkpoints(folder, every=every, keep=keep, about=about, restart=restart)
@@ -144,6 +149,6 @@ def read_evaluation(files: Sequence[str]) -> Callable[[jw2v.KeyedVectors], dict[
   return scores if questions else None
 
 
-def kind_of(data: config_dict.ConfigDict) -> str:
+def kind_of(data: Settings) -> str:
   """Returns the kind of data of an experiment: 'text', 'walks' or 'sessions'."""
   return next((kind for kind in _DATA if kind in data), 'text')

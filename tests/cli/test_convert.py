@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
+from programs import parsed
 
 import jw2v
-from experiments import convert
+from jw2v.cli import convert
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORDS = ['the', 'sea', 'land', 'naïve', 'zero']
@@ -19,12 +19,9 @@ WORDS = ['the', 'sea', 'land', 'naïve', 'zero']
 
 def convert_with(**given):
   """Runs the program in this process."""
-  values = flags.FlagValues()
-  convert.define_flags(values)
   assignments = [f'--{name}={value}' for name, value in given.items() if value is not True]
   switches = [f'--{name}' for name, value in given.items() if value is True]
-  values(['convert', *assignments, *switches])
-  convert.run(values)
+  convert.run(parsed(convert, *assignments, *switches))
   return jw2v.load_vectors(given['output'])
 
 
@@ -154,7 +151,7 @@ class TestRefused:
     jw2v.save_vectors(kv, tmp_path / 'v.safetensors')
     (tmp_path / 'out').mkdir()
     process = subprocess.Popen(
-      [sys.executable, '-m', 'experiments.convert', '--input=v.safetensors', '--output=out/v.txt'],
+      [sys.executable, '-m', 'jw2v', 'convert', 'v.safetensors', 'out/v.txt'],
       cwd=tmp_path, env={'PYTHONPATH': str(ROOT), 'PATH': ''},
     )  # fmt: skip
     deadline = time.monotonic() + 60
@@ -168,8 +165,12 @@ class TestRefused:
   @pytest.mark.parametrize(('arguments', 'status', 'said'), [
     (['--input=v.txt', '--output=o.npz', '--limit=2'], 0, 'o.npz: 2 words, width 4'),
     (['--input=no.txt', '--output=o.npz'], 1, 'no.txt'),
-    (['v.txt', '--input=v.txt', '--output=o'], 1, "'v.txt' is not a flag"),
-    (['--help'], 1, '--normalize'),
+    (['v.txt', 'o.npz', '--limit=2'], 0, 'o.npz: 2 words, width 4'),
+    (['v.txt', '--input=v.txt', '--output=o'], 1, 'name the file to read and the file to write'),
+    (['v.txt'], 1, 'name the file to read and the file to write'),
+    (['v.txt', 'o', '--limt=2'], 2, "'--limt' is not a flag of jw2v convert; did you mean --limit"),
+    (['v.txt', 'o', '--limit=x'], 2, "--limit must be an integer, got 'x'"),
+    (['--help'], 0, '--normalize'),
   ])  # fmt: skip
   def test_program(self, source, arguments, status, said):
     done = subprocess.run(

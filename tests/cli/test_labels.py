@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pictures import ALPHABETS, assert_readable, labels_of, random_vectors, words_of
 
 import jw2v
-from experiments import labels, plot
+from jw2v.cli import labels, plot
 
 
 class TestLabels:

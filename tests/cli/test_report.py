@@ -4,10 +4,9 @@ import os
 
 import pytest
 from corpora import two_topics
-from ml_collections import ConfigDict
 
 import jw2v
-from experiments import report
+from jw2v.cli import report, tensorboard
 
 
 class TestDescribe:
@@ -18,9 +17,7 @@ class TestDescribe:
     seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
     config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, devices=4, layout='data')
     jw2v.train(corpus, config, progress=False, started=seen.append)
-    table = report.describe(
-      ConfigDict({'data': {'path': str(tmp_path / 'text.txt')}}), corpus, seen[0]
-    )
+    table = report.describe({'data': {'path': str(tmp_path / 'text.txt')}}, corpus, seen[0])
     assert ' 64 windows per step' in table and 'data, 4 devices' in table
 
 
@@ -36,8 +33,8 @@ class TestLossOfTheLastEpoch:
 class TestFullDisk:
   @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device of Linux')
   def test_events_raise_and_do_not_hang(self, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, '_FLUSH_EVERY', 0)
-    written = report.TensorBoard(tmp_path / 'tensorboard', [])
+    monkeypatch.setattr(tensorboard, '_FLUSH_EVERY', 0)
+    written = tensorboard.TensorBoard(tmp_path / 'tensorboard', [])
     full = os.open('/dev/full', os.O_WRONLY)
     os.dup2(full, written._events._py_recordio_writer._writer.fileno())
     with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
