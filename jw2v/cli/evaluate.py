@@ -86,7 +86,7 @@ def score_pairs(
     are equal.
   """
   how = (kv, pairs, restrict, case_insensitive)
-  scores = {'count': len(pairs), 'known': 0}
+  scores: dict[str, float] = {'count': len(pairs), 'known': 0}
   scores |= dict.fromkeys(
     ('spearman', 'spearman_pvalue', 'pearson', 'pearson_pvalue', 'spearman_all'), math.nan
   )
@@ -134,10 +134,10 @@ def score_analogies(
         kv, dict(sections), restrict, case_insensitive, similarity_function=function
       )
     except ValueError:  # no question is known
-      results = [{'correct': [], 'incorrect': []}] * len(rows)
+      results = [{'correct': [], 'incorrect': []} for _ in rows]
     for row, result in zip(rows, results, strict=True):
-      row['known'] = len(result['correct']) + len(result['incorrect'])
-      row[function] = len(result['correct']) / row['known'] if row['known'] else math.nan
+      known = len(result['correct']) + len(result['incorrect'])
+      row['known'], row[function] = known, len(result['correct']) / known if known else math.nan
   return rows
 
 

@@ -53,7 +53,7 @@ def _vectors(path: str, max_expansion: float | None) -> Iterator[tuple[str, str]
   if os.path.isfile(path):
     yield 'size', f'{os.path.getsize(path) / 1e6:,.1f} MB'
   if isinstance(kv, jw2v.SubwordVectors):
-    yield 'n-grams', f'{kv.ngrams.minn} to {kv.ngrams.maxn} characters'
+    yield 'n-grams', f'{kv.ngrams.min_n} to {kv.ngrams.max_n} characters'
   norms = np.asarray(kv.norms)
   if len(norms):
     yield 'norms', f'{norms.mean():.3f} on average ({norms.min():.3f}..{norms.max():.3f})'

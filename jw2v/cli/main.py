@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments: the command and its arguments; None for those of the process.
   """
   process.prepare_process(packages=())
-  command, *rest = [*(sys.argv[1:] if arguments is None else arguments), None]
-  rest = rest[:-1]
-  if command in (None, '-h', '--help', 'help'):
+  given = list(sys.argv[1:] if arguments is None else arguments)
+  command, rest = (given[0], given[1:]) if given else (None, [])
+  if command is None or command in ('-h', '--help', 'help'):
     print(usage())
     return 0 if command else 2
   if command in ('-V', '--version'):

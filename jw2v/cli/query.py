@@ -104,7 +104,7 @@ class Settings:
 
   def after(self, question: Question) -> 'Settings':
     """Returns the settings after a question."""
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
       'n': {'topn': question.number},
       'restrict': {'restrict': question.number},
       'mul': {'mul': not self.mul},
@@ -409,7 +409,7 @@ def run(values: Any) -> int:
   kv = vectors.load(vectors.named(values), values.max_expansion)
   if values.query:
     return 0 if converse(kv, values.query, settings, errors=sys.stderr) else 1
-  sys.stdin.reconfigure(errors='replace')
+  sys.stdin.reconfigure(errors='replace')  # type: ignore[union-attr]
   greeting = f'{len(kv):,} words, width {kv.vector_size}; :help for help, Ctrl-D to end'
   converse(kv, typed(greeting, kv) if sys.stdin.isatty() else sys.stdin, settings)
   return 0

@@ -48,7 +48,7 @@ def read_corpus(
   """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir."""
   data, phrases = config['data'], config['data'].get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
-  chosen = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
+  chosen: dict[str, Any] = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
   if initial is not None:
     chosen['known'] = Vocabulary.of_words(initial.index_to_key)
   if data.get('vocabulary') is not None:
@@ -125,7 +125,7 @@ def make_checkpoints(config: Settings, workdir: pathlib.Path, restart: bool) -> 
         'or add --restart'
       )
     return None
-  about = {'data': dict(config['data']), 'initial': config.get('initial')}
+  about: dict[str, Any] = {'data': dict(config['data']), 'initial': config.get('initial')}
   for name in ('max_expansion', 'store'):  # they do not change the text
     about['data'].pop(name, None)
   return Checkpoints(folder, every=every, keep=keep, about=about, restart=restart)

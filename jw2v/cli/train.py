@@ -286,7 +286,7 @@ def _output(path: str | Sequence[str]) -> str:
 
 def _setting_texts() -> dict[str, str]:
   """Returns the description of each setting, the first sentence in the docstring of TrainConfig."""
-  lines = jw2v.TrainConfig.__doc__.partition('Attributes:\n')[2]
+  lines = (jw2v.TrainConfig.__doc__ or '').partition('Attributes:\n')[2]
   texts = {}
   for names, text in re.findall(r'^    ([\w, ]+): (.+(?:\n      .+)*)', lines, re.M):
     plain_text = ' '.join(text.replace('`', '').split()).replace('%', '%%')

@@ -61,7 +61,9 @@ def read_sessions(
     raise ValueError(
       f'delimiter must be an ASCII character other than a quote or a line end, got {delimiter!r}'
     )
-  indices = [collections.defaultdict(itertools.count().__next__) for _ in columns]
+  indices: list[dict[str, int]] = [
+    collections.defaultdict(itertools.count().__next__) for _ in columns
+  ]
   numbers: tuple[list, list] = [], []
   for file in find_files(path):
     row = 2  # the header is row 1
@@ -79,7 +81,8 @@ def read_sessions(
       row += batch.num_rows
   if not numbers[0]:
     raise ValueError(f'{path}: contains no rows')
-  return _sessions(*map(np.concatenate, numbers), list(indices[1]))
+  of_sessions, of_items = map(np.concatenate, numbers)
+  return _sessions(of_sessions, of_items, list(indices[1]))
 
 
 def _batches(

@@ -25,7 +25,7 @@ from jw2v.data.phrases import Phrases
 from jw2v.data.stored_array import StoredArray
 from jw2v.data.text import PathLike, Source
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.utils.files import as_json, default_mode, digest, naming, unfinished
+from jw2v.utils.files import as_json, digest, naming, partial_name, unfinished
 from jw2v.utils.limits import shown
 from jw2v.utils.locks import locked_folder, try_lock_folder
 
@@ -243,22 +243,24 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
   else:
     parent = next(path for path in folder.absolute().parents if path.is_dir())
     prefix = f'.{folder.name}.'
-  with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
-    _remove_abandoned(parent, prefix, folder)
-    work = pathlib.Path(tempfile.mkdtemp('.partial', prefix, parent))
-    lock = try_lock_folder(work)
-  try:
-    with unfinished(work):
+  with contextlib.ExitStack() as stack:
+    with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
+      _remove_abandoned(parent, prefix, folder)
+      work = partial_name(parent, prefix)
+      stack.enter_context(unfinished(work))  # before it exists, for a signal between the two
+      work.mkdir(0o700 if folder is None else 0o777)
+      lock = try_lock_folder(work)
+    try:
       yield work
-  except BaseException as error:
-    shutil.rmtree(work, ignore_errors=True)
-    if isinstance(error, OSError) and error.errno in _FULL:
-      message = f'{os.strerror(error.errno)} (an encoded corpus takes 4 bytes a word)'
-      raise OSError(error.errno, message, str(parent)) from error
-    raise
-  finally:
-    if lock is not None:
-      os.close(lock)
+    except BaseException as error:
+      shutil.rmtree(work, ignore_errors=True)
+      if isinstance(error, OSError) and error.errno in _FULL:
+        message = f'{os.strerror(error.errno)} (an encoded corpus takes 4 bytes a word)'
+        raise OSError(error.errno, message, str(parent)) from error
+      raise
+    finally:
+      if lock is not None:
+        os.close(lock)
 
 
 def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | None) -> None:
@@ -295,7 +297,6 @@ def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
   Raises:
     FileExistsError: something else has come there in the meantime.
   """
-  os.chmod(work, default_mode(0o777))  # mkdtemp's 0700 is not what mkdir() would give
   folder.parent.mkdir(parents=True, exist_ok=True)
   old = work.with_name(f'{work.name}.old')
   with _locked(folder):

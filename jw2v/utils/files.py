@@ -7,8 +7,9 @@ import io
 import json
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -49,25 +50,27 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   If the `with` block raises an error, nothing is left and an older file stays as it was.
   """
   path = check_output(path)
-  handle, temporary = _make_partial(path)
-  lock = os.dup(handle)  # held until the rename, or another process would remove the file
-  try:
-    with io.BufferedWriter(_Output(handle, path), 1 << 16) as file, unfinished(temporary):
-      yield file
-      with naming(path):
-        file.flush()
-        os.fsync(handle)  # otherwise a power loss may keep the name and lose the bytes
-    os.chmod(temporary, default_mode(0o666))  # mkstemp's 0600 is not what open() would give
-    if os.name != 'posix':  # Windows cannot rename an open file
-      os.close(lock)
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(temporary)
-    raise
-  finally:
-    with contextlib.suppress(OSError):
-      os.close(lock)
+  with contextlib.ExitStack() as stack:
+    handle, temporary = _make_partial(path, stack)
+    lock = os.dup(handle)  # held until the rename, or another process would remove the file
+    try:
+      with io.BufferedWriter(_Output(handle, path), 1 << 16) as file:
+        yield file
+        with naming(path):
+          file.flush()
+          os.fsync(handle)  # otherwise a power loss may keep the name and lose the bytes
+      with contextlib.suppress(OSError):  # an older file keeps its permissions
+        os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
+      if os.name != 'posix':  # Windows cannot rename an open file
+        os.close(lock)
+      os.replace(temporary, path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        os.unlink(temporary)
+      raise
+    finally:
+      with contextlib.suppress(OSError):
+        os.close(lock)
 
 
 class _Output(io.FileIO):
@@ -93,13 +96,6 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 
 
-def default_mode(mode: int) -> int:
-  """Returns `mode` reduced by the umask, as for a new file or folder."""
-  mask = os.umask(0)
-  os.umask(mask)
-  return mode & ~mask
-
-
 def as_json(value: Any) -> Any:
   """Converts a value to what reading it from JSON would return: tuples become lists."""
   return json.loads(json.dumps(value))
@@ -110,8 +106,11 @@ def digest(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _make_partial(path: pathlib.Path) -> tuple[int, str]:
-  """Creates and locks a temporary file beside `path`; removes those of killed processes."""
+def _make_partial(path: pathlib.Path, stack: contextlib.ExitStack) -> tuple[int, pathlib.Path]:
+  """Creates and locks a temporary file beside `path`; removes those of killed processes.
+
+  The file is registered as unfinished before it exists, so that no signal comes in between.
+  """
   prefix = f'.{path.name[:40]}.'
   with contextlib.suppress(OSError):
     for other in path.parent.glob(f'{glob.escape(prefix)}*{_PARTIAL}'):
@@ -122,11 +121,22 @@ def _make_partial(path: pathlib.Path) -> tuple[int, str]:
       finally:
         os.close(handle)
   while True:
-    handle, temporary = tempfile.mkstemp(_PARTIAL, prefix, path.parent)
+    temporary = partial_name(path.parent, prefix)
+    stack.enter_context(unfinished(temporary))
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+    try:
+      handle = os.open(temporary, flags, 0o666)
+    except FileExistsError:
+      continue
     wait_for_lock(handle)
-    if os.path.exists(temporary):  # not removed by another process before it was locked
+    if temporary.exists():  # not removed by another process before it was locked
       return handle, temporary
     os.close(handle)
+
+
+def partial_name(folder: pathlib.Path, prefix: str) -> pathlib.Path:
+  """Returns a new name for a file or folder that is not finished."""
+  return folder / f'{prefix}{secrets.token_hex(4)}{_PARTIAL}'
 
 
 @contextlib.contextmanager
