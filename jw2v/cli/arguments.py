@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -62,14 +61,6 @@ class Parser:
     if unknown is not None:
       self._fail_unknown(unknown)
     return known
-
-  def fail_unless_exists(self, files: Iterable[str]) -> None:
-    """Ends the process if an argument is not a file but looks like a setting: epochs=3."""
-    for file in files:
-      name, equals, value = file.partition('=')
-      setting = _dashes(f'--{name}')[2:]
-      if equals and not os.path.exists(file) and setting in self._settings:
-        self._fail(f'{file!r} is not a file; write the setting as --{setting} {value}')
 
   def _fail_unknown(self, argument: str) -> NoReturn:
     if not argument.startswith('-'):

@@ -48,7 +48,10 @@ def read_corpus(
   """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir."""
   data, phrases = config['data'], config['data'].get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
-  chosen: dict[str, Any] = {'min_count': settings.min_count, 'max_vocab_size': settings.max_vocab_size}
+  chosen: dict[str, Any] = {
+    'min_count': settings.min_count,
+    'max_vocab_size': settings.max_vocab_size,
+  }
   if initial is not None:
     chosen['known'] = Vocabulary.of_words(initial.index_to_key)
   if data.get('vocabulary') is not None:

@@ -235,6 +235,10 @@ def _settings(values: Any) -> dict[str, Any]:
       data[name] = value
   if values.phrases is not None:
     data['phrases'] = {**data.get('phrases', {}), 'passes': values.phrases}
+  for file in values.files:
+    name, equals, value = file.partition('=')
+    if equals and hasattr(values, name) and not os.path.exists(file):
+      raise ValueError(f'{file!r} is not a file; write --{name.replace("_", "-")} {value}')
   if values.files:
     data['path'] = values.files[0] if len(values.files) == 1 else list(values.files)
   if 'path' not in data:
@@ -290,6 +294,7 @@ def _setting_texts() -> dict[str, str]:
   texts = {}
   for names, text in re.findall(r'^    ([\w, ]+): (.+(?:\n      .+)*)', lines, re.M):
     plain_text = ' '.join(text.replace('`', '').split()).replace('%', '%%')
+    plain_text = plain_text.replace('None takes', 'by default').replace('None does', 'by default')
     for name in names.split(', '):
       texts[name] = re.split(r'(?<=[^.])\. |\.$', plain_text)[0]
   return texts

@@ -13,6 +13,8 @@ import warnings
 import jax
 from jax._src.xla_bridge import backends_are_initialized  # there is no public function
 
+from jw2v.utils.limits import one_line
+
 _SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
 _CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
 _DEVICES_FLAG = '--xla_force_host_platform_device_count'  # has no effect beside JAX's own setting
@@ -31,6 +33,25 @@ def host_memory() -> int:
     return min(memory, int(_CONTAINER_LIMIT.read_text()))
   except (OSError, ValueError):  # no container, or no limit
     return memory
+
+
+def platform() -> str:
+  """Starts the backend of JAX and returns its name: 'cpu', 'gpu' or 'tpu'.
+
+  Raises:
+    ValueError: the backend that `JAX_PLATFORMS` asks for cannot start.
+  """
+  try:
+    return jax.default_backend()
+  except (AssertionError, RuntimeError) as error:  # JAX asserts that a backend has started
+    asked: str = jax.config.jax_platforms  # type: ignore[attr-defined]
+    if not asked:
+      raise
+    reason = f' ({one_line(error)})' if str(error) else ''
+    raise ValueError(
+      f'JAX_PLATFORMS must name backends that this machine has, got {asked!r}{reason}; unset it, '
+      "or install a plugin such as pip install 'jax[cuda13]'"
+    ) from error
 
 
 def prepare_backend(devices: int | None = None) -> None:

@@ -349,10 +349,15 @@ def _check_same(saved: Any, wanted: Any, where: pathlib.Path, name: str = '') ->
     for key in sorted({*saved, *wanted}):
       _check_same(saved.get(key), wanted.get(key), where, f'{name}.{key}' if name else key)
   elif saved != wanted:
+    name = _NAMES.get(name, name)
     raise ValueError(
       f'{name} must be {shown(repr(saved))}, as in the checkpoint {where}, got {wanted!r}; change '
       'it, name another folder, or start again with restart'
     )
+
+
+# Facts about a run that are not settings.
+_NAMES = {'num_words': 'the number of words of the text'}
 
 
 def _refuse_words(path: pathlib.Path, wanted: Vocabulary, where: pathlib.Path) -> NoReturn:

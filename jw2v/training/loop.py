@@ -8,12 +8,14 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jw2v.config import NEGATIVES, TrainConfig
 from jw2v.data.store import EncodedCorpus
@@ -189,7 +191,10 @@ def fit(
     requests.pending = False
 
   # `closing` ends the thread at an error too; it would live as long as the traceback.
-  with contextlib.closing(in_background(all_dispatches, _AHEAD, closed)) as dispatches:
+  with (
+    contextlib.closing(in_background(all_dispatches, _AHEAD, closed)) as dispatches,
+    _interrupts(keep=checkpoints is None) as interrupted,
+  ):
     for dispatch in dispatches:
       progress = (dispatch.words / history.total_words).astype(np.float32)
       blocks = layout.put_blocks(dispatch.blocks)
@@ -234,7 +239,7 @@ def fit(
         started(info)
       if number >= 2:
         record_pending(leave=1)  # the results of the previous dispatch, while this one runs
-      if stopping.triggered:
+      if stopping.triggered or interrupted.is_set():
         break
 
       # Checkpoint; not before `started`, and the last dispatch is saved below.
@@ -269,6 +274,32 @@ def fit(
     save()
   params = layout.in_order(state.params, shapes.params)
   return export(params), params, info.predicted_bytes
+
+
+@contextlib.contextmanager
+def _interrupts(keep: bool) -> Iterator[threading.Event]:
+  """Sets an event at the first Ctrl-C, so that a run ends with what it has; the second one raises.
+
+  Does nothing if the program handles Ctrl-C itself, or if several processes train.
+  """
+  event = threading.Event()
+  main = threading.current_thread() is threading.main_thread()
+  if not (keep and main and num_processes() == 1) or (
+    signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+  ):
+    yield event
+    return
+
+  def interrupt(*_: Any) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    event.set()
+    logging.warning('interrupted: the run ends with the vectors so far; interrupt again to stop it')
+
+  signal.signal(signal.SIGINT, interrupt)
+  try:
+    yield event
+  finally:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclasses.dataclass

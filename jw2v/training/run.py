@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+from absl import logging
 
 from jw2v.config import TrainConfig
 from jw2v.data.corpus import Corpus, encode_corpus, is_text
@@ -16,22 +18,24 @@ from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import TextBlocks, held_out_start, longest_line
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
-from jw2v.distributed.backend import prepare_backend
+from jw2v.distributed.backend import num_cores, platform, prepare_backend
 from jw2v.distributed.layout import Layout, default_devices, make_layout
 from jw2v.distributed.processes import is_first, naming_lost_processes
 from jw2v.formats.registry import check_words
 from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective, make_objective
 from jw2v.training.checkpoints import Checkpoints, Stopped
-from jw2v.training.history import History
+from jw2v.training.history import History, mean_losses
 from jw2v.training.loop import Started, fit
 from jw2v.training.state import check_initial, make_optimizer
 from jw2v.training.workdir import Workdir
 from jw2v.utils.progress_bar import import_tqdm
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
+_UNTRAINED = 0.9  # of the loss without training: learning has hardly begun
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainResult:
   """The result of `train`.
 
@@ -61,6 +65,14 @@ class TrainResult:
   words_per_second: float
   predicted_bytes: int
 
+  def __repr__(self) -> str:
+    last = self.history[-1]
+    return (
+      f'<TrainResult: {len(self.vocabulary):,} words, width {self.config.dim}, epoch '
+      f'{last["epoch"]:.2f}, loss {mean_losses(self.history)[-1]:.3f}, '
+      f'{self.words_per_second:,.0f} words/s>'
+    )
+
 
 def train(
   corpus: Corpus | EncodedCorpus,
@@ -78,6 +90,9 @@ def train(
 
   If several processes train (`start_processes`), all of them call `train` with the same arguments.
   The first process writes to `workdir` and `checkpoints`, in folders that all processes see.
+
+  Ctrl-C ends a run without `checkpoints` after the current steps, with the vectors so far; a second
+  Ctrl-C raises `KeyboardInterrupt`.
 
   Args:
     corpus: a path to text, a list of paths, an iterable of lists of words, or a corpus
@@ -129,7 +144,8 @@ def train(
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
   with first_exits_last(Stopped), contextlib.ExitStack() as stack:
-    platform = jax.default_backend()  # raises here if there is none, before a folder is made
+    device_kind = platform()  # raises before a folder is made if the backend cannot start
+    _warn_of_few_cores(config, device_kind)
     if progress:
       import_tqdm()
     folder = workdir if isinstance(workdir, Workdir | None) else Workdir(workdir)
@@ -139,7 +155,7 @@ def train(
     encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
-    config = config.on(platform, longest_line(encoded.line_ends))
+    config = config.on(device_kind, longest_line(encoded.line_ends))
     if folder is not None:
       check_words(encoded.vocabulary.words)
 
@@ -173,6 +189,7 @@ def train(
       words_per_second=history.words / history.seconds,
       predicted_bytes=predicted_bytes,
     )
+    _warn_if_untrained(result)
     if folder is not None and is_first():
       folder.write_results(dataclasses.asdict(config), result.vectors)
     return result
@@ -209,6 +226,33 @@ def make_streams(
   )
   training = training._replace(end=end, attach=functools.partial(attach, devices=own_devices))
   return training, held_out
+
+
+def _warn_of_few_cores(config: TrainConfig, device_kind: str) -> None:
+  if device_kind == 'cpu' and config.devices is not None and config.devices > num_cores():
+    logging.warning(
+      'devices=%d is more than the %d cores of this machine, which is slower than devices=%d',
+      config.devices, num_cores(), num_cores(),
+    )  # fmt: skip
+
+
+def _warn_if_untrained(result: TrainResult) -> None:
+  """Warns if the loss is nearly that of untrained vectors, whose scores are 0."""
+  config, num_words = result.config, len(result.vocabulary)
+  untrained = {
+    'negative_sampling': (1 + (config.negatives or 0)) * math.log(2),
+    'naive_softmax': math.log(num_words),
+  }.get(config.objective, math.inf)
+  loss, last = mean_losses(result.history)[-1], result.history[-1]
+  if num_words < 2 or loss < _UNTRAINED * untrained or untrained == math.inf:
+    return
+  logging.warning(
+    'the vectors hardly trained: the loss is %.3f, and %.3f without training. The text has %s '
+    'known words, which are %s steps in all; use more epochs (now %d), a lower min_count (now %d), '
+    'sample=0 (now %g), or more text',
+    loss, untrained, f'{last["words"] // max(1, round(last["epoch"])):,}', f'{last["step"]:,}',
+    config.epochs, config.min_count, config.sample,
+  )  # fmt: skip
 
 
 @contextlib.contextmanager

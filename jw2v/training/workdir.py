@@ -7,9 +7,14 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from jw2v.data.store import read_manifest
 from jw2v.utils.files import atomic_write, naming, unfinished
 from jw2v.utils.locks import lock_file
 from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors, save_vectors
+
+_FOLDERS = {'checkpoints', 'corpus', 'tensorboard'}
+# Files that tell a run's folder from another one, and keys that they have.
+_MARKS = {'config.json': {'dim', 'epochs'}, 'metrics.jsonl': {'loss', 'words_per_second'}}
 
 
 class Workdir:
@@ -32,6 +37,7 @@ class Workdir:
     Raises:
       NotADirectoryError: the path is a file or inside one.
       IsADirectoryError: the name of a result is that of a folder.
+      FileExistsError: the folder has files, and no run has made it.
       PermissionError: the folder, or the one to create it in, is not writable.
     """
     existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
@@ -42,6 +48,13 @@ class Workdir:
     for name in ('vectors.txt', 'config.json', 'metrics.jsonl'):
       if (self.path / name).is_dir():
         raise IsADirectoryError(f'{self.path / name} must be a file, and is a folder; remove it')
+    if existing == self.path and not _is_of_a_run(self.path):
+      names = sorted(path.name for path in self.path.iterdir())
+      raise FileExistsError(
+        f'workdir must be a new folder, an empty one or that of an earlier run, got '
+        f'{str(self.path)!r}, which has {", ".join(names[:3])}; choose another folder, such as '
+        f'{str(self.path / "run")!r}'
+      )
     if not os.access(existing, os.W_OK | os.X_OK):
       raise PermissionError(
         f'workdir must be writable, got {str(self.path)!r}: no permission to write in {existing}'
@@ -100,6 +113,21 @@ class Workdir:
     chosen = config if self.config is None else self.config
     with atomic_write(self.path / 'config.json') as file:
       file.write((json.dumps(chosen, indent=2) + '\n').encode())
+
+
+def _is_of_a_run(folder: pathlib.Path) -> bool:
+  """Returns whether a run has made the folder, or nothing is in it."""
+  names = {path.name for path in folder.iterdir() if not path.name.startswith('.')}
+  if names <= _FOLDERS:  # a run that was killed early
+    return True
+  for name, own in _MARKS.items():
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+      with open(folder / name, encoding='utf-8') as file:
+        text = file.read() if name == 'config.json' else next(file)
+      found = json.loads(text)
+      if isinstance(found, dict) and own <= found.keys():
+        return True
+  return read_manifest(folder / 'corpus') is not None
 
 
 class MetricsFile:

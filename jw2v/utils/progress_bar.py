@@ -1,21 +1,24 @@
-"""Progress bars on standard error, or one line a minute if it is not a terminal."""
+"""Progress bars in terminals and notebooks, and lines on standard error elsewhere."""
 
 import sys
 import time
+import warnings
 from typing import Any
 
-_LINE_EVERY = 60  # seconds
+_FIRST_LINE, _LAST_LINE = 5, 60  # seconds between lines: at first, doubled each time, at most
 
 
-def is_terminal() -> bool:
-  """Returns whether standard error is a terminal."""
-  return sys.stderr.isatty()
+def shows_bars() -> bool:
+  """Returns whether standard error is a terminal or the output of a notebook's cell."""
+  return sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')
 
 
 def import_tqdm() -> Any:
   """Imports tqdm; the `ImportError` names the extra that installs it."""
   try:
-    import tqdm
+    with warnings.catch_warnings():  # without ipywidgets, a notebook has the bar of a terminal
+      warnings.simplefilter('ignore')
+      import tqdm.auto as tqdm
   except ImportError as error:
     raise ImportError(
       "the progress bar needs tqdm: pip install 'jw2v[text]', or train(..., progress=False)"
@@ -24,7 +27,7 @@ def import_tqdm() -> Any:
 
 
 def progress_bar(total: int | None, unit: str, description: str, delay: float = 0) -> Any:
-  """Returns a tqdm bar on standard error, or its replacement if that is not a terminal.
+  """Returns a tqdm bar, or its replacement if standard error cannot show one.
 
   Args:
     total: number of units to process; None if not known.
@@ -35,7 +38,7 @@ def progress_bar(total: int | None, unit: str, description: str, delay: float = 
   Raises:
     ImportError: tqdm is not installed.
   """
-  if not is_terminal():
+  if not shows_bars():
     return _Lines(total, unit, description)
   return import_tqdm().tqdm(
     total=total, unit=unit, unit_scale=True, mininterval=0.2, desc=description, delay=delay
@@ -43,19 +46,20 @@ def progress_bar(total: int | None, unit: str, description: str, delay: float = 
 
 
 class _Lines:
-  """Prints one line per minute, with the interface of a tqdm bar."""
+  """Prints a line after five seconds, and then less often; has the interface of a tqdm bar."""
 
   def __init__(self, total: int | None, unit: str, description: str):
     self._total, self._unit, self._description = total, unit.strip(), description
     self.n, self.initial, self.last_print_n, self._postfix = 0, 0, 0, ''  # as tqdm names them
-    self._start = self._told = time.monotonic()
+    self._told, self._pause = time.monotonic(), _FIRST_LINE
 
   def update(self, count: int) -> None:
-    """Adds processed units, and prints a line if a minute has passed."""
+    """Adds processed units, and prints a line if it is due."""
     self.n += count
     now = time.monotonic()
-    if now - self._told < _LINE_EVERY:
+    if now - self._told < self._pause:
       return
+    self._pause = min(2 * self._pause, _LAST_LINE)
     rate = (self.n - self.last_print_n) / (now - self._told)
     self._told, self.last_print_n = now, self.n
     share = left = ''

@@ -66,6 +66,9 @@ class WordVectors:
   def __len__(self) -> int:
     return len(self.index_to_key)
 
+  def __repr__(self) -> str:
+    return f'<{type(self).__name__}: {len(self):,} words, width {self.vectors.shape[1]}>'
+
   def __iter__(self) -> Iterator[str]:
     return iter(self.index_to_key)
 

@@ -104,7 +104,7 @@ class TestEncode:
     assert '2 byte sequences were not UTF-8' in caplog.text
 
   def test_progress_bar_while_files_are_read(self, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr('jw2v.utils.progress_bar.is_terminal', lambda: True)
+    monkeypatch.setattr('jw2v.utils.progress_bar.shows_bars', lambda: True)
     (tmp_path / 'text').write_text('a b ' * 1000)
     encode_corpus(tmp_path / 'text', min_count=1, progress=True)
     assert not capsys.readouterr().err  # it was quick

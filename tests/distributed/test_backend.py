@@ -76,3 +76,24 @@ def test_a_cpu_keeps_the_devices_of_a_flag(flag, devices, expected):
     env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
   )  # fmt: skip
   assert int(done.stdout) == expected
+
+
+@pytest.mark.slow
+class TestPlatform:
+  def test_names_a_backend_that_cannot_start(self):
+    """In a process of its own: this one has started its backend."""
+    code = (
+      'import jw2v\n'
+      'try:\n'
+      "  jw2v.train([['a', 'b']], jw2v.TrainConfig(min_count=1), workdir='run', progress=False)\n"
+      'except ValueError as error:\n'
+      '  print(error)\n'
+    )
+    done = subprocess.run(
+      [sys.executable, '-c', code], env={**os.environ, 'JAX_PLATFORMS': 'cuda'},
+      capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(
+      "JAX_PLATFORMS must name backends that this machine has, got 'cuda'"
+    )
+    assert len(done.stdout.splitlines()) == 1 and not os.path.exists('run')

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import signal
 import sys
 import threading
 
@@ -412,7 +413,7 @@ class TestCorpora:
   def test_progress_bars(self, path, capsys, monkeypatch):
     monkeypatch.setattr('jw2v.data.corpus._SHORT', 0)
     monkeypatch.setattr('jw2v.training.history._BAR_DELAY', 0)
-    monkeypatch.setattr('jw2v.utils.progress_bar.is_terminal', lambda: True)
+    monkeypatch.setattr('jw2v.utils.progress_bar.shows_bars', lambda: True)
     train(path, TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'reading: 100%' in shown and 'training: 100%' in shown
@@ -535,7 +536,7 @@ class TestErrors:
 
   def test_progress_bar_shows_speed_and_loss(self, capsys, monkeypatch):
     monkeypatch.setattr('jw2v.training.history._BAR_DELAY', 0)
-    monkeypatch.setattr('jw2v.utils.progress_bar.is_terminal', lambda: True)
+    monkeypatch.setattr('jw2v.utils.progress_bar.shows_bars', lambda: True)
     train(two_topics(), TrainConfig(**TINY))
     shown = capsys.readouterr().err
     assert 'training: 100%' in shown and 'words/s' in shown and 'loss' in shown
@@ -544,8 +545,80 @@ class TestErrors:
   def test_lines_where_there_is_no_terminal(self, capsys, monkeypatch):
     train(two_topics(), TrainConfig(**TINY))
     assert not capsys.readouterr().err  # less than a minute
-    monkeypatch.setattr('jw2v.utils.progress_bar._LINE_EVERY', 0)
+    monkeypatch.setattr('jw2v.utils.progress_bar._FIRST_LINE', 0)
     train(two_topics(), TrainConfig(**TINY))
     lines = capsys.readouterr().err.splitlines()
     form = r'training: [\d.]+%, [\d,]+ words/s, epoch \S+, loss \S+, rate \S+, [\d,]+ s left'
     assert re.fullmatch(form, lines[-1]) and lines[-1].startswith('training: 100.0%')
+
+
+def interrupt_once(times=1):
+  """Returns a callback that interrupts the process at the first record."""
+  count = itertools.count()
+
+  def interrupt(record):
+    if next(count) == 0:
+      for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+  return interrupt
+
+
+class TestInterrupt:
+  """Ctrl-C in a program of the user's own ends a run with the vectors so far."""
+
+  def test_keeps_what_is_trained(self, caplog):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+      config = TrainConfig(**{**TINY, 'epochs': 1000})
+      result = train(two_topics(), config, progress=False, callbacks=[interrupt_once()])
+      assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+      signal.signal(signal.SIGINT, before)
+    assert 0 < result.history[-1]['epoch'] < 100 and len(result.vectors) == 14
+    assert 'interrupted: the run ends with the vectors so far' in caplog.text
+
+  def test_the_second_one_raises(self):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    config = TrainConfig(**{**TINY, 'epochs': 1000})
+    try:
+      with pytest.raises(KeyboardInterrupt):
+        train(two_topics(), config, progress=False, callbacks=[interrupt_once(2)])
+    finally:
+      signal.signal(signal.SIGINT, before)
+
+  def test_a_handler_of_the_user_stays(self):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+      callbacks = [interrupt_once()]
+      result = train(two_topics(), TrainConfig(**TINY), progress=False, callbacks=callbacks)
+    finally:
+      signal.signal(signal.SIGINT, before)
+    assert seen and result.history[-1]['epoch'] == pytest.approx(TrainConfig(**TINY).epochs)
+
+
+class TestAdvice:
+  def test_on_text_that_is_too_small(self, caplog):
+    train([['a', 'b', 'c'], ['d', 'b', 'e']] * 3, TrainConfig(dim=4, min_count=1), progress=False)
+    assert re.search(r'hardly trained: the loss is 4\.\d+, and 4\.159 without', caplog.text)
+    assert '18 known words' in caplog.text and 'sample=0 (now 0.001)' in caplog.text
+
+  def test_not_on_text_that_is_learned(self, caplog):
+    train(two_topics(), TrainConfig(dim=8, min_count=1, sample=0, epochs=30), progress=False)
+    assert 'hardly trained' not in caplog.text
+
+  def test_on_more_devices_than_cores(self, caplog, monkeypatch):
+    monkeypatch.setattr('jw2v.training.run.num_cores', lambda: 2)
+    train(two_topics(), TrainConfig(**TINY, devices=4, layout='data'), progress=False)
+    assert 'devices=4 is more than the 2 cores of this machine' in caplog.text
+    caplog.clear()
+    train(two_topics(), TrainConfig(**TINY, devices=2, layout='data'), progress=False)
+    assert 'cores' not in caplog.text
+
+
+def test_a_result_is_shown_on_one_line():
+  result = fit()
+  form = r'<TrainResult: 14 words, width \d+, epoch [\d.]+, loss [\d.]+, [\d,]+ words/s>'
+  assert re.fullmatch(form, repr(result))
+  assert re.fullmatch(r'<KeyedVectors: 14 words, width \d+>', repr(result.vectors))

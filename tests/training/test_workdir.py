@@ -77,3 +77,28 @@ class TestMetricsFile:
     metrics.add({'step': 2})
     metrics.close()
     assert (tmp_path / 'metrics.jsonl').read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+class TestForeignFolder:
+  """A workdir that no run has made is not overwritten."""
+
+  @pytest.mark.parametrize('name', ['vectors.txt', 'config.json', 'metrics.jsonl', 'notes.md'])
+  def test_is_refused(self, tmp_path, name):
+    (tmp_path / name).write_text('{"model": "somebody else\'s"}\n')
+    with pytest.raises(FileExistsError, match=rf'earlier run, got .*, which has {name}; choose'):
+      jw2v.train(two_topics(), jw2v.TrainConfig(dim=4), workdir=tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+  def test_of_a_run_is_used_again(self, tmp_path):
+    config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1)
+    for _ in range(2):
+      jw2v.train(two_topics(), config, workdir=tmp_path / 'run', progress=False)
+    (tmp_path / 'run' / 'notes.md').write_text('mine')
+    (tmp_path / 'run' / 'config.json').unlink()  # metrics.jsonl still tells
+    jw2v.train(two_topics(), config, workdir=tmp_path / 'run', progress=False)
+    assert (tmp_path / 'run' / 'notes.md').exists()
+
+  @pytest.mark.parametrize('name', ['checkpoints', 'tensorboard', '.DS_Store'])
+  def test_of_a_run_that_was_killed_early(self, tmp_path, name):
+    (tmp_path / name).mkdir()
+    Workdir(tmp_path).check()

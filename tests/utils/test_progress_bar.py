@@ -1,0 +1,32 @@
+"""Progress bars: lines where nothing can show a bar, and notebooks."""
+
+import sys
+import types
+
+from jw2v.utils import progress_bar
+
+
+class TestLines:
+  def test_become_rarer(self, capsys, monkeypatch):
+    """After 5, 15, 35 seconds, and then every minute at most."""
+    now = 0.0
+    monkeypatch.setattr(progress_bar.time, 'monotonic', lambda: now)
+    bar = progress_bar.progress_bar(1000, ' words', 'training')
+    times = []
+    for second in range(1, 300):
+      now = float(second)
+      bar.update(1)
+      if capsys.readouterr().err:
+        times.append(second)
+    assert times == [5, 15, 35, 75, 135, 195, 255]
+
+
+class TestNotebook:
+  def test_has_a_bar(self, monkeypatch):
+    """The stream of a cell is not a terminal."""
+    stream = types.new_class('OutStream')()
+    type(stream).__module__ = 'ipykernel.iostream'
+    stream.isatty = lambda: False
+    assert not progress_bar.shows_bars()
+    monkeypatch.setattr(sys, 'stderr', stream)
+    assert progress_bar.shows_bars()
