@@ -68,7 +68,7 @@ def _measure(job, call):
 def _encode(job):
   """Encodes a text into a folder, or opens the store in it."""
   import jw2v
-  from jw2v.data.text import import_pyarrow
+  from jw2v.utils.extras import import_pyarrow
 
   if not os.path.isdir(job['folder']):  # opening a store does not need pyarrow
     import_pyarrow()

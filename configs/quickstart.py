@@ -31,12 +31,17 @@ def get_config() -> ml_collections.ConfigDict:
     # A file, a folder of files, or a pattern (text/**/*.gz) of UTF-8 text, plain or
     # compressed as .gz, .bz2, .xz or .zst; '-' is standard input.
     path=_speeches(),
-    lowercase=True,
-    # What is a word: letters and digits, with apostrophes inside, straight or typographic
-    # ("don't"). An empty pattern splits at white space and keeps the punctuation.
-    word_pattern=r"[^\W_]+(?:['\u2019][^\W_]+)*",
-    errors='strict',  # What is not UTF-8 is refused; or 'replace', 'ignore'.
-    max_expansion=1000.0,  # The text of a compressed file may be so many times as large.
+    # The definition of a word: 'words' converts to lower case and keeps letters and digits, with
+    # apostrophes inside ("don't"); 'whitespace' splits at white space and keeps punctuation.
+    text='words',
+    lowercase=config_dict.placeholder(bool),  # None: as `text` says.
+    word_pattern=config_dict.placeholder(str),  # Regular expression of a word, instead of `text`.
+    encoding='utf-8',  # Or another, such as 'cp1252'; a byte order mark decides before it.
+    errors='strict',  # Bytes that are not text raise an error; or 'replace', 'ignore'.
+    # Field of JSON lines, CSV or Parquet files that holds the text.
+    field=config_dict.placeholder(str),
+    exclude=(),  # Patterns such as '*.html' of files that are left out of a folder.
+    max_expansion=1000.0,  # Largest ratio of decompressed to compressed size.
     # Where the encoded text is kept for the next run; None: in the workdir.
     store=config_dict.placeholder(str),
     # A file of words and counts to use instead of counting; None: count.

@@ -19,8 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   """The settings of the run; those of the quickstart, but for these."""
   config = quickstart.get_config()
   config.data.path = 'text8'
-  config.data.lowercase = False  # It is.
-  config.data.word_pattern = ''  # White space is all that stands between words.
+  config.data.text = 'whitespace'  # The text has lower case and letters only.
   config.window = 5
   config.min_count = 5
   config.epochs = 4

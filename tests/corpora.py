@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jw2v.data import kinds
+
 
 def two_topics(lines=200, seed=0):
   """Returns sentences about one of two topics, with words that occur in both."""
@@ -16,3 +18,12 @@ HARD = {
   'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
   'the whole text': lambda: two_topics(400),
 }
+
+
+def is_plain(content):
+  """Returns whether bytes are read as they are: not compressed, in UTF-16, or a known format."""
+  head = content[: kinds.HEAD]
+  return kinds.encoding_of(head) in (None, 'utf-8') and not (
+    kinds.compression_of(head) or kinds.is_zip(head) or kinds.is_tar(head)
+    or kinds.binary_kind(head)
+  )  # fmt: skip

@@ -15,7 +15,7 @@ from absl import logging
 
 import jw2v
 from jw2v.cli.arguments import words as words_of
-from jw2v.cli.settings import Settings, kind_of
+from jw2v.cli.settings import Settings, kind_of, text_of
 from jw2v.cli.tables import plural
 from jw2v.data.text import find_files
 from jw2v.distributed.processes import num_processes
@@ -41,7 +41,7 @@ _MEASURES = (
 def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> str:
   """Returns the summary of a run: its data, model, device, memory and time."""
   what, words, lines = _NAMES[kind_of(config['data'])]
-  files = plural(len(find_files(config['data']['path'])), 'file')
+  files = plural(len(find_files(config['data']['path'], text_of(config['data']).exclude)), 'file')
   device = jax.devices()[0]
   count = f'{os.cpu_count()} cores' if device.platform == 'cpu' else f'{jax.device_count()} of them'
   seconds, settings, layout = started.seconds_left, started.config, started.layout
@@ -50,6 +50,7 @@ def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> 
     'vocabulary': f'{len(corpus.vocabulary):,} {words} with at least '
     f'{plural(settings.min_count, "occurrence")}; {len(corpus.ids):,} tokens in '
     f'{len(corpus.line_ends):,} {lines}',
+    'words': _words(config['data']) if kind_of(config['data']) == 'text' else '',
     'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
     f'{settings.window}' + _noise_and_ngrams(settings),
     'training': f'{plural(settings.epochs, "epoch")}, {settings.optimizer} from '
@@ -69,6 +70,16 @@ def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> 
   }
   width = max(map(len, rows))
   return '\n'.join(f'{name:{width}}  {text}' for name, text in rows.items() if text)
+
+
+def _words(data: Settings) -> str:
+  """Returns the definition of a word in one clause."""
+  text = text_of(data)
+  case = 'lower case' if text.lowercase else 'case as written'
+  if text.word_pattern is not None:
+    return f'matches of {shown(text.word_pattern)}; {case}'
+  kept = 'letters and digits, with apostrophes inside'
+  return f'{kept if text.split == "words" else "everything between white space"}; {case}'
 
 
 def _shown(path: str | Sequence[str]) -> str:

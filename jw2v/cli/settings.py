@@ -14,6 +14,7 @@ from typing import Any
 import jw2v
 from jw2v.cli import evaluate
 from jw2v.data.sessions import read_sessions
+from jw2v.data.tokens import text_config
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.data.walks import random_walks, read_edges
 from jw2v.training.checkpoints import Checkpoints
@@ -22,8 +23,8 @@ from jw2v.utils.limits import TEXT_EXPANSION
 _DATA = {  # settings of each kind of data; settings of text are in config.data itself
   'sessions': {'delimiter', 'item', 'session'},
   'text': {
-    'errors', 'lowercase', 'max_expansion', 'path', 'phrases', 'store', 'vocabulary',
-    'word_pattern',
+    'encoding', 'errors', 'exclude', 'field', 'lowercase', 'max_expansion', 'path', 'phrases',
+    'store', 'text', 'vocabulary', 'word_pattern',
   },
   'walks': {'directed', 'length', 'p', 'q', 'walks_per_node'},
 }  # fmt: skip
@@ -68,16 +69,23 @@ def read_corpus(
   return jw2v.encode_corpus(
     data['path'],
     data.get('store') or workdir / 'corpus',
-    text=jw2v.TextConfig(
-      lowercase=data.get('lowercase', False),
-      word_pattern=data.get('word_pattern') or None,
-      errors=data.get('errors', 'strict'),
-      max_expansion=expansion,
-    ),
+    text=text_of(data),
     phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
     progress=True,
     **chosen,
   )
+
+
+def text_of(data: Settings) -> jw2v.TextConfig:
+  """Returns how the text of an experiment is read: a preset, with the settings that are given."""
+  names = ('lowercase', 'encoding', 'errors', 'field', 'exclude', 'max_expansion')
+  given = {name: data[name] for name in names if data.get(name) is not None}
+  if isinstance(given.get('exclude'), str):
+    given['exclude'] = [pattern for pattern in given['exclude'].split(',') if pattern]
+  pattern = data.get('word_pattern')
+  if pattern is not None:  # an empty one splits at white space
+    given |= {'split': 'whitespace', 'word_pattern': pattern or None}
+  return dataclasses.replace(text_config(data.get('text') or 'words'), **given)
 
 
 def train_config(config: Settings) -> jw2v.TrainConfig:

@@ -40,6 +40,7 @@ from jw2v.cli.settings import (
   plain,
   read_corpus,
   read_evaluation,
+  text_of,
   train_config,
 )
 from jw2v.cli.show import typical_words
@@ -56,6 +57,7 @@ from jw2v.config import (
   SCHEDULES,
 )
 from jw2v.data.text import STDIN, find_files
+from jw2v.data.tokens import PRESETS
 from jw2v.distributed.agreement import first_then_others
 from jw2v.distributed.backend import prepare_backend
 from jw2v.distributed.processes import is_first
@@ -104,7 +106,7 @@ def train(
   checkpoints = make_checkpoints(settings, workdir, restart)
   evaluate = read_evaluation(settings.get('evaluation') or ())
   initial = jw2v.load_vectors(settings['initial']) if settings.get('initial') else None
-  find_files(settings['data']['path'])
+  find_files(settings['data']['path'], text_of(settings['data']).exclude)
 
   with folder.locked() if is_first() else contextlib.nullcontext():
     # Data.
@@ -182,11 +184,24 @@ def add_arguments(parser: Parser) -> None:
   parser.add('--restart', action='store_true', help='start again, whether or not checkpoints exist')
   parser.add('--quiet', action='store_true', help='print neither the summary nor the progress')
   parser.group('text')
+  parser.add(
+    '--text', choices=tuple(PRESETS),
+    help="definition of a word: 'words' (default) is lower case, letters and digits; 'whitespace' "
+    'splits at white space and keeps punctuation',
+  )  # fmt: skip
   parser.add('--lowercase', action=argparse.BooleanOptionalAction, help='convert to lower case')
   parser.add('--word-pattern', metavar='REGEX', help='regular expression whose matches are words')
   parser.add(
     '--errors', choices=('strict', 'replace', 'ignore'),
     help='bytes that are not text: raise an error (default), replace or skip them',
+  )  # fmt: skip
+  parser.add('--encoding', help='encoding of the text (default: utf-8)')
+  parser.add(
+    '--field', metavar='NAME', help='field of JSON lines, CSV or Parquet files that holds the text'
+  )
+  parser.add(
+    '--exclude', action='append', metavar='PATTERN',
+    help="files of a folder to leave out, such as '*.html'; repeatable",
   )  # fmt: skip
   parser.add('--vocabulary', metavar='FILE', help='words and counts, instead of counting')
   parser.add(
@@ -230,7 +245,9 @@ def _settings(values: Any) -> dict[str, Any]:
     if (value := getattr(values, field.name)) is not None:
       settings[field.name] = value
   data = dict(settings.get('data') or {})
-  for name in ('lowercase', 'word_pattern', 'errors', 'vocabulary'):
+  for name in (
+    'text', 'lowercase', 'word_pattern', 'encoding', 'errors', 'field', 'exclude', 'vocabulary',
+  ):  # fmt: skip
     if (value := getattr(values, name)) is not None:
       data[name] = value
   if values.phrases is not None:

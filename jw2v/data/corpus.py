@@ -18,10 +18,18 @@ from absl import logging
 from jw2v.data import store
 from jw2v.data.phrases import PhraseConfig, Phrases, find_and_join, join
 from jw2v.data.store import EncodedCorpus
-from jw2v.data.text import IS_PATH, PathLike, TextReader, find_files, total_size
-from jw2v.data.tokens import NumberedText, TextConfig, number_text
+from jw2v.data.text import (
+  IS_PATH,
+  PathLike,
+  TextReader,
+  files_of_folders,
+  find_files,
+  total_size,
+)
+from jw2v.data.tokens import NumberedText, TextConfig, number_text, text_config
 from jw2v.data.vocabulary import Vocabulary, select_words
 from jw2v.utils.checks import check_number
+from jw2v.utils.limits import shown
 from jw2v.utils.progress_bar import progress_bar
 
 _SHORT = 1.0  # seconds; no bar for what takes less
@@ -33,7 +41,7 @@ def encode_corpus(
   corpus: Corpus,
   folder: PathLike | None = None,
   *,
-  text: TextConfig = TextConfig(),
+  text: TextConfig | str = 'words',
   min_count: int = 5,
   max_vocab_size: int | None = None,
   reserved: Sequence[str] = (),
@@ -55,7 +63,8 @@ def encode_corpus(
     corpus: a path, a list of paths (see `jw2v.data.text.find_files`; '-' is standard input),
       or an iterable of lists of words, one for a line.
     folder: where the store is, or will be.
-    text: what a word is, for paths.
+    text: how text is read and split, for paths: 'words' (lower case, letters and digits),
+      'whitespace', or a `TextConfig`.
     min_count: fewer occurrences than this drop a word.
     max_vocab_size: at most so many words stay, the most frequent; None for all.
     reserved: words that stay whatever their count, and get the first ids.
@@ -94,7 +103,8 @@ def encode_corpus(
     raise ValueError('vocabulary: is taken as it is, without known or reserved words')
   if vocabulary is not None and isinstance(phrases, PhraseConfig):
     raise ValueError('vocabulary: has no phrases that are found only now: give Phrases')
-  files, name = _files_of(corpus)
+  text = text_config(text)
+  files, name = _files_of(corpus, text.exclude)
   counted = vocabulary is None
   settings = {
     **(text.settings() if files else {}),
@@ -152,14 +162,14 @@ def encode_corpus(
 
 
 def learn_phrases(
-  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig = TextConfig()
+  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig | str = 'words'
 ) -> Phrases:
   """Finds the phrases of a corpus, to join them in this or in other text.
 
   Args:
     corpus: a path, a list of paths, or an iterable of lists of words.
     config: how they are found.
-    text: what a word is, for paths.
+    text: how text is read and split, for paths, as for `encode_corpus`.
 
   Returns:
     The phrases.
@@ -171,7 +181,8 @@ def learn_phrases(
     ValueError: a file is not UTF-8 or its compression is damaged, or there is no text.
     ImportError: text is read without the extra `text`.
   """
-  files, name = _files_of(corpus)
+  text = text_config(text)
+  files, name = _files_of(corpus, text.exclude)
   with store.work_folder(None) as work:
     numbered, _ = _number(corpus, files, name, text, work)
     phrases = find_and_join(numbered, config)
@@ -187,11 +198,22 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
     if files and progress:
       bar = progress_bar(total_size(files), 'B', 'reading', _SHORT)
       on_read = stack.enter_context(bar).update
-    reader = TextReader(files, text.errors, on_read, text.max_expansion)
+    reader = TextReader(
+      files, text.errors, on_read, text.max_expansion, encoding=text.encoding, field=text.field,
+      may_skip=files_of_folders(corpus, text.exclude) if files else (),
+    )  # fmt: skip
     if files:
       number_text(reader, text, numbered)
     else:
       numbered.add_lines(corpus, name)
+  if reader.skipped:
+    some = ', '.join(f'{shown(path)} ({kind})' for path, kind in reader.skipped[:3])
+    logging.warning(
+      '%s: skipped %d of the files, which are not text: %s%s',
+      name, len(reader.skipped), some, ', ...' * (len(reader.skipped) > 3),
+    )  # fmt: skip
+  if reader.rows_skipped:
+    logging.warning('%s: skipped %d rows without text in the field', name, reader.rows_skipped)
   if not numbered.num_tokens:
     raise ValueError(f'{name}: there is no text in it')
   if reader.not_utf8:
@@ -232,7 +254,7 @@ def is_text(corpus: object) -> bool:
   return isinstance(corpus, IS_PATH) or bool(paths)
 
 
-def _files_of(corpus: Corpus) -> tuple[list[str], str]:
+def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
   """The files of a corpus, none if it is lists of words; and a name for it in errors."""
   if not is_text(corpus):
     if not isinstance(corpus, Iterable):
@@ -240,7 +262,7 @@ def _files_of(corpus: Corpus) -> tuple[list[str], str]:
     return [], 'the corpus'
   paths = cast(Sequence[PathLike], [corpus] if isinstance(corpus, IS_PATH) else corpus)
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
-  return find_files(paths), f'{paths[0]}{more}'
+  return find_files(paths, exclude), f'{shown(paths[0])}{more}'
 
 
 def _digest_of(vocabulary: Vocabulary | None) -> str | None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jw2v.data.text import STDIN, PathLike, TextFile, find_files, import_pyarrow
+from jw2v.data.text import STDIN, PathLike, TextFile, find_files
+from jw2v.utils.extras import import_pyarrow
 from jw2v.utils.limits import TEXT_EXPANSION, shown
 
 _BLOCK_BYTES = 16 << 20  # upper bound of a row

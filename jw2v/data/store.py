@@ -35,7 +35,7 @@ _CHECKED = 1 << 22  # ids that are looked at at once
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class EncodedCorpus:
   """A corpus as ids, words outside of the vocabulary left out.
 
@@ -58,6 +58,13 @@ class EncodedCorpus:
   words_read: int
   not_utf8: int
   folder: pathlib.Path | None
+
+  def __repr__(self) -> str:
+    place = f' in {self.folder}' if self.folder is not None else ''
+    return (
+      f'<EncodedCorpus: {len(self.ids):,} words, {len(self.vocabulary):,} different ones, '
+      f'{len(self.line_ends):,} lines{place}>'
+    )
 
 
 def open_corpus(folder: PathLike) -> EncodedCorpus:

@@ -5,6 +5,7 @@ the numbers stay on disk. `vocabulary.py` selects the words to keep.
 """
 
 import array
+import codecs
 import collections
 import concurrent.futures
 import dataclasses
@@ -18,9 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jw2v.data.text import ERRORS, WHITE_SPACE, TextReader, import_pyarrow
+from jw2v.data.text import ERRORS, WHITE_SPACE, TextReader
+from jw2v.data.words import separate_words
+from jw2v.utils.extras import import_pyarrow
 from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion
 
+SPLITS = ('whitespace', 'words')
 _WORKERS = 2  # threads that split; what is left for Python keeps about two busy
 _CHUNK = 1 << 20  # tokens that are held at once
 LONG_LINE = 8 << 20  # characters; a longer line comes to a tokenizer in pieces
@@ -30,39 +34,62 @@ _HEADER = 128  # bytes before the data of a .npy file of one axis
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-  """What a word is in text that is read from files.
+  """Settings for reading text from files: the definition of a word, the encoding, and the field.
 
-  A line is a sentence or document: windows never cross its end. Lines end at LF, and at
-  the end of a file. By default words are what stands between ASCII white space; U+00A0,
-  U+0085 and U+2028 are ordinary characters, as in the C tool.
+  A line is a sentence or document: windows never cross its end. Lines end at LF, and at the end of
+  a file. Where a function accepts a `TextConfig`, it also accepts the name of a preset: 'words' is
+  `TextConfig(split='words', lowercase=True)`, and 'whitespace' is `TextConfig()`.
 
   Attributes:
-    lowercase: 'The' and 'the' are one word.
-    word_pattern: regular expression whose matches, if not empty, are the words; None
-      splits at white space.
-    tokenizer: a function from the text of a line to its words, instead of a pattern.
-      Lines of more than 8 Mi characters come in pieces that are cut at white space,
-      where they have any. A CR before the LF is a part of the line.
-    tokenizer_name: what stands for the tokenizer in a store, for a function cannot be
-      compared with another; without one the text is encoded anew each time.
-    errors: what happens to bytes that are not UTF-8: 'strict' refuses them with file and
-      offset, 'replace' puts U+FFFD in their place, 'ignore' leaves them out.
-    max_expansion: how many times as large as a compressed file its text may be, against files
-      that fill a disk; None for any. 64 MiB always may.
+    split: 'whitespace' splits at ASCII white space; U+00A0, U+0085 and U+2028 are ordinary
+      characters, as in the C tool. 'words' keeps letters and digits, with the combining marks after
+      them and apostrophes inside, and drops everything else.
+    lowercase: whether to convert text to lower case.
+    word_pattern: regular expression whose nonempty matches are the words, instead of `split`.
+    tokenizer: function from the text of a line to its words, instead of `split`. A line of more
+      than 8 Mi characters is passed in pieces, cut at white space if it has any. A CR before the LF
+      is a part of the line.
+    tokenizer_name: name of the tokenizer in a store, because functions cannot be compared. Without
+      it, the text is encoded again in each run.
+    encoding: encoding of the text, any that Python knows; a byte order mark decides before it.
+    errors: what happens to bytes that are not valid in the encoding: 'strict' raises an error with
+      file and offset, 'replace' puts U+FFFD in their place, 'ignore' leaves them out.
+    field: field of JSON lines (.jsonl), of tables (.csv, .tsv) and of Parquet files whose rows are
+      the lines of the text; 'a.b' is the field b of the object in a. '' reads such files as plain
+      text, and None raises an error that lists the fields.
+    exclude: patterns such as '*.png' of names that are left out of folders.
+    max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
+      64 MiB are always allowed.
   """
 
+  split: str = 'whitespace'
   lowercase: bool = False
   word_pattern: str | None = None
   tokenizer: Callable[[str], Sequence[str]] | None = None
   tokenizer_name: str | None = None
+  encoding: str = 'utf-8'
   errors: str = 'strict'
+  field: str | None = None
+  exclude: Sequence[str] = ()
   max_expansion: float | None = TEXT_EXPANSION
 
   def __post_init__(self) -> None:
     check_max_expansion(self.max_expansion)
-    if self.errors not in ERRORS:
-      raise ValueError(f'errors={self.errors!r}: allowed are {", ".join(map(repr, ERRORS))}')
-    for name in ('word_pattern', 'tokenizer_name'):
+    for name, allowed in (('errors', ERRORS), ('split', SPLITS)):
+      if getattr(self, name) not in allowed:
+        options = ', '.join(map(repr, allowed))
+        raise ValueError(f'{name} must be one of {options}; got {getattr(self, name)!r}')
+    try:
+      codecs.lookup(self.encoding)
+    except (LookupError, TypeError):
+      raise ValueError(
+        f"encoding must be the name of an encoding such as 'utf-8' or 'cp1252', got "
+        f'{self.encoding!r}'
+      ) from None
+    if isinstance(self.exclude, str) or not all(isinstance(x, str) for x in self.exclude):
+      raise TypeError(f'exclude must be a list of patterns, got {self.exclude!r}')
+    object.__setattr__(self, 'exclude', tuple(self.exclude))
+    for name in ('word_pattern', 'tokenizer_name', 'field'):
       if not isinstance(getattr(self, name), str | None):
         raise TypeError(f'{name}={getattr(self, name)!r}: must be a str')
     if self.word_pattern is not None:
@@ -74,22 +101,28 @@ class TextConfig:
         raise ValueError(f'word_pattern={self.word_pattern!r}: matches the empty word')
       if self.tokenizer is not None:
         raise ValueError(f'word_pattern={self.word_pattern!r}: a tokenizer is given as well')
+    if self.split != 'whitespace' and (self.word_pattern or self.tokenizer) is not None:
+      raise ValueError(
+        f'split={self.split!r} must not be given with a word_pattern or a tokenizer; leave it out'
+      )
     if self.tokenizer is not None and not callable(self.tokenizer):
       raise TypeError(f'tokenizer={self.tokenizer!r}: must be a function from a line to words')
     if self.tokenizer is None and self.tokenizer_name is not None:
       raise ValueError(f'tokenizer_name={self.tokenizer_name!r}: there is no tokenizer')
 
   def settings(self) -> dict[str, Any]:
-    """What tells this from another config, fit for JSON."""
-    names = ('lowercase', 'word_pattern', 'tokenizer_name', 'errors')
-    return {name: getattr(self, name) for name in names}
+    """Returns the settings that decide the words of a text, as JSON values."""
+    names = ('split', 'lowercase', 'word_pattern', 'tokenizer_name', 'encoding', 'errors', 'field')
+    return {name: getattr(self, name) for name in (*names, 'exclude')}
 
-  def splits_at_white_space(self) -> bool:
-    """Whether nothing else decides what a word is."""
+  def is_split_in_threads(self) -> bool:
+    """Returns whether `split` decides, and not a pattern or a tokenizer."""
     return self.word_pattern is None and self.tokenizer is None
 
   def words_of(self, line: str) -> Sequence[str]:
-    """The words of a line."""
+    """Returns the words of a line."""
+    if self.split == 'words':
+      return separate_words(line.encode(), self.lowercase).decode().split()
     line = line.lower() if self.lowercase else line
     if self.tokenizer is not None:
       return self.tokenizer(line)
@@ -99,6 +132,27 @@ class TextConfig:
     if not pattern.groups:
       return [word for word in pattern.findall(line) if word]
     return [match.group() for match in pattern.finditer(line) if match.group()]
+
+
+# Names for `TextConfig` where a function accepts one.
+PRESETS = {'whitespace': TextConfig(), 'words': TextConfig(split='words', lowercase=True)}
+
+
+def text_config(text: TextConfig | str) -> TextConfig:
+  """Returns a config, or the preset of a name.
+
+  Raises:
+    TypeError: it is neither a config nor a name.
+    ValueError: the name is not that of a preset.
+  """
+  if isinstance(text, TextConfig):
+    return text
+  if not isinstance(text, str):
+    raise TypeError(f'text must be a TextConfig or the name of a preset, got {text!r}')
+  if text not in PRESETS:
+    names = ', '.join(map(repr, PRESETS))
+    raise ValueError(f'text must be a TextConfig or one of {names}; got {text!r}')
+  return PRESETS[text]
 
 
 class Buffer(NamedTuple):
@@ -272,9 +326,9 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
     TypeError: the tokenizer gives something else than a list of words.
     ValueError: a file is no text.
   """
-  if config.splits_at_white_space():
+  if config.is_split_in_threads():
     import_pyarrow()
-    text.add_buffers(_split_in_threads(reader, config.lowercase))
+    text.add_buffers(_split_in_threads(reader, config))
   else:
     text.add_lines(map(config.words_of, _lines(reader)), 'the tokenizer')
 
@@ -294,20 +348,20 @@ def _lines(reader: TextReader) -> Iterator[str]:
       rest = ''
 
 
-def _split_in_threads(reader: TextReader, lowercase: bool) -> Iterator[Buffer]:
+def _split_in_threads(reader: TextReader, config: TextConfig) -> Iterator[Buffer]:
   """The buffers of the files in their order; pyarrow works without Python's lock."""
   with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
     waiting: collections.deque = collections.deque()
     for text, last in reader.buffers():
-      waiting.append(pool.submit(_split, text, last, lowercase))
+      waiting.append(pool.submit(_split, text, last, config))
       while len(waiting) > _WORKERS:
         yield waiting.popleft().result()
     while waiting:
       yield waiting.popleft().result()
 
 
-def _split(text: bytes, last: bool, lowercase: bool) -> Buffer:
-  """Splits a buffer at ASCII white space.
+def _split(text: bytes, last: bool, config: TextConfig) -> Buffer:
+  """Splits a buffer at ASCII white space, after making everything between words a space.
 
   A token is taken with the one separator that ends it, so that the tokens are the text
   itself and nothing is moved; separators are all made spaces first. A token that is a
@@ -315,7 +369,9 @@ def _split(text: bytes, last: bool, lowercase: bool) -> Buffer:
   """
   import pyarrow
 
-  if lowercase:
+  if config.split == 'words':
+    text = separate_words(text, config.lowercase)
+  elif config.lowercase:
     text = text.lower() if text.isascii() else text.decode().lower().encode()
   if last and text[-1:].strip():
     text += b' '

@@ -41,12 +41,15 @@ class Vocabulary:
       raise ValueError(f'the count of {shown(repr(word))} is {count}: must be from 0 to 2^53')
     if len(set(self.words)) < len(self.words):
       twice = next(word for word, n in collections.Counter(self.words).items() if n > 1)
-      raise ValueError(f'the word {twice!r} is there twice')
+      raise ValueError(f'duplicate word {shown(repr(twice))}')
     object.__setattr__(self, 'words', tuple(self.words))
     object.__setattr__(self, 'counts', counts.astype(np.int64))
 
   def __len__(self) -> int:
     return len(self.words)
+
+  def __repr__(self) -> str:
+    return f'<Vocabulary: {len(self):,} words, {int(self.counts.sum()):,} occurrences>'
 
   @classmethod
   def of_words(cls, words: Iterable[str]) -> 'Vocabulary':
@@ -74,9 +77,9 @@ class Vocabulary:
         try:
           line = f'{word} {count}\n'.encode()
         except UnicodeEncodeError as error:
-          raise ValueError(f'{path}: cannot hold the word {word!r}: {error}') from error
+          raise ValueError(f'{path}: cannot hold the word {shown(repr(word))}: {error}') from error
         if '\n' in word:
-          raise ValueError(f'{path}: cannot hold the word {word!r}: it has a line feed')
+          raise ValueError(f'{path}: cannot hold the word {shown(repr(word))}: it has a line feed')
         file.write(line)
 
   @classmethod
@@ -181,8 +184,10 @@ def select_words(
   order = np.concatenate([np.arange(len(reserved)), order[order >= len(reserved)]])
   if not total[order].any():
     most = int(total.argmax()) if names else 0
-    best = f'; the most frequent, {names[most]!r}, occurs {total[most]} times' if names else ''
-    raise ValueError(f'no word occurs min_count={min_count} times{best}')
+    best = f'the most frequent, {shown(repr(names[most]))}, occurs {total[most]} times; '
+    raise ValueError(
+      f'no word occurs min_count={min_count} times: {best if names else ""}lower min_count'
+    )
   new_ids = np.full(len(names), -1, np.int32)
   new_ids[order] = np.arange(len(order), dtype=np.int32)
   return Vocabulary(tuple(names[i] for i in order), total[order]), new_ids[place]

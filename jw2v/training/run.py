@@ -16,6 +16,7 @@ from jw2v.data.corpus import Corpus, encode_corpus, is_text
 from jw2v.data.sampling import Blocks
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import TextBlocks, held_out_start, longest_line
+from jw2v.data.tokens import TextConfig
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
 from jw2v.distributed.backend import num_cores, platform, prepare_backend
@@ -79,6 +80,7 @@ def train(
   config: TrainConfig = TrainConfig(),
   *,
   workdir: str | os.PathLike[str] | Workdir | None = None,
+  text: TextConfig | str | None = None,
   progress: bool = True,
   callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
   initial: TrainResult | KeyedVectors | None = None,
@@ -102,6 +104,8 @@ def train(
       per record, written during training); with n-grams also `vectors.safetensors`, and for text
       `corpus`, its encoded store, which the next run on the same text opens. The folder is created
       if it does not exist, and locked while the run uses it.
+    text: how text is read and split, for paths: 'words' (the default: lower case, letters and
+      digits), 'whitespace', or a `TextConfig`.
     progress: True to show a progress bar on standard error.
     callbacks: functions that are called with each record of the history.
     initial: vectors to start from, of an earlier run (with both tables) or of a file. They are
@@ -152,7 +156,7 @@ def train(
     if folder is not None:
       first_then_others(lambda: stack.enter_context(_opened(folder)), 'workdir')
     shows = progress and is_first()
-    encode = functools.partial(_encoded, corpus, config, folder, initial, shows)
+    encode = functools.partial(_encoded, corpus, config, text, folder, initial, shows)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
     config = config.on(device_kind, longest_line(encoded.line_ends))
@@ -267,9 +271,19 @@ def _opened(folder: Workdir) -> Iterator[None]:
 
 
 def _encoded(
-  corpus: Any, config: TrainConfig, folder: Workdir | None, initial: Any, progress: bool
+  corpus: Any,
+  config: TrainConfig,
+  text: TextConfig | str | None,
+  folder: Workdir | None,
+  initial: Any,
+  progress: bool,
 ) -> EncodedCorpus:
   """Encodes the corpus, unless it is encoded already."""
+  if text is not None and not is_text(corpus):
+    raise ValueError(
+      'text must be None for a corpus that is encoded or consists of lists of words, got '
+      f'{text!r}; give it to encode_corpus, or leave it out'
+    )
   if isinstance(corpus, EncodedCorpus):
     for name in ('min_count', 'max_vocab_size'):
       value, encoded = getattr(config, name), corpus.settings[name]
@@ -286,6 +300,7 @@ def _encoded(
   return encode_corpus(
     corpus,
     folder.path / 'corpus' if folder is not None and is_text(corpus) else None,
+    text='words' if text is None else text,
     min_count=config.min_count,
     max_vocab_size=config.max_vocab_size,
     known=known,

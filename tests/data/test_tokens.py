@@ -53,7 +53,7 @@ class TestTextConfig:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'errors': 'lax'}, "errors='lax': allowed are 'ignore', 'replace', 'strict'"),
+      ({'errors': 'lax'}, "errors must be one of 'ignore', 'replace', 'strict'; got 'lax'"),
       ({'word_pattern': '('}, r"word_pattern='\(': missing"),
       ({'word_pattern': 'x*'}, 'matches the empty word'),
       ({'word_pattern': 'x', 'tokenizer': str.split}, 'a tokenizer is given as well'),

@@ -56,7 +56,7 @@ class TestVocabulary:
       (('a', 'b'), [1], '2 words need as many whole numbers'),
       (('a',), [1.5], '1 words need as many whole numbers'),
       (('a', 'b'), [1, -1], "the count of 'b' is -1"),
-      (('a', 'a'), [1, 1], "the word 'a' is there twice"),
+      (('a', 'a'), [1, 1], "duplicate word 'a'"),
     ],
   )
   def test_refused(self, words, counts, message):

@@ -1,0 +1,282 @@
+"""Text as people have it: encodings, archives, tables, and files that are not text."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import pickle
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import jw2v
+from jw2v import TextConfig, encode_corpus
+
+TEXT = 'The gold, the silver.\nOld café!\n' * 40
+WORDS = ('the', 'gold', 'silver', 'old', 'café')
+
+
+def encode(path, **settings):
+  return encode_corpus(
+    path, min_count=1, text=TextConfig(split='words', lowercase=True, **settings)
+  )
+
+
+def zipped(members):
+  buffer = io.BytesIO()
+  with zipfile.ZipFile(buffer, 'w') as archive:
+    for name, content in members.items():
+      archive.writestr(name, content)
+  return buffer.getvalue()
+
+
+def tarred(members, mode='w'):
+  buffer = io.BytesIO()
+  with tarfile.open(fileobj=buffer, mode=mode) as archive:
+    for name, content in members.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      archive.addfile(info, io.BytesIO(content))
+  return buffer.getvalue()
+
+
+def saved(save):
+  buffer = io.BytesIO()
+  save(buffer)
+  return buffer.getvalue()
+
+
+PNG = b'\x89PNG\r\n\x1a\n' + bytes(range(256))
+READ = {
+  'plain': TEXT.encode(),
+  'utf-8 with a byte order mark': TEXT.encode('utf-8-sig'),
+  'utf-16': TEXT.encode('utf-16'),
+  'utf-16, big-endian': b'\xfe\xff' + TEXT.encode('utf-16-be'),
+  'utf-32': TEXT.encode('utf-32'),
+  'Windows line ends': TEXT.replace('\n', '\r\n').encode(),
+  'gzip': gzip.compress(TEXT.encode()),
+  'gzip of utf-16': gzip.compress(TEXT.encode('utf-16')),
+  'bzip2': bz2.compress(TEXT.encode()),
+  'xz': lzma.compress(TEXT.encode()),
+  'zip': zipped({'a.txt': TEXT, 'b/.hidden': 'x', 'pic.png': PNG}),
+  'tar': tarred({'a.txt': TEXT.encode(), 'pic.png': PNG}),
+  'tar.gz': tarred({'a.txt': TEXT.encode()}, 'w:gz'),
+}
+
+
+class TestRead:
+  @pytest.mark.parametrize('kind', READ)
+  def test_whatever_the_name(self, tmp_path, kind):
+    (tmp_path / 'text').write_bytes(READ[kind])
+    corpus = encode(tmp_path / 'text')
+    assert corpus.vocabulary.words == WORDS
+    assert corpus.vocabulary.counts.tolist() == [80, 40, 40, 40, 40]
+    assert len(corpus.line_ends) == 80
+
+  @pytest.mark.parametrize('encoding', ['cp1252', 'latin-1', 'utf-16-le', 'utf-8'])
+  def test_in_an_encoding(self, tmp_path, encoding):
+    (tmp_path / 'text').write_bytes(TEXT.encode(encoding))
+    assert encode(tmp_path / 'text', encoding=encoding).vocabulary.words == WORDS
+
+  def test_an_encoding_is_another_corpus(self, tmp_path):
+    (tmp_path / 'text').write_bytes(TEXT.encode('cp1252'))
+    for encoding in ('cp1252', 'cp1251'):
+      text = TextConfig(encoding=encoding)
+      found = encode_corpus(tmp_path / 'text', tmp_path / 'store', min_count=1, text=text)
+      assert ('café!' in found.vocabulary.words) == (encoding == 'cp1252')
+
+  def test_bytes_that_an_encoding_does_not_have(self, tmp_path):
+    (tmp_path / 'text').write_bytes(b'a b \x81 c\n')
+    with pytest.raises(ValueError, match='text: not cp1252 at about byte 4'):
+      encode(tmp_path / 'text', encoding='cp1252')
+    assert encode(tmp_path / 'text', encoding='cp1252', errors='ignore').words_read == 3
+    assert encode(tmp_path / 'text', encoding='cp1252', errors='replace').not_utf8 == 1
+
+  def test_in_small_pieces(self, tmp_path, monkeypatch):
+    """Characters and archives over the ends of buffers."""
+    monkeypatch.setattr('jw2v.data.text._BUFFER_BYTES', 7)
+    for kind in ('utf-16', 'tar.gz', 'zip'):
+      (tmp_path / 'text').write_bytes(READ[kind])
+      assert encode(tmp_path / 'text').vocabulary.words == WORDS
+
+
+OFFICE = {'[Content_Types].xml': '<x/>', 'word/document.xml': '<x/>'}
+NOT_TEXT = {
+  'a PNG image': PNG,
+  'a JPEG image': b'\xff\xd8\xff\xe0' + bytes(range(200)),
+  'a PDF document': b'%PDF-1.7\n' + b'x y z\n' * 30,
+  'a Word document': zipped(OFFICE),
+  'an EPUB or OpenDocument file': zipped({'mimetype': 'application/epub+zip'}),
+  'an archive of NumPy arrays': saved(lambda file: np.savez(file, a=np.ones(9))),
+  'a NumPy array': saved(lambda file: np.save(file, np.ones(99))),
+  'a Python pickle': pickle.dumps(list(range(999)), 4),
+  'a program': b'\x7fELF' + bytes(100),
+  'an SQLite database': b'SQLite format 3\0' + bytes(100),
+  'a binary file': bytes(range(256)) * 4 + bytes(99),
+  "encoding='utf-16-le'": TEXT.replace('é', 'e').encode('utf-16-le'),
+  "encoding='utf-16-be'": TEXT.replace('é', 'e').encode('utf-16-be'),
+}
+
+
+class TestNotText:
+  @pytest.mark.parametrize('kind', NOT_TEXT)
+  def test_is_named(self, tmp_path, kind):
+    (tmp_path / 'thing').write_bytes(NOT_TEXT[kind])
+    with pytest.raises(ValueError, match=kind.replace('(', r'\(')) as raised:
+      encode(tmp_path / 'thing')
+    assert 'thing: must be text, and is ' in str(raised.value)
+
+  @pytest.mark.parametrize(('text', 'advice'), [
+    ('Grüße aus Köln, Hänsel\n'.encode('latin-1'), "encoding='cp1252' reads"),
+    ('Привет, мир\n'.encode('cp1251'), "such as encoding='cp1251'"),
+  ])  # fmt: skip
+  def test_advice_on_an_encoding(self, tmp_path, text, advice):
+    (tmp_path / 'text').write_bytes(text * 9)
+    with pytest.raises(ValueError, match='not UTF-8 at byte ') as raised:
+      encode(tmp_path / 'text')
+    assert advice in str(raised.value)
+
+  def test_is_skipped_in_a_folder(self, tmp_path, caplog):
+    folder = tmp_path / 'texts'
+    folder.mkdir()
+    for i, content in enumerate(NOT_TEXT.values()):
+      (folder / f'{i:02}').write_bytes(content)
+    (folder / 'good').write_text(TEXT)
+    (folder / 'empty').write_text('')
+    for path in (folder, f'{folder}/*'):
+      caplog.clear()
+      corpus = encode_corpus(path, tmp_path / 'store', min_count=1)
+      assert corpus.vocabulary.words == WORDS
+    assert f'skipped {len(NOT_TEXT)} of the files' not in caplog.text  # the store was opened
+    with pytest.raises(ValueError, match='a PNG image'):
+      encode([folder, folder / '00'])
+
+  def test_a_warning_counts_and_names_them(self, tmp_path, caplog):
+    for i in range(5):
+      (tmp_path / f'{i}.png').write_bytes(PNG)
+    (tmp_path / 'good').write_text(TEXT)
+    encode(tmp_path)
+    assert 'skipped 5 of the files, which are not text: ' in caplog.text
+    assert '0.png (a PNG image), ' in caplog.text and caplog.text.rstrip().endswith(', ...')
+    caplog.clear()
+    assert encode(tmp_path, exclude=['*.png']).vocabulary.words == WORDS and not caplog.text
+
+  def test_in_a_damaged_archive(self, tmp_path):
+    (tmp_path / 'a.zip').write_bytes(READ['zip'][:-30])
+    with pytest.raises(ValueError, match='cannot be read as a zip archive'):
+      encode(tmp_path / 'a.zip')
+    (tmp_path / 'a.tar').write_bytes(READ['tar'][:700])
+    with pytest.raises(ValueError, match=r'damaged tar archive|cannot be decompressed'):
+      encode(tmp_path / 'a.tar')
+
+  def test_a_zip_that_becomes_too_large(self, tmp_path, monkeypatch):
+    monkeypatch.setattr('jw2v.utils.limits._ALWAYS', 1000)
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+      archive.writestr('a', 'a b ' * 100_000)
+    with pytest.raises(ValueError, match='max_expansion=20'):
+      encode(tmp_path / 'a.zip', max_expansion=20.0)
+
+
+ROWS = [
+  {'id': 1, 'text': 'Gold, "silver"\nand coin', 'meta': {'title': 'war peace'}},
+  {'id': 2, 'text': None, 'meta': {'title': 'war'}},
+  {'id': 3, 'text': 'gold and war', 'meta': {'title': 'peace war'}},
+]
+
+
+def jsonl(rows=ROWS):
+  return ''.join(json.dumps(row) + '\n' for row in rows).encode()
+
+
+CSV = b'id,text\n1,"Gold, ""silver""\nand coin"\n2,\n3,gold and war\n'
+
+
+class TestFields:
+  FILES = (
+    ('rows.jsonl', jsonl()), ('rows.json', json.dumps(ROWS, indent=1).encode()),
+    ('rows.jsonl.gz', gzip.compress(jsonl())), ('rows', jsonl()),
+    ('rows.csv', CSV), ('rows.tsv', CSV.replace(b',', b'\t').replace(b'Gold\t', b'Gold,')),
+    ('rows.csv', CSV.replace(b',', b';').replace(b'Gold;', b'Gold,')),
+    ('rows.csv', CSV.decode().encode('utf-16')),
+  )  # fmt: skip
+
+  @pytest.mark.parametrize(('name', 'content'), FILES)
+  def test_are_read(self, tmp_path, caplog, name, content):
+    (tmp_path / name).write_bytes(content)
+    corpus = encode(tmp_path / name, field='text')
+    counts = dict(zip(corpus.vocabulary.words, corpus.vocabulary.counts.tolist(), strict=True))
+    assert counts == {'gold': 2, 'and': 2, 'silver': 1, 'coin': 1, 'war': 1}
+    assert len(corpus.line_ends) == 2  # a row is a line
+    assert 'skipped 1 rows without text in the field' in caplog.text
+
+  def test_of_parquet(self, tmp_path):
+    table = pa.table({'id': [1, 2], 'text': ['Gold and silver', 'war'], 'n': [1.0, 2.0]})
+    pq.write_table(table, tmp_path / 'rows.parquet')
+    assert encode(tmp_path / 'rows.parquet', field='text').words_read == 4
+    with pytest.raises(ValueError, match=r"fields 'id', 'text', 'n'; choose the field"):
+      encode(tmp_path / 'rows.parquet')
+
+  def test_nested(self, tmp_path):
+    (tmp_path / 'rows.jsonl').write_bytes(jsonl())
+    assert encode(tmp_path / 'rows.jsonl', field='meta.title').vocabulary.words == ('war', 'peace')
+
+  @pytest.mark.parametrize(('name', 'content', 'listed'), [
+    ('rows.jsonl', jsonl(), "'text', 'meta.title'"), ('rows.csv', CSV, "'id', 'text'"),
+  ])  # fmt: skip
+  def test_must_be_chosen(self, tmp_path, name, content, listed):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f'{name}: must be text, and is a file with the fields'):
+      encode(tmp_path / name)
+    with pytest.raises(ValueError, match=listed):
+      encode(tmp_path / name)
+    with pytest.raises(ValueError, match=r"field must be one of '.*, got 'txt'"):
+      encode(tmp_path / name, field='txt')
+    assert 'id' in encode(tmp_path / name, field='').vocabulary.words  # as it is
+
+  def test_of_plain_text(self, tmp_path):
+    (tmp_path / 'text').write_text(TEXT)
+    with pytest.raises(ValueError, match="to have the field 'text', and is plain text"):
+      encode(tmp_path / 'text', field='text')
+
+  def test_damaged(self, tmp_path):
+    (tmp_path / 'rows.jsonl').write_bytes(jsonl() + b'{"text": \n')
+    with pytest.raises(ValueError, match=r'rows\.jsonl: line 4 is not JSON'):
+      encode(tmp_path / 'rows.jsonl', field='text')
+    (tmp_path / 'rows.parquet').write_bytes(b'PAR1' + bytes(99))
+    with pytest.raises(ValueError, match='damaged Parquet file'):
+      encode(tmp_path / 'rows.parquet', field='text')
+
+
+class TestPresets:
+  def test_are_the_same_in_all(self, tmp_path):
+    (tmp_path / 'text').write_text(TEXT)
+    config = jw2v.TrainConfig(dim=4, min_count=1, epochs=1)
+    trained = jw2v.train(tmp_path / 'text', config, progress=False)
+    encoded = encode_corpus(tmp_path / 'text', min_count=1)
+    assert trained.vectors.index_to_key == list(encoded.vocabulary.words) == list(WORDS)
+    as_written = jw2v.train(tmp_path / 'text', config, text='whitespace', progress=False)
+    assert as_written.vectors.index_to_key == ['The', 'gold,', 'the', 'silver.', 'Old', 'café!']
+
+  def test_unknown(self, tmp_path):
+    (tmp_path / 'text').write_text(TEXT)
+    with pytest.raises(ValueError, match="or one of 'whitespace', 'words'; got 'word'"):
+      encode_corpus(tmp_path / 'text', text='word')
+    with pytest.raises(TypeError, match='text must be a TextConfig'):
+      encode_corpus(tmp_path / 'text', text=3)
+
+  def test_do_not_apply_to_lists(self):
+    with pytest.raises(ValueError, match='text must be None for a corpus that is encoded'):
+      jw2v.train([['a', 'b']], jw2v.TrainConfig(min_count=1), text='words', progress=False)
+
+  def test_one_line_at_a_prompt(self, tmp_path):
+    (tmp_path / 'text').write_text(TEXT)
+    encoded = encode_corpus(tmp_path / 'text', tmp_path / 'store', min_count=1)
+    assert repr(encoded) == (
+      f'<EncodedCorpus: 240 words, 5 different ones, 80 lines in {tmp_path / "store"}>'
+    )
+    assert repr(encoded.vocabulary) == '<Vocabulary: 5 words, 240 occurrences>'
