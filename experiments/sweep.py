@@ -31,10 +31,13 @@ if __name__ == '__main__':
 from absl import app, flags
 
 from jw2v.cli.report import loss_of_last_epoch, scores_of
+from jw2v.cli.settings import kind_of
 from jw2v.cli.tables import markdown_table, spread
+from jw2v.cli.train import read_config
 from jw2v.utils.files import atomic_write
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
+_OF_TEXT = ('max_vocab_size', 'min_count')  # settings that change the encoded text
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -68,13 +71,36 @@ def name_of(settings: Mapping[str, Any]) -> str:
   return ','.join(f'{name}={value}'.replace('/', '_') for name, value in settings.items())
 
 
-def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evaluation: str) -> dict:
+def store_of(settings: Mapping[str, Any], config: str, workdir: pathlib.Path) -> str | None:
+  """Returns the store that runs with the same text share; None if the data are not text.
+
+  Args:
+    settings: settings of the grid; some of them change the encoded text.
+    config: the config file.
+    workdir: the folder for all runs.
+  """
+  data = read_config(config)['data']
+  if kind_of(data) != 'text' or 'store' not in data or data['store'] is not None:
+    return None
+  text = {n: x for n, x in settings.items() if n.startswith('data.') or n in _OF_TEXT}
+  return str(workdir / name_of({'corpus': 'text', **text}))
+
+
+def train(
+  settings: Mapping[str, Any],
+  config: str,
+  folder: pathlib.Path,
+  evaluation: str,
+  store: str | None = None,
+) -> dict:
   """Trains one run in a process, unless it is finished, and returns its last record.
 
   Raises:
     ValueError: the run failed, with its last line of output.
   """
   assignments = [f'--config.{name}={value}' for name, value in settings.items()]
+  if store is not None:
+    assignments.append(f'--config.data.store={store}')
   if evaluation:
     assignments.append(f'--config.evaluation=({evaluation},)')
   command = [sys.executable, '-m', 'experiments.train', f'--config={config}', f'--workdir={folder}']
@@ -84,7 +110,8 @@ def train(settings: Mapping[str, Any], config: str, folder: pathlib.Path, evalua
   )  # fmt: skip
   if done.returncode:
     said = [line for line in done.stderr.splitlines() if line.strip()]
-    raise ValueError(said[-1] if said else f'ended with {done.returncode}')
+    errors = [line.removeprefix('error: ') for line in said if line.startswith('error: ')]
+    raise ValueError((errors or said or [f'ended with {done.returncode}'])[-1])
   records = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   last: dict[str, Any] = {}
   for record in records:  # not every record has scores
@@ -130,7 +157,9 @@ def run(values: Any) -> bool:
       named = {**settings, 'seed': seed}
       print(f'{number}/{len(chosen)} {name_of(named)} ... ', end='', file=sys.stderr, flush=True)
       try:
-        runs.append({'seed': seed, **train(named, config, workdir / name_of(named), evaluation)})
+        store = store_of(settings, config, workdir)
+        found = train(named, config, workdir / name_of(named), evaluation, store)
+        runs.append({'seed': seed, **found})
         print(f'loss {runs[-1]["loss"]:.3f}', file=sys.stderr)
       except ValueError as error:
         print(f'failed: {error}', file=sys.stderr)

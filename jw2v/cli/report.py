@@ -62,7 +62,9 @@ def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> 
     'memory': f'at most {started.predicted_bytes / 1e6:,.0f} MB (predicted)'
     if started.predicted_bytes
     else '',
-    'time': f'{_duration(seconds)} (predicted)' if seconds is not None else '',
+    'time': f'{_duration(started.seconds + seconds)} (predicted, with compilation)'
+    if seconds is not None
+    else '',
     'resumes': f'from step {started.step:,}, epoch {started.history[-1]["epoch"]:.2f}'
     if started.history and started.words_left
     else '',

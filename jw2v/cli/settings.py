@@ -45,8 +45,18 @@ def read_corpus(
   settings: jw2v.TrainConfig,
   workdir: pathlib.Path,
   initial: jw2v.KeyedVectors | None,
+  *,
+  replace: bool = True,
 ) -> jw2v.EncodedCorpus:
-  """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir."""
+  """Reads and encodes the data of an experiment; encoded text is in `data.store` or the workdir.
+
+  Args:
+    config: the data and the settings.
+    settings: the settings of the library.
+    workdir: folder of the run.
+    initial: vectors to start from, whose words are kept.
+    replace: whether the encoded text of the workdir is replaced if it is another text.
+  """
   data, phrases = config['data'], config['data'].get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
   chosen: dict[str, Any] = {
@@ -71,6 +81,7 @@ def read_corpus(
     data.get('store') or workdir / 'corpus',
     text=text_of(data),
     phrases=jw2v.PhraseConfig(**phrases) if phrases.get('passes') else None,
+    replace=replace or bool(data.get('store')),
     progress=True,
     **chosen,
   )

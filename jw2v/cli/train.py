@@ -110,7 +110,8 @@ def train(
 
   with folder.locked() if is_first() else contextlib.nullcontext():
     # Data.
-    read = functools.partial(read_corpus, settings, config, workdir, initial)
+    replace = checkpoints is None or not checkpoints.resumes()
+    read = functools.partial(read_corpus, settings, config, workdir, initial, replace=replace)
     corpus = first_then_others(read, 'reading')
     if output is not None:
       check_words(corpus.vocabulary.words)

@@ -49,6 +49,7 @@ def encode_corpus(
   known: Vocabulary | None = None,
   keep_known: bool = True,
   phrases: Phrases | PhraseConfig | None = None,
+  replace: bool = True,
   progress: bool = False,
 ) -> EncodedCorpus:
   """Counts the words of a corpus and turns it into ids, reading it once.
@@ -74,6 +75,8 @@ def encode_corpus(
     keep_known: whether known words stay whatever their count.
     phrases: pairs of words to join, or how to find them in this corpus. Among words of
       the same count they come last.
+    replace: whether a store in the folder of another text, or with other settings, is replaced;
+      False raises an error instead.
     progress: show a progress bar on standard error while files are read.
 
   Returns:
@@ -123,6 +126,11 @@ def encode_corpus(
     comparable = text.tokenizer is None or text.tokenizer_name is not None
     if files and comparable and (found := store.find_store(folder, settings, files)):
       return found
+    if not replace and store.read_manifest(folder) is not None:
+      raise ValueError(
+        f'{folder}: the text and the settings for reading it must be those of the checkpoints, and '
+        'have changed; choose another folder, or start again with restart'
+      )
   with store.work_folder(folder) as work:
     numbered, reader = _number(corpus, files, name, text, work, progress)
     about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+import numpy as np
 from absl import logging
 
 from jw2v.formats import fasttext, npz, projector, safetensors, text, word2vec_binary
@@ -63,9 +64,23 @@ def read_table(
   check_max_expansion(max_expansion)
   limit = None if limit is None else check_number('limit', limit, int, 1)
   try:
-    return _read(path, format or guess_format(path), limit, max_expansion)
+    table, first = _read(path, format or guess_format(path), limit, max_expansion)
+    if format is None and _is_vocabulary(table):
+      raise ValueError(
+        'must be vectors, and is a list of words and counts; if these are vectors of width 1, give '
+        "format='glove'"
+      )
+    return table, first
   except ValueError as error:
     raise ValueError(f'{os.fspath(path)}: {error}') from error
+
+
+def _is_vocabulary(table: VectorTable) -> bool:
+  """Returns whether a table is a vocabulary: words with one count each, the highest first."""
+  if table.vectors.shape[1] != 1 or not len(table.words) or table.ngrams is not None:
+    return False
+  counts = np.asarray(table.vectors[:, 0])
+  return bool((counts >= 1).all() and (counts == np.floor(counts)).all())
 
 
 def _read(path, format, limit, max_expansion) -> tuple[VectorTable, int]:

@@ -104,6 +104,10 @@ class Checkpoints:
     """Returns whether a checkpoint is due."""
     return self._stop or time.monotonic() - self._last >= self.every
 
+  def resumes(self) -> bool:
+    """Returns whether the folder has a checkpoint to resume from."""
+    return bool(self._steps()) and not self.restart
+
   def restore(
     self, state: Any, vocabulary: Vocabulary, settings: dict[str, Any]
   ) -> tuple[Any, dict[str, Any]] | None:

@@ -70,6 +70,7 @@ class Started:
     predicted_bytes: predicted peak memory of the process; 0 if nothing is left to do.
     seconds_left: time left, extrapolated from the second dispatch; None for a run of fewer than
       two dispatches.
+    seconds: time since the start, most of which is compilation.
   """
 
   step: int
@@ -79,6 +80,7 @@ class Started:
   layout: Layout
   predicted_bytes: int = 0
   seconds_left: float | None = None
+  seconds: float = 0.0
 
 
 def fit(
@@ -177,6 +179,7 @@ def fit(
   info = Started(history.step, history.history.copy(), words_left, config, layout)
   pending: collections.deque[Any] = collections.deque()  # results that may not be computed yet
   number, words, saved_step = 0, history.words, history.step
+  began = history.clock()
   waiting = _AHEAD + 2 + (AGREE_AT_MOST if num_processes() > 1 else 0)  # dispatches in memory
 
   def record_pending(leave: int = 0) -> None:
@@ -235,6 +238,7 @@ def fit(
       if number == 2:
         first_words, *_, first_seconds = pending[0]
         seconds_per_word = (seconds - first_seconds) / max(1, words - first_words)
+        info.seconds = history.clock() - began
         info.seconds_left = (history.total_words - words) * seconds_per_word
         started(info)
       if number >= 2:

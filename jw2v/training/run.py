@@ -156,7 +156,8 @@ def train(
     if folder is not None:
       first_then_others(lambda: stack.enter_context(_opened(folder)), 'workdir')
     shows = progress and is_first()
-    encode = functools.partial(_encoded, corpus, config, text, folder, initial, shows)
+    replace = checkpoints is None or not checkpoints.resumes()
+    encode = functools.partial(_encoded, corpus, config, text, folder, initial, shows, replace)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
     config = config.on(device_kind, longest_line(encoded.line_ends))
@@ -277,6 +278,7 @@ def _encoded(
   folder: Workdir | None,
   initial: Any,
   progress: bool,
+  replace: bool,
 ) -> EncodedCorpus:
   """Encodes the corpus, unless it is encoded already."""
   if text is not None and not is_text(corpus):
@@ -304,5 +306,6 @@ def _encoded(
     min_count=config.min_count,
     max_vocab_size=config.max_vocab_size,
     known=known,
+    replace=replace,
     progress=progress,
   )

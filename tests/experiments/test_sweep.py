@@ -65,6 +65,8 @@ class TestSweep:
     results = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
     assert [len(result['runs']) for result in results] == [0, 1]
     assert -1 <= results[1]['runs'][0]['pairs'] <= 1
+    stores = list((tmp_path / 'sweep').glob('*/manifest.json'))
+    assert [path.parent.name for path in stores] == ['corpus=text']  # encoded once
     first = (tmp_path / 'sweep' / 'dim=8,seed=0' / 'checkpoints').stat().st_mtime_ns
     again = run(*command)
     assert again.stdout == done.stdout

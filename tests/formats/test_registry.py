@@ -300,3 +300,12 @@ class TestRefusedToWrite:
     for limit in (0, -1, 2.5):
       with pytest.raises(ValueError, match=r'limit=.*must be an integer of at least 1'):
         load_vectors(tmp_path / 'v', limit=limit)
+
+
+def test_a_vocabulary_is_not_vectors(tmp_path):
+  (tmp_path / 'vocabulary.txt').write_text('the 30\nsea 4\nland 1\n')
+  with pytest.raises(ValueError, match=r'vocabulary.txt: must be vectors, and is a list of words'):
+    registry.read_table(tmp_path / 'vocabulary.txt')
+  assert registry.read_table(tmp_path / 'vocabulary.txt', 'glove')[0].vectors.shape == (3, 1)
+  (tmp_path / 'v.txt').write_text('the 0.5\nsea 4\n')
+  assert registry.read_table(tmp_path / 'v.txt')[0].vectors.shape == (2, 1)

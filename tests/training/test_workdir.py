@@ -102,3 +102,24 @@ class TestForeignFolder:
   def test_of_a_run_that_was_killed_early(self, tmp_path, name):
     (tmp_path / name).mkdir()
     Workdir(tmp_path).check()
+
+
+def test_a_refused_run_keeps_the_encoded_text(tmp_path):
+  """A run with checkpoints, whose text has changed since."""
+  (tmp_path / 'text').write_text('\n'.join(' '.join(line) for line in two_topics()))
+  config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1)
+
+  def run(**options):
+    checkpoints = jw2v.Checkpoints(tmp_path / 'run' / 'checkpoints', every=0, **options)
+    jw2v.train(
+      tmp_path / 'text', config, workdir=tmp_path / 'run', checkpoints=checkpoints, progress=False
+    )
+
+  run()
+  before = (tmp_path / 'run' / 'corpus' / 'manifest.json').read_bytes()
+  (tmp_path / 'text').write_text('sea land sea land sea\n' * 50)
+  with pytest.raises(ValueError, match='must be those of the checkpoints, and have changed'):
+    run()
+  assert (tmp_path / 'run' / 'corpus' / 'manifest.json').read_bytes() == before
+  run(restart=True)
+  assert (tmp_path / 'run' / 'corpus' / 'manifest.json').read_bytes() != before
