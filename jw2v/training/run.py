@@ -251,12 +251,16 @@ def _warn_if_untrained(result: TrainResult) -> None:
   loss, last = mean_losses(result.history)[-1], result.history[-1]
   if num_words < 2 or loss < _UNTRAINED * untrained or untrained == math.inf:
     return
+  advice = [f'more epochs (now {config.epochs})']
+  if config.min_count > 1:
+    advice.append(f'a lower min_count (now {config.min_count})')
+  if config.sample:
+    advice.append(f'sample=0 (now {config.sample:g})')
   logging.warning(
     'the vectors hardly trained: the loss is %.3f, and %.3f without training. The text has %s '
-    'known words, which are %s steps in all; use more epochs (now %d), a lower min_count (now %d), '
-    'sample=0 (now %g), or more text',
+    'known words; the number of steps was %s. Use %s, or more text',
     loss, untrained, f'{last["words"] // max(1, round(last["epoch"])):,}', f'{last["step"]:,}',
-    config.epochs, config.min_count, config.sample,
+    ', '.join(advice),
   )  # fmt: skip
 
 
