@@ -103,6 +103,7 @@ from jw2v.vectors.keyed_vectors import (
   load_vectors,
   save_vectors,
 )
+from jw2v.vectors.text_vectors import text_vectors
 
 __version__ = '0.1.0'
 
@@ -189,6 +190,7 @@ __all__ = [
   'skip_gram_value_and_grad',
   'softmax_jacobian',
   'start_processes',
+  'text_vectors',
   'tiled_log_normalizer',
   'tiled_softmax_loss',
   'tiled_softmax_value_and_grad',
