@@ -104,19 +104,19 @@ class TestComponent:
     got = text_vectors(kv, texts, component=np.zeros(7))
     assert_close(got, reference(kv, texts, zipf(kv), component=np.zeros(7)))
 
-  def test_has_one_sign(self, kv):
-    """The same from the same texts, whatever the sign that the decomposition returns."""
-    texts = some_texts(10)
-    one = text_vectors(kv, texts, return_component=True)[1]
-    other = text_vectors(KeyedVectors(WORDS, -kv.vectors), texts, return_component=True)[1]
-    np.testing.assert_allclose(one, other, atol=1e-6)
+  def test_its_largest_number_is_positive(self, kv):
+    """Either sign of a singular vector is right, and which one is returned depends on LAPACK."""
+    for _ in range(20):
+      component = text_vectors(kv, some_texts(5, words=WORDS), return_component=True)[1]
+      assert component[np.abs(component).argmax()] > 0
 
   def test_texts_without_a_known_word_do_not_change_it(self, kv):
     texts = some_texts(10)
     one = text_vectors(kv, texts, return_component=True)
     other = text_vectors(kv, [*texts, ['unknown'], []], return_component=True)
-    np.testing.assert_array_equal(one[1], other[1])
-    np.testing.assert_array_equal(other[0], [*one[0], *np.zeros((2, 7))])
+    np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
+    np.testing.assert_allclose(other[0][:10], one[0], atol=1e-6)
+    assert not other[0][10:].any()
 
   def test_of_no_known_word_is_zero(self, kv):
     vectors, component = text_vectors(kv, ['unknown', ''], return_component=True)
