@@ -11,7 +11,7 @@ import re
 
 from jw2v.formats.table import GrowingTable, Input, VectorTable
 from jw2v.formats.text import parse_numbers, read_lines
-from jw2v.utils.files import atomic_write, unfinished
+from jw2v.utils.files import atomic_write, kept_folder
 from jw2v.utils.limits import VECTORS_EXPANSION
 
 CONFIG = 'projector_config.pbtxt'
@@ -27,33 +27,21 @@ def write_projector(folder: pathlib.Path, table: VectorTable) -> None:
     OSError: the parent folder is missing, or not writable.
   """
   words, vectors = table.words, table.vectors
-  if not folder.absolute().parent.is_dir():
-    raise FileNotFoundError(f'{folder}: there is no folder {folder.absolute().parent}')
-  if folder.exists() and not folder.is_dir():
-    raise NotADirectoryError(f'{folder}: is a file: a projector is a folder')
-  made = not folder.exists()
-  folder.mkdir(exist_ok=True)
-  try:
-    with contextlib.ExitStack() as stack:  # the config, opened first, is renamed last
-      if made:
-        stack.enter_context(unfinished(folder))
-      config, metadata, tensor = (
-        stack.enter_context(atomic_write(folder / name))
-        for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
-      )
-      row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
-      for start in range(0, len(words), _ROWS):
-        rows = vectors[start : start + _ROWS].tolist()
-        tensor.write(''.join([row_format % tuple(row) for row in rows]).encode())
-        metadata.write(''.join(f'{word}\n' for word in words[start : start + _ROWS]).encode())
-      config.write(
-        b'embeddings {\n  tensor_name: "vectors"\n  tensor_path: "vectors.tsv"\n'
-        b'  metadata_path: "metadata.tsv"\n}\n'
-      )
-  except BaseException:
-    if made:
-      folder.rmdir()
-    raise
+  with contextlib.ExitStack() as stack:  # the config, opened first, is renamed last
+    stack.enter_context(kept_folder(folder))
+    config, metadata, tensor = (
+      stack.enter_context(atomic_write(folder / name))
+      for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
+    )
+    row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
+    for start in range(0, len(words), _ROWS):
+      rows = vectors[start : start + _ROWS].tolist()
+      tensor.write(''.join([row_format % tuple(row) for row in rows]).encode())
+      metadata.write(''.join(f'{word}\n' for word in words[start : start + _ROWS]).encode())
+    config.write(
+      b'embeddings {\n  tensor_name: "vectors"\n  tensor_path: "vectors.tsv"\n'
+      b'  metadata_path: "metadata.tsv"\n}\n'
+    )
 
 
 def read_projector(
@@ -75,7 +63,7 @@ def read_projector(
       many finite numbers as the first row.
   """
   if folder.is_dir() and not (folder / CONFIG).exists():
-    raise FileNotFoundError(f'{folder}: a folder of vectors is a projector and has a {CONFIG}')
+    raise FileNotFoundError(f'{folder}: a folder of vectors must contain {CONFIG} or modules.json')
   with open(folder / CONFIG, 'rb') as file:
     config = file.read(_LONGEST_CONFIG).decode(errors='replace')
   paths = [_named(folder, config, name) for name in ('tensor_path', 'metadata_path')]

@@ -140,6 +140,31 @@ def partial_name(folder: pathlib.Path, prefix: str) -> pathlib.Path:
 
 
 @contextlib.contextmanager
+def kept_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
+  """Creates a folder if it is missing; removes it if the `with` block raises an error.
+
+  Raises:
+    FileNotFoundError: the parent folder does not exist.
+    NotADirectoryError: the path is a file.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.absolute().parent.is_dir():
+    raise FileNotFoundError(f'{folder}: there is no folder {folder.absolute().parent}')
+  if folder.exists() and not folder.is_dir():
+    raise NotADirectoryError(f'{folder}: is a file, not a folder')
+  if folder.exists():
+    yield
+    return
+  folder.mkdir()
+  try:
+    with unfinished(folder):
+      yield
+  except BaseException:
+    folder.rmdir()
+    raise
+
+
+@contextlib.contextmanager
 def unfinished(path: str | os.PathLike[str]) -> Iterator[None]:
   """Registers a file, empty folder or `.partial` folder with `remove_unfinished` meanwhile."""
   _UNFINISHED.add(path)

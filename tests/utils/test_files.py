@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,7 +11,8 @@ import pytest
 
 from jw2v import Vocabulary
 from jw2v.data.text import TextReader
-from jw2v.utils.files import atomic_write, digest
+from jw2v.utils import files
+from jw2v.utils.files import atomic_write, digest, kept_folder
 
 
 class TestAtomicWrite:
@@ -88,6 +90,30 @@ class TestWhereToWrite:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error):
       with atomic_write(name):
+        pass
+
+
+class TestKeptFolder:
+  @pytest.mark.parametrize('exists', [False, True])
+  def test_a_new_one_is_removed_after_an_error(self, tmp_path, exists):
+    folder = tmp_path / 'folder'
+    if exists:
+      folder.mkdir()
+    for fails in (True, False):
+      with pytest.raises(KeyboardInterrupt) if fails else contextlib.nullcontext():
+        with kept_folder(folder):
+          assert folder.is_dir() and (exists or folder in files._UNFINISHED)
+          if fails:
+            raise KeyboardInterrupt
+      assert folder.exists() == (exists or not fails)
+
+  def test_names_that_cannot_be_folders(self, tmp_path):
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(NotADirectoryError, match='file: is a file, not a folder'):
+      with kept_folder(tmp_path / 'file'):
+        pass
+    with pytest.raises(FileNotFoundError, match='there is no folder .*no'):
+      with kept_folder(tmp_path / 'no' / 'folder'):
         pass
 
 
