@@ -18,6 +18,7 @@ tensors into memory when it reads them for NumPy.
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -54,7 +55,7 @@ def read_safetensors(path: str | os.PathLike[str], limit: int | None = None) -> 
   Raises:
     ValueError: a tensor is missing or damaged, or the tensors do not fit together.
   """
-  file = _File(path)
+  file = TensorFile(path, _KINDS)
   start, end, (count, _) = file.span('vectors')
   words_start, words_end, _ = file.span('words')
   if words_start < end and start < words_end:
@@ -70,12 +71,25 @@ def read_safetensors(path: str | os.PathLike[str], limit: int | None = None) -> 
   return _with_ngrams(words, vectors, tensors, file.header.get('__metadata__'))
 
 
-class _File:
-  """The header of a file, and its tensors."""
+class TensorFile:
+  """The header of a file, and its tensors.
 
-  def __init__(self, path: str | os.PathLike[str]):
-    """Reads the header."""
-    self.path, size = path, os.path.getsize(path)
+  Attributes:
+    header: the decoded header; empty if it is not an object.
+    start: the first byte of the data.
+  """
+
+  def __init__(self, path: str | os.PathLike[str], kinds: Mapping[str, tuple[str, int]]):
+    """Reads the header.
+
+    Args:
+      path: the file.
+      kinds: dtype and rank of the tensors, by name.
+
+    Raises:
+      ValueError: the header is not JSON, or is longer than the file.
+    """
+    self._path, self._kinds, size = path, kinds, os.path.getsize(path)
     with open(path, 'rb') as file:
       length = int.from_bytes(file.read(8), 'little')
       if size < 8 or length > min(size - 8, _LONGEST_HEADER):
@@ -85,11 +99,16 @@ class _File:
       except (ValueError, RecursionError) as error:
         raise ValueError(f'the header is not JSON: {error}') from error
     self.header: dict[str, Any] = header if isinstance(header, dict) else {}
-    self.start, self.size = 8 + length, size - 8 - length  # of the data
+    self.start: int = 8 + length
+    self._size = size - self.start  # of the data
 
   def span(self, name: str) -> tuple[int, int, list[int]]:
-    """Returns the start and end of a tensor in the data, and its shape, after checking them."""
-    found, (dtype, rank) = self.header.get(name), _KINDS[name]
+    """Returns the start and end of a tensor in the data, and its shape, after checking them.
+
+    Raises:
+      ValueError: the tensor is missing, of another kind, or does not fit into the file.
+    """
+    found, (dtype, rank) = self.header.get(name), self._kinds[name]
     if not isinstance(found, dict):
       raise ValueError(f'tensor {name!r} not found')
     shape: Any = found.get('shape')
@@ -105,16 +124,16 @@ class _File:
       raise ValueError(
         f'the tensor {name!r} of shape {shape} cannot be at the bytes {shown(offsets)}'
       )
-    if offsets[1] > self.size:
-      raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {self.size}')
+    if offsets[1] > self._size:
+      raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {self._size}')
     return offsets[0], offsets[1], shape
 
   def map(self, name: str) -> np.ndarray:
     """Maps a tensor; an empty one is not mapped, since the system cannot."""
-    (start, end, shape), dtype = self.span(name), _DTYPES[_KINDS[name][0]]
+    (start, end, shape), dtype = self.span(name), _DTYPES[self._kinds[name][0]]
     if start == end:
       return np.zeros(shape, dtype)
-    return np.memmap(self.path, dtype, 'c', self.start + start, tuple(shape))
+    return np.memmap(self._path, dtype, 'c', self.start + start, tuple(shape))
 
 
 def _with_ngrams(words, vectors, tensors, about) -> VectorTable:
@@ -155,24 +174,45 @@ def _with_ngrams(words, vectors, tensors, about) -> VectorTable:
 def write_safetensors(file: BinaryIO, table: VectorTable) -> None:
   """Writes a table, with its n-grams if it has any."""
   tensors: dict[str, Any] = {'vectors': table.vectors}
-  header: dict[str, Any] = {}
+  about = None
   if (ngrams := table.ngrams) is not None:
     tensors |= {'word_rows': table.word_rows, 'ngram_vectors': ngrams.vectors,
                 'ngram_buckets': ngrams.index, 'counts': table.counts}  # fmt: skip
     about = {name: str(getattr(ngrams, name)) for name in ('min_n', 'max_n', 'buckets')}
-    header['__metadata__'] = about
   tensors['words'] = join_words(table.words)
+  write_tensors(file, tensors, _KINDS, about)
+
+
+def write_tensors(
+  file: BinaryIO,
+  tensors: Mapping[str, Any],
+  kinds: Mapping[str, tuple[str, int]],
+  about: Mapping[str, str] | None = None,
+) -> None:
+  """Writes tensors.
+
+  Args:
+    file: the file.
+    tensors: arrays by name; None for a tensor to leave out.
+    kinds: dtype and rank of the tensors, by name.
+    about: the metadata; None for none.
+  """
+  header: dict[str, Any] = {} if about is None else {'__metadata__': about}
+  arrays = {
+    name: np.asanyarray(tensor, _DTYPES[kinds[name][0]].newbyteorder('='))
+    for name, tensor in tensors.items()
+    if tensor is not None
+  }
   place = 0
-  for name in [name for name, tensor in tensors.items() if tensor is not None]:
-    kind = _KINDS[name][0]
-    tensor = tensors[name] = np.asanyarray(tensors[name], _DTYPES[kind].newbyteorder('='))
-    end = place + tensor.size * tensor.itemsize
-    header[name] = {'dtype': kind, 'shape': list(tensor.shape), 'data_offsets': [place, end]}
+  for name, array in arrays.items():
+    end = place + array.size * array.itemsize
+    shape = list(array.shape)
+    header[name] = {'dtype': kinds[name][0], 'shape': shape, 'data_offsets': [place, end]}
     place = end
   encoded = json.dumps(header, separators=(',', ':')).encode()
   encoded += b' ' * (-len(encoded) % 8)  # aligns the numbers
   file.write(len(encoded).to_bytes(8, 'little') + encoded)
-  for name, tensor in tensors.items():
-    for start in range(0, 0 if tensor is None else len(tensor), _ROWS):
-      block = tensor[start : start + _ROWS]
-      file.write(np.ascontiguousarray(block, _DTYPES[_KINDS[name][0]]).data)
+  for name, array in arrays.items():
+    for start in range(0, len(array), _ROWS):
+      block = array[start : start + _ROWS]
+      file.write(np.ascontiguousarray(block, _DTYPES[kinds[name][0]]).data)
