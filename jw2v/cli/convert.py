@@ -6,9 +6,11 @@ r"""Converts vectors between formats, and selects, shortens or normalizes them.
   jw2v convert v.txt v100.txt.gz --dim 100 --normalize
 
 The program detects the format of the input from its content, and the format of the output from the
-file extension: .bin (word2vec binary), .vec (fastText's text), .safetensors, .npz (NumPy), a folder
-with a trailing / (TensorBoard's projector), otherwise word2vec text. The extension .gz compresses.
---from and --to override the detected format. These flags apply in this order:
+file extension: .bin (word2vec binary), .vec (fastText's text), .safetensors, .npz (NumPy),
+.parquet, .arrow or .feather, a folder with a trailing / (TensorBoard's projector), otherwise
+word2vec text. The extension .gz compresses text and .bin. --from and --to override the detected
+format; --to static_embedding writes a folder that sentence-transformers opens. These flags apply in
+this order:
 
   --limit=N          the first N words, which are the most frequent in files of most tools
   --vocabulary=FILE  with --min_count=N: words with a count of at least N in FILE, which has a
@@ -36,6 +38,7 @@ import jw2v
 from jw2v.cli import vectors
 from jw2v.cli.arguments import Parser, positive
 from jw2v.data.vocabulary import Vocabulary
+from jw2v.formats.registry import FOLDERS
 from jw2v.utils.files import check_output
 
 _BLOCK = 1 << 16  # rows
@@ -128,7 +131,7 @@ def run(values: Any) -> None:
     raise ValueError(
       '--min_count=N needs --vocabulary=FILE, and --vocabulary=FILE needs --min_count=N'
     )
-  is_folder = values.to == 'projector' or values.output.endswith(('/', os.sep))
+  is_folder = values.to in FOLDERS or values.output.endswith(('/', os.sep))
   if not is_folder and not os.path.isdir(values.output):
     check_output(values.output)
   words = None if values.words is None else read_words(values.words)

@@ -10,26 +10,44 @@ from typing import Any, BinaryIO
 import numpy as np
 from absl import logging
 
-from jw2v.formats import fasttext, npz, projector, safetensors, text, word2vec_binary
+from jw2v.formats import (
+  arrow,
+  fasttext,
+  npz,
+  projector,
+  safetensors,
+  static_embedding,
+  text,
+  word2vec_binary,
+)
 from jw2v.formats.table import Input, VectorTable
 from jw2v.utils.checks import check_number, first_not_finite
 from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import VECTORS_EXPANSION, check_max_expansion, shown
 
 FORMATS = (
-  'word2vec', 'word2vec_binary', 'glove', 'fasttext', 'safetensors', 'numpy', 'projector',
+  'word2vec', 'word2vec_binary', 'glove', 'fasttext', 'safetensors', 'numpy', 'parquet', 'arrow',
+  'projector', 'static_embedding',
 )  # fmt: skip
+FOLDERS = ('projector', 'static_embedding')  # the formats that are folders, not files
 _ENDINGS = {  # the default format by file extension; any other extension is word2vec text
+  '.arrow': 'arrow',
   '.bin': 'word2vec_binary',
+  '.feather': 'arrow',
   '.npz': 'numpy',
+  '.parquet': 'parquet',
   '.safetensors': 'safetensors',
   '.vec': 'fasttext',
 }
+_COMPRESSIBLE = ('word2vec', 'word2vec_binary', 'glove', 'fasttext')  # with gzip
 _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\n'
+  'arrow': '',
   'glove': '\n',
   'numpy': '\n',
+  'parquet': '',
   'projector': '\t\r\n',
   'safetensors': '\n',
+  'static_embedding': '',
 }
 # What JavaScript trims. TensorBoard skips a line without any other character, and then assigns the
 # wrong word to every later row.
@@ -48,7 +66,7 @@ def read_table(
   """Reads a table from a file of any format.
 
   Args:
-    path: the file, or the folder of a projector.
+    path: the file or folder.
     format: one of `FORMATS`; guessed from the content if not given.
     limit: read only the first so many words; None for all.
     max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
@@ -90,8 +108,12 @@ def _read(path, format, limit, max_expansion) -> tuple[VectorTable, int]:
     return safetensors.read_safetensors(path, limit), 1
   if format == 'numpy':
     return npz.read_npz(path, limit, max_expansion), 1
+  if format in ('parquet', 'arrow'):
+    return arrow.read_arrow(path, format, limit, max_expansion), 1
   if format == 'projector':
     return projector.read_projector(pathlib.Path(path), limit, max_expansion), 1
+  if format == 'static_embedding':
+    return static_embedding.read_static_embedding(pathlib.Path(path), limit), 1
   with Input(path, max_expansion) as file:
     if format == 'word2vec_binary':
       return word2vec_binary.read_word2vec_binary(file, limit), 1
@@ -111,7 +133,7 @@ def write_table(
 
   Args:
     table: the words, vectors and n-grams.
-    path: the file, or the folder of a projector.
+    path: the file or folder.
     format: one of `FORMATS`; from the file extension if not given.
     newline: whether a row of word2vec binary ends with a line feed.
 
@@ -127,17 +149,21 @@ def write_table(
   ending = os.path.splitext(name.removesuffix('.gz'))[1].lower()
   is_complete = table.ngrams is not None and table.word_rows is not None  # as a fastText model
   if format is None:
-    folder = os.path.isdir(path) or name.endswith(('/', os.sep))
-    format = 'projector' if folder else _ENDINGS.get(ending, 'word2vec')
-    if ending == '.bin' and is_complete:
+    if os.path.isdir(path):
+      format = guess_format(path)
+    elif name.endswith(('/', os.sep)):
+      format = 'projector'
+    elif ending == '.bin' and is_complete:
       format = 'fasttext'
+    else:
+      format = _ENDINGS.get(ending, 'word2vec')
   is_model = format == 'fasttext' and ending == '.bin'
   if is_model and not is_complete:
     raise ValueError(
       f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
       'a .vec file'
     )
-  if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):
+  if compressed and (is_model or format not in _COMPRESSIBLE):
     raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
   if not table.vectors.shape[1]:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
@@ -154,8 +180,13 @@ def write_table(
   ngram_rows = None if table.ngrams is None else table.ngrams.vectors
   if ngram_rows is not None and (unsound := first_not_finite(ngram_rows)) is not None:
     raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
-  if format == 'projector':
-    return projector.write_projector(pathlib.Path(path), table)
+  if format in FOLDERS:
+    write = (
+      projector.write_projector
+      if format == 'projector'
+      else static_embedding.write_static_embedding
+    )
+    return write(pathlib.Path(path), table)
   with atomic_write(path) as file:
     if is_model:
       return fasttext.write_fasttext_bin(file, table)
@@ -173,6 +204,8 @@ def _write(file: BinaryIO, table: VectorTable, format: str, newline: bool) -> No
     safetensors.write_safetensors(file, table)
   elif format == 'numpy':
     npz.write_npz(file, table)
+  elif format in ('parquet', 'arrow'):
+    arrow.write_arrow(file, table, format)
   else:
     text.write_rows(file, table, header=format != 'glove')
 
@@ -187,6 +220,7 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
   - GloVe text does not allow a line feed, or a number after a space, since a reader could not
     tell it from the numbers of the vector.
   - A projector does not allow a tab, `\r` or a line feed, or a word of blanks only.
+  - Parquet, Arrow and static embeddings allow all other words.
   """
   separators = _SEPARATORS.get(format, ' \n')
   for word in words:
@@ -233,7 +267,8 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     ValueError: the file is empty, a pipe, or of an unknown format.
   """
   if os.path.isdir(path):
-    return 'projector'
+    is_model = os.path.exists(os.path.join(os.fsdecode(path), static_embedding.MODULES))
+    return 'static_embedding' if is_model else 'projector'
   if not os.path.isfile(path) and os.path.exists(path):
     raise ValueError('is a pipe or device, which is read once: name its format')
   start = _start(path)
@@ -243,6 +278,10 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     return 'fasttext'
   if start[:4] == b'PK\x03\x04':
     return 'numpy'
+  if start[:4] == arrow.PARQUET_MAGIC:
+    return 'parquet'
+  if start[:6] == arrow.ARROW_MAGIC:
+    return 'arrow'
   if start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < os.path.getsize(path):
     return 'safetensors'
   if start[:1] == b'\x80' and start[1:2] in (b'\x02', b'\x03', b'\x04', b'\x05'):

@@ -376,6 +376,18 @@ class KeyedVectors(WordVectors):
     rows = [part[words] for part, words in zip(parts, new, strict=True)]
     return KeyedVectors([word for words in new for word in words], np.concatenate(rows))
 
+  def to_pandas(self) -> Any:
+    """Returns a `DataFrame` with a copy of the vectors: a row per word, columns 0 to D - 1.
+
+    Raises:
+      ImportError: pandas is not installed.
+    """
+    try:
+      import pandas
+    except ImportError as error:
+      raise ImportError('to_pandas needs pandas: pip install pandas') from error
+    return pandas.DataFrame(self.vectors, index=self.index_to_key, copy=True)
+
   @classmethod
   def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> 'KeyedVectors':
     """Calls `load_vectors`, as gensim names it. `mmap` is ignored; safetensors are mapped."""
@@ -489,18 +501,20 @@ def load_vectors(
   the file until they are used.
 
   Args:
-    path: the file, or the folder of a TensorBoard projector.
+    path: the file, or the folder of a TensorBoard projector or of a static embedding of
+      sentence-transformers.
     format: one of `jw2v.formats.registry.FORMATS`; guessed from the content if not given.
       'fasttext' is both the text of a `.vec` file and the model of a `.bin` file.
     limit: read only the first so many words; None for all.
-    max_expansion: largest allowed ratio of decompressed to compressed size, for gzip and NumPy
-      files; None for no limit. 64 MiB are always allowed.
+    max_expansion: largest allowed ratio of decompressed to compressed size, for gzip, NumPy,
+      Parquet and Arrow files; None for no limit. 64 MiB are always allowed.
 
   Returns:
     The vectors. For a fastText model, or a safetensors file with n-grams, they are
     `SubwordVectors`, which have vectors for out-of-vocabulary words too.
 
   Raises:
+    ImportError: the file is Parquet or Arrow, without the extra `text`.
     OSError: the file cannot be read.
     ValueError: the format is unknown, or the file is damaged; the message names the row and
       the reason.
@@ -530,7 +544,13 @@ def save_vectors(
   `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words;
                        and the n-grams, if there are any
   `numpy`              a `.npz` file with the same two arrays
+  `parquet`            a column `word` of strings, and a column `vector` of fixed-size lists
+                       of float32
+  `arrow`              the same two columns, in an Arrow (Feather) file
   `projector`          a folder for TensorBoard: vectors, words, and a config file
+  `static_embedding`   a folder for `SentenceTransformer(path)` of sentence-transformers,
+                       whose `encode` returns `text_vectors(kv, texts, weights='mean')`;
+                       texts keep their case if a word has upper case
   ===================  ================================================================
 
   Text represents every float32 exactly, with nine digits.
@@ -540,14 +560,15 @@ def save_vectors(
     path: the file, which appears only after all of it is written. Text and word2vec binary are
       compressed if the name ends in `.gz`.
     format: one of `jw2v.formats.registry.FORMATS`. If not given, the file extension decides:
-      `.bin`, `.vec`, `.safetensors` or `.npz`; a folder is a projector, and anything else
-      word2vec text. A `.bin` file is word2vec binary, or a fastText model if the vectors have
-      n-grams.
+      `.bin`, `.vec`, `.safetensors`, `.npz`, `.parquet`, `.arrow` or `.feather`; a folder is a
+      projector, and anything else word2vec text. A `.bin` file is word2vec binary, or a
+      fastText model if the vectors have n-grams.
     newline: whether each row of word2vec binary ends with a line feed, as the word2vec tool
       writes it, or not, as gensim does.
 
   Raises:
     FileNotFoundError: the folder does not exist.
+    ImportError: the format is Parquet or Arrow, without the extra `text`.
     ValueError: the format is unknown or does not match the file extension, a word does not fit
       into the format, or a vector is empty or not finite.
   """

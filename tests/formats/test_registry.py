@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
-from jw2v.formats import projector, registry, safetensors, word2vec_binary
+from jw2v.formats import arrow, projector, registry, safetensors, word2vec_binary
 from jw2v.formats import text as text_format
 from tests.formats.tables import model, read_bytes, read_or_reason, some_vectors, words_for
 
 RNG = np.random.default_rng(0)
 FILES = {  # of each format: a name that says nothing, so that it is told by what is in the file
-  name: 'v.unknown' for name in registry.FORMATS if name != 'projector'
-} | {'projector': 'folder'}
+  name: 'folder' if name in registry.FOLDERS else 'v.unknown' for name in registry.FORMATS
+}
+NOT_FOLDERS = tuple(name for name in registry.FORMATS if name not in registry.FOLDERS)
 TEXTS = ('word2vec', 'glove', 'fasttext')
 
 
@@ -37,8 +38,9 @@ class TestRoundTrip:
     """Blocks of reading and writing that hold a few rows each."""
     for module in (text_format, word2vec_binary):
       monkeypatch.setattr(module, '_BUFFER_BYTES', 1 << 12)
-    for module in (text_format, word2vec_binary, safetensors, projector):
+    for module in (text_format, word2vec_binary, safetensors, projector, arrow):
       monkeypatch.setattr(module, '_ROWS', 7)
+    monkeypatch.setattr(arrow, '_ROWS_READ', 5)
     words = [f'w{i}' * (1 + i % 7) for i in range(3000)]
     kv = KeyedVectors(words, RNG.normal(size=(3000, 3)))
     save_vectors(kv, tmp_path / FILES[format], format)
@@ -63,7 +65,8 @@ class TestRoundTrip:
     save_vectors(kv, tmp_path / FILES[format], format)
     assert read_bytes(load_vectors(tmp_path / FILES[format], format)) == read_bytes(kv)
 
-  @pytest.mark.parametrize('format', ['word2vec', 'word2vec_binary', 'safetensors', 'numpy'])
+  @pytest.mark.parametrize('format', ['word2vec', 'word2vec_binary', 'safetensors', 'numpy',
+                                      'parquet', 'arrow', 'static_embedding'])  # fmt: skip
   def test_of_no_word(self, tmp_path, format):
     save_vectors(KeyedVectors([], np.zeros((0, 3))), tmp_path / 'v', format)
     loaded = load_vectors(tmp_path / 'v')
@@ -72,7 +75,8 @@ class TestRoundTrip:
   @pytest.mark.parametrize(('name', 'format'), [
     ('v.txt', 'word2vec'), ('v', 'word2vec'), ('v.bin', 'word2vec_binary'), ('v.vec', 'fasttext'),
     ('v.BIN', 'word2vec_binary'), ('v.bin.gz', 'word2vec_binary'), ('v.npz', 'numpy'),
-    ('v.safetensors', 'safetensors'), ('folder/', 'projector'),
+    ('v.safetensors', 'safetensors'), ('v.parquet', 'parquet'), ('v.arrow', 'arrow'),
+    ('v.feather', 'arrow'), ('folder/', 'projector'),
   ])  # fmt: skip
   def test_format_by_the_name(self, tmp_path, name, format):
     kv = KeyedVectors(['a'], RNG.normal(size=(1, 4)))
@@ -84,7 +88,7 @@ class TestRoundTrip:
 
   def test_written_twice_the_bytes_are_the_same(self, tmp_path):
     kv = KeyedVectors(['a', 'b'], RNG.normal(size=(2, 3)))
-    for format in (*TEXTS, 'word2vec_binary', 'safetensors', 'numpy'):
+    for format in NOT_FOLDERS:
       path = tmp_path / ('v.gz' if format in TEXTS else 'v')
       save_vectors(kv, path, format)
       first = path.read_bytes()
@@ -165,8 +169,9 @@ class TestEdges:
 @pytest.mark.parametrize('all_buckets', [False, True])
 def test_of_ngrams_the_other_formats_hold_the_words_alone(tmp_path, all_buckets):
   kv = model(all_buckets)
-  for name in ('m.vec', 'm.txt', 'm.npz'):
-    save_vectors(kv, tmp_path / name)
+  for name, format in (('m.vec', None), ('m.txt', None), ('m.npz', None), ('m.parquet', None),
+                       ('m.arrow', None), ('m', 'static_embedding')):  # fmt: skip
+    save_vectors(kv, tmp_path / name, format)
     found = load_vectors(tmp_path / name)
     assert not isinstance(found, SubwordVectors) and 'seaside' not in found
     np.testing.assert_array_equal(found.vectors, kv.vectors)
@@ -175,6 +180,21 @@ def test_of_ngrams_the_other_formats_hold_the_words_alone(tmp_path, all_buckets)
 def test_the_c_tools_binary_form_if_it_is_named(tmp_path):
   save_vectors(model(), tmp_path / 'm.bin', 'word2vec_binary')
   assert not isinstance(load_vectors(tmp_path / 'm.bin'), SubwordVectors)
+
+
+def test_words_with_line_feeds(tmp_path):
+  for format in ('parquet', 'arrow', 'static_embedding'):
+    kv = KeyedVectors(['new york', 'line\nfeed', '\ufeffa'], some_vectors(3))
+    save_vectors(kv, tmp_path / format, format)
+    assert read_bytes(load_vectors(tmp_path / format)) == read_bytes(kv)
+
+
+def test_a_folder_keeps_its_format(tmp_path):
+  kv = KeyedVectors(['a', 'b'], some_vectors(2))
+  save_vectors(kv, tmp_path / 'm', 'static_embedding')
+  save_vectors(KeyedVectors(['c'], [[1, 2]]), tmp_path / 'm')
+  assert load_vectors(tmp_path / 'm', 'static_embedding').index_to_key == ['c']
+  assert not (tmp_path / 'm' / projector.CONFIG).exists()
 
 
 class TestSameBytes:
@@ -196,10 +216,8 @@ class TestDamaged:
     with pytest.raises(ValueError, match=rf'damaged: .*{reason}'):
       load_vectors(path)
 
-  @pytest.mark.parametrize('given', ['word2vec', 'word2vec_binary', 'glove', 'fasttext',
-                                     'safetensors', 'numpy'])  # fmt: skip
-  @pytest.mark.parametrize('written', ['word2vec', 'word2vec_binary', 'glove', 'safetensors',
-                                       'numpy'])  # fmt: skip
+  @pytest.mark.parametrize('given', NOT_FOLDERS)
+  @pytest.mark.parametrize('written', [name for name in NOT_FOLDERS if name != 'fasttext'])
   def test_one_format_read_as_another(self, tmp_path, given, written):
     if given == written or {given, written} == {'word2vec', 'fasttext'}:
       pytest.skip('the same format')
@@ -218,12 +236,12 @@ class TestDamaged:
       load_vectors(tmp_path / 'file', 'projector')
 
   @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-  @given(content=st.binary(max_size=300), format=st.sampled_from((None, *registry.FORMATS[:-1])))
+  @given(content=st.binary(max_size=300), format=st.sampled_from((None, *NOT_FOLDERS)))
   def test_any_bytes(self, content, format, tmp_path_factory):
     read_or_reason(content, format, tmp_path_factory)
 
   @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-  @given(data=st.data(), format=st.sampled_from(registry.FORMATS[:-1]))
+  @given(data=st.data(), format=st.sampled_from(NOT_FOLDERS))
   def test_sound_files_with_some_bytes_changed(self, data, format, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / 'sound'
     kv = KeyedVectors(['a', 'bé', 'c'], np.array([[1, 2], [0.1, 3], [0, -1]]))
@@ -246,7 +264,7 @@ class TestDamaged:
 
 class TestRefusedToWrite:
   @pytest.mark.parametrize('format', registry.FORMATS)
-  @pytest.mark.parametrize('word', ['line\nfeed', '', 'half \ud800'])
+  @pytest.mark.parametrize('word', ['', 'half \ud800'])
   def test_word_that_no_format_can_hold(self, tmp_path, word, format):
     with pytest.raises(ValueError, match=f'v: a {format} file cannot hold the word'):
       save_vectors(KeyedVectors(['a', word], np.ones((2, 2))), tmp_path / 'v', format)
@@ -254,6 +272,8 @@ class TestRefusedToWrite:
 
   @pytest.mark.parametrize(('format', 'word'), [
     ('word2vec', 'two words'), ('word2vec_binary', 'two words'), ('fasttext', 'two words'),
+    *((name, 'line\nfeed') for name in (*TEXTS, 'word2vec_binary', 'safetensors', 'numpy',
+                                        'projector')),
   ])  # fmt: skip
   def test_word_with_its_separator(self, tmp_path, format, word):
     with pytest.raises(ValueError, match=f'a {format} file cannot hold the word'):
@@ -273,7 +293,7 @@ class TestRefusedToWrite:
     with pytest.raises(ValueError, match='the vectors are 0 wide'):
       save_vectors(KeyedVectors(['a'], np.zeros((1, 0))), tmp_path / 'v', format)
 
-  @pytest.mark.parametrize('name', ['no/v.txt', 'no/v.npz', 'no/folder/'])
+  @pytest.mark.parametrize('name', ['no/v.txt', 'no/v.npz', 'no/v.parquet', 'no/folder/'])
   def test_folder_that_does_not_exist(self, tmp_path, name):
     with pytest.raises(FileNotFoundError, match='there is no folder'):
       save_vectors(KeyedVectors(['a'], [[1]]), f'{tmp_path}/{name}')
@@ -283,12 +303,13 @@ class TestRefusedToWrite:
     kv = KeyedVectors(['a'], [[1]])
     with pytest.raises(ValueError, match=r'a \.bin file of fastText is a model'):
       save_vectors(kv, tmp_path / 'v.bin', 'fasttext')
-    for format in ('safetensors', 'numpy', 'projector'):
+    for format in ('safetensors', 'numpy', 'parquet', 'arrow', *registry.FOLDERS):
       with pytest.raises(ValueError, match='is not compressed'):
         save_vectors(kv, tmp_path / 'v.gz', format)
     (tmp_path / 'file').write_text('x')
-    with pytest.raises(NotADirectoryError, match='a projector is a folder'):
-      save_vectors(kv, tmp_path / 'file', 'projector')
+    for format in registry.FOLDERS:
+      with pytest.raises(NotADirectoryError, match='file: is a file, not a folder'):
+        save_vectors(kv, tmp_path / 'file', format)
     assert [p.name for p in tmp_path.iterdir()] == ['file']
 
   def test_unknown_format_and_limit(self, tmp_path):

@@ -24,6 +24,7 @@ import pyarrow
 from absl import flags
 from fuzz_mutations import Case
 from ml_collections import ConfigDict, config_flags
+from pyarrow import feather
 
 import jw2v
 from configs import quickstart
@@ -129,12 +130,25 @@ def _text_vectors() -> list[Case]:
   return [*cases, {'fasttext.vec': spaced}, {'glove.txt': b'new york 1 2\r\na 3 4'}]
 
 
+def _write_arrow_of_others(folder: pathlib.Path) -> None:
+  """Strings and lists of other types than ours, compressed, among other columns."""
+  kv = _vectors()
+  table = pyarrow.table({
+    'id': range(len(kv)),
+    'vector': pyarrow.array(kv.vectors.tolist(), pyarrow.large_list(pyarrow.float64())),
+    'word': pyarrow.array(kv.index_to_key, pyarrow.string_view()),
+  })  # fmt: skip
+  feather.write_feather(table, folder / 'arrow.feather', 'zstd')
+
+
 def _binary_vectors() -> list[Case]:
   kv = _vectors()
   return [
     *_save(['word2vec_binary.bin', 'word2vec_binary.bin.gz'], kv, format='word2vec_binary'),
     *_save(['word2vec_binary.bin'], kv, format='word2vec_binary', newline=False),
     *_save(['numpy.npz'], kv),
+    *_save(['parquet.parquet', 'arrow.arrow'], kv),
+    _saved(_write_arrow_of_others),
     *_save(['safetensors.safetensors'], kv),
     *_save(['safetensors.safetensors', 'fasttext.bin'], _with_ngrams()),
     *_save(['safetensors.safetensors'], _with_ngrams(every=False)),
@@ -373,6 +387,10 @@ def _npy_cases() -> list[Case]:
 TARGETS: dict[str, dict[str, Kind]] = {
   'vectors_text': {
     'text_vectors': Kind(_text_vectors, lambda folder: _load_vectors(_only(folder))),
+    'static_embedding': Kind(
+      lambda: _save(['static_embedding'], _vectors(), format='static_embedding'),
+      lambda folder: _load_vectors(folder / 'static_embedding'),
+    ),
     'projector': Kind(
       lambda: _save(['projector'], _vectors(), format='projector'),
       lambda folder: _load_vectors(folder / 'projector'),

@@ -567,7 +567,7 @@ MUTATIONS = {
     ('not _SURROGATES.search(word)', 'True'),
     ('if (unsound := first_not_finite(table.vectors)) is not None:', 'if False:'),
     ("if not table.vectors.shape[1]:", 'if False:'),
-    ("if compressed and (is_model or format in ('safetensors', 'numpy', 'projector')):",
+    ("if compressed and (is_model or format not in _COMPRESSIBLE):",
      'if False:'),
     ("file, mtime=0)", 'file)'),
     ("header=format != 'glove'", 'header=True'),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -54,6 +55,19 @@ class TestKeyedVectors:
     want = max(['d', 'zero'], key=lambda w: cosine(target, kv[w]) if w != 'zero' else 0)
     assert got[0][0] == want
     assert {w for w, _ in kv.most_similar(['a', 'b'], ['c'])} == {'d', 'zero'}
+
+  def test_to_pandas(self, kv):
+    pytest.importorskip('pandas')
+    frame = kv.to_pandas()
+    assert list(frame.index) == WORDS and list(frame.columns) == [0, 1, 2]
+    np.testing.assert_array_equal(frame.to_numpy(), kv.vectors)
+    np.testing.assert_array_equal(frame.loc['b'], kv['b'])
+    assert not np.shares_memory(frame.to_numpy(), kv.vectors)
+
+  def test_to_pandas_without_pandas(self, kv, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pandas', None)
+    with pytest.raises(ImportError, match='to_pandas needs pandas: pip install pandas'):
+      kv.to_pandas()
 
   def test_vectors_as_terms(self, kv):
     got = kv.similar_by_vector(kv['b'], topn=1)
