@@ -96,7 +96,7 @@ def _open_arrow(path, stack: contextlib.ExitStack) -> tuple[int | None, _Batches
 
   source = stack.enter_context(pyarrow.memory_map(os.fsdecode(path)))
   schema = pyarrow.ipc.open_file(source).schema
-  width, fields = _width(schema), sorted(map(schema.get_field_index, _COLUMNS))
+  width, fields = _width(schema), list(map(schema.get_field_index, _COLUMNS))
   options = pyarrow.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
   file = pyarrow.ipc.open_file(source, options=options)
   count = file.num_record_batches

@@ -1,5 +1,6 @@
 """Parquet and Arrow files: pyarrow and pandas read ours and we theirs, and damage is refused."""
 
+import errno
 import sys
 
 import numpy as np
@@ -140,6 +141,15 @@ class TestDamaged:
       with pytest.raises(ValueError, match=r"must have one column '(word|vector)', got \['wor"):
         load_vectors(path)
 
+  def test_an_error_of_the_disk_is_not_damage(self, tmp_path, kv, monkeypatch):
+    def fail(*_):
+      raise OSError(errno.EIO, 'Input/output error')
+
+    save_vectors(kv, tmp_path / 'v.parquet')
+    monkeypatch.setattr('jw2v.formats.arrow._open_parquet', fail)
+    with pytest.raises(OSError, match='Input/output error'):
+      load_vectors(tmp_path / 'v.parquet')
+
   @pytest.mark.parametrize('format', FORMATS)
   def test_bytes_are_cut_off(self, tmp_path, kv, format):
     save_vectors(kv, tmp_path / 'v', format)
@@ -180,10 +190,11 @@ class TestDamaged:
 
 def test_without_pyarrow_the_extra_is_named(tmp_path):
   save_vectors(KeyedVectors(['a'], [[1]]), tmp_path / 'v.parquet')
+  kv = KeyedVectors(['a'], [[1]])
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(sys.modules, 'pyarrow', None)
-    for call in (lambda: load_vectors(tmp_path / 'v.parquet'),
-                 lambda: save_vectors(KeyedVectors(['a'], [[1]]), tmp_path / 'w.parquet')):  # fmt: skip
-      with pytest.raises(ImportError, match=r"'parquet' needs pyarrow: pip install 'jw2v\[text\]'"):
-        call()
-  assert not (tmp_path / 'w.parquet').exists()
+    with pytest.raises(ImportError, match=r"'parquet' needs pyarrow: pip install 'jw2v\[text\]'"):
+      load_vectors(tmp_path / 'v.parquet')
+    with pytest.raises(ImportError, match=r"'arrow' needs pyarrow: pip install 'jw2v\[text\]'"):
+      save_vectors(kv, tmp_path / 'v.arrow')
+  assert not (tmp_path / 'v.arrow').exists()

@@ -10,14 +10,24 @@ from jw2v.formats import static_embedding
 from tests.formats.tables import read_bytes, some_vectors
 
 WORDS = [
-  'the', 'cat', 'don\u2019t', "o'neil", 'a', 'c', 't', '\u03bf\u03b4\u03bf\u03c2', '\u00e9', '42',
-  'new_york', '</s>', 'i', '\u2581', 'x', '\u0939', '\u00b2',
+  'the', 'cat', 'don\u2019t', "o'neil", 'a', 'c', 't', '\u03bf\u03b4\u03bf\u03c2', '\u03c3',
+  '\u03bf\u03b4\u03bf\u03c3\u03b1', '\u00e9', '42', 'new_york', '</s>', 'i', '\u2581', 'x',
+  '\u0939', '\u00b2',
 ]  # fmt: skip
 TEXTS = [
-  'The CAT, the cat!', 'a xyz act catx', 'DON\u2019T; O\'Neil\'s "O\'NEIL"', 'new_york </s> 42 x\u00b2',
-  '\u039f\u0394\u039f\u03a3. \u039f\u0394\u039f\u03a3\u0391 \u03a3', 'unknown words', '', ' \n\t?! ',
-  '\u0130stanbul E\u0301 \u00c9', 'a\u2581the \u2581cat', '\u0939\u093f \u00b2', 'the\nc\u00a0t\u2028x',
-]  # fmt: skip
+  'The CAT, the cat!',
+  'a xyz act catx',
+  "DON\u2019T; O'Neil's \"O'NEIL\"",
+  'new_york </s> 42 x\u00b2',
+  '\u039f\u0394\u039f\u03a3. \u039f\u0394\u039f\u03a3\u0391 \u03a3',
+  'unknown words',
+  '',
+  ' \n\t?! ',
+  '\u0130stanbul E\u0301 \u00c9',
+  'a\u2581the \u2581cat',
+  '\u0939\u093f \u00b2',
+  'the\nc\u00a0t\u2028x',
+]
 
 
 @pytest.fixture
