@@ -16,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from jw2v.data import store
+from jw2v.data.columns import add_column, is_column
 from jw2v.data.phrases import PhraseConfig, Phrases, find_and_join, join
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.text import (
@@ -62,9 +63,11 @@ def encode_corpus(
 
   Args:
     corpus: a path, a list of paths (see `jw2v.data.text.find_files`; '-' is standard input),
-      or an iterable of lists of words, one for a line.
+      an iterable of lists of words, one for a line, or a column of pandas, polars, pyarrow or
+      Hugging Face datasets with strings or lists of words. Each string is a document with a line
+      or more; missing values are skipped.
     folder: where the store is, or will be.
-    text: how text is read and split, for paths: 'words' (lower case, letters and digits),
+    text: how text is read and split, for paths and strings: 'words' (lower case, letters and digits),
       'whitespace', or a `TextConfig`.
     min_count: fewer occurrences than this drop a word.
     max_vocab_size: at most so many words stay, the most frequent; None for all.
@@ -86,7 +89,8 @@ def encode_corpus(
     FileExistsError: the folder is there and is no store.
     FileNotFoundError: a path does not exist.
     OSError: a file changed while it was read, or the disk is full.
-    TypeError: a line is no list of words, or a setting is of the wrong kind.
+    TypeError: a line is no list of words, the corpus is a data frame instead of a column, or a
+      setting is of the wrong kind.
     ValueError: the folder is in one of the text; settings contradict each other; a file
       is not UTF-8 or its compression is damaged; there is no text; no word reaches
       `min_count`; no line has two words that do; or the store is damaged.
@@ -110,7 +114,7 @@ def encode_corpus(
   files, name = _files_of(corpus, text.exclude)
   counted = vocabulary is None
   settings = {
-    **(text.settings() if files else {}),
+    **(text.settings() if files or is_column(corpus) else {}),
     'min_count': min_count if counted else None,
     'max_vocab_size': max_vocab_size if counted else None,
     'reserved': list(map(str, reserved)),
@@ -175,9 +179,10 @@ def learn_phrases(
   """Finds the phrases of a corpus, to join them in this or in other text.
 
   Args:
-    corpus: a path, a list of paths, or an iterable of lists of words.
+    corpus: a path, a list of paths, an iterable of lists of words, or a column, as in
+      `encode_corpus`.
     config: how they are found.
-    text: how text is read and split, for paths, as for `encode_corpus`.
+    text: how text is read and split, for paths and strings, as for `encode_corpus`.
 
   Returns:
     The phrases.
@@ -212,6 +217,8 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
     )  # fmt: skip
     if files:
       number_text(reader, text, numbered)
+    elif is_column(corpus):
+      add_column(corpus, name, text, numbered)
     else:
       numbered.add_lines(corpus, name)
   if reader.skipped:
@@ -258,6 +265,8 @@ def _check_apart(folder: pathlib.Path, corpus: PathLike | Sequence[PathLike]) ->
 
 def is_text(corpus: object) -> bool:
   """Whether a corpus is named by paths, and is not lists of words."""
+  if is_column(corpus):  # some columns are sequences of strings
+    return False
   paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, IS_PATH) for x in corpus)
   return isinstance(corpus, IS_PATH) or bool(paths)
 

@@ -124,9 +124,8 @@ def guess_encoding(piece: bytes, start: int) -> str:
   near = piece[max(0, start - 1) : start + 2]
   latin = any(chr(byte).isalpha() and byte < 128 for byte in near)
   try:
-    latin &= all(
-      c.isprintable() or c.isspace() for c in piece[start : start + 999].decode('cp1252')
-    )
+    text = piece[start : start + 999].decode('cp1252')
+    latin &= all(char.isprintable() or char.isspace() for char in text)
   except UnicodeDecodeError:
     latin = False
   if latin:

@@ -97,8 +97,9 @@ def train(
   Ctrl-C raises `KeyboardInterrupt`.
 
   Args:
-    corpus: a path to text, a list of paths, an iterable of lists of words, or a corpus
-      from `encode_corpus` or `open_corpus`.
+    corpus: a path to text, a list of paths, an iterable of lists of words, a column of strings
+      or of lists of words (pandas, polars, pyarrow, Hugging Face datasets), or a corpus from
+      `encode_corpus` or `open_corpus`.
     config: the settings.
     workdir: folder for `vectors.txt` (word2vec format), `config.json` and `metrics.jsonl` (one line
       per record, written during training); with n-grams also `vectors.safetensors`, and for text

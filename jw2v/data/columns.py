@@ -1,0 +1,112 @@
+"""Columns of data frames, Arrow tables and datasets as a corpus, in constant memory.
+
+Columns are recognized by the protocols of Arrow and by their methods, so that pandas, polars and
+datasets are not imported.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from jw2v.data.text import TextReader
+from jw2v.data.tokens import NumberedText, TextConfig, number_text
+from jw2v.utils.limits import shown
+
+_PROTOCOLS = ('__arrow_c_stream__', '__arrow_c_array__', '__arrow_array__')
+_WITHOUT_MISSING = ('drop_null', 'drop_nulls', 'dropna')  # of pyarrow, polars and pandas
+_AS_LIST = ('to_pylist', 'to_list', 'tolist')
+_ROWS = 1 << 10  # converted at once
+_BUFFER_CHARACTERS = 1 << 22
+
+
+def is_column(corpus: object) -> bool:
+  """Returns whether a corpus is a column of pandas, polars, pyarrow or Hugging Face datasets.
+
+  Raises:
+    TypeError: the corpus is a data frame, table or dataset.
+  """
+  kind = type(corpus)
+  is_arrow = any(hasattr(kind, name) for name in _PROTOCOLS) or hasattr(kind, 'iloc')
+  if hasattr(kind, 'column_names') or (is_arrow and hasattr(kind, 'columns')):
+    names = getattr(corpus, 'column_names', None) or getattr(corpus, 'columns', None)
+    names = names if isinstance(names, Mapping) or names is None else list(names)
+    raise TypeError(
+      f'corpus must be one column, got a {kind.__name__} with columns {shown(names)}; choose the '
+      'column of the texts'
+    )
+  return is_arrow or hasattr(corpus, 'column_name')
+
+
+def add_column(column: Any, name: str, config: TextConfig, text: NumberedText) -> None:
+  """Numbers the words of a column, without its missing values.
+
+  Args:
+    column: strings, which are documents with a line or more each, or lists of words.
+    name: what the column is called in errors.
+    config: what a word is, for strings.
+    text: where the numbers go.
+
+  Raises:
+    TypeError: a value is of another type than string or list, or than the first value.
+    ValueError: a string is not valid Unicode.
+  """
+  values = _values(column)
+  first = next(values, None)
+  if first is None:
+    return
+  values = itertools.chain([first], values)
+  if isinstance(first, str):
+    number_text(cast(TextReader, _Documents(values, name)), config, text)
+  elif isinstance(first, Iterable) and not isinstance(first, bytes | Mapping):
+    text.add_lines(values, name)
+  else:
+    raise TypeError(
+      f'{name}: a column must contain strings or lists of words, got {shown(repr(first))}'
+    )
+
+
+def _values(column: Any) -> Iterator[Any]:
+  """Yields the values of a column that are not missing."""
+  if not hasattr(column, '__len__'):  # a stream
+    yield from (value for value in column if value is not None)
+    return
+  rows = getattr(column, 'iloc', column)
+  for start in range(0, len(column), _ROWS):
+    part = rows[start : start + _ROWS]
+    part = _call(part, _WITHOUT_MISSING, part)
+    yield from (value for value in _call(part, _AS_LIST, part) if value is not None)
+
+
+def _call(value: Any, names: Iterable[str], default: Any) -> Any:
+  """Calls the first of some methods that a value has."""
+  name = next((name for name in names if hasattr(value, name)), None)
+  return default if name is None else getattr(value, name)()
+
+
+class _Documents:
+  """Strings as the buffers of a file that has a line, or several, for each of them."""
+
+  def __init__(self, documents: Iterator[str], name: str):
+    self._documents, self._name = documents, name
+
+  def buffers(self, buffer_bytes: int | None = None, whole_words: bool = True) -> Iterator[Any]:
+    """Yields buffers as a `TextReader` does, each cut at the end of a document."""
+    waiting: list[str] = []
+    size = 0
+    for document in self._documents:
+      if not isinstance(document, str):
+        raise TypeError(
+          f'{self._name}: all values must be strings as the first one, got {shown(repr(document))}'
+        )
+      waiting.append(document)
+      size += len(document)
+      if size >= _BUFFER_CHARACTERS:
+        yield self._encoded(waiting), False
+        waiting, size = [], 0
+    yield self._encoded(waiting), True
+
+  def _encoded(self, documents: list[str]) -> bytes:
+    try:
+      return ''.join([f'{document}\n' for document in documents]).encode()
+    except UnicodeEncodeError as error:
+      raise ValueError(f'{self._name}: a text must be valid Unicode: {error.reason}') from error
