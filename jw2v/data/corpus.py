@@ -271,6 +271,11 @@ def is_text(corpus: object) -> bool:
   return isinstance(corpus, IS_PATH) or bool(paths)
 
 
+def has_text(corpus: object) -> bool:
+  """Returns whether a corpus can hold text to split: paths, or a column."""
+  return is_text(corpus) or is_column(corpus)
+
+
 def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
   """The files of a corpus, none if it is lists of words; and a name for it in errors."""
   if not is_text(corpus):

@@ -12,7 +12,7 @@ import jax
 from absl import logging
 
 from jw2v.config import TrainConfig
-from jw2v.data.corpus import Corpus, encode_corpus, is_text
+from jw2v.data.corpus import Corpus, encode_corpus, has_text, is_text
 from jw2v.data.sampling import Blocks
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stream import TextBlocks, held_out_start, longest_line
@@ -286,7 +286,7 @@ def _encoded(
   replace: bool,
 ) -> EncodedCorpus:
   """Encodes the corpus, unless it is encoded already."""
-  if text is not None and not is_text(corpus):
+  if text is not None and (isinstance(corpus, EncodedCorpus) or not has_text(corpus)):
     raise ValueError(
       'text must be None for a corpus that is encoded or consists of lists of words, got '
       f'{text!r}; give it to encode_corpus, or leave it out'

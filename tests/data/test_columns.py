@@ -1,5 +1,6 @@
 """Columns of other libraries as a corpus: the same words as lists, and what is refused."""
 
+import collections.abc
 import re
 import tracemalloc
 
@@ -178,6 +179,50 @@ class TestRefused:
   def test_half_characters(self):
     with pytest.raises(ValueError, match='the corpus: a text must be valid Unicode'):
       encode_corpus(pandas_objects(['a b', 'half \ud800']))
+
+
+class Column(collections.abc.Sequence):
+  """A column of datasets, as far as it is used, for where that is not installed."""
+
+  column_name = 'text'
+
+  def __len__(self):
+    return len(TEXTS)
+
+  def __getitem__(self, place):
+    return TEXTS[place]
+
+
+class Dataset:
+  column_names = ('id', 'text')
+
+  def __iter__(self):
+    return iter([{'id': 1, 'text': 'a b'}])
+
+
+class OldSeries:
+  """A column of pandas before it had protocols of Arrow; its index has other numbers."""
+
+  def __init__(self, values):
+    self.values = values
+
+  def __len__(self):
+    return len(self.values)
+
+  def __iter__(self):
+    return iter(self.values)
+
+  @property
+  def iloc(self):
+    return self.values
+
+
+def test_what_datasets_and_old_pandas_have():
+  assert not is_text(Column())
+  for column in (Column(), OldSeries(TEXTS)):
+    assert decoded(encode_corpus(column, min_count=1)) == WANT
+  with pytest.raises(TypeError, match=r"got a Dataset with columns \['id', 'text'\]; choose"):
+    encode_corpus(Dataset())
 
 
 def test_other_corpora_are_not_columns():

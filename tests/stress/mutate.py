@@ -342,6 +342,7 @@ MUTATIONS = {
   'utils/files': [
     ('          os.unlink(other)', '          pass'),
     ('    with naming(self._path):', '    with contextlib.nullcontext():'),
+    ('    folder.rmdir()\n    raise', '    raise'),
   ],
   'utils/locks@training/workdir': [('if not _is_at(handle, path):', 'if False:')],
   'data/stream': [
@@ -418,6 +419,16 @@ MUTATIONS = {
     ('characters = characters.lower()', 'pass'),
     ("inside |= codes == ord('\\n')", 'pass'),
     ('_OUTER_APOSTROPHE.sub(b\' \', text) if b"\'" in text else text', 'text'),
+  ],
+  'data/columns': [
+    ("hasattr(kind, 'column_names') or ", ''),
+    ("(is_arrow and hasattr(kind, 'columns'))", 'False'),
+    ("_WITHOUT_MISSING = ('drop_null', ", '_WITHOUT_MISSING = ('),
+    ('values = itertools.chain([first], values)', 'pass'),
+    ("getattr(column, 'iloc', column)", 'column'),
+    ('if not isinstance(document, str):', 'if False:'),
+    ('waiting, size = [], 0', 'size = 0'),
+    ("f'{document}\\n'", "f'{document} '"),
   ],
   'data/tokens': [
     ("text += b' '", 'pass'),
@@ -527,6 +538,19 @@ MUTATIONS = {
   'vectors/keyed_vectors@formats/text': [
     ('describe_duplicate(table.words, first_row) or error', 'error'),
   ],
+  'vectors/text_vectors': [
+    ('smoothing / (smoothing + probabilities(word))', '1 / (smoothing + probabilities(word))'),
+    ('block -= np.outer(block @ component, component)', 'pass'),
+    ('counts is None or not np.any(counts)', 'counts is None'),
+    ('total = counts.sum(dtype=np.float64)', 'total = counts.max()'),
+    ('one if one in index or other not in index else other', 'one'),
+    ('if len(written) != len(words):', 'if False:'),
+    ('if len(known) - start == most_texts:', 'if False:'),
+    ('known[-1] +=', 'known[-1] ='),
+    ('means[start : len(known)] +=', 'means[start : len(known)] ='),
+    ('* np.sign(first[np.abs(first).argmax()])', ''),
+    ('if not gram.any():', 'if False:'),
+  ],
   'vectors/search': [
     ('place = self.excluded[here] - start', 'place = self.excluded[here]'),
     ('(place >= 0) & (place < size)', 'place < size'),
@@ -572,6 +596,30 @@ MUTATIONS = {
     ("file, mtime=0)", 'file)'),
     ("header=format != 'glove'", 'header=True'),
     ("if start[:1] == b'\\x80'", "if start[:1] == b'\\x81'"),
+  ],
+  'formats/arrow': [
+    ('batch.validate(full=True)', 'pass'),
+    ('batch.nbytes + _viewed_bytes(batch.column(0))', 'batch.nbytes'),
+    ('batch.slice(0, limit - len(words))', 'batch'),
+    ('if len(batch):', 'if True:'),
+    ('page_checksum_verification=True', 'page_checksum_verification=False'),
+    ('if isinstance(error, OSError) and error.errno:', 'if False:'),
+    ('or not table.width:', 'or False:'),
+    ('schema.names.count(name) != 1', 'name not in schema.names'),
+    ('if len(found := np.flatnonzero(places)):', 'if False:'),
+    ('not one for one in words', 'one is None for one in words'),
+    ('table = None if width is None else GrowingTable(width, None)', 'table = None'),
+    ('write_page_checksum=True', 'write_page_checksum=False'),
+  ],
+  'formats/static_embedding': [
+    ('stack.enter_context(kept_folder(path))', 'path.mkdir(exist_ok=True)'),
+    ('lowercase = all(word == word.lower() for word in table.words)', 'lowercase = True'),
+    ("{'type': 'Replace', 'pattern': {'Regex': _FINAL_SIGMA}, 'content': '\\u03c2'},", ''),
+    ("'prepend_scheme': 'always'", "'prepend_scheme': 'never'"),
+    ("'ignore_merges': True", "'ignore_merges': False"),
+    ('not place.resolve().is_relative_to(folder.resolve())', 'False'),
+    ('type(row) is not int', 'not isinstance(row, int)'),
+    ("if '' in words:", 'if False:'),
   ],
   'formats/registry@formats/projector': [
     ("held = not _BLANK.fullmatch(word)", 'pass'),
@@ -634,7 +682,6 @@ MUTATIONS = {
   'formats/projector': [
     ("if b'\\t' not in first:", 'if True:'),
     ('folder.resolve() not in path.resolve().parents', 'False'),
-    ("if made:\n      folder.rmdir()", 'if False:\n      folder.rmdir()'),
     ('if len(vector) != table.width:', 'if False:'),
   ],
   'losses/network': [
@@ -801,7 +848,7 @@ MUTATIONS = {
   'formats/safetensors': [
     ('if words_start < end and start < words_end:', 'if False:'),
     ('offsets[1] - offsets[0] != bytes_needed', 'False'),
-    ('if offsets[1] > self.size:', 'if False:'),
+    ('if offsets[1] > self._size:', 'if False:'),
     ("b' ' * (-len(encoded) % 8)", "b''"),
     ('header if isinstance(header, dict) else {}', 'header'),
     ('1 <= min_n <= max_n', '1 <= max_n'),
