@@ -67,8 +67,8 @@ def encode_corpus(
       Hugging Face datasets with strings or lists of words. Each string is a document with a line
       or more; missing values are skipped.
     folder: where the store is, or will be.
-    text: how text is read and split, for paths and strings: 'words' (lower case, letters and digits),
-      'whitespace', or a `TextConfig`.
+    text: how text is read and split, for paths and strings: 'words' (lower case, letters and
+      digits), 'whitespace', or a `TextConfig`.
     min_count: fewer occurrences than this drop a word.
     max_vocab_size: at most so many words stay, the most frequent; None for all.
     reserved: words that stay whatever their count, and get the first ids.

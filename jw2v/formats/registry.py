@@ -82,8 +82,9 @@ def read_table(
   check_max_expansion(max_expansion)
   limit = None if limit is None else check_number('limit', limit, int, 1)
   try:
-    table, first = _read(path, format or guess_format(path), limit, max_expansion)
-    if format is None and _is_vocabulary(table):
+    guessed = format or guess_format(path)
+    table, first = _read(path, guessed, limit, max_expansion)
+    if format is None and guessed == 'glove' and _is_vocabulary(table):
       raise ValueError(
         'must be vectors, and is a list of words and counts; if these are vectors of width 1, give '
         "format='glove'"
@@ -95,7 +96,7 @@ def read_table(
 
 def _is_vocabulary(table: VectorTable) -> bool:
   """Returns whether a table is a vocabulary: words with one count each, the highest first."""
-  if table.vectors.shape[1] != 1 or not len(table.words) or table.ngrams is not None:
+  if table.vectors.shape[1] != 1 or not len(table.words):
     return False
   counts = np.asarray(table.vectors[:, 0])
   return bool((counts >= 1).all() and (counts == np.floor(counts)).all())

@@ -80,7 +80,7 @@ class TestColumns:
   def test_words_and_lines(self, column, values):
     corpus = column(values)
     assert not is_text(corpus)
-    encoded = encode_corpus(corpus, min_count=1)
+    encoded = encode_corpus(corpus, min_count=1, text='whitespace')
     want = encode_corpus(WANT, min_count=1)
     assert decoded(encoded) == WANT and encoded.words_read == 8
     assert encoded.vocabulary.words == want.vocabulary.words
