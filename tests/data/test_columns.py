@@ -220,7 +220,7 @@ class OldSeries:
 def test_what_datasets_and_old_pandas_have():
   assert not is_text(Column())
   for column in (Column(), OldSeries(TEXTS)):
-    assert decoded(encode_corpus(column, min_count=1)) == WANT
+    assert decoded(encode_corpus(column, min_count=1, text='whitespace')) == WANT
   with pytest.raises(TypeError, match=r"got a Dataset with columns \['id', 'text'\]; choose"):
     encode_corpus(Dataset())
 
