@@ -17,7 +17,11 @@ import jw2v
 pytestmark = pytest.mark.slow  # builds the package
 
 ROOT = pathlib.Path(__file__).parents[1]
-SOURCES = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'jw2v').rglob('*.py')}
+SOURCES = {
+  path.relative_to(ROOT).as_posix()
+  for ending in ('py', 'html')
+  for path in (ROOT / 'jw2v').rglob(f'*.{ending}')
+}
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
 
 
