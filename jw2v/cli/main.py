@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
       hint = f'did you mean: jw2v train {command}'
     print(f'error: {command!r} is not a command of jw2v; {hint}', file=sys.stderr)
     return 2
-  module = importlib.import_module(f'jw2v.cli.{command}')
+  try:
+    module = importlib.import_module(f'jw2v.cli.{command}')
+  except ModuleNotFoundError as error:
+    extra = 'plot' if command == 'plot' else 'text'
+    print(f"error: {error.name} is not installed; run pip install 'jw2v[{extra}]'", file=sys.stderr)
+    return 1
   parser = Parser(f'jw2v {command}', module.__doc__)
   module.add_arguments(parser)
   values = parser.parse(rest)

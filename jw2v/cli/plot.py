@@ -9,6 +9,11 @@ A neighborhood has one word with its nearest neighbors around it, at the exact d
 
   jw2v plot vectors.txt --neighborhood gold --neighbors 40 --output gold.svg
 
+A map as a web page has thousands of words to pan, zoom and search, with neighbors on a click; it is
+one file that needs no network:
+
+  jw2v plot vectors.txt --html map.html
+
 The extension of --output selects PNG or SVG. Labels never overlap: the picture grows until they
 fit, and its second line has the number of labels that do not. The program warns about unknown words
 and skips them. t-SNE (--method=tsne) separates groups better than the first two principal
@@ -27,8 +32,10 @@ from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 
 import jw2v
 from jw2v.cli import labels, vectors
-from jw2v.cli.arguments import Parser, natural, words
+from jw2v.cli.arguments import Parser, natural, positive, words
+from jw2v.cli.html_map import html_map
 from jw2v.cli.query import known
+from jw2v.utils.files import check_output
 
 METHODS = {'pca': 'first two principal components', 'tsne': 't-SNE'}
 
@@ -235,8 +242,13 @@ def _check_method(method: str) -> None:
 def run(values: Any) -> None:
   """Draws the picture that the arguments describe, and checks them before reading the vectors."""
   path = vectors.named(values)
+  if values.html is not None:
+    _run_html(path, values)
+    return
   if bool(values.words) == bool(values.neighborhood):
-    raise ValueError('exactly one of --words a,b,c and --neighborhood word is required')
+    raise ValueError(
+      'exactly one of --words a,b,c and --neighborhood word is required, or --html map.html'
+    )
   if values.neighborhood and values.method is not None:
     raise ValueError('--method needs --words; it does not apply to --neighborhood')
   method = values.method or 'pca'
@@ -251,6 +263,30 @@ def run(values: Any) -> None:
     neighbors = 30 if values.neighbors is None else values.neighbors
     draw_neighborhood(kv, known(kv, values.neighborhood), values.output, neighbors)
   print(f'picture: {values.output}')
+
+
+def _run_html(path: str, values: Any) -> None:
+  """Writes the map of the most frequent words, or of --words with their neighbors."""
+  if values.neighborhood:
+    raise ValueError('--html and --neighborhood must not be given together')
+  check_output(values.html)
+  method = values.method or 'pca'
+  _check_method(method)
+  kv = vectors.load(path, values.max_expansion)
+  neighbors = 10 if values.neighbors is None else values.neighbors
+  if values.words:
+    found = [known(kv, word) for word in values.words]
+    near = [word for each in found for word, _ in kv.most_similar(each, topn=neighbors)]
+    chosen = list(dict.fromkeys([*found, *near]))
+  else:
+    chosen = kv.index_to_key[: values.most]
+  units = _units(kv, chosen)
+  points = principal_components(units) if method == 'pca' else tsne(units)
+  html_map(
+    kv, chosen, points, values.html, neighbors=neighbors, title=pathlib.Path(path).name,
+    note=f'{len(chosen):,} of {len(kv):,} words; {METHODS[method]} of their unit vectors',
+  )  # fmt: skip
+  print(f'map: {values.html}')
 
 
 def add_arguments(parser: Parser) -> None:
@@ -268,6 +304,11 @@ def add_arguments(parser: Parser) -> None:
   parser.add(
     '--method', choices=list(METHODS),
     help='projection of --words to the plane: principal components (default) or t-SNE',
+  )  # fmt: skip
+  parser.add('--html', metavar='FILE', help='web page to write, with a map of many words')
+  parser.add(
+    '--most', kind=positive, default=5000, metavar='N',
+    help='number of first words in the web page (default: %(default)s)',
   )  # fmt: skip
   parser.add(
     '--output', default='words.png', metavar='FILE',

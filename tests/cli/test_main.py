@@ -63,6 +63,16 @@ class TestHelp:
         assert f'(default: {field.default})' in ' '.join(out.split())
 
 
+def test_a_missing_package_names_the_extra(capsys, monkeypatch):
+  monkeypatch.delitem(sys.modules, 'jw2v.cli.plot', raising=False)
+  monkeypatch.delitem(sys.modules, 'jw2v.cli.labels', raising=False)
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  status, _, err = said(capsys, 'plot', 'v.txt')
+  assert status == 1 and err == (
+    "error: matplotlib is not installed; run pip install 'jw2v[plot]'\n"
+  )
+
+
 class TestFlags:
   @pytest.mark.parametrize(('given', 'message'), [
     (['trian'], "'trian' is not a command of jw2v; did you mean train"),
@@ -203,6 +213,23 @@ class TestNeighbors:
     info.run(parsed(info, file))
     out = capsys.readouterr().out
     assert '3 words, width 2' in out and 'first words  gold, silver, war' in out
+
+
+class TestMap:
+  def test_of_the_most_frequent_words(self, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    kv = jw2v.KeyedVectors([f'w{i}' for i in range(40)], rng.normal(size=(40, 5)))
+    jw2v.save_vectors(kv, tmp_path / 'v.txt')
+    status, out, err = said(
+      capsys, 'plot', tmp_path / 'v.txt', '--html', tmp_path / 'map.html', '--most=30'
+    )
+    assert (status, out) == (0, f'map: {tmp_path}/map.html\n'), err
+    page = (tmp_path / 'map.html').read_text()
+    assert '"w29"' in page and '"w30"' not in page and '30 of 40 words' in page
+    status, _, err = said(
+      capsys, 'plot', tmp_path / 'v.txt', '--html', tmp_path / 'map.html', '--words=W3,w4'
+    )
+    assert status == 0 and '"w3","w4"' in (tmp_path / 'map.html').read_text()
 
 
 class TestTypicalWords:
