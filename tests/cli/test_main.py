@@ -1,6 +1,7 @@
 """The program `jw2v`: its help, its flags, its errors, and a run from text to neighbors."""
 
 import dataclasses
+import importlib
 import re
 import signal
 import subprocess
@@ -64,9 +65,10 @@ class TestHelp:
 
 
 def test_a_missing_package_names_the_extra(capsys, monkeypatch):
-  monkeypatch.delitem(sys.modules, 'jw2v.cli.plot', raising=False)
-  monkeypatch.delitem(sys.modules, 'jw2v.cli.labels', raising=False)
-  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  def import_module(name):
+    raise ModuleNotFoundError(f'No module named {name}', name='matplotlib')
+
+  monkeypatch.setattr(importlib, 'import_module', import_module)
   status, _, err = said(capsys, 'plot', 'v.txt')
   assert status == 1 and err == (
     "error: matplotlib is not installed; run pip install 'jw2v[plot]'\n"
