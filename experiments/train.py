@@ -74,8 +74,6 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 def main(argv: list[str]) -> None:
   """Runs the program."""
-  if len(argv) > 1:
-    raise SystemExit(f'error: {argv[1]!r} is not a flag; write settings as --config.dim=200')
   with ending_without_the_others(), process.one_line_errors():
     if not _WORKDIR.value:
       raise ValueError('workdir must not be empty; name a folder')

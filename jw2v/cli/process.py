@@ -18,9 +18,12 @@ A program calls `prepare_process` before its slow imports and wraps its work in 
 """
 
 import contextlib
+import dataclasses
+import difflib
 import importlib.util
 import logging as std_logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,9 +32,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import app, logging
-from absl.flags import FLAGS
+from absl.flags import FLAGS, UnrecognizedFlagError
+from absl.flags import Error as FlagsError
 
+from jw2v.cli.arguments import OTHER_NAMES
 from jw2v.cli.tables import one_line
+from jw2v.config import TrainConfig
+from jw2v.utils.limits import shown
 
 _PACKAGES = ('matplotlib', 'ml_collections', 'tqdm')
 
@@ -72,6 +79,7 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   """
   if not FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX logs the backends that it does not find at INFO
+  logging.use_absl_handler()
   logging.get_absl_handler().setFormatter(_OneLine())
   warnings.showwarning = _print_warning
   for stream in (sys.stdout, sys.stderr):
@@ -148,18 +156,59 @@ def parse_config_flags(argv: list[str]) -> list[str]:
   """
   for argument in argv[1:]:
     name, _, path = argument.lstrip('-').partition('=')
+    if argument in ('-h', '--help'):
+      app.usage(shorthelp=True)
+      raise SystemExit(0)
+    if not argument.startswith('-'):
+      setting = f'data.path={argument}' if os.path.exists(argument) else argument
+      raise SystemExit(
+        f'error: {one_line(shown(repr(argument)))} is not a flag; write --config.'
+        f'{shown(setting if "=" in setting else "dim=200")}'
+      )
     if name == 'config' and not os.path.isfile(path.partition(':')[0]):
       raise SystemExit(f'error: config={path!r}: file not found')
   try:
-    return app.parse_flags_with_usage(argv)
+    return FLAGS(argv)
+  except UnrecognizedFlagError as error:
+    raise SystemExit(f'error: --{error.flagname} is not a flag; {_hint(error.flagname)}') from error
+  except FlagsError as error:
+    raise SystemExit(f'error: {_flag_error(error)}') from error
   except AttributeError as error:
     if isinstance(error.args[0], KeyError):  # the config is locked
-      message = f'the config has no setting {error.args[0].args[0]}'
+      name = str(error.args[0].args[0]).strip("'")
+      message = f'the config has no setting {name!r}; {_hint(name)}'
     else:
       message = f'the config file cannot be used: {error}'
     raise SystemExit(f'error: {one_line(message)}') from error
   except (SyntaxError, ImportError, NameError, TypeError) as error:
     raise SystemExit(f'error: the config file cannot be used: {one_line(error)}') from error
+
+
+def _hint(name: str) -> str:
+  """Returns advice on a flag that does not exist."""
+  name = name.removeprefix('config.')
+  ours = [field.name for field in dataclasses.fields(TrainConfig)]
+  found = name if name in ours else OTHER_NAMES.get(name.lower(), '')
+  if found == 'FILE':
+    return 'name the text as --config.data.path=FILE'
+  near = difflib.get_close_matches(name, [*ours, *FLAGS], 1)
+  if found or near:
+    found = found or near[0]
+    return f'write --config.{found}=VALUE' if found in ours else f'did you mean --{found}'
+  return '--help lists the flags, and the config file the settings'
+
+
+def _flag_error(error: FlagsError) -> str:
+  """Returns the message of an error of absl in our words."""
+  text = one_line(error)
+  missing = re.findall(r'Flag (--\w+) must have a value other than None', text)
+  if missing:
+    return f'{" and ".join(missing)} must be given; --help has examples'
+  kind = re.search(r'flag (--[\w.]+)=.*invalid literal for int\(\) .*: (.*)', text)
+  if kind:
+    return f'{kind[1]} must be an integer, got {kind[2]}'
+  kind = re.search(r'flag (--[\w.]+)=.*could not convert string to float: (.*)', text)
+  return f'{kind[1]} must be a number, got {kind[2]}' if kind else text
 
 
 class _OneLine(std_logging.Formatter):

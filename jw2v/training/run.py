@@ -33,6 +33,7 @@ from jw2v.training.workdir import Workdir
 from jw2v.utils.progress_bar import import_tqdm
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
+_ENOUGH = 1_000_000  # words, with the repetitions by epochs, from which vectors begin to be useful
 _UNTRAINED = 0.9  # of the loss without training: learning has hardly begun
 
 
@@ -252,7 +253,8 @@ def _warn_if_untrained(result: TrainResult) -> None:
   loss, last = mean_losses(result.history)[-1], result.history[-1]
   if num_words < 2 or loss < _UNTRAINED * untrained or untrained == math.inf:
     return
-  advice = [f'more epochs (now {config.epochs})']
+  more = min(1000, config.epochs * math.ceil(_ENOUGH / last['words']))
+  advice = [f'more epochs (such as {more}, now {config.epochs})']
   if config.min_count > 1:
     advice.append(f'a lower min_count (now {config.min_count})')
   if config.sample:
