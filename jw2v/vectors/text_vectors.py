@@ -178,8 +178,7 @@ def _words_of(
 ) -> Iterator[Iterable[str]]:
   """Yields the words of each text."""
   if split is None:
-    has_upper_case = any(word != word.lower() for word in kv.index_to_key)
-    split = functools.partial(_split, kv.key_to_index if has_upper_case else None)
+    split = functools.partial(_split, kv.key_to_index)
   for number, text in enumerate(texts, start=1):
     if isinstance(text, str):
       yield split(text)
@@ -189,10 +188,11 @@ def _words_of(
       raise TypeError(f'text {number} must be a string or a list of words, got {shown(repr(text))}')
 
 
-def _split(index: Mapping[str, int] | None, text: str) -> list[str]:
+def _split(index: Mapping[str, int], text: str) -> list[str]:
   """Splits a text into lower-case words, or as written where only that is in the vocabulary."""
-  words = _WORD.findall(text.lower())
-  if index is None:
+  lower = text.lower()
+  words = _WORD.findall(lower)
+  if lower == text:
     return words
   written = _WORD.findall(text)
   if len(written) != len(words):  # lower case of a few characters splits words
@@ -209,71 +209,74 @@ def _means(
 ) -> np.ndarray:
   """Computes `[N, D]` sums of weighted word vectors, divided by the number of known words."""
   means = np.zeros((expected, kv.vector_size), np.float32)
-  known = array.array('q')
-  start = 0  # first text of the batch
+  known = np.zeros(expected, np.int64)  # words of each text
+  start = end = 0  # the texts of the batch
   batch = _Batch(kv, weight)
 
   def add() -> None:
-    if len(known) > len(means):
-      means.resize((max(len(known), len(means) * 5 // 4), kv.vector_size), refcheck=False)
-    means[start : len(known)] += batch.sums(len(known) - start)
+    if end > len(means):
+      size = max(end, len(means) * 5 // 4)
+      means.resize((size, kv.vector_size), refcheck=False)
+      known.resize(size, refcheck=False)
+    sums, counts = batch.sums(end - start)
+    means[start:end] += sums
+    known[start:end] += counts
 
   most_words, most_texts = _SIZES[-1]
   for words in texts:
-    if len(known) - start == most_texts:
+    if end - start == most_texts:
       add()
-      start, batch = len(known), _Batch(kv, weight)
-    known.append(0)
+      start, batch = end, _Batch(kv, weight)
+    end += 1
     rest = iter(words)
     while part := list(itertools.islice(rest, most_words - len(batch.ids))):
-      known[-1] += batch.add(part, len(known) - 1 - start)
+      batch.add(part, end - 1 - start)
       if len(batch.ids) == most_words:  # the text may continue in the next batch
         add()
-        start, batch = len(known) - 1, _Batch(kv, weight)
+        start, batch = end - 1, _Batch(kv, weight)
   add()
-  means.resize((len(known), kv.vector_size), refcheck=False)
-  means /= np.maximum(np.array(known, np.float32), 1)[:, None]
+  means.resize((end, kv.vector_size), refcheck=False)
+  means /= np.maximum(known[:end, None], 1)
   return means
 
 
-class _Batch:
-  """Words of consecutive texts, with one row for each different word."""
+class _Batch(dict[Any, int]):
+  """Words of consecutive texts, with one row for each different word; -1 for unknown words."""
 
   def __init__(self, kv: KeyedVectors, weight: Callable[[str], float]):
+    super().__init__()
     self._kv, self._weight = kv, weight
-    self._index: dict[Any, int] = {}  # -1 for a word without a vector
     self._words: list[str] = []
-    self.ids, self._texts = array.array('i'), array.array('i')
+    self._texts = array.array('i')
+    self.ids = array.array('i')
 
-  def add(self, words: list[str], text: int) -> int:
-    """Adds words of a text; returns the number of known words."""
-    before = len(self.ids)
-    for word in words:
-      number = self._index.get(word)
-      if number is None:
-        if not isinstance(word, str):
-          raise TypeError(f'words must be strings, got {shown(repr(word))}')
-        number = len(self._words) if word in self._kv else -1
-        self._index[word] = number
-        if number >= 0:
-          self._words.append(word)
-      if number >= 0:
-        self.ids.append(number)
-    count = len(self.ids) - before
-    self._texts.extend(itertools.repeat(text, count))
-    return count
+  def __missing__(self, word: Any) -> int:
+    if not isinstance(word, str):
+      raise TypeError(f'words must be strings, got {shown(repr(word))}')
+    is_known = word in self._kv
+    self[word] = row = len(self._words) if is_known else -1
+    if is_known:
+      self._words.append(word)
+    return row
 
-  def sums(self, count: int) -> np.ndarray:
-    """Returns the `[count, D]` sums of the texts."""
-    size, texts = next(s for s in _SIZES if len(self.ids) <= s[0] and count <= s[1])
+  def add(self, words: list[str], text: int) -> None:
+    """Adds words of a text."""
+    self.ids.extend(map(self.__getitem__, words))
+    self._texts.extend(itertools.repeat(text, len(words)))
+
+  def sums(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the `[count, D]` sums of the texts, and their numbers of known words."""
+    ids, texts = np.array(self.ids, np.int32), np.array(self._texts, np.int32)
+    ids, texts = ids[ids >= 0], texts[ids >= 0]
+    size, most_texts = next(s for s in _SIZES if len(ids) <= s[0] and count <= s[1])
     rows = np.zeros((size, self._kv.vector_size), np.float32)
-    rows[: len(self._words)] = self._kv[self._words]
-    rows[: len(self._words)] *= np.array([*map(self._weight, self._words)], np.float32)[:, None]
+    weights = np.array([*map(self._weight, self._words)], np.float32)
+    rows[: len(weights)] = self._kv[self._words] * weights[:, None]
     pad = lambda numbers, value: np.pad(
-      np.array(numbers, np.int32), (0, size - len(numbers)), constant_values=value
-    )
-    sums = _segment_sums(rows, pad(self.ids, 0), pad(self._texts, texts), texts)
-    return np.asarray(sums)[:count]
+      numbers, (0, size - len(numbers)), constant_values=value
+    )  # so that few sizes are compiled
+    sums = _segment_sums(rows, pad(ids, 0), pad(texts, most_texts), most_texts)
+    return np.asarray(sums)[:count], np.bincount(texts, minlength=count)
 
 
 @functools.partial(jax.jit, static_argnums=3)
