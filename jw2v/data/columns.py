@@ -13,8 +13,7 @@ from jw2v.data.tokens import NumberedText, TextConfig, number_text
 from jw2v.utils.limits import shown
 
 _PROTOCOLS = ('__arrow_c_stream__', '__arrow_c_array__', '__arrow_array__')
-_WITHOUT_MISSING = ('drop_null', 'drop_nulls', 'dropna')  # of pyarrow, polars and pandas
-_AS_LIST = ('to_pylist', 'to_list', 'tolist')
+_AS_LIST = ('to_pylist', 'to_list', 'tolist')  # of pyarrow, polars and pandas
 _ROWS = 1 << 10  # converted at once
 _BUFFER_CHARACTERS = 1 << 22
 
@@ -73,14 +72,11 @@ def _values(column: Any) -> Iterator[Any]:
   rows = getattr(column, 'iloc', column)
   for start in range(0, len(column), _ROWS):
     part = rows[start : start + _ROWS]
-    part = _call(part, _WITHOUT_MISSING, part)
-    yield from (value for value in _call(part, _AS_LIST, part) if value is not None)
-
-
-def _call(value: Any, names: Iterable[str], default: Any) -> Any:
-  """Calls the first of some methods that a value has."""
-  name = next((name for name in names if hasattr(value, name)), None)
-  return default if name is None else getattr(value, name)()
+    if hasattr(part, 'dropna'):  # NaN and NA of pandas
+      part = part.dropna()
+    method = next((name for name in _AS_LIST if hasattr(part, name)), None)
+    values = part if method is None else getattr(part, method)()
+    yield from (value for value in values if value is not None)
 
 
 class _Documents:
