@@ -4,7 +4,6 @@ import errno
 import sys
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
@@ -47,8 +46,9 @@ class TestPeers:
       assert np.array(rows).tobytes() == kv.vectors.tobytes()
 
   def test_pandas(self, tmp_path, kv):
+    pandas = pytest.importorskip('pandas')
     save_vectors(kv, tmp_path / 'v.parquet')
-    frame = pd.read_parquet(tmp_path / 'v.parquet')
+    frame = pandas.read_parquet(tmp_path / 'v.parquet')
     np.testing.assert_array_equal(np.stack(frame['vector']), kv.vectors)
     frame.insert(0, 'rank', range(4))
     frame.to_parquet(tmp_path / 'theirs')
