@@ -43,11 +43,13 @@ def test_the_wheel_is_the_library_its_licence_and_nothing_else(built):
   with zipfile.ZipFile(built[1]) as wheel:
     names = set(wheel.namelist())
     metadata = wheel.read(f'jw2v-{jw2v.__version__}.dist-info/METADATA').decode()
+    programs = wheel.read(f'jw2v-{jw2v.__version__}.dist-info/entry_points.txt').decode()
   info = {name for name in names if '.dist-info/' in name}
   assert names - info == SOURCES | {'jw2v/py.typed'}
   assert {name.split('.dist-info/')[1] for name in info} == {
-    'METADATA', 'RECORD', 'WHEEL', 'licenses/LICENSE'
+    'METADATA', 'RECORD', 'WHEEL', 'entry_points.txt', 'licenses/LICENSE'
   }  # fmt: skip
+  assert programs == '[console_scripts]\njw2v=jw2v.cli.main:main\n\n'
   needed = re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', metadata, re.M)
   assert needed == ['absl-py', 'chex', 'jax', 'jaxlib', 'numpy', 'optax']
   assert set(re.findall(r'^Provides-Extra: (\w+)$', metadata, re.M)) == set(
