@@ -63,7 +63,7 @@ class TestContent:
       assert [words[row] for row in rows] == others
       np.testing.assert_allclose(cosines, [1000 * kv.similarity(word, w) for w in others], atol=0.6)
 
-  @pytest.mark.parametrize('scale', [1e-300, 1e-3, 1, 1e308])
+  @pytest.mark.parametrize('scale', [1e-300, 1e-3, 1, 1.7e308])
   def test_both_axes_have_one_scale(self, path, scale):
     positions = positions_of(30)
     positions /= np.abs(positions).max()
@@ -265,8 +265,11 @@ class TestBrowser:
     words = words_of(ALPHABETS['latin'], 400, 12)
     html_map(random_vectors(words), words, positions_of(400), path)
     opened = _Opened(browser, path, **DEVICES[device])
-    for search in ('', 'a'):
-      if search:
+    for search in ('', 'a', 'closer'):
+      if search == 'closer':
+        opened.page.click('#closer')
+        opened.settle()
+      elif search:
         opened.search(search)
       boxes = np.array(opened.value('boxes'))[:, 1:]
       assert len(boxes) >= 10
@@ -277,6 +280,17 @@ class TestBrowser:
       assert low.min() >= 0 and (high <= [width, height]).all()
     page = opened.value('(({scrollWidth: w, scrollHeight: h}) => [w, h])(document.documentElement)')
     assert page == opened.value('[innerWidth, innerHeight]')
+
+  def test_the_selected_word_has_a_label_in_a_crowd(self, browser, path):
+    words = [f'w{i}' for i in range(12)]
+    positions = np.array([(i % 4, i // 4) for i in range(12)])
+    positions = np.concatenate([positions, positions[:1] + 40])  # one far away, the others close
+    words += ['far']
+    html_map(random_vectors(words), words, positions, path, neighbors=12)
+    opened = _Opened(browser, path, **DEVICES['phone'])
+    opened.page.evaluate('select(5, false)')
+    opened.settle()
+    assert opened.value('boxes[0][0]') == 5 and 2 <= len(opened.value('boxes')) < 13
 
   def test_hostile_words_are_text(self, browser, path):
     kv = random_vectors(HOSTILE)
@@ -330,7 +344,8 @@ class TestBrowser:
     opened.settle()
     assert view() == pytest.approx([x - 60 * unit, y + 30 * unit, unit])
     assert opened.value('selected') is None
-    under = 'xRange.start + (800 - map.getBoundingClientRect().left) * view().unit'
+    under = """[xRange.start + (800 - map.getBoundingClientRect().left) * view().unit,
+      yRange.end - (300 - map.getBoundingClientRect().top) * view().unit]"""
     before = opened.value(under)
     mouse.move(800, 300)
     mouse.wheel(0, -400)
@@ -340,8 +355,11 @@ class TestBrowser:
     opened.page.click('#farther')
     opened.page.click('#whole')
     assert view() == pytest.approx(start)
+    opened.page.click('#closer')
+    closer = view()
     opened.page.set_viewport_size({'width': 600, 'height': 900})
     opened.settle()
+    assert view() == pytest.approx(closer)
     across = opened.value('(xRange.end - xRange.start) / map.clientWidth')
     assert opened.value('(yRange.end - yRange.start) / map.clientHeight') == pytest.approx(across)
     assert opened.events == []
@@ -359,4 +377,5 @@ class TestBrowser:
     opened.settle()
     assert unit / opened.value('view().unit') == pytest.approx(scale, rel=0.05)
     assert opened.value('[visualViewport.scale, scrollY]') == [1, 0]
+    assert opened.value('getComputedStyle(map).touchAction') == 'none'  # the page itself stays
     assert opened.events == []
