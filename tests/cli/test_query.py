@@ -501,3 +501,38 @@ class TestTerminal:
     terminal.type(b':quit\n')
     assert terminal.end() == 0
     assert (tmp_path / 'answers').read_text(encoding='utf-8') == f'pear  1.000  {"█" * 20}\n\n'
+
+
+class TestPrompt:
+  KV = jw2v.KeyedVectors(['gold', 'golden', 'go on', 'silver', ':n'], np.eye(5))
+
+  def test_completes_words_and_commands(self):
+    assert query.completions(self.KV, 'gol') == ['gold', 'golden']
+    assert query.completions(self.KV, 'go') == ['gold', 'golden']  # a quoted word is not
+    assert query.completions(self.KV, ':r') == [':rank', ':restrict']
+    assert query.completions(self.KV, 'x') == []
+
+  def test_offers_frequent_words_only(self):
+    kv = jw2v.KeyedVectors([f'w{i}' for i in range(200)], np.ones((200, 2)))
+    assert query.completions(kv, 'w') == [f'w{i}' for i in range(50)]
+
+  def test_keeps_its_history(self, tmp_path, monkeypatch):
+    readline = pytest.importorskip('readline')
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path))
+    answers = iter(['king', 'queen'])
+
+    def type_line(prompt):
+      line = next(answers, None)
+      if line is None:
+        raise EOFError
+      readline.add_history(line)
+      return line
+
+    monkeypatch.setattr('builtins.input', type_line)
+    assert list(query.typed('hello', self.KV)) == ['king', 'queen']
+    assert query.history_file() == tmp_path / 'jw2v' / 'history'
+    assert query.history_file().read_text().splitlines()[-2:] == ['king', 'queen']
+    readline.clear_history()
+    assert list(query.typed('hello', self.KV)) == []
+    assert readline.get_history_item(readline.get_current_history_length()) == 'queen'
+    readline.clear_history()
