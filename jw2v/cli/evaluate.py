@@ -223,7 +223,7 @@ def run(values: Any) -> None:
   )  # fmt: skip
   if not files:
     raise ValueError(
-      'name the vectors and a file of pairs or analogies: jw2v evaluate vectors.txt pairs.tsv'
+      'name a file of pairs or analogies after the vectors: jw2v evaluate vectors.txt pairs.tsv'
     )
   if values.output is not None:
     check_output(values.output)

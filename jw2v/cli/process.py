@@ -157,7 +157,7 @@ def parse_config_flags(argv: list[str]) -> list[str]:
   for argument in argv[1:]:
     name, _, path = argument.lstrip('-').partition('=')
     if argument in ('-h', '--help'):
-      app.usage(shorthelp=True)
+      app.usage(shorthelp=True, writeto_stdout=True)
       raise SystemExit(0)
     if not argument.startswith('-'):
       setting = f'data.path={argument}' if os.path.exists(argument) else argument
@@ -175,7 +175,7 @@ def parse_config_flags(argv: list[str]) -> list[str]:
     raise SystemExit(f'error: {_flag_error(error)}') from error
   except AttributeError as error:
     if isinstance(error.args[0], KeyError):  # the config is locked
-      name = str(error.args[0].args[0]).strip("'")
+      name = re.match(r"'?([^'\n]*)", str(error.args[0].args[0]))[1]  # type: ignore[index]
       message = f'the config has no setting {name!r}; {_hint(name)}'
     else:
       message = f'the config file cannot be used: {error}'

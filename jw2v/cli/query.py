@@ -405,6 +405,8 @@ def run(values: Any) -> int:
   """Answers the questions and returns the exit status of the command."""
   if sys.stdout is None or (sys.stdin is None and not values.query):
     raise ValueError('standard input and output must be open')
+  if values.file is not None and values.vectors is not None:
+    raise ValueError(f'write a question as --query {values.file!r}')
   settings = Settings(values.topn, values.restrict, encoding=sys.stdout.encoding)
   kv = vectors.load(vectors.named(values), values.max_expansion)
   if values.query:

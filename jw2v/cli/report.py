@@ -156,7 +156,8 @@ def draw(result: jw2v.TrainResult, show: list[str], folder: pathlib.Path, neighb
   from jw2v.cli.plot import draw_words
 
   draw_loss(result.history, folder / 'loss.png')
-  draw_words(result.vectors, show, folder / 'words.png', neighbors)
+  if show:
+    draw_words(result.vectors, show, folder / 'words.png', neighbors)
 
 
 def draw_loss(history: list[dict[str, Any]], path: pathlib.Path) -> None:

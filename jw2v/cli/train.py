@@ -154,9 +154,12 @@ def train(
       f'loss {report.loss_of_last_epoch(result.history):.3f}; '
       f'{len(result.vocabulary):,} vectors of width {config.dim} in {path}'
     )
-    show = report.words_to_show(settings.get('show'), result.vectors)
-    show = show or typical_words(corpus)
-    print('\n'.join(report.neighbors(result.vectors, show)))
+    asked = settings.get('show')
+    show = report.words_to_show(asked, result.vectors)
+    if not show and (asked is None or len(asked)):
+      show = typical_words(corpus)
+    if show:
+      print('\n'.join(report.neighbors(result.vectors, show)))
     if output is None:
       report.draw(result, show, workdir, settings.get('show_neighbors', 5))
   if output is not None:

@@ -32,7 +32,7 @@ class TestPage:
     assert not kept and said in page and page.count(' same |') == 1
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_processes_started_apart_and_a_resume_give_the_same_bits():
   cases = [('skip_gram', 'negative_sampling', 'curvature_damped_sgd')]
   assert determinism.page(cases, determinism.run(cases))[1]

@@ -6,11 +6,15 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from benchmarks import workers
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -92,3 +96,21 @@ class TestInTurn:
 
 def test_peak_is_in_bytes():
   assert 20e6 < workers.peak_bytes() < 50e9
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_peak_is_that_of_the_process_and_not_of_its_parent():
+  """A parent of 300 MB starts a small process and a small program."""
+  code = (
+    'import subprocess, sys\n'
+    'ballast = b"x" * 300_000_000\n'
+    'from benchmarks.workers import run_program\n'
+    'print(run_program([sys.executable, "-c", "pass"])["peak"])\n'
+    'child = "from benchmarks.workers import peak_bytes; print(peak_bytes())"\n'
+    'done = subprocess.run([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True)\n'
+    'print(done.stdout)\n'
+  )
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  peaks = [float(line) for line in done.stdout.split()]
+  assert len(peaks) == 2 and all(3e6 < peak < 200e6 for peak in peaks)

@@ -79,7 +79,7 @@ class TestProgram:
     (['--vectors=v.txt', 'v.txt'], 'v.txt: line 1 must be two words and, in column 3'),
     (['--vectors=pairs.tsv', 'pairs.tsv'], 'pairs.tsv: row 1'),
     (['--vectors=v.txt', '--score_column=2', 'pairs.tsv'], 'score_column'),
-    (['pairs.tsv'], '--vectors'),
+    (['pairs.tsv'], 'name a file of pairs or analogies after the vectors'),
   ])  # fmt: skip
   def test_refused_in_one_line(self, files, arguments, message):
     done = start(*arguments, cwd=files)

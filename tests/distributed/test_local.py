@@ -16,7 +16,7 @@ from jw2v.training.loop import steps_per_dispatch
 TINY = {'dim': 8, 'window': 2, 'min_count': 1, 'sample': 0.0, 'batch_size': 16, 'block_size': 4,
         'steps_per_call': 4, 'epochs': 10, 'layout': 'local'}  # fmt: skip
 CBOW, SKIP_GRAM = ([{'objective': o, 'architecture': a} for o in OBJECTIVES] for a in ARCHITECTURES)
-SKIP_GRAM.append({'minn': 3, 'maxn': 4, 'bucket': 50})
+CBOW.append({'minn': 3, 'maxn': 4, 'bucket': 50})  # of skip-gram, the default
 
 
 def fit(lines=None, **settings):

@@ -132,6 +132,9 @@ class TestOneRun:
     np.testing.assert_allclose(both, alone, rtol=2e-3, atol=2e-5)
     assert told_of_both['words'] == told['words'] == 280_000
 
+
+@pytest.mark.release
+class TestOtherRuns:
   def test_shares_of_the_text(self, store, tmp_path):
     """The same stream of two shares, on two processes of one device and of two."""
     one, told = fit(2, store, tmp_path / 'a', {'layout': 'data'})
@@ -193,6 +196,9 @@ class TestCheckpoints:
     found, _ = fit(2, store, tmp_path / 'again', settings, **options)
     np.testing.assert_array_equal(found, wanted)
 
+
+@pytest.mark.release
+class TestEndOfAStream:
   def test_a_stream_that_had_ended(self, store, tmp_path):
     """The second of two has two chunks of five: killed when it has read them."""
     settings = {'layout': 'data', 'steps_per_call': 4}
@@ -204,6 +210,9 @@ class TestCheckpoints:
     assert told_again['words'] == told['words'] == 280_000
     np.testing.assert_array_equal(found, wanted)
 
+
+@pytest.mark.slow
+class TestFolders:
   def test_folders_that_are_not_the_same(self, store, tmp_path):
     settings = {'layout': 'data'}
     fit(2, store, tmp_path / 'v', settings, folder=str(tmp_path / 'one'))

@@ -104,7 +104,7 @@ class TestTrain:
       (['--config.data.path=TEXT', '--config.min_count=9999'], 'no word occurs min_count=9999'),
       (
         ['--config.data.path=TEXT', '--config.windw=3'],
-        'no setting \'windw\' Did you mean "window"',
+        "no setting 'windw'; write --config.window=VALUE",
       ),
       (['--config.data.path=TEXT', '--config.dim=wide'], 'dim'),
       (['--config.data.path=TEXT', '--config.dim=0'], 'dim=0: must be an integer of at least 1'),
@@ -195,11 +195,14 @@ class TestTrain:
 class TestOutput:
   def test_table(self, finished):
     _, done = finished
-    rows = dict(line.split('  ', 1) for line in done.stdout.splitlines()[:7])
-    assert {'text', 'vocabulary', 'model', 'training', 'device', 'memory', 'time'} == {*rows}
+    rows = dict(line.split('  ', 1) for line in done.stdout.splitlines()[:8])
+    assert {*rows} == {
+      'text', 'vocabulary', 'words', 'model', 'training', 'device', 'memory', 'time',
+    }  # fmt: skip
+    assert rows['words'].strip() == 'letters and digits, with apostrophes inside; lower case'
     assert re.search(r'text\.txt \(1 file\): [\d,]+ words', rows['text'])
     assert re.search(r'at most [\d,]+ MB \(predicted\)', rows['memory'])
-    assert re.search(r'\d+ s \(predicted\)', rows['time'])
+    assert re.search(r'\d+ s \(predicted, with compilation\)', rows['time'])
 
   def test_metrics(self, finished):
     folder, _ = finished
