@@ -35,7 +35,7 @@ prepare_backend(8)  # of which a run takes one, if it does not ask for more
 def pytest_generate_tests(metafunc):
   """A test with the argument `case` runs for each entry of its class's `CASES`.
 
-  One with `main_case` does so too, and is slow for all but those of `MAIN`. One with
+  One with `main_case` does so too, and leaves all but those of `MAIN` to a release. One with
   `argument` runs for each of `ARGUMENTS`, as (name, path, case function); one with
   `shaped_argument` leaves out those of `GIVES_SHAPE`.
   """
@@ -46,7 +46,7 @@ def pytest_generate_tests(metafunc):
     cases = metafunc.cls.CASES
     main = metafunc.cls.MAIN or list(cases)[:1]
     assert set(main) <= set(cases)
-    mark = {name: () if name in main else pytest.mark.slow for name in cases}
+    mark = {name: () if name in main else pytest.mark.release for name in cases}
     values = [pytest.param(case, id=name, marks=mark[name]) for name, case in cases.items()]
     metafunc.parametrize('main_case', values)
   for fixture in {'argument', 'shaped_argument'} & set(metafunc.fixturenames):
@@ -64,7 +64,8 @@ def pytest_collection_modifyitems(items):
   """
   for item in items:
     count = len(list(item.iter_markers('slow')))
-    if count > 1 or (count and getattr(getattr(item, 'cls', None), 'REPEATS', False)):
+    repeats = getattr(getattr(item, 'cls', None), 'REPEATS', False)
+    if count > 1 or (count and (repeats or item.get_closest_marker('release'))):
       item.own_markers = [mark for mark in item.own_markers if mark.name != 'slow']
       item.add_marker('release')
 
