@@ -16,6 +16,7 @@ import pytest
 
 import jw2v
 from jw2v import TextConfig, encode_corpus
+from jw2v.data import kinds
 
 TEXT = 'The gold, the silver.\nOld café!\n' * 40
 WORDS = ('the', 'gold', 'silver', 'old', 'café')
@@ -166,6 +167,13 @@ class TestNotText:
     caplog.clear()
     assert encode(tmp_path, exclude=['*.png']).vocabulary.words == WORDS and not caplog.text
 
+  def test_numbers_are_not_utf16(self):
+    assert kinds.binary_kind(np.arange(200, dtype='<i4').tobytes()) == 'a binary file'
+
+  def test_a_soft_hyphen_is_not_latin_text(self):
+    assert 'cp1252' in kinds.guess_encoding(b'caf\xe9s', 3)
+    assert 'cp1252' not in kinds.guess_encoding(b'caf\xads', 3)
+
   def test_in_a_damaged_archive(self, tmp_path):
     (tmp_path / 'a.zip').write_bytes(READ['zip'][:-30])
     with pytest.raises(ValueError, match='cannot be read as a zip archive'):
@@ -220,6 +228,11 @@ class TestFields:
     assert encode(tmp_path / 'rows.parquet', field='text').words_read == 4
     with pytest.raises(ValueError, match=r"fields 'id', 'text', 'n'; choose the field"):
       encode(tmp_path / 'rows.parquet')
+
+  def test_a_row_that_is_too_short(self, tmp_path, caplog):
+    (tmp_path / 'rows.csv').write_text('id,text\n1\n2,gold gold\n')
+    assert encode(tmp_path / 'rows.csv', field='text').words_read == 2
+    assert 'skipped 1 rows' in caplog.text
 
   def test_nested(self, tmp_path):
     (tmp_path / 'rows.jsonl').write_bytes(jsonl())

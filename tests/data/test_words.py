@@ -46,6 +46,7 @@ def test_of_ascii(text):
   ('cafe\u0301 \u0301x', ['cafe\u0301', 'x']),  # a mark belongs to the letter before it
   ('ΟΔΟΣ ΣΑΣ', ['οδος', 'σας']),  # the last sigma of a word
   ('\u0645\u06cc\u200c\u062e, \u0648', ['\u0645\u06cc\u200c\u062e', '\u0648']),  # a joiner
+  ('\u00e9 \u2019x', ['\u00e9', 'x']),
   ('a_b new-york 3.14 x1', ['a', 'b', 'new', 'york', '3', '14', 'x1']),
 ])  # fmt: skip
 def test_in_several_scripts(text, expected):
