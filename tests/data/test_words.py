@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jw2v.data import words as module
 from jw2v.data.words import separate_words
 
 PATTERN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
@@ -51,6 +52,14 @@ def test_of_ascii(text):
 ])  # fmt: skip
 def test_in_several_scripts(text, expected):
   assert words(text) == expected
+
+
+def test_pieces_are_cut_between_words(monkeypatch):
+  text = "don't été's " * 9 + 'x' * 20 + "'s rock'n'roll\nΣας ΑΣ"
+  whole = separate_words(text.encode(), True)
+  for size in range(1, 40):
+    monkeypatch.setattr(module, '_PIECE_BYTES', size)
+    assert separate_words(text.encode(), True) == whole
 
 
 def test_lines_stay():
