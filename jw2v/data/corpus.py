@@ -213,7 +213,7 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
       on_read = stack.enter_context(bar).update
     reader = TextReader(
       files, text.errors, on_read, text.max_expansion, encoding=text.encoding, field=text.field,
-      may_skip=files_of_folders(corpus, text.exclude) if files else (),
+      may_skip=files_of_folders(corpus, text.exclude) if files else (), exclude=text.exclude,
     )  # fmt: skip
     if files:
       number_text(reader, text, numbered)

@@ -18,24 +18,28 @@ _LIKELY = ('text', 'content', 'body', 'sentence', 'document', 'review', 'comment
 _LISTED = 8  # fields that an error lists
 
 
-def kind_of(path: str, head: bytes) -> str | None:
+def kind_of(path: str, head: bytes, encoding: str = 'utf-8') -> str | None:
   """Returns 'table', 'json', 'parquet', or None for a file without fields.
 
   Args:
     path: name of the file, without the extension of a compression.
     head: its first bytes.
+    encoding: encoding of its text.
   """
   ending = os.path.splitext(path)[1].lower()
-  if head.startswith(b'PAR1'):
+  if head.startswith(b'PAR1') and 0 in head:  # text may begin so
     return 'parquet'
-  start = head.lstrip(b'\xef\xbb\xbf \t\r\n')
-  if start[:1] in (b'{', b'[') and (ending in _JSON or _is_object(start)):
+  try:
+    start = head.decode(encoding, 'ignore').lstrip('\ufeff \t\r\n')
+  except UnicodeError:
+    start = ''
+  if start[:1] in ('{', '[') and (ending in _JSON or _is_object(start)):
     return 'json'
   return 'table' if ending in _TABLES else None
 
 
-def _is_object(start: bytes) -> bool:
-  line = start.split(b'\n', 1)[0]
+def _is_object(start: str) -> bool:
+  line = start.split('\n', 1)[0]
   try:
     return isinstance(json.loads(line), dict)
   except (ValueError, RecursionError):

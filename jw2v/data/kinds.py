@@ -1,6 +1,7 @@
 """Recognizes what a file contains by its first bytes: an encoding, an archive, or no text."""
 
 import codecs
+import re
 import zipfile
 from typing import Any
 
@@ -13,11 +14,11 @@ _BOMS = (  # the longer ones first: UTF-32 in little-endian order begins as UTF-
   (codecs.BOM_UTF16_LE, 'utf-16'),
   (codecs.BOM_UTF16_BE, 'utf-16'),
 )
-COMPRESSIONS = {
-  b'\x1f\x8b': '.gz',
-  b'BZh': '.bz2',
-  b'\xfd7zXZ\x00': '.xz',
-  b'\x28\xb5\x2f\xfd': '.zst',
+_COMPRESSIONS = {
+  '.gz': re.compile(rb'\x1f\x8b\x08'),
+  '.bz2': re.compile(rb'BZh[1-9](1AY&SY|\x17rE8P\x90)'),
+  '.xz': re.compile(rb'\xfd7zXZ\x00'),
+  '.zst': re.compile(rb'\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18'),  # or a frame to skip
 }
 _BINARIES = {
   b'%PDF-': 'a PDF document',
@@ -34,22 +35,29 @@ _BINARIES = {
   b'SQLite format 3\0': 'an SQLite database',
   b'PAR1': 'a Parquet file',
   b'ARROW1': 'an Arrow file',
+  b'\xff\xff\xff\xff': 'an Arrow stream',
+  b'PK': 'a zip archive in another file',
   b'\x93NUMPY': 'a NumPy array',
   b'\xd0\xcf\x11\xe0': 'a document of Microsoft Office',
   b'{\\rtf': 'an RTF document',
-  b'\x80\x04\x95': 'a Python pickle',
+  **{b'\x80%c' % protocol: 'a Python pickle' for protocol in range(2, 6)},
   b'7z\xbc\xaf\x27\x1c': 'a 7z archive',
   b'Rar!\x1a\x07': 'a RAR archive',
   b'ID3': 'an MP3 recording',
+  b'\xff\xfb': 'an MP3 recording',
   b'fLaC': 'a FLAC recording',
   b'OggS': 'an Ogg recording',
   b'\x1aE\xdf\xa3': 'a Matroska video',
   b'\x89HDF\r\n': 'an HDF5 file',
 }
-_TEXT_MAGIC = (b'BM', b'MZ', b'ID3', b'II*\0', b'MM\0*')  # short: text may begin so
+_PLAIN_MAGIC = (b'%PDF-', b'{\\rtf')  # that text does not begin with, though it could
+_WORD2VEC = re.compile(rb'\d+ \d+\r?\n')  # begins such a file, as text too
 _OFFICE = {'word/': 'a Word document', 'xl/': 'an Excel workbook', 'ppt/': 'a presentation'}
-_SHORTEST = 64  # bytes; a shorter file is not one of these
-_MOST_NULS = 0.02  # of a text's bytes; text has none, and a damaged one a few
+# Text in any encoding of bytes has none of these but a few that are damage.
+_CONTROLS = bytes({*range(28)} - {*b'\t\n\v\f\r\x1b'})
+_MOST_CONTROLS = 0.02  # of the bytes
+_SHORTEST = 64  # bytes; what is shorter is not recognized by its controls
+_WIDE = ('utf-32-le', 'utf-32-be', 'utf-16-le', 'utf-16-be')
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -59,7 +67,7 @@ def encoding_of(head: bytes) -> str | None:
 
 def compression_of(head: bytes) -> str | None:
   """Returns the file extension of a compression that the first bytes show, or None."""
-  return next((ending for magic, ending in COMPRESSIONS.items() if head.startswith(magic)), None)
+  return next((ending for ending, magic in _COMPRESSIONS.items() if magic.match(head)), None)
 
 
 def is_tar(head: bytes) -> bool:
@@ -69,7 +77,7 @@ def is_tar(head: bytes) -> bool:
 
 def is_zip(head: bytes) -> bool:
   """Returns whether the first bytes are those of a zip archive."""
-  return head.startswith(b'PK\x03\x04')
+  return head.startswith((b'PK\x03\x04', b'PK\x05\x06'))  # the second one is empty
 
 
 def document_in_zip(archive: zipfile.ZipFile) -> str | None:
@@ -90,28 +98,44 @@ def binary_kind(head: bytes, encoding: str = 'utf-8') -> str | None:
 
   Args:
     head: the first bytes of the file.
-    encoding: encoding of text; UTF-16 and UTF-32 have zero bytes.
+    encoding: encoding of text; text in UTF-16, for example, has zero bytes.
   """
-  if len(head) < _SHORTEST:
-    return None
-  nuls = head.count(0)
+  if is_tar(head):
+    return 'a tar archive in another file'
+  nuls, controls = head.count(0), len(head) - len(head.translate(None, _CONTROLS))
   for magic, kind in _BINARIES.items():
-    if head.startswith(magic) and (nuls or magic not in _TEXT_MAGIC):
+    readable = magic.isascii() and magic.decode().isprintable() and magic not in _PLAIN_MAGIC
+    if head.startswith(magic) and (nuls or not readable):
       return kind
-  if head[4:8] == b'ftyp':
+  if nuls and head[4:8] == b'ftyp':
     return 'an MP4 video'
   if head.startswith(b'RIFF') and head[8:12] in (b'WAVE', b'AVI ', b'WEBP'):
     return 'a recording or picture (RIFF)'
-  if head[8:9] == b'{' and 0 < int.from_bytes(head[:8], 'little') < 1 << 30:
+  if head[8:10] == b'{"' and 0 < int.from_bytes(head[:8], 'little') < 1 << 30:
     return 'a safetensors file'
-  wide = encoding.lower().replace('_', '-').startswith(('utf-16', 'utf-32', 'utf16', 'utf32'))
-  if wide or nuls <= _MOST_NULS * len(head):
+  has_ascii = '\n '.encode(encoding).endswith(b'\n ')
+  if not has_ascii or len(head) < _SHORTEST or controls <= _MOST_CONTROLS * len(head):
     return None
-  even, odd = head[::2].count(0), head[1::2].count(0)
-  if max(even, odd) > 0.3 * len(head) / 2 and min(even, odd) < 0.05 * len(head) / 2:
-    order = 'le' if odd > even else 'be'
-    return f"text in UTF-16 without a byte order mark (read it with encoding='utf-16-{order}')"
+  if _WORD2VEC.match(head):
+    return 'a file of word vectors (word2vec, binary)'
+  if guess := _wide_encoding(head):
+    name = guess[:6].upper()
+    return f"text in {name} without a byte order mark (read it with encoding='{guess}')"
   return 'a binary file'
+
+
+def _wide_encoding(head: bytes) -> str | None:
+  """Returns the encoding of text of two or four bytes a character, or None."""
+  found = {}
+  for encoding in _WIDE:
+    try:
+      text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+      continue
+    if all(char.isprintable() or char.isspace() for char in text):
+      found[encoding] = sum(map(str.isascii, text))  # the wrong byte order has few
+  best = max(found, key=lambda encoding: found[encoding], default=None)
+  return best if best is not None and found[best] else None
 
 
 def guess_encoding(piece: bytes, start: int) -> str:

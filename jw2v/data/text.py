@@ -12,6 +12,8 @@ import hashlib
 import io
 import lzma
 import os
+import pathlib
+import re
 import sys
 import tarfile
 import zipfile
@@ -33,7 +35,7 @@ IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _COMPRESSED = ('.xz', *_ARROW_CODECS)
-_REPLACEMENT = '\ufffd'.encode()
+_SURROGATE = re.compile('[\ud800-\udfff]')
 _DAMAGED = (
   EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, tarfile.TarError, OSError
 )  # fmt: skip
@@ -191,6 +193,7 @@ class TextReader:
     encoding: str = 'utf-8',
     field: str | None = '',
     may_skip: Collection[str] = (),
+    exclude: Sequence[str] = (),
   ):
     """Stores the arguments; opens nothing yet.
 
@@ -204,10 +207,11 @@ class TextReader:
       field: field of JSON lines, CSV or Parquet files, each of whose rows is a line of text; '' to
         read files as they are; None raises an error for such files.
       may_skip: files that are skipped if they are not text; members of archives always are.
+      exclude: patterns of members of archives that are left out, as in `find_files`.
     """
     self._files, self._errors, self._on_read = files, errors, on_read
     self._max_expansion, self._encoding, self._field = max_expansion, encoding, field
-    self._may_skip = may_skip
+    self._may_skip, self._exclude = may_skip, exclude
     self.sources: list[Source] = []
     self.not_utf8 = 0
     self.skipped: list[tuple[str, str]] = []
@@ -240,16 +244,15 @@ class TextReader:
     """Yields the buffers of one file; it is a source when it has ended."""
     before = _regular(path)
     with _Digest(path, self._on_read) as raw:
-      compressed_size = lambda: raw.size if before is None else before.st_size
-      # A buffered reader closes `raw` when it is collected, so the stream is kept to the end.
-      whole = _decompressed(path, raw, Expansion(self._max_expansion, compressed_size))
-      for name, stream, is_named in self._members(path, whole, compressed_size):
-        offset, pieces = 0, self._pieces(name, stream, size, is_named)
-        for buffer, last in _cut(name, pieces, whole_words):
-          text = buffer.removeprefix(codecs.BOM_UTF8) if offset == 0 else buffer
-          text = self._utf8(name, text, offset + len(buffer) - len(text))
-          offset += len(buffer)
-          yield text, last
+      expansion = lambda: Expansion(
+        self._max_expansion, lambda: raw.size if before is None else before.st_size
+      )
+      # A buffered reader closes `raw` when it is collected, so the streams are kept to the end.
+      file = _Stream(path, io.BufferedReader(raw, 1 << 20))
+      whole = _decompressed(path, file, expansion())
+      for name, member, is_named in self._members(path, whole):
+        text = member if member is whole else _decompressed(name, member, expansion())
+        yield from _cut(name, self._pieces(name, text, size, is_named), whole_words)
       while raw.read(1 << 20):  # what follows the compressed text belongs to the digest
         pass
       if before is not None:
@@ -258,22 +261,20 @@ class TextReader:
       mtime = before.st_mtime_ns if before is not None else None
       self.sources.append(Source(name, raw.size, mtime, raw.sha256.hexdigest()))
 
-  def _members(
-    self, path: str, stream: '_Stream', compressed_size: Callable[[], int]
-  ) -> Iterator[tuple[str, '_Stream', bool]]:
-    """Yields the name and text of a file, or of the members of an archive; and whether it is named.
+  def _members(self, path: str, stream: '_Stream') -> Iterator[tuple[str, '_Stream', bool]]:
+    """Yields name and bytes of a file or of the members of an archive, and whether it is named.
 
     Only a file that is named itself must be text; others are skipped.
     """
     is_named = path not in self._may_skip
     head = stream.peek(kinds.HEAD)
     if kinds.is_zip(head):
-      yield from self._of_zip(path, stream, is_named, compressed_size)
+      yield from self._of_zip(path, stream, is_named)
     elif kinds.is_tar(head):
       try:
-        with tarfile.open(fileobj=stream, mode='r|') as archive:
+        with tarfile.open(fileobj=stream, mode='r|', tarinfo=_Member) as archive:
           for member in archive:
-            if member.isfile() and not os.path.basename(member.name).startswith('.'):
+            if member.isfile() and not self._is_left_out(member.name):
               name, file = f'{path}:{member.name}', archive.extractfile(member)
               yield name, _Stream(name, io.BufferedReader(cast(Any, file))), False
       except tarfile.TarError as error:
@@ -282,7 +283,7 @@ class TextReader:
       yield path, stream, is_named
 
   def _of_zip(
-    self, path: str, stream: '_Stream', is_named: bool, compressed_size: Callable[[], int]
+    self, path: str, stream: '_Stream', is_named: bool
   ) -> Iterator[tuple[str, '_Stream', bool]]:
     if path == STDIN or not os.path.isfile(path) or stream.is_decompressed:
       raise kinds.refuse(path, 'a zip archive in a pipe', 'extract it first')
@@ -292,18 +293,22 @@ class TextReader:
           self._skip(path, kind, is_named)
           return
         for member in archive.infolist():
-          base = os.path.basename(member.filename)
-          if member.is_dir() or base.startswith('.'):
+          if member.is_dir() or self._is_left_out(member.filename):
             continue
           name = f'{path}:{member.filename}'
           with archive.open(member) as file:
-            expansion = Expansion(self._max_expansion, compressed_size)
-            yield name, _Stream(name, file, expansion), False
+            size = lambda: os.path.getsize(path)
+            yield name, _Stream(name, file, Expansion(self._max_expansion, size)), False
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
       raise ValueError(f'{path}: cannot be read as a zip archive: {error}') from error
 
+  def _is_left_out(self, member: str) -> bool:
+    """Returns whether a member of an archive is hidden or excluded, as files of a folder are."""
+    parts = pathlib.PurePosixPath(member).parts
+    return any(part.startswith('.') for part in parts) or _is_excluded(member, '', self._exclude)
+
   def _pieces(self, name: str, stream: '_Stream', size: int, is_named: bool) -> Iterator[bytes]:
-    """Yields the text of a file as UTF-8 that may not be valid; nothing for a file to skip."""
+    """Yields the text of a file as valid UTF-8; nothing for a file to skip."""
     head = stream.peek(kinds.HEAD)
     encoding = kinds.encoding_of(head) or self._encoding
     structure = None
@@ -311,28 +316,22 @@ class TextReader:
       plain = name
       while os.path.splitext(plain)[1].lower() in _COMPRESSED:
         plain = os.path.splitext(plain)[0]
-      structure = fields.kind_of(plain, head)
+      structure = fields.kind_of(plain, head, encoding)
     if structure is None:
       if kind := kinds.binary_kind(head, encoding):
         self._skip(name, kind, is_named)
         return
-      if self._field and is_named:
-        raise ValueError(
-          f'{name}: must be JSON lines, CSV or Parquet to have the field {self._field!r}, and is '
-          'plain text'
-        )
-      if codecs.lookup(encoding).name != 'utf-8':
-        yield from self._decoded(name, stream, encoding, size)
+      if self._field:
+        remedy = 'leave field out to read plain text'
+        self._skip(name, f'plain text without the field {self._field!r}', is_named, remedy)
         return
-      while piece := stream.read(size):
-        yield piece
+      yield from self._decoded(name, stream, encoding, size)
       return
     if structure == 'parquet' and not (os.path.isfile(name) and not stream.is_decompressed):
       self._skip(name, 'a Parquet file in an archive or pipe', is_named)
       return
-    reader = io.TextIOWrapper(
-      io.BufferedReader(cast(Any, stream)), encoding, self._errors, newline=''
-    )
+    pieces = _Pieces(self._decoded(name, stream, encoding, size))
+    reader = io.TextIOWrapper(io.BufferedReader(pieces), 'utf-8', newline='')
     file = name if structure == 'parquet' else reader
     if self._field is None:
       names = fields.field_names(name, structure, file)
@@ -344,10 +343,7 @@ class TextReader:
         advice += ", or read the file as it is with field=''"
       self._skip(name, message, is_named, advice)
       return
-    try:
-      yield from self._documents(name, structure, file, size)
-    except UnicodeDecodeError as error:
-      raise ValueError(f'{name}: not {encoding}: {error}') from error
+    yield from self._documents(name, structure, file, size)
 
   def _documents(self, name: str, structure: str, file: Any, size: int) -> Iterator[bytes]:
     """Yields the documents of a field as lines."""
@@ -357,7 +353,7 @@ class TextReader:
 
     lines, length = [], 0
     for text in fields.documents(name, structure, file, cast(str, self._field), skipped):
-      line = (' '.join(text.splitlines()) + '\n').encode(errors='replace')
+      line = self._encoded(name, ' '.join(text.splitlines()) + '\n')
       lines.append(line)
       length += len(line)
       if length >= size:
@@ -367,22 +363,54 @@ class TextReader:
       yield b''.join(lines)
 
   def _decoded(self, name: str, stream: '_Stream', encoding: str, size: int) -> Iterator[bytes]:
-    """Yields text of another encoding as UTF-8."""
-    decoder, offset = codecs.getincrementaldecoder(encoding)(self._errors), 0
+    """Yields text of any encoding as UTF-8, in pieces of whole characters."""
+    offset = 0
+    if stream.peek(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+      offset = len(stream.read(len(codecs.BOM_UTF8)))
+    make = codecs.getincrementaldecoder(encoding)
+    decoder = make(self._errors)
+    # What 'replace' has more of U+FFFD than 'ignore' is not that of the text itself.
+    counters = [make('replace'), make('ignore')] if self._errors != 'strict' else []
+    is_utf8 = codecs.lookup(encoding).name == 'utf-8'
     while True:
       piece = stream.read(size)
+      if is_utf8 and piece.isascii() and piece and not decoder.getstate()[0]:
+        offset += len(piece)
+        yield piece
+        continue
       try:
         text = decoder.decode(piece, final=not piece)
       except UnicodeDecodeError as error:
-        where = offset + error.start
-        raise ValueError(f'{name}: not {encoding} at about byte {where}: {error.reason}') from error
-      if self._errors == 'replace':
-        self.not_utf8 += text.count('\ufffd')
+        wrong = error.object[error.start]
+        where = offset + len(piece) - len(error.object) + error.start
+        advice = f'; {kinds.guess_encoding(error.object, error.start)}' if is_utf8 else ''
+        raise ValueError(
+          f'{name}: not {encoding.upper()} at byte {where} (0x{wrong:02x}){advice}'
+        ) from error
+      except UnicodeError as error:  # a codec without a position, such as UTF-16 without its mark
+        raise ValueError(f'{name}: cannot be decoded as {encoding}: {shown(error)}') from error
+      if counters:
+        replaced, kept = (c.decode(piece, final=not piece).count('\ufffd') for c in counters)
+        self.not_utf8 += replaced - kept
       offset += len(piece)
       if text:
-        yield text.encode(errors='replace')
+        yield self._encoded(name, text)
       if not piece:
         return
+
+  def _encoded(self, name: str, text: str) -> bytes:
+    """Returns text as UTF-8; JSON and some codecs can hold surrogates, which are not valid."""
+    try:
+      return text.encode()
+    except UnicodeEncodeError as error:
+      if self._errors == 'strict':
+        raise ValueError(
+          f'{name}: text must be valid Unicode, got {text[error.start]!r}; read it with '
+          "errors='replace'"
+        ) from error
+      text, count = _SURROGATE.subn('\ufffd' if self._errors == 'replace' else '', text)
+      self.not_utf8 += count
+      return text.encode()
 
   def _skip(self, name: str, kind: str, is_named: bool, remedy: str = '') -> None:
     """Notes a file that is not text, or raises an error if it is named itself."""
@@ -390,33 +418,12 @@ class TextReader:
       raise kinds.refuse(name, kind, remedy) if remedy else kinds.refuse(name, kind)
     self.skipped.append((name, kind))
 
-  def _utf8(self, path: str, buffer: bytes, offset: int) -> bytes:
-    if buffer.isascii():
-      return buffer
-    try:
-      buffer.decode()
-    except UnicodeDecodeError as error:
-      if self._errors == 'strict':
-        where, byte = offset + error.start, buffer[error.start]
-        advice = kinds.guess_encoding(buffer, error.start)
-        raise ValueError(f'{path}: not UTF-8 at byte {where} (0x{byte:02x}); {advice}') from error
-      replaced = buffer.decode(errors='replace').encode()
-      self.not_utf8 += replaced.count(_REPLACEMENT) - buffer.count(_REPLACEMENT)
-      if self._errors == 'replace':
-        return replaced
-      return buffer.decode(errors='ignore').encode()
-    return buffer
-
 
 def _cut(name: str, pieces: Iterator[bytes], whole_words: bool) -> Iterator[tuple[bytes, bool]]:
-  """Yields pieces of a file cut after white space, or after a character; and the rest as last."""
+  """Yields pieces of a file cut after white space, or as they are; and the rest as last."""
   rest: list[bytes] = []  # of a word that is longer than a buffer
   for piece in pieces:
-    if whole_words:
-      cut = _after_white_space(piece)
-    else:
-      piece, rest = b''.join([*rest, piece]), []
-      cut = _after_character(piece)
+    cut = _after_white_space(piece) if whole_words else len(piece)
     if cut:
       yield b''.join([*rest, piece[:cut]]), False
       rest = []
@@ -431,14 +438,18 @@ def _after_white_space(piece: bytes) -> int:
   return 1 + max(piece.rfind(byte) for byte in WHITE_SPACE)
 
 
-def _after_character(piece: bytes) -> int:
-  """Where the last character that is there whole ends; characters have up to four bytes."""
-  for start in range(len(piece) - 1, max(len(piece) - 4, -1), -1):
-    if piece[start] >= 0xC0:  # the first byte of a longer one, which may go on
-      return start
-    if piece[start] < 0x80:
-      break
-  return len(piece)
+class _Member(tarfile.TarInfo):
+  """A member of a tar archive; `tarfile` takes a damaged header for the end of the archive."""
+
+  @classmethod
+  def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
+    """Reads the next header, and raises an error unless it is whole or the mark of the end."""
+    try:
+      return super().fromtarfile(archive)
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+      raise
+    except tarfile.HeaderError as error:
+      raise tarfile.ReadError(f'{error} at byte {archive.offset}') from error
 
 
 class _Stream(io.RawIOBase):
@@ -538,12 +549,14 @@ class _Digest(io.RawIOBase):
     super().close()
 
 
-def _decompressed(path: str, raw: _Digest, expansion: Expansion) -> _Stream:
-  """Returns the file's bytes, decompressed by the ending of its name or by its first bytes."""
-  file = _Stream(path, io.BufferedReader(raw, 1 << 20))
-  ending = _ending(path)
-  if ending not in _COMPRESSED:
-    ending = kinds.compression_of(file.peek(8)) or ''
+def _decompressed(path: str, file: _Stream, expansion: Expansion) -> _Stream:
+  """Returns the bytes of a file, decompressed by its first bytes."""
+  head = file.peek(kinds.HEAD)
+  ending = kinds.compression_of(head) or ''
+  if (
+    not ending and _ending(path) in _COMPRESSED and (kinds.binary_kind(head) or not _is_utf8(head))
+  ):
+    ending = _ending(path)  # damaged
   if ending == '.xz':
     return _Stream(path, lzma.LZMAFile(io.BufferedReader(file, 1 << 20)), expansion, True)
   if ending in _ARROW_CODECS:
@@ -554,32 +567,56 @@ def _decompressed(path: str, raw: _Digest, expansion: Expansion) -> _Stream:
   return file
 
 
+def _is_utf8(head: bytes) -> bool:
+  try:
+    codecs.getincrementaldecoder('utf-8')().decode(head)
+  except UnicodeDecodeError:
+    return False
+  return bool(head)
+
+
 def _ending(path: str) -> str:
   return os.path.splitext(path)[1].lower()
 
 
-class TextFile(io.RawIOBase):
-  """The text of one file as a file, for what reads files."""
+class _Pieces(io.RawIOBase):
+  """Pieces of bytes as a file."""
 
-  def __init__(self, path: str, max_expansion: float | None = TEXT_EXPANSION):
-    """Takes what a `TextReader` takes; reading raises what it raises."""
-    reader = TextReader([path], max_expansion=max_expansion)
-    self._buffers: Any = reader.buffers(whole_words=False)
-    self._rest = b''
+  def __init__(self, pieces: Iterator[bytes]):
+    self._pieces, self._rest = pieces, b''
 
   def readable(self) -> bool:
-    """It is."""
     return True
 
   def readinto(self, buffer: Any) -> int:
-    """Reads up to the size of the buffer; 0 at the end."""
     while not self._rest:
-      self._rest, last = next(self._buffers, (b'', True))
-      if last and not self._rest:
+      piece = next(self._pieces, None)
+      if piece is None:
         return 0
+      self._rest = piece
     count = min(len(buffer), len(self._rest))
     memoryview(buffer)[:count], self._rest = self._rest[:count], self._rest[count:]
     return count
+
+
+class TextFile(_Pieces):
+  """The text of one file as a file.
+
+  Reading raises the errors of a `TextReader`, and a `ValueError` for an archive of several texts.
+  """
+
+  def __init__(self, path: str, max_expansion: float | None = TEXT_EXPANSION):
+    """Opens nothing yet."""
+    self._buffers: Any = TextReader([path], max_expansion=max_expansion).buffers(whole_words=False)
+    super().__init__(self._one_text(path))
+
+  def _one_text(self, path: str) -> Iterator[bytes]:
+    ended = False
+    for buffer, last in self._buffers:
+      if ended:
+        raise ValueError(f'{path}: must contain one file, got an archive of several; extract it')
+      yield buffer
+      ended = last
 
   def close(self) -> None:
     """Closes the file."""

@@ -80,8 +80,9 @@ class TextConfig:
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name} must be one of {options}; got {getattr(self, name)!r}')
     try:
-      codecs.lookup(self.encoding)
-    except (LookupError, TypeError):
+      ''.encode(self.encoding)  # which takes encodings of text alone
+      codecs.getincrementaldecoder(self.encoding)
+    except (LookupError, TypeError, ValueError):
       raise ValueError(
         f"encoding must be the name of an encoding such as 'utf-8' or 'cp1252', got "
         f'{self.encoding!r}'
@@ -113,7 +114,8 @@ class TextConfig:
   def settings(self) -> dict[str, Any]:
     """Returns the settings that decide the words of a text, as JSON values."""
     names = ('split', 'lowercase', 'word_pattern', 'tokenizer_name', 'encoding', 'errors', 'field')
-    return {name: getattr(self, name) for name in (*names, 'exclude')}
+    settings = {name: getattr(self, name) for name in (*names, 'exclude')}
+    return settings | {'encoding': codecs.lookup(self.encoding).name}
 
   def is_split_in_threads(self) -> bool:
     """Returns whether `split` decides, and not a pattern or a tokenizer."""

@@ -93,10 +93,39 @@ class TestRead:
 
   def test_bytes_that_an_encoding_does_not_have(self, tmp_path):
     (tmp_path / 'text').write_bytes(b'a b \x81 c\n')
-    with pytest.raises(ValueError, match='text: not cp1252 at about byte 4'):
+    with pytest.raises(ValueError, match=r'text: not CP1252 at byte 4 \(0x81\)'):
       encode(tmp_path / 'text', encoding='cp1252')
-    assert encode(tmp_path / 'text', encoding='cp1252', errors='ignore').words_read == 3
-    assert encode(tmp_path / 'text', encoding='cp1252', errors='replace').not_utf8 == 1
+    for errors in ('ignore', 'replace'):
+      corpus = encode(tmp_path / 'text', encoding='cp1252', errors=errors)
+      assert (corpus.words_read, corpus.not_utf8) == (3, 1)
+
+  @pytest.mark.parametrize('size', [3, 7, 1000])
+  def test_the_byte_is_that_of_the_text(self, tmp_path, monkeypatch, size):
+    """Also after a character over the end of a piece, and after U+FFFD in the text itself."""
+    monkeypatch.setattr('jw2v.data.text._BUFFER_BYTES', size)
+    for encoding, good, bad in (
+      ('shift_jis', '日本語 テキスト\n', b'\xff'),
+      ('utf-16-le', 'a\ufffd b\n', b'\x00\xdc\x41\x00'),
+      ('gb18030', '中文 文字\n', b'\xff'), ('utf-8', 'ü\ufffd x\n', b'\xff'),
+    ):  # fmt: skip
+      content = (good * 9).encode(encoding)
+      (tmp_path / 'text').write_bytes(content + bad)
+      with pytest.raises(ValueError, match=f'at byte {len(content)} '):
+        encode(tmp_path / 'text', encoding=encoding)
+      assert encode(tmp_path / 'text', encoding=encoding, errors='replace').not_utf8 == 1
+
+  def test_utf_16_without_its_mark(self, tmp_path):
+    (tmp_path / 'text').write_bytes(TEXT.encode('utf-16-le'))
+    with pytest.raises(ValueError, match=r'text: cannot be decoded as utf-16: .*BOM'):
+      encode(tmp_path / 'text', encoding='utf-16')
+
+  @pytest.mark.parametrize('encoding', ['hex', 'rot13', 'utf-9', '', 'a\0b', 3])
+  def test_what_is_no_encoding(self, encoding):
+    with pytest.raises(ValueError, match=r'encoding must be the name of an encoding'):
+      TextConfig(encoding=encoding)
+
+  def test_names_of_one_encoding_are_the_same(self):
+    assert len({TextConfig(encoding=x).settings()['encoding'] for x in ('utf8', 'UTF-8')}) == 1
 
   def test_in_small_pieces(self, tmp_path, monkeypatch):
     """Characters and archives over the ends of buffers."""
@@ -115,12 +144,19 @@ NOT_TEXT = {
   'an EPUB or OpenDocument file': zipped({'mimetype': 'application/epub+zip'}),
   'an archive of NumPy arrays': saved(lambda file: np.savez(file, a=np.ones(9))),
   'a NumPy array': saved(lambda file: np.save(file, np.ones(99))),
-  'a Python pickle': pickle.dumps(list(range(999)), 4),
+  'a Python pickle': pickle.dumps(list(range(999)), 2),
   'a program': b'\x7fELF' + bytes(100),
   'an SQLite database': b'SQLite format 3\0' + bytes(100),
+  'an MP3 recording': b'\xff\xfb\x90\x64' + bytes(range(256)),
+  'an Arrow stream': b'\xff\xff\xff\xff\x10\1\0\0' + bytes(range(100)),
+  'a safetensors file': (64).to_bytes(8, 'little') + b'{"a":{"dtype":"F32"}}' + bytes(99),
+  'a file of word vectors': b'2 50\nthe ' + np.arange(50, dtype='f4').tobytes() + b'\nof ' * 9,
   'a binary file': bytes(range(256)) * 4 + bytes(99),
   "encoding='utf-16-le'": TEXT.replace('é', 'e').encode('utf-16-le'),
   "encoding='utf-16-be'": TEXT.replace('é', 'e').encode('utf-16-be'),
+  "encoding='utf-32-le'": TEXT.encode('utf-32-le'),
+  "encoding='utf-32-be'": TEXT.encode('utf-32-be'),
+  'in UTF-16 without a byte order mark': '日本語 テキスト\n今日は\n'.encode('utf-16-le') * 9,
 }
 
 
@@ -173,6 +209,47 @@ class TestNotText:
   def test_a_soft_hyphen_is_not_latin_text(self):
     assert 'cp1252' in kinds.guess_encoding(b'caf\xe9s', 3)
     assert 'cp1252' not in kinds.guess_encoding(b'caf\xads', 3)
+
+  @pytest.mark.parametrize('start', ['PAR1', 'GIF89a', 'BZhang', 'RIFF', 'ID3', 'MZ', 'PK', 'OggS'])
+  def test_is_not_text_that_begins_so(self, tmp_path, start):
+    (tmp_path / 'text').write_text(f'{start} and other words\n' * 9)
+    assert encode(tmp_path / 'text').words_read == 36
+
+  def test_high_entropy_is_binary(self, tmp_path):
+    (tmp_path / 'thing').write_bytes(np.random.default_rng(0).bytes(4000))
+    with pytest.raises(ValueError, match='a binary file'):
+      encode(tmp_path / 'thing', errors='replace')
+
+  def test_separators_of_ascii_are_text(self, tmp_path):
+    (tmp_path / 'text').write_bytes(b'a b\x1fc d\x1e\x1b[0m ' * 20)
+    assert encode(tmp_path / 'text').words_read == 20 * 5
+
+  def test_text_of_ebcdic(self, tmp_path):
+    (tmp_path / 'text').write_bytes('gold and silver\n'.encode('cp500') * 20)
+    assert encode(tmp_path / 'text', encoding='cp500').words_read == 60
+
+  @pytest.mark.parametrize('pack', [zipped, tarred])
+  def test_members_are_read_as_files_of_a_folder(self, tmp_path, caplog, pack):
+    members = {
+      'a.txt.gz': gzip.compress(b'gold coin\n'), 'b/c.txt': b'silver coin\n', './d': b'x y\n',
+      'b/.hidden/e': b'hidden x\n', 'f.html': b'html\n', 'g.zip': READ['zip'], 'h.tar': READ['tar'],
+    }  # fmt: skip
+    (tmp_path / 'texts').write_bytes(pack(members))
+    corpus = encode(tmp_path / 'texts', exclude=['*.html'])
+    assert set(corpus.vocabulary.words) == {'gold', 'coin', 'silver', 'x', 'y'}
+    assert corpus.words_read == 6
+    assert 'skipped 2 of the files' in caplog.text
+    assert 'g.zip (a zip archive in another file)' in caplog.text
+    assert 'h.tar (a tar archive in another file)' in caplog.text
+
+  @pytest.mark.parametrize('compress', [bytes, gzip.compress])
+  def test_a_damaged_header_is_not_the_end_of_an_archive(self, tmp_path, compress):
+    archive = tarred({'a': b'a b\n', 'b': b'c d\n'})
+    damaged = archive[:1029] + b'\xff' + archive[1030:]
+    for content in (damaged, archive[:1024], archive[:1100]):
+      (tmp_path / 'a').write_bytes(compress(content))
+      with pytest.raises(ValueError, match=r'a: damaged tar archive: .* at byte 1024'):
+        encode(tmp_path / 'a')
 
   def test_in_a_damaged_archive(self, tmp_path):
     (tmp_path / 'a.zip').write_bytes(READ['zip'][:-30])
@@ -253,8 +330,10 @@ class TestFields:
 
   def test_of_plain_text(self, tmp_path):
     (tmp_path / 'text').write_text(TEXT)
-    with pytest.raises(ValueError, match="to have the field 'text', and is plain text"):
+    with pytest.raises(ValueError, match="and is plain text without the field 'text'; leave"):
       encode(tmp_path / 'text', field='text')
+    (tmp_path / 'rows.jsonl').write_bytes(jsonl())
+    assert 'old' not in encode(tmp_path, field='text').vocabulary.words  # skipped in a folder
 
   def test_damaged(self, tmp_path):
     (tmp_path / 'rows.jsonl').write_bytes(jsonl() + b'{"text": \n')

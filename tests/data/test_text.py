@@ -242,9 +242,13 @@ class TestDamage:
 
   @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
   def test_not_compressed_at_all(self, tmp_path, ending):
-    (tmp_path / f'text{ending}').write_bytes(b'just plain text')
+    """Text is read under any name; other bytes are damaged."""
+    path = tmp_path / f'text{ending}'
+    path.write_bytes(b'just plain text')
+    assert read(path)[1] == [(b'just plain ', False), (b'text', True)]
+    path.write_bytes(b'\0' + compress(TEXT.encode(), ending)[1:])
     with pytest.raises(ValueError, match=f'text{ending}: cannot be decompressed'):
-      read(tmp_path / f'text{ending}')
+      read(path)
 
   @pytest.mark.parametrize('change', ['append', 'replace', 'remove'])
   def test_file_that_changes_while_it_is_read(self, tmp_path, change):
