@@ -2,9 +2,10 @@
 
 import csv
 import io
+import itertools
 import json
 import os
-import sys
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,9 +14,13 @@ from jw2v.utils.limits import shown
 
 _TABLES = {'.csv': ',', '.tsv': '\t', '.tab': '\t'}
 _JSON = ('.jsonl', '.ndjson', '.json')
+_STRINGS = ('string', 'large_string', 'dictionary<values=string', 'dictionary<values=large_string')
 _LONGEST_HEADER = 1 << 16  # characters
 _LIKELY = ('text', 'content', 'body', 'sentence', 'document', 'review', 'comment', 'message')
 _LISTED = 8  # fields that an error lists
+_LONGEST_VALUE = 64 << 20  # characters, and twice as many of a value in JSON
+_BLOCK = 1 << 20  # characters
+_ROWS = 1 << 10  # of a Parquet file that are held at once
 
 
 def kind_of(path: str, head: bytes, encoding: str = 'utf-8') -> str | None:
@@ -55,9 +60,9 @@ def field_names(path: str, kind: str, file: Any) -> list[str]:
     file: its text as a file; for Parquet its path.
   """
   if kind == 'parquet':
-    return list(_parquet(path, file).schema_arrow.names)
+    return _string_columns(_parquet(path, file))
   if kind == 'table':
-    return _header(path, file)[0]
+    return _table(path, file)[0]
   first = next(_objects(path, file), {})
   return [name for name, value in _flat(first).items() if isinstance(value, str)] or list(first)
 
@@ -79,10 +84,7 @@ def documents(
   """
   values: Iterable[Any]
   if kind == 'parquet':
-    table = _parquet(path, file)
-    _check_field(path, field, table.schema_arrow.names)
-    batches = table.iter_batches(columns=[field])
-    values = (value for batch in batches for value in batch.column(0).to_pylist())
+    values = _column(path, file, field)
   elif kind == 'table':
     values = _cells(path, file, field)
   else:
@@ -104,53 +106,96 @@ def _parquet(path: str, file: Any) -> Any:
     raise ValueError(f'{path}: damaged Parquet file: {error}') from error
 
 
-def _header(path: str, file: io.TextIOBase) -> tuple[list[str], str]:
-  """Returns the names of the columns of a table and its delimiter, from its first line."""
-  line = file.readline(_LONGEST_HEADER).lstrip('\ufeff')
+def _string_columns(table: Any) -> list[str]:
+  return [column.name for column in table.schema_arrow if str(column.type).startswith(_STRINGS)]
+
+
+def _column(path: str, file: Any, field: str) -> Iterator[str | None]:
+  table = _parquet(path, file)
+  names = _string_columns(table)
+  _check_field(path, field, names)
+  for batch in table.iter_batches(_ROWS, columns=[field]):
+    yield from batch.column(0).to_pylist()
+
+
+def _table(path: str, file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
+  """Returns the names of the columns of a table, and its rows."""
+  first = file.readline(_LONGEST_HEADER)
   default = _TABLES.get(os.path.splitext(path)[1].lower(), ',')
-  found = {mark: line.count(mark) for mark in (default, '\t', ';', ',', '|')}
+  found = {mark: first.count(mark) for mark in (default, '\t', ';', ',', '|')}
   delimiter = max(found, key=lambda mark: found[mark]) if not found[default] else default
-  names = next(csv.reader([line], delimiter=delimiter), [])
-  return [name.strip() for name in names], delimiter
+  rows = _rows(path, itertools.chain([first], file), delimiter)
+  return [name.strip() for name in next(rows, [])], rows
+
+
+def _rows(path: str, lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+  csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_VALUE))
+  quotes = 0
+
+  def counted() -> Iterator[str]:
+    nonlocal quotes
+    for line in lines:
+      quotes += line.count('"')
+      yield line
+
+  rows = csv.reader(counted(), delimiter=delimiter)
+  start = 1
+  try:
+    for row in rows:
+      # At the end of a file, the reader takes a quote that is still open for closed.
+      if quotes % 2 and row and row[-1].endswith('\n'):
+        raise csv.Error('its quoted value is not closed')
+      yield row
+      start = rows.line_num + 1
+  except csv.Error as error:
+    raise ValueError(f'{path}: line {start} is not a row of a table: {error}') from error
 
 
 def _cells(path: str, file: io.TextIOBase, field: str) -> Iterator[str | None]:
-  names, delimiter = _header(path, file)
+  names, rows = _table(path, file)
   _check_field(path, field, names)
   column = names.index(field)
-  csv.field_size_limit(sys.maxsize)
-  rows = csv.reader(file, delimiter=delimiter)
-  try:
-    for row in rows:
-      if row:
-        yield row[column] if column < len(row) else None
-  except csv.Error as error:
-    raise ValueError(
-      f'{path}: line {rows.line_num + 1} is not a row of a table: {error}'
-    ) from error
+  return (row[column] if column < len(row) else None for row in rows if row)
 
 
 def _objects(path: str, file: io.TextIOBase) -> Iterator[dict[str, Any]]:
-  """Yields the objects of JSON lines, or of one array of objects."""
-  for number, line in enumerate(file, start=1):
-    line = line.lstrip('\ufeff')
-    if not line.strip():
-      continue
-    try:
-      if number == 1 and line.lstrip().startswith('['):
-        found = json.loads(line + file.read())
-        yield from (each for each in found if isinstance(each, dict))
-        return
-      value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-      if number == 1:  # one object over several lines
-        try:
-          value = json.loads(line + file.read())
-        except (ValueError, RecursionError):
-          raise ValueError(f'{path}: line 1 is not JSON: {shown(error)}') from error
-      else:
+  """Yields the objects of JSON lines, of an array, or written one after another."""
+  first = file.readline(_BLOCK)
+  if first.lstrip().startswith('[') or not _is_object(first):
+    values = _json_stream(path, first, file)
+  else:
+    values = _json_lines(path, itertools.chain([first], file))
+  return (value if isinstance(value, dict) else {} for value in values)
+
+
+def _json_lines(path: str, lines: Iterable[str]) -> Iterator[Any]:
+  for number, line in enumerate(lines, start=1):
+    if line.strip():
+      try:
+        yield json.loads(line)
+      except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}: line {number} is not JSON: {shown(error)}') from error
-    yield value if isinstance(value, dict) else {}
+
+
+def _json_stream(path: str, text: str, file: io.TextIOBase) -> Iterator[Any]:
+  """Yields the values of an array, or values with white space between, in constant memory."""
+  decoder, between = json.JSONDecoder(), re.compile(r'[\s,\[\]]*')
+  position = rows = 0
+  while True:
+    position = between.match(text, position).end()  # type: ignore[union-attr]
+    try:
+      value, position = decoder.raw_decode(text, position)
+    except (ValueError, RecursionError) as error:  # or the value is not read to its end
+      rest = len(text) - position
+      more = file.read(max(_BLOCK, rest)) if rest < _LONGEST_VALUE else ''
+      if not more and not rest:
+        return
+      if not more:
+        raise ValueError(f'{path}: row {rows + 1} is not JSON: {shown(error)}') from error
+      text, position = text[position:] + more, 0
+      continue
+    rows += 1
+    yield value
 
 
 def _json_values(path: str, file: io.TextIOBase, field: str) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """Text as people have it: encodings, archives, tables, and files that are not text."""
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -16,7 +17,7 @@ import pytest
 
 import jw2v
 from jw2v import TextConfig, encode_corpus
-from jw2v.data import kinds
+from jw2v.data import fields, kinds
 
 TEXT = 'The gold, the silver.\nOld café!\n' * 40
 WORDS = ('the', 'gold', 'silver', 'old', 'café')
@@ -303,13 +304,85 @@ class TestFields:
     table = pa.table({'id': [1, 2], 'text': ['Gold and silver', 'war'], 'n': [1.0, 2.0]})
     pq.write_table(table, tmp_path / 'rows.parquet')
     assert encode(tmp_path / 'rows.parquet', field='text').words_read == 4
-    with pytest.raises(ValueError, match=r"fields 'id', 'text', 'n'; choose the field"):
+    with pytest.raises(ValueError, match=r"with the fields 'text'; choose the field"):
       encode(tmp_path / 'rows.parquet')
 
   def test_a_row_that_is_too_short(self, tmp_path, caplog):
     (tmp_path / 'rows.csv').write_text('id,text\n1\n2,gold gold\n')
     assert encode(tmp_path / 'rows.csv', field='text').words_read == 2
     assert 'skipped 1 rows' in caplog.text
+
+  def test_of_parquet_must_be_strings(self, tmp_path):
+    table = pa.table({'id': [1], 'text': pa.array(['a b']).dictionary_encode(), 'l': [['a']]})
+    pq.write_table(table, tmp_path / 'rows.parquet')
+    for field in ('id', 'l', 'none'):
+      with pytest.raises(ValueError, match=f"field must be one of 'text', got '{field}'"):
+        encode(tmp_path / 'rows.parquet', field=field)
+
+  @pytest.mark.parametrize('indent', [None, 1])
+  def test_of_json_come_in_pieces(self, tmp_path, monkeypatch, indent):
+    """An array, or objects one after another, with values over the ends of pieces."""
+    monkeypatch.setattr('jw2v.data.fields._BLOCK', 16)
+    rows = [{'n': i, 'text': f'gold {"x" * i}'} for i in range(40)]
+    written = '\n'.join(json.dumps(row, indent=indent) for row in rows)
+    for content in (json.dumps(rows, indent=indent), written):
+      (tmp_path / 'rows.json').write_text(content)
+      assert encode(tmp_path / 'rows.json', field='text').words_read == 79
+      (tmp_path / 'rows.json').write_text(content[:-5] + '!')
+      with pytest.raises(ValueError, match=r'rows\.json: (line|row) 40 is not JSON'):
+        encode(tmp_path / 'rows.json', field='text')
+
+  def test_of_json_are_not_read_at_once(self):
+    class File:
+      size = 0
+
+      def read(self, size):
+        self.size += size
+        return '{"text": "a"}\n' * (size // 14)
+
+    file = File()
+    rows = fields._json_stream('rows', '[', file)
+    assert [next(rows) for _ in range(1000)] == [{'text': 'a'}] * 1000
+    assert file.size <= fields._BLOCK
+
+  def test_with_quotes_and_line_ends_in_the_header(self, tmp_path):
+    (tmp_path / 'rows.csv').write_text('"id","te\nxt"\n1,gold "and" coin\n')
+    assert encode(tmp_path / 'rows.csv', field='te\nxt').vocabulary.words == ('gold', 'and', 'coin')
+
+  def test_with_a_quote_that_is_not_closed(self, tmp_path):
+    content = 'id,text\n1,a b\n2,"c d\n3,e f\n'
+    (tmp_path / 'rows.csv').write_text(content)
+    with pytest.raises(ValueError, match=r'rows\.csv: line 3 is not a row of a table: its quoted'):
+      encode(tmp_path / 'rows.csv', field='text')
+    for closed in (content + '"\n', content.replace('"', '5"')):
+      (tmp_path / 'rows.csv').write_text(closed)
+      assert encode(tmp_path / 'rows.csv', field='text').words_read in (5, 7)
+
+  def test_with_an_endless_value(self, tmp_path, monkeypatch):
+    limit = csv.field_size_limit()
+    monkeypatch.setattr('jw2v.data.fields._LONGEST_VALUE', limit)
+    (tmp_path / 'rows.csv').write_text('id,text\n1,"a\n' + 'b\n' * limit)
+    with pytest.raises(ValueError, match='line 2 is not a row of a table: field larger than'):
+      encode(tmp_path / 'rows.csv', field='text')
+
+  def test_with_surrogates(self, tmp_path):
+    (tmp_path / 'rows.jsonl').write_text('{"text": "gold \\ud800 b\\udfff"}\n')
+    with pytest.raises(ValueError, match=r'rows\.jsonl: text must be valid Unicode, got'):
+      encode(tmp_path / 'rows.jsonl', field='text')
+    corpus = encode(tmp_path / 'rows.jsonl', field='text', errors='ignore')
+    assert (corpus.vocabulary.words, corpus.not_utf8) == (('gold', 'b'), 2)
+
+  def test_in_an_encoding(self, tmp_path):
+    (tmp_path / 'rows.jsonl').write_bytes('{"text": "gold caf\u00e9"}\n'.encode('cp1252') * 3)
+    assert (
+      'caf\u00e9'
+      in encode(tmp_path / 'rows.jsonl', field='text', encoding='cp1252').vocabulary.words
+    )
+    with pytest.raises(ValueError, match=r'rows\.jsonl: not UTF-8 at byte 18 '):
+      encode(tmp_path / 'rows.jsonl', field='text')
+    assert encode(tmp_path / 'rows.jsonl', field='text', errors='replace').not_utf8 == 3
+    (tmp_path / 'rows').write_bytes('{"text": "gold"}\n{"text": "a b"}\n'.encode('utf-16'))
+    assert encode(tmp_path / 'rows', field='text').words_read == 3
 
   def test_nested(self, tmp_path):
     (tmp_path / 'rows.jsonl').write_bytes(jsonl())

@@ -422,6 +422,9 @@ MUTATIONS = {
     ('if isinstance(value, str) and value:', 'if value is not None:'),
     ("[field] if field in each else field.split('.')", '[field]'),
     ('column < len(row)', 'True'),
+    ('max(_BLOCK, rest)', '-1'),
+    ('quotes % 2 and ', ''),
+    ('if str(column.type).startswith(_STRINGS)', ''),
   ],
   'data/words': [
     ("(text.rfind(b' ', start, stop) + 1) or ", ''),
