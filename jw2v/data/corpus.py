@@ -42,7 +42,7 @@ def encode_corpus(
   corpus: Corpus,
   folder: PathLike | None = None,
   *,
-  text: TextConfig | str = 'words',
+  text: TextConfig | str | None = None,
   min_count: int = 5,
   max_vocab_size: int | None = None,
   reserved: Sequence[str] = (),
@@ -68,7 +68,7 @@ def encode_corpus(
       or more; missing values are skipped.
     folder: where the store is, or will be.
     text: how text is read and split, for paths and strings: 'words' (lower case, letters and
-      digits), 'whitespace', or a `TextConfig`.
+      digits; the default), 'whitespace', or a `TextConfig`. None for lists of words.
     min_count: fewer occurrences than this drop a word.
     max_vocab_size: at most so many words stay, the most frequent; None for all.
     reserved: words that stay whatever their count, and get the first ids.
@@ -100,21 +100,21 @@ def encode_corpus(
   if max_vocab_size is not None:
     max_vocab_size = check_number('max_vocab_size', max_vocab_size, int, 1)
   if isinstance(reserved, str) or not all(isinstance(word, str) for word in reserved):
-    raise TypeError(f'reserved={reserved!r}: must be a list of words')
+    raise TypeError(f'reserved must be a list of words, got {shown(repr(reserved))}')
   for setting, value in (('vocabulary', vocabulary), ('known', known)):
     if not isinstance(value, Vocabulary | None):
-      raise TypeError(f'{setting}={value!r}: must be a Vocabulary')
+      raise TypeError(f'{setting} must be a Vocabulary, got {shown(repr(value))}')
   if not isinstance(phrases, Phrases | PhraseConfig | None):
-    raise TypeError(f'phrases={phrases!r}: must be Phrases or a PhraseConfig')
+    raise TypeError(f'phrases must be Phrases or a PhraseConfig, got {shown(repr(phrases))}')
   if vocabulary is not None and (known is not None or len(reserved)):
     raise ValueError('vocabulary: is taken as it is, without known or reserved words')
   if vocabulary is not None and isinstance(phrases, PhraseConfig):
     raise ValueError('vocabulary: has no phrases that are found only now: give Phrases')
-  text = text_config(text)
-  files, name = _files_of(corpus, text.exclude)
+  config = _text_config(text, corpus)
+  files, name = _files_of(corpus, config.exclude)
   counted = vocabulary is None
   settings = {
-    **(text.settings() if files or is_column(corpus) else {}),
+    **(config.settings() if files or is_column(corpus) else {}),
     'min_count': min_count if counted else None,
     'max_vocab_size': max_vocab_size if counted else None,
     'reserved': list(map(str, reserved)),
@@ -127,7 +127,7 @@ def encode_corpus(
   if folder is not None:
     store.check_place(folder)
     _check_apart(folder, cast(PathLike | Sequence[PathLike], corpus) if files else ())
-    comparable = text.tokenizer is None or text.tokenizer_name is not None
+    comparable = config.tokenizer is None or config.tokenizer_name is not None
     if files and comparable and (found := store.find_store(folder, settings, files)):
       return found
     if not replace and store.read_manifest(folder) is not None:
@@ -136,7 +136,7 @@ def encode_corpus(
         'have changed; choose another folder, or start again with restart'
       )
   with store.work_folder(folder) as work:
-    numbered, reader = _number(corpus, files, name, text, work, progress)
+    numbered, reader = _number(corpus, files, name, config, work, progress)
     about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}
     if isinstance(phrases, PhraseConfig):
       phrases = find_and_join(numbered, phrases, reserved)
@@ -155,7 +155,8 @@ def encode_corpus(
       raise ValueError(f'{name}: {error}') from error
     if longest < 2:
       which = f'that occur min_count={min_count} times' if counted else 'of the vocabulary'
-      raise ValueError(f'{name}: no line has two words {which}')
+      remedy = 'lower min_count' if counted and min_count > 1 else 'write several words in a line'
+      raise ValueError(f'{name}: no line has two words {which}; {remedy}')
     numbered.finish()
     if folder is None:
       encoded = store.map_corpus(work, vocabulary, phrases, about)
@@ -174,7 +175,7 @@ def encode_corpus(
 
 
 def learn_phrases(
-  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig | str = 'words'
+  corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig | str | None = None
 ) -> Phrases:
   """Finds the phrases of a corpus, to join them in this or in other text.
 
@@ -194,16 +195,16 @@ def learn_phrases(
     ValueError: a file is not UTF-8 or its compression is damaged, or there is no text.
     ImportError: text is read without the extra `text`.
   """
-  text = text_config(text)
-  files, name = _files_of(corpus, text.exclude)
+  reading = _text_config(text, corpus)
+  files, name = _files_of(corpus, reading.exclude)
   with store.work_folder(None) as work:
-    numbered, _ = _number(corpus, files, name, text, work)
+    numbered, _ = _number(corpus, files, name, reading, work)
     phrases = find_and_join(numbered, config)
     shutil.rmtree(work)
   return phrases
 
 
-def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedText, TextReader]:
+def _number(corpus, files, name, config, work, progress=False) -> tuple[NumberedText, TextReader]:
   """The words of a corpus, numbered in files in `work`."""
   numbered = NumberedText(work)
   with contextlib.ExitStack() as stack:
@@ -212,13 +213,14 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
       bar = progress_bar(total_size(files), 'B', 'reading', _SHORT)
       on_read = stack.enter_context(bar).update
     reader = TextReader(
-      files, text.errors, on_read, text.max_expansion, encoding=text.encoding, field=text.field,
-      may_skip=files_of_folders(corpus, text.exclude) if files else (), exclude=text.exclude,
+      files, config.errors, on_read, config.max_expansion,
+      encoding=config.encoding, field=config.field, exclude=config.exclude,
+      may_skip=files_of_folders(corpus, config.exclude) if files else (),
     )  # fmt: skip
     if files:
-      number_text(reader, text, numbered)
+      number_text(reader, config, numbered)
     elif is_column(corpus):
-      add_column(corpus, name, text, numbered)
+      add_column(corpus, name, config, numbered)
     else:
       numbered.add_lines(corpus, name)
   if reader.skipped:
@@ -230,10 +232,31 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
   if reader.rows_skipped:
     logging.warning('%s: skipped %d rows without text in the field', name, reader.rows_skipped)
   if not numbered.num_tokens:
-    raise ValueError(f'{name}: there is no text in it')
+    raise _no_words(name, reader, config)
   if reader.not_utf8:
-    logging.warning('%s: %d byte sequences were not UTF-8', name, reader.not_utf8)
+    valid = config.encoding.upper()
+    logging.warning('%s: %d byte sequences were not %s', name, reader.not_utf8, valid)
   return numbered, reader
+
+
+def _text_config(text: TextConfig | str | None, corpus: Corpus) -> TextConfig:
+  """Returns how a corpus is read, and raises an error if the setting cannot apply."""
+  if text is not None and not has_text(corpus):
+    raise ValueError(f'text must be None for lists of words, got {shown(repr(text))}; leave it out')
+  return text_config('words' if text is None else text)
+
+
+def _no_words(name: str, reader: TextReader, config: TextConfig) -> ValueError:
+  """Returns the error for a corpus without a word, with what was read."""
+  size = sum(source.size for source in reader.sources)
+  read = [f'read {size:,} bytes'] if reader.sources else []
+  if reader.skipped:
+    read.append(f'skipped {len(reader.skipped)} of the files, which are not text')
+  if reader.rows_skipped:
+    read.append(f'skipped {reader.rows_skipped} rows without text in the field {config.field!r}')
+  if config.split == 'words' and len(read) == 1 and size:
+    read.append("kept only letters and digits; text='whitespace' keeps everything")
+  return ValueError(f'{name}: no words found{"; " if read else ""}{", ".join(read)}')
 
 
 def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
@@ -280,7 +303,7 @@ def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
   """The files of a corpus, none if it is lists of words; and a name for it in errors."""
   if not is_text(corpus):
     if not isinstance(corpus, Iterable):
-      raise TypeError(f'corpus={corpus!r}: must be a path, paths, or lists of words')
+      raise TypeError(f'corpus must be a path, paths, or lists of words, got {shown(repr(corpus))}')
     return [], 'the corpus'
   paths = cast(Sequence[PathLike], [corpus] if isinstance(corpus, IS_PATH) else corpus)
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''

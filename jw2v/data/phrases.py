@@ -86,7 +86,7 @@ class PhraseConfig:
 def _words_of(connector_words) -> tuple[str, ...]:
   """In one order, whatever order a set is in today."""
   if isinstance(connector_words, str) or not all(isinstance(w, str) for w in connector_words):
-    raise TypeError(f'connector_words={connector_words!r}: must be a list of words')
+    raise TypeError(f'connector_words must be a list of words, got {shown(repr(connector_words))}')
   return tuple(sorted(connector_words))
 
 
@@ -118,7 +118,7 @@ class Phrases:
       ends, inner = {words[0], words[-1]}, set(words[1:-1])
       if len(words) < 2 or ends & connectors or not inner <= connectors:
         raise ValueError(
-          f'the phrase {words!r}: must be two words, with none but connector_words between '
+          f'the phrase {shown(words)} must be two words, with none but connector_words between '
           f'them, which are {list(self.connector_words)!r}'
         )
 
@@ -178,11 +178,11 @@ class Phrases:
       for number, table in enumerate(self.passes, start=1):
         for words, score in table.items():
           if any(not word or any(c in word for c in ' \t\n\r') for word in words):
-            raise ValueError(f'{path}: cannot hold the phrase {words!r}: it has white space')
+            raise ValueError(f'{path}: cannot hold the phrase {shown(words)}: it has white space')
           try:
             file.write(f'{number} {score!r} {" ".join(words)}\n'.encode())
           except UnicodeEncodeError as error:
-            raise ValueError(f'{path}: cannot hold the phrase {words!r}: {error}') from error
+            raise ValueError(f'{path}: cannot hold the phrase {shown(words)}: {error}') from error
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Phrases':

@@ -22,7 +22,7 @@ import numpy as np
 from jw2v.data.text import ERRORS, WHITE_SPACE, TextReader
 from jw2v.data.words import separate_words
 from jw2v.utils.extras import import_pyarrow
-from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion
+from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion, shown
 
 SPLITS = ('whitespace', 'words')
 _WORKERS = 2  # threads that split; what is left for Python keeps about two busy
@@ -92,24 +92,29 @@ class TextConfig:
     object.__setattr__(self, 'exclude', tuple(self.exclude))
     for name in ('word_pattern', 'tokenizer_name', 'field'):
       if not isinstance(getattr(self, name), str | None):
-        raise TypeError(f'{name}={getattr(self, name)!r}: must be a str')
+        raise TypeError(f'{name} must be a str, got {shown(repr(getattr(self, name)))}')
     if self.word_pattern is not None:
+      pattern = shown(repr(self.word_pattern))
       try:
-        pattern = re.compile(self.word_pattern)
+        compiled = re.compile(self.word_pattern)
       except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f'word_pattern={self.word_pattern!r}: {error}') from error
-      if pattern.match(''):
-        raise ValueError(f'word_pattern={self.word_pattern!r}: matches the empty word')
+        raise ValueError(
+          f'word_pattern must be a regular expression, got {pattern}; {error}'
+        ) from error
+      if compiled.match(''):
+        raise ValueError(f'word_pattern must not match the empty word, got {pattern}')
       if self.tokenizer is not None:
-        raise ValueError(f'word_pattern={self.word_pattern!r}: a tokenizer is given as well')
+        raise ValueError(f'word_pattern must be None with a tokenizer, got {pattern}')
     if self.split != 'whitespace' and (self.word_pattern or self.tokenizer) is not None:
       raise ValueError(
         f'split={self.split!r} must not be given with a word_pattern or a tokenizer; leave it out'
       )
     if self.tokenizer is not None and not callable(self.tokenizer):
-      raise TypeError(f'tokenizer={self.tokenizer!r}: must be a function from a line to words')
+      raise TypeError(f'tokenizer must be a function from a line to words, got {self.tokenizer!r}')
     if self.tokenizer is None and self.tokenizer_name is not None:
-      raise ValueError(f'tokenizer_name={self.tokenizer_name!r}: there is no tokenizer')
+      raise ValueError(
+        f'tokenizer_name must be None without a tokenizer, got {self.tokenizer_name!r}'
+      )
 
   def settings(self) -> dict[str, Any]:
     """Returns the settings that decide the words of a text, as JSON values."""
@@ -150,10 +155,10 @@ def text_config(text: TextConfig | str) -> TextConfig:
   if isinstance(text, TextConfig):
     return text
   if not isinstance(text, str):
-    raise TypeError(f'text must be a TextConfig or the name of a preset, got {text!r}')
+    raise TypeError(f'text must be a TextConfig or the name of a preset, got {shown(repr(text))}')
   if text not in PRESETS:
     names = ', '.join(map(repr, PRESETS))
-    raise ValueError(f'text must be a TextConfig or one of {names}; got {text!r}')
+    raise ValueError(f'text must be a TextConfig or one of {names}; got {shown(repr(text))}')
   return PRESETS[text]
 
 
@@ -223,8 +228,8 @@ class NumberedText:
       tokens, line_ends = array.array('i'), array.array('q')
       for line in lines:
         if isinstance(line, (str, bytes)) or not isinstance(line, Iterable):
-          shown = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else repr(line)
-          raise TypeError(f'{name}: a line must be a list of words, got {shown}')
+          got = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else shown(repr(line))
+          raise TypeError(f'{name}: a line must be a list of words, got {got}')
         tokens.extend(map(self.index.__getitem__, line))
         line_ends.append(len(tokens))
         if len(tokens) >= _CHUNK or len(line_ends) >= _CHUNK:
@@ -235,7 +240,7 @@ class NumberedText:
   def _write_lists(self, ids, ends, tokens, line_ends, name) -> None:
     for word in itertools.islice(self.index, self._checked, None):
       if not isinstance(word, str):
-        raise TypeError(f'{name}: words must be str, got {word!r}')
+        raise TypeError(f'{name}: words must be str, got {shown(repr(word))}')
     self._checked = len(self.index)
     tokens = np.array(tokens, np.int32)
     self._count(tokens)

@@ -155,7 +155,8 @@ def select_words(
       must stay are more than `max_size`.
   """
   if len(set(reserved)) < len(reserved):
-    raise ValueError(f'reserved={list(reserved)!r}: a word is there twice')
+    twice = next(word for i, word in enumerate(reserved) if word in reserved[:i])
+    raise ValueError(f'reserved has a duplicate word {shown(repr(twice))}')
   earlier = known.words if known is not None else ()
   names = list(dict.fromkeys((*reserved, *earlier)))
   place = np.arange(len(words))

@@ -177,7 +177,7 @@ def write_table(
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(table.vectors)) is not None:
-    raise ValueError(f'{name}: the vector of {table.words[unsound]!r} is not finite')
+    raise ValueError(f'{name}: the vector of {shown(repr(table.words[unsound]))} is not finite')
   ngram_rows = None if table.ngrams is None else table.ngrams.vectors
   if ngram_rows is not None and (unsound := first_not_finite(ngram_rows)) is not None:
     raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
@@ -231,7 +231,7 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
     if held and format == 'projector':
       held = not _BLANK.fullmatch(word)
     if not held:
-      raise ValueError(f'a {format} file cannot hold the word {word!r}')
+      raise ValueError(f'a {format} file cannot hold the word {shown(repr(word))}')
 
 
 def describe_duplicate(words: list[str], first_row: int) -> str | None:

@@ -309,7 +309,7 @@ def _encoded(
   return encode_corpus(
     corpus,
     folder.path / 'corpus' if folder is not None and is_text(corpus) else None,
-    text='words' if text is None else text,
+    text=text,
     min_count=config.min_count,
     max_vocab_size=config.max_vocab_size,
     known=known,

@@ -89,7 +89,7 @@ class WordVectors:
       raise KeyError(self._unknown(key)) from None
 
   def _unknown(self, word: object) -> str:
-    message = f'the word {word!r} is not among the {len(self)} words'
+    message = f'the word {shown(repr(word))} is not among the {len(self)} words'
     if not isinstance(word, str) or not word:
       return message
     # The comparison is slow, so compare only words with the same initial and a similar length.

@@ -75,8 +75,8 @@ REFUSED = {  # and what the line says
   'rows.jsonl': ('\n'.join(json.dumps({'n': 1, 'text': x}) for x in LINES), "such as field='text'"),
   'latin1.txt': (('Größe und Stürme\n' * 99).encode('latin-1'), "encoding='cp1252'"), 
   'three.txt': ('One line.\nTwo lines.\nThree lines.\n', 'lower min_count'),
-  'empty.txt': ('', 'there is no text in it'),
-  'pictures': ({'a.png': PNG}, 'there is no text in it'),
+  'empty.txt': ('', 'no words found'),
+  'pictures': ({'a.png': PNG}, 'no words found'),
   'nothing.txt': (None, 'no such file or folder'),
 }  # fmt: skip
 

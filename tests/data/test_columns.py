@@ -107,7 +107,7 @@ class TestColumns:
 
   def test_without_values(self, column):
     for values in ([''], ['', None]):
-      with pytest.raises(ValueError, match='the corpus: there is no text in it'):
+      with pytest.raises(ValueError, match='the corpus: no words found'):
         encode_corpus(column(values), min_count=1)
 
 

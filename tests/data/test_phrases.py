@@ -79,7 +79,7 @@ class TestConfig:
       PhraseConfig(**settings)
 
   def test_a_text_is_no_list_of_connectors(self):
-    with pytest.raises(TypeError, match="connector_words='of the': must be a list of words"):
+    with pytest.raises(TypeError, match="connector_words must be a list of words, got 'of the'"):
       PhraseConfig(connector_words='of the')
 
   def test_the_order_of_a_set_does_not_matter(self):

@@ -54,10 +54,10 @@ class TestTextConfig:
     ('settings', 'message'),
     [
       ({'errors': 'lax'}, "errors must be one of 'ignore', 'replace', 'strict'; got 'lax'"),
-      ({'word_pattern': '('}, r"word_pattern='\(': missing"),
-      ({'word_pattern': 'x*'}, 'matches the empty word'),
-      ({'word_pattern': 'x', 'tokenizer': str.split}, 'a tokenizer is given as well'),
-      ({'tokenizer_name': 'mine'}, "tokenizer_name='mine': there is no tokenizer"),
+      ({'word_pattern': '('}, r"word_pattern must be a regular expression, got '\('; missing"),
+      ({'word_pattern': 'x*'}, 'must not match the empty word'),
+      ({'word_pattern': 'x', 'tokenizer': str.split}, 'must be None with a tokenizer'),
+      ({'tokenizer_name': 'mine'}, "tokenizer_name must be None without a tokenizer, got 'mine'"),
     ],
   )
   def test_refused(self, settings, message):
@@ -65,11 +65,13 @@ class TestTextConfig:
       TextConfig(**settings)
 
   def test_tokenizer_that_is_no_function(self):
-    with pytest.raises(TypeError, match="tokenizer='split': must be a function"):
+    with pytest.raises(
+      TypeError, match="tokenizer must be a function from a line to words, got 'split'"
+    ):
       TextConfig(tokenizer='split')
 
   def test_pattern_that_is_no_text(self):
-    with pytest.raises(TypeError, match=r'word_pattern=.*: must be a str'):
+    with pytest.raises(TypeError, match='word_pattern must be a str, got '):
       TextConfig(word_pattern=re.compile('x'))
 
   def test_settings_tell_configs_apart(self):

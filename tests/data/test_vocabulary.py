@@ -45,7 +45,7 @@ class TestSelectWords:
     assert new_ids.tolist() == [3, 2, -1, 4, 0]
 
   def test_reserved_twice(self):
-    with pytest.raises(ValueError, match='a word is there twice'):
+    with pytest.raises(ValueError, match="reserved has a duplicate word '"):
       select_words(['a'], [1], min_count=1, reserved=['x', 'x'])
 
 

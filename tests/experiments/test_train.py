@@ -99,7 +99,7 @@ class TestTrain:
     ('arguments', 'message'),
     [
       (['--config.data.path=nothing.txt'], 'nothing.txt: no such file or folder'),
-      (['--config.data.path=EMPTY'], 'empty.txt: there is no text in it'),
+      (['--config.data.path=EMPTY'], 'empty.txt: no words found'),
       (['--config.data.path=LATIN'], 'latin.txt: not UTF-8 at byte 3 (0xe9)'),
       (['--config.data.path=TEXT', '--config.min_count=9999'], 'no word occurs min_count=9999'),
       (
@@ -109,8 +109,14 @@ class TestTrain:
       (['--config.data.path=TEXT', '--config.dim=wide'], 'dim'),
       (['--config.data.path=TEXT', '--config.dim=0'], 'dim=0: must be an integer of at least 1'),
       (['--config.data.path=TEXT', '--config.optimizer=lion'], "optimizer='lion': allowed are"),
-      (['--config.data.path=TEXT', '--config.data.word_pattern=('], "word_pattern='('"),
-      (['--config.data.path=TEXT', '--config.data.word_pattern=x*'], 'matches the empty word'),
+      (
+        ['--config.data.path=TEXT', '--config.data.word_pattern=('],
+        "word_pattern must be a regular expression, got '('",
+      ),
+      (
+        ['--config.data.path=TEXT', '--config.data.word_pattern=x*'],
+        'must not match the empty word',
+      ),
       (
         [*QUICK, '--config.data.path=TEXT', '--config.data.word_pattern=[a-z0-9]+ [a-z0-9]+'],
         'hold the word',
