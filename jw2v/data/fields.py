@@ -1,5 +1,6 @@
 """Documents in a field of JSON lines, of a table (CSV, TSV) or of a Parquet file, one for a row."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jw2v.utils.extras import import_pyarrow
-from jw2v.utils.limits import shown
+from jw2v.utils.limits import one_line, shown
 
 _TABLES = {'.csv': ',', '.tsv': '\t', '.tab': '\t'}
 _JSON = ('.jsonl', '.ndjson', '.json')
@@ -60,7 +61,8 @@ def field_names(path: str, kind: str, file: Any) -> list[str]:
     file: its text as a file; for Parquet its path.
   """
   if kind == 'parquet':
-    return _string_columns(_parquet(path, file))
+    with _parquet(file) as (_, names):
+      return names
   if kind == 'table':
     return _table(path, file)[0]
   first = next(_objects(path, file), {})
@@ -84,7 +86,7 @@ def documents(
   """
   values: Iterable[Any]
   if kind == 'parquet':
-    values = _column(path, file, field)
+    values = _column(file, field)
   elif kind == 'table':
     values = _cells(path, file, field)
   else:
@@ -96,26 +98,28 @@ def documents(
       skipped()
 
 
-def _parquet(path: str, file: Any) -> Any:
-  import_pyarrow()
-  import pyarrow.parquet
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[tuple[Any, list[str]]]:
+  """Opens a Parquet file, with the names of its columns of strings; names it in errors."""
+  pyarrow = import_pyarrow()
+  from pyarrow import parquet
 
   try:
-    return pyarrow.parquet.ParquetFile(file)
-  except (pyarrow.ArrowInvalid, OSError) as error:
-    raise ValueError(f'{path}: damaged Parquet file: {error}') from error
+    with parquet.ParquetFile(path, page_checksum_verification=True) as table:
+      columns = table.schema_arrow
+      yield table, [each.name for each in columns if str(each.type).startswith(_STRINGS)]
+  except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    if isinstance(error, OSError) and error.errno:  # of the disk
+      raise
+    raise ValueError(f'{path}: damaged Parquet file: {one_line(error)}') from error
 
 
-def _string_columns(table: Any) -> list[str]:
-  return [column.name for column in table.schema_arrow if str(column.type).startswith(_STRINGS)]
-
-
-def _column(path: str, file: Any, field: str) -> Iterator[str | None]:
-  table = _parquet(path, file)
-  names = _string_columns(table)
-  _check_field(path, field, names)
-  for batch in table.iter_batches(_ROWS, columns=[field]):
-    yield from batch.column(0).to_pylist()
+def _column(path: str, field: str) -> Iterator[str | None]:
+  with _parquet(path) as (table, names):
+    _check_field(path, field, names)
+    # Threads of Arrow that outlive Python abort the process.
+    for batch in table.iter_batches(_ROWS, columns=[field], use_threads=False):
+      yield from batch.column(0).to_pylist()
 
 
 def _table(path: str, file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
@@ -225,7 +229,7 @@ def _flat(value: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 def _check_field(path: str, field: str, names: list[str]) -> None:
   if field not in names:
-    raise ValueError(f'{path}: field must be one of {listed(names)}, got {field!r}')
+    raise ValueError(f'{path}: field must be one of {listed(names)}, got {shown(repr(field))}')
 
 
 def likely(names: list[str]) -> str:

@@ -6,6 +6,7 @@ the last, and raises an error for anything that is not text. `tokens.py` splits 
 
 import codecs
 import dataclasses
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -14,6 +15,7 @@ import lzma
 import os
 import pathlib
 import re
+import struct
 import sys
 import tarfile
 import zipfile
@@ -293,13 +295,16 @@ class TextReader:
           self._skip(path, kind, is_named)
           return
         for member in archive.infolist():
-          if member.is_dir() or self._is_left_out(member.filename):
+          # A damaged name can be empty.
+          if member.filename[-1:] in ('', '/') or self._is_left_out(member.filename):
             continue
           name = f'{path}:{member.filename}'
           with archive.open(member) as file:
             size = lambda: os.path.getsize(path)
             yield name, _Stream(name, file, Expansion(self._max_expansion, size)), False
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (RuntimeError, *_DAMAGED, struct.error, UnicodeDecodeError) as error:
+      if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk
+        raise
       raise ValueError(f'{path}: cannot be read as a zip archive: {error}') from error
 
   def _is_left_out(self, member: str) -> bool:
@@ -337,7 +342,9 @@ class TextReader:
       names = fields.field_names(name, structure, file)
       message = f'a file with the fields {fields.listed(names)}'
       advice = (
-        f'choose the field of the text, such as field={fields.likely(names)!r}' if names else ''
+        f'choose the field of the text, such as field={shown(repr(fields.likely(names)))}'
+        if names
+        else ''
       )
       if structure != 'parquet':
         advice += ", or read the file as it is with field=''"

@@ -15,12 +15,15 @@ import json
 import lzma
 import math
 import pathlib
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 from absl import flags
 from fuzz_mutations import Case
 from ml_collections import ConfigDict, config_flags
@@ -327,18 +330,53 @@ def _text_cases() -> list[Case]:
     {'text.xz': lzma.compress(_TEXT)}, {'text.xz': lzma.compress(_TEXT, lzma.FORMAT_ALONE)},
     {'text.zst': pyarrow.Codec('zstd').compress(_TEXT, asbytes=True)},
     {'a/one.txt': _TEXT, 'b.gz': gzip.compress(_TEXT), '.hidden': b'\xff'},
+    {'text.txt': _TEXT.decode().encode('utf-16')}, {'text.zip': _zip({'a.txt': _TEXT})},
+    {'text.tar': _tar({'a.txt': _TEXT, 'b.gz': gzip.compress(_TEXT)})},
+    {'text.tgz': gzip.compress(_tar({'a.txt': _TEXT}))},
+    {'rows.jsonl': b'{"text": "the cat"}\n{"n": 1, "text": "sat \\u00e9"}\n'},
+    {'rows.json': b'[{"text": "the cat"},\n {"text": ["on"], "a": {"b": "mat"}}]'},
+    {'rows.csv': b'id,text\n1,"the ""cat""\nsat"\n2,on the mat\n'},
+    {'rows.parquet': _parquet({'id': [1, 2], 'text': ['the cat sat', None]})},
   ]  # fmt: skip
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+  buffer = io.BytesIO()
+  with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+    for name, content in members.items():
+      archive.writestr(name, content)
+  return buffer.getvalue()
+
+
+def _tar(members: dict[str, bytes]) -> bytes:
+  buffer = io.BytesIO()
+  with tarfile.open(fileobj=buffer, mode='w') as archive:
+    for name, content in members.items():
+      member = tarfile.TarInfo(name)
+      member.size = len(content)
+      archive.addfile(member, io.BytesIO(content))
+  return buffer.getvalue()
+
+
+def _parquet(columns: dict[str, list]) -> bytes:
+  buffer = io.BytesIO()
+  pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+  return buffer.getvalue()
 
 
 def _encode(folder: pathlib.Path) -> Iterator[Call]:
   configs = [
-    {}, {'lowercase': True, 'errors': 'replace'}, {'word_pattern': r'\w+', 'errors': 'ignore'}
+    {}, {'lowercase': True, 'errors': 'replace'}, {'word_pattern': r'\w+', 'errors': 'ignore'},
+    {'split': 'words', 'field': 'text'}, {'field': 'text', 'errors': 'replace'},
+    {'encoding': 'utf-16-le', 'errors': 'replace', 'field': ''},
   ]  # fmt: skip
+  named = sorted(path for path in folder.rglob('*') if path.is_file())
   for more in configs:
     text = jw2v.TextConfig(**more)
+    paths = folder if 'errors' in more else named
 
-    def look(text=text):
-      corpus = jw2v.encode_corpus(folder, text=text, min_count=1)
+    def look(paths=paths, text=text):
+      corpus = jw2v.encode_corpus(paths, text=text, min_count=1)
       assert len(corpus.ids) and corpus.ids.max() < len(corpus.vocabulary)
 
     yield look

@@ -387,13 +387,13 @@ MUTATIONS = {
     ('if stream.peek(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8', 'if False'),
     ('offset + len(piece) - len(error.object)', 'offset'),
     ('+= replaced - kept', '+= replaced'),
+    ('and (kinds.binary_kind(head) or not _is_utf8(head))', ''),
     ('(after.st_ino, after.st_size, after.st_mtime_ns) != same', 'False'),
     ("for name in folders if not name.startswith('.')", 'for name in folders'),
     ('status.st_size != self.size', 'False'),
   ],
   'data/text@data/kinds': [
     ('ending = kinds.compression_of(head) or \'\'', "ending = ''"),
-    ('and (kinds.binary_kind(head) or not _is_utf8(head))', ''),
     ('raise tarfile.ReadError(', 'raise tarfile.EOFHeaderError('),
     ("any(part.startswith('.') for part in parts) or", ''),
     (" or _is_excluded(member, '', self._exclude)", ''),
@@ -424,7 +424,7 @@ MUTATIONS = {
     ('column < len(row)', 'True'),
     ('max(_BLOCK, rest)', '-1'),
     ('quotes % 2 and ', ''),
-    ('if str(column.type).startswith(_STRINGS)', ''),
+    ('if str(each.type).startswith(_STRINGS)', ''),
   ],
   'data/words': [
     ("(text.rfind(b' ', start, stop) + 1) or ", ''),
