@@ -217,9 +217,20 @@ class TestNotText:
     assert encode(tmp_path / 'text').words_read == 36
 
   def test_high_entropy_is_binary(self, tmp_path):
-    (tmp_path / 'thing').write_bytes(np.random.default_rng(0).bytes(4000))
-    with pytest.raises(ValueError, match='a binary file'):
-      encode(tmp_path / 'thing', errors='replace')
+    noise = np.random.default_rng(0).bytes(4000)
+    for content in (noise, noise.replace(b'\0', b'\1')):
+      (tmp_path / 'thing').write_bytes(content)
+      with pytest.raises(ValueError, match='a binary file'):
+        encode(tmp_path / 'thing', errors='replace')
+
+  def test_a_zero_byte_in_text_is_damage(self, tmp_path):
+    (tmp_path / 'text').write_text('gold\0' + TEXT)
+    assert encode(tmp_path / 'text').words_read == 241
+
+  @pytest.mark.parametrize('encoding', ['utf-16-le', 'utf-16-be', 'utf-32-le', 'utf-32-be'])
+  def test_a_line_in_utf_16_or_32(self, encoding):
+    """Without a line feed, the other order is printable as well."""
+    assert f"encoding='{encoding}'" in kinds.binary_kind(('gold and silver ' * 9).encode(encoding))
 
   def test_separators_of_ascii_are_text(self, tmp_path):
     (tmp_path / 'text').write_bytes(b'a b\x1fc d\x1e\x1b[0m ' * 20)

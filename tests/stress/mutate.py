@@ -387,6 +387,7 @@ MUTATIONS = {
     ('if stream.peek(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8', 'if False'),
     ('offset + len(piece) - len(error.object)', 'offset'),
     ('+= replaced - kept', '+= replaced'),
+    ('not decoder.getstate()[0]', 'True'),
     ('and (kinds.binary_kind(head) or not _is_utf8(head))', ''),
     ('(after.st_ino, after.st_size, after.st_mtime_ns) != same', 'False'),
     ("for name in folders if not name.startswith('.')", 'for name in folders'),
@@ -397,7 +398,6 @@ MUTATIONS = {
     ('raise tarfile.ReadError(', 'raise tarfile.EOFHeaderError('),
     ("any(part.startswith('.') for part in parts) or", ''),
     (" or _is_excluded(member, '', self._exclude)", ''),
-    ('not decoder.getstate()[0]', 'True'),
     ('kinds.encoding_of(head) or self._encoding', 'self._encoding'),
     ('if os.path.abspath(path) not in named', 'if path'),
     ('self.skipped.append((name, kind))', 'pass'),
@@ -427,7 +427,6 @@ MUTATIONS = {
     ('if str(each.type).startswith(_STRINGS)', ''),
   ],
   'data/words': [
-    ("(text.rfind(b' ', start, stop) + 1) or ", ''),
     ("or (text.find(b' ', stop) + 1) or len(text)", 'or stop'),
     ('inside[apostrophes - 1] & letter_after', 'letter_after'),
     ('(before >= 0) & inside[before]', 'before >= 0'),
