@@ -77,7 +77,8 @@ def compiled_run(
   from jw2v.objectives.objective import make_objective
   from jw2v.training import loop, run, state, step
 
-  config = config.on(jax.default_backend(), longest_line(encoded.line_ends))  # as in a run
+  # As in a run.
+  config = config.on(jax.default_backend(), longest_line(encoded.line_ends), len(encoded.ids))
   layout = make_layout(config, len(encoded.ids), len(encoded.vocabulary))
   optimizer = state.make_optimizer(config, layout.width_axis)
   objective = make_objective(config, encoded.vocabulary, layout.width_axis)

@@ -51,11 +51,26 @@ SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
 # less than those of one device with all the steps (docs/optimizer.md).
 _RATE_BY_DEVICES = 0.2
 OPTIMIZERS = tuple(LEARNING_RATES)
+# Skip-gram with negative sampling, where windows are wide or the text is short
+# (docs/performance.md has the measurements). Above the first number of context words a center, the
+# rate falls; above the second one, which is the largest measured, the defaults stay.
+_WIDE, _WIDEST = 25, 100
+# Predictions that share a noise word of a block, at most.
+_PREDICTIONS_PER_NOISE_WORD = 128
+# Below so many words read, epochs included, a text is short: each prediction has to move its rows
+# further. Blocks have up to so many times the noise words, and the rate grows by the square root.
+_SHORT = 40_000_000
+_MOST_OF_SHORT = 4
 # Windows of a default step, times the largest distance in a window, are at most so many.
 _MOST_PAIRS = 16_384
 # So many times larger are the default steps on other devices than CPUs.
 ACCELERATOR_STEPS = 8
 SCHEDULES = ('constant', 'cosine', 'linear')
+
+
+def _eights(number: float) -> int:
+  """Returns the nearest multiple of 8 that is at least 8."""
+  return max(8, 8 * round(number / 8))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +102,11 @@ class TrainConfig:
     epochs: passes over the corpus.
     learning_rate: at the start; None takes the default of optimizer and architecture (and,
       with the damped step, of n-grams, of the CBOW gradient, and for skip-gram of the number of
-      devices in the layouts 'local' and 'rows').
+      devices in the layouts 'local' and 'rows'). Skip-gram with negative sampling starts lower if
+      a center has more than 25 context words, which are 2 * `window`, or `window` + 1 with a
+      dynamic window: at 0.05 * sqrt(25 / context words), but not below 0.025. Otherwise it starts
+      higher if the run reads fewer than 40 million words, epochs included: at
+      0.05 * (40 million / words) ** (1 / 4), up to 0.1.
     min_learning_rate: at the end.
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
@@ -103,7 +122,10 @@ class TrainConfig:
       `batch_size`. The blocks of the hierarchical softmax have fewer windows where the paths are
       long.
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
-      'nce' and 'sampled_softmax', of which the latter takes no others.
+      'nce' and 'sampled_softmax', of which the latter takes no others. Skip-gram with negative
+      sampling takes one for each 128 predictions of a block if that is more, counting at most 100
+      for a center. For a short text (see `learning_rate`) it takes 24 * sqrt(40 million / words),
+      up to 96. Both are rounded to multiples of 8.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
       None takes 1,024 on a CPU and 8,192 elsewhere, if there are so many.
     cbow_gradient: what a context word of CBOW gets of the gradient of the mean: its share
@@ -236,10 +258,8 @@ class TrainConfig:
   def _choose_defaults(self):
     """Replaces None by what it stands for, where that depends on other settings."""
     choose = lambda name, value: object.__setattr__(self, name, value)
-    if self.learning_rate is None:
-      # What is not known is refused a little later.
-      known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
-      choose('learning_rate', self.default_rate() if known else 1.0)
+    if self.dynamic_window is None:
+      choose('dynamic_window', self.distance_weights == 'equal')
     if self.block_size is None:
       window = self.window if isinstance(self.window, int) else 1
       # A wide window has more tokens than centers, and wide blocks share them.
@@ -258,16 +278,21 @@ class TrainConfig:
         windows = min(windows, _MOST_PAIRS // max(1, self.window))
       blocks = windows // (2 * self.block_size) * 2
       choose('batch_size', max(blocks, 1) * self.block_size)
-    if self.dynamic_window is None:
-      choose('dynamic_window', self.distance_weights == 'equal')
     if self.objective in tuple(NEGATIVES):  # it may be anything yet, even a list
       negatives, shared = NEGATIVES[self.objective]
+      if self._is_measured() and isinstance(self.block_size, int):
+        needed = _eights(self.block_size * self._context() / _PREDICTIONS_PER_NOISE_WORD)
+        shared = max(shared, needed)
       if self.shared_negatives is None:
         is_exact = self.objective != 'negative_sampling' and self.negatives is not None
         choose('shared_negatives', self.negatives if is_exact else shared)
       if self.negatives is None:
         is_exact = self.objective != 'negative_sampling'
         choose('negatives', self.shared_negatives if is_exact else negatives)
+    if self.learning_rate is None:
+      # What is not known is refused a little later.
+      known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
+      choose('learning_rate', self.default_rate() if known else 1.0)
 
   def _check_together(self):
     """Refuses settings that do not go together."""
@@ -319,18 +344,50 @@ class TrainConfig:
         f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
       )
 
-  def default_rate(self, apart: int = 1) -> float:
+  def default_rate(
+    self, apart: int = 1, words: int | None = None, longest_line: int | None = None
+  ) -> float:
     """Returns the learning rate that None stands for.
 
     Args:
       apart: number of devices that take steps of their own.
+      words: words of the text; None for a text that is not short.
+      longest_line: words of the longest line of the text; None if it is not known.
     """
     rate = LEARNING_RATES[self.optimizer][self.architecture]
     if self.optimizer != 'curvature_damped_sgd':
       return rate
     rate = UNDIVIDED_RATE if self.cbow_gradient == 'undivided' else rate
     rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
-    return rate * apart**_RATE_BY_DEVICES if self.architecture == 'skip_gram' else rate
+    if self._is_measured():
+      context = self._context(longest_line)
+      rate *= (min(1.0, _WIDE / context) * self._shortness(words, longest_line)) ** 0.5
+    return rate * self._rate_factor(apart)
+
+  def _rate_factor(self, apart: int) -> float:
+    """Returns the factor of the default rate for devices that take steps of their own."""
+    grows = self.optimizer == 'curvature_damped_sgd' and self.architecture == 'skip_gram'
+    return apart**_RATE_BY_DEVICES if grows else 1.0
+
+  def _is_measured(self) -> bool:
+    """Returns whether defaults depend on the width of windows and the length of the text."""
+    kind = self.architecture, self.objective, self.optimizer
+    measured = 'skip_gram', 'negative_sampling', 'curvature_damped_sgd'
+    return kind == measured and self.maxn == 0
+
+  def _context(self, longest_line: int | None = None) -> int:
+    """Returns the context words of a center within a line, at most the largest number measured."""
+    window = self.window if isinstance(self.window, int) else 1
+    if longest_line is not None:
+      window = min(window, longest_line - 1)
+    window = max(1, window)
+    return min(_WIDEST, window + 1 if self.dynamic_window else 2 * window)
+
+  def _shortness(self, words: int | None, longest_line: int | None) -> float:
+    """Returns the factor of the noise words of a short text; 1 where windows are wide."""
+    if words is None or not self._is_measured() or self._context(longest_line) > _WIDE:
+      return 1.0
+    return min(_MOST_OF_SHORT, max(1.0, (_SHORT / max(1, words * self.epochs)) ** 0.5))
 
   def apart(self, layout: str, devices: int, processes: int = 1) -> 'TrainConfig':
     """Returns the settings for devices that take steps of their own.
@@ -341,30 +398,41 @@ class TrainConfig:
       processes: number of processes.
     """
     rate = self.learning_rate
-    if 'learning_rate' in self._chosen:
-      rate = self.default_rate(devices * processes)
+    if 'learning_rate' in self._chosen:  # which may be that of a short text
+      rate *= self._rate_factor(devices * processes)
     return dataclasses.replace(self, layout=layout, devices=devices, learning_rate=rate)
 
-  def on(self, platform: str, longest_line: int | None = None) -> 'TrainConfig':
-    """Returns the settings for a backend and a text, whose default steps depend on both.
+  def on(
+    self, platform: str, longest_line: int | None = None, words: int | None = None
+  ) -> 'TrainConfig':
+    """Returns the settings for a backend and a text, whose defaults depend on both.
 
-    If all lines are shorter than the window, default blocks and steps are those of a window as wide
-    as the longest line. On other backends than a CPU, steps are larger, since a step of 1,024
-    windows takes longer to launch there than to compute. The exact softmax is large enough as it
-    is.
+    If all lines are shorter than the window, the defaults are those of a window as wide as the
+    longest line. In skip-gram with negative sampling a short text has more noise words in a block
+    and a higher learning rate. On other backends than a CPU, steps are larger, since a step of
+    1,024 windows takes longer to launch there than to compute. The exact softmax is large enough
+    as it is.
 
     Args:
       platform: backend of JAX, 'cpu' or another.
       longest_line: words of the longest line of the text; None if it is not known.
+      words: words of the text; None for a text that is not short.
     """
-    config = self
+    like = self
     if longest_line is not None and longest_line <= self.window:
-      narrow = self.replace(window=max(1, longest_line - 1))
-      names = self._chosen & {'block_size', 'batch_size'}
-      config = self.replace(**{name: getattr(narrow, name) for name in names})
-    if platform == 'cpu' or 'batch_size' not in self._chosen or self.objective == 'naive_softmax':
-      return config
-    return config.replace(batch_size=ACCELERATOR_STEPS * config.batch_size)
+      like = self.replace(window=max(1, longest_line - 1))
+    changes = {name: getattr(like, name) for name in ('block_size', 'batch_size')}
+    if self.objective == 'negative_sampling' and like.shared_negatives is not None:
+      shortness = self._shortness(words, longest_line)
+      changes['shared_negatives'] = _eights(like.shared_negatives * shortness)
+    if platform != 'cpu' and self.objective != 'naive_softmax':
+      changes['batch_size'] *= ACCELERATOR_STEPS
+    changes = {name: value for name, value in changes.items() if name in self._chosen}
+    is_same = all(getattr(self, name) == value for name, value in changes.items())
+    config = self.replace(**({} if is_same else changes))
+    if 'learning_rate' in self._chosen:  # it stays one that was chosen, for `apart`
+      object.__setattr__(config, 'learning_rate', self.default_rate(1, words, longest_line))
+    return config
 
   def replace(self, **changes: Any) -> 'TrainConfig':
     """The settings with some of them changed; defaults that were chosen are chosen again.

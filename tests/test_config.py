@@ -115,9 +115,59 @@ class TestOn:
     assert wide.on('cpu', 1001) == wide.on('cpu') == wide
     assert sizes(wide.on('cpu', 1)) == sizes(TrainConfig(window=1))
     assert wide.on('gpu', 9).batch_size == 8 * narrow.batch_size
-    given = TrainConfig(window=1000, block_size=4, batch_size=8)
-    assert given.on('gpu', 9) == given
+    values = {'block_size': 4, 'batch_size': 8, 'shared_negatives': 6, 'learning_rate': 0.03}
+    given = TrainConfig(window=1000, **values)
+    assert given.on('gpu', 9, 100) == given
     assert TrainConfig(window=1000, block_size=4).on('cpu', 9).block_size == 4
+
+
+class TestShortTexts:
+  on = staticmethod(lambda words, **settings: TrainConfig(**settings).on('cpu', None, words))
+
+  def test_take_more_noise_words_at_a_higher_rate(self):
+    """Four times as many below 2.5 million words read, and 24 from 40 million on."""
+    found = [(c.shared_negatives, round(c.learning_rate, 4)) for c in map(self.on, (
+      100, 500_000, 2_000_000, 8_000_000, 10**9
+    ))]  # fmt: skip
+    assert found == [(96, 0.1), (96, 0.1), (48, 0.0707), (24, 0.05), (24, 0.05)]
+
+  def test_epochs_count(self):
+    assert self.on(8_000_000, epochs=1).learning_rate == pytest.approx(0.05 * 5**0.25)
+
+  def test_what_was_given_stays(self):
+    given = {'learning_rate': 0.03, 'shared_negatives': 8}
+    config = self.on(100, **given)
+    assert (config.learning_rate, config.shared_negatives) == (0.03, 8)
+
+  @pytest.mark.parametrize('settings', [
+    {'architecture': 'cbow'}, {'objective': 'nce'}, {'minn': 3, 'maxn': 6},
+    {'optimizer': 'adam'}, {'objective': 'hierarchical_softmax'}, {'window': 25},
+    {'window': 13, 'dynamic_window': False},
+  ])  # fmt: skip
+  def test_others_keep_their_defaults(self, settings):
+    assert self.on(100, **settings) == TrainConfig(**settings)
+
+  def test_window_is_narrow_if_lines_are_short(self):
+    wide = TrainConfig(window=50)
+    assert wide.on('cpu', 9, 100).shared_negatives == 96
+    assert wide.on('cpu', 9, 100).learning_rate == 0.1
+
+  def test_second_run_with_the_settings_of_the_first(self):
+    config = self.on(100)
+    again = TrainConfig(**dataclasses.asdict(config))
+    assert again.on('cpu', None, 100) == config
+    assert config.learning_rate == again.default_rate(1, 100)
+
+  @pytest.mark.parametrize('devices', [2, 3, 7])
+  def test_rate_of_devices_that_take_steps_apart(self, devices):
+    """Exactly, since a checkpoint holds the default of any layout."""
+    config = self.on(700_000)
+    apart = config.apart('local', devices)
+    assert apart.learning_rate == config.default_rate(devices, 700_000) > config.learning_rate
+
+  def test_does_not_change_the_config(self):
+    config = TrainConfig()
+    assert config.on('cpu', None, 100) != config == TrainConfig()
 
 
 class TestReplace:
@@ -151,6 +201,22 @@ class TestDefaults:
     assert of(window=100) == (64, 128) and of(window=20_000) == (64, 64)
     assert of(window=50, batch_size=1040) == (16, 1040)
     assert of(window=50, batch_size=96) == (48, 96)
+
+  def test_noise_words_by_the_predictions_that_share_them(self):
+    of = lambda **settings: TrainConfig(dynamic_window=False, **settings).shared_negatives
+    assert of(window=5) == of(window=37) == 24 and of(window=50) == 48
+    assert of(window=50, block_size=16) == 24 and of(window=20_000) == 48
+    assert TrainConfig(window=50).shared_negatives == 24
+    assert of(window=50, shared_negatives=8) == 8
+    assert of(window=50, objective='nce') == of(window=50, architecture='cbow') == 24
+
+  def test_rate_falls_with_the_context_of_wide_windows(self):
+    rate = lambda **settings: TrainConfig(**settings).learning_rate
+    assert rate(window=24) == rate(window=12, dynamic_window=False) == 0.05
+    assert rate(window=50, dynamic_window=False) == 0.025
+    assert rate(window=99) == 0.025
+    assert rate(window=50, architecture='cbow') == rate(architecture='cbow')
+    assert rate(window=50, objective='nce') == 0.05
 
   def test_windows_are_drawn_unless_distances_weigh(self):
     assert TrainConfig().dynamic_window

@@ -19,7 +19,7 @@ from absl import logging
 
 from jw2v.config import NEGATIVES, TrainConfig
 from jw2v.data.store import EncodedCorpus
-from jw2v.data.stream import Position, TextBlocks, in_background
+from jw2v.data.stream import Position, TextBlocks, in_background, longest_line
 from jw2v.distributed.agreement import (
   AGREE_AT_MOST,
   check_same,
@@ -128,7 +128,8 @@ def fit(
   )  # fmt: skip
   saved = None
   if checkpoints is not None:
-    if config.learning_rate == config.default_rate(layout.copies):
+    longest = longest_line(corpus.line_ends)
+    if config.learning_rate == config.default_rate(layout.copies, len(corpus.ids), longest):
       settings['config']['learning_rate'] = None  # that of any layout
     saved = _restore(checkpoints, shapes, corpus, settings, history)
   if saved is None:

@@ -162,7 +162,7 @@ def train(
     encode = functools.partial(_encoded, corpus, config, text, folder, initial, shows, replace)
     writes = folder is not None and not isinstance(corpus, EncodedCorpus)
     encoded = first_then_others(encode, 'encoding') if writes else encode()
-    config = config.on(device_kind, longest_line(encoded.line_ends))
+    config = config.on(device_kind, longest_line(encoded.line_ends), len(encoded.ids))
     if folder is not None:
       check_words(encoded.vocabulary.words)
 
