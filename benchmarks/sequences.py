@@ -107,7 +107,15 @@ def sessions(size: float, seed: int = 0) -> Data:
   return [line[:-1] for line in lines], pairs
 
 
-def walks(size: float, seed: int = 0) -> Data:
+def walks(
+  size: float,
+  seed: int = 0,
+  *,
+  communities: int = _COMMUNITIES,
+  nodes: int = _NODES,
+  edges: float = _EDGES,
+  inside: float = _INSIDE,
+) -> Data:
   """Generates random walks over a graph with communities.
 
   Half of the edges are within a community. Nodes have weights with a heavy tail, so some nodes have
@@ -116,6 +124,10 @@ def walks(size: float, seed: int = 0) -> Data:
   Args:
     size: share of the communities and nodes.
     seed: seed of the generator.
+    communities: number of communities at size 1.
+    nodes: mean number of nodes in a community.
+    edges: mean number of edges that a node adds.
+    inside: share of the edges that a node adds within its community.
 
   Returns:
     The walks, and the nodes with their communities.
@@ -123,13 +135,13 @@ def walks(size: float, seed: int = 0) -> Data:
   from jw2v.data.walks import make_graph, random_walks
 
   rng = np.random.default_rng(seed)
-  communities = max(2, round(_COMMUNITIES * size))
-  count = _NODES * communities
+  communities = max(2, round(communities * size))
+  count = nodes * communities
   of_node = np.sort(rng.integers(communities, size=count))
   ends = np.append(0, np.cumsum(rng.pareto(2, count) + 0.3))  # of the weights
-  sources = np.repeat(np.arange(count), np.maximum(1, rng.poisson(_EDGES, count)))
+  sources = np.repeat(np.arange(count), np.maximum(1, rng.poisson(edges, count)))
   own = of_node[sources]
-  is_inside = rng.random(len(sources)) < _INSIDE
+  is_inside = rng.random(len(sources)) < inside
   # A target is drawn by weight from its range of nodes: those of the community, or all.
   low = np.where(is_inside, ends[np.searchsorted(of_node, own, 'left')], 0)
   high = np.where(is_inside, ends[np.searchsorted(of_node, own, 'right')], ends[-1])
