@@ -166,8 +166,8 @@ class TestShortTexts:
     assert apart.learning_rate == config.default_rate(devices, 700_000) > config.learning_rate
 
   def test_does_not_change_the_config(self):
-    config = TrainConfig()
-    assert config.on('cpu', None, 100) != config == TrainConfig()
+    config = TrainConfig(shared_negatives=24)
+    assert config.on('cpu', None, 100) != config == TrainConfig(shared_negatives=24)
 
 
 class TestReplace:

@@ -343,7 +343,8 @@ class TestWorkdir:
     ]  # fmt: skip
     loaded = jw2v.load_vectors(workdir / 'vectors.txt')
     np.testing.assert_array_equal(loaded.vectors, result.vectors.vectors)
-    assert TrainConfig(**json.loads((workdir / 'config.json').read_text())) == config
+    recorded = TrainConfig(**json.loads((workdir / 'config.json').read_text()))
+    assert recorded == result.config == config.on('cpu', 8, 1600)  # of a short text
     lines = (workdir / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line) for line in lines] == result.history
 
