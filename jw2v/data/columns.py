@@ -36,7 +36,9 @@ def is_column(corpus: object) -> bool:
   return is_arrow or hasattr(corpus, 'column_name')
 
 
-def add_column(column: Any, name: str, config: TextConfig, text: NumberedText) -> None:
+def add_column(
+  column: Any, name: str, config: TextConfig, text: NumberedText, *, is_given: bool
+) -> None:
   """Numbers the words of a column, without its missing values.
 
   Args:
@@ -44,10 +46,11 @@ def add_column(column: Any, name: str, config: TextConfig, text: NumberedText) -
     name: what the column is called in errors.
     config: what a word is, for strings.
     text: where the numbers go.
+    is_given: whether the caller chose `config`, which lists of words do not have.
 
   Raises:
     TypeError: a value is of another type than string or list, or than the first value.
-    ValueError: a string is not valid Unicode.
+    ValueError: a string is not valid Unicode, or `config` is given for lists of words.
   """
   values = _values(column)
   first = next(values, None)
@@ -57,6 +60,8 @@ def add_column(column: Any, name: str, config: TextConfig, text: NumberedText) -
   if isinstance(first, str):
     number_text(cast(TextReader, _Documents(values, name)), config, text)
   elif isinstance(first, Iterable) and not isinstance(first, bytes | Mapping):
+    if is_given:
+      raise ValueError(f'{name}: text must be None for a column of lists of words; leave it out')
     text.add_lines(values, name)
   else:
     raise TypeError(

@@ -136,7 +136,7 @@ def encode_corpus(
         'have changed; choose another folder, or start again with restart'
       )
   with store.work_folder(folder) as work:
-    numbered, reader = _number(corpus, files, name, config, work, progress)
+    numbered, reader = _number(corpus, files, name, text, work, progress)
     about = {'words_read': numbered.num_tokens, 'not_utf8': reader.not_utf8, 'settings': settings}
     if isinstance(phrases, PhraseConfig):
       phrases = find_and_join(numbered, phrases, reserved)
@@ -198,14 +198,15 @@ def learn_phrases(
   reading = _text_config(text, corpus)
   files, name = _files_of(corpus, reading.exclude)
   with store.work_folder(None) as work:
-    numbered, _ = _number(corpus, files, name, reading, work)
+    numbered, _ = _number(corpus, files, name, text, work)
     phrases = find_and_join(numbered, config)
     shutil.rmtree(work)
   return phrases
 
 
-def _number(corpus, files, name, config, work, progress=False) -> tuple[NumberedText, TextReader]:
-  """The words of a corpus, numbered in files in `work`."""
+def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedText, TextReader]:
+  """Returns the words of a corpus, numbered in files in `work`."""
+  config = _text_config(text, corpus)
   numbered = NumberedText(work)
   with contextlib.ExitStack() as stack:
     on_read = lambda size: None
@@ -220,7 +221,7 @@ def _number(corpus, files, name, config, work, progress=False) -> tuple[Numbered
     if files:
       number_text(reader, config, numbered)
     elif is_column(corpus):
-      add_column(corpus, name, config, numbered)
+      add_column(corpus, name, config, numbered, is_given=text is not None)
     else:
       numbered.add_lines(corpus, name)
   if reader.skipped:

@@ -14,7 +14,7 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -227,7 +227,7 @@ class NumberedText:
     with open(self._paths[0], 'ab') as ids, open(self._paths[1], 'ab') as ends:
       tokens, line_ends = array.array('i'), array.array('q')
       for line in lines:
-        if isinstance(line, (str, bytes)) or not isinstance(line, Iterable):
+        if isinstance(line, (str, bytes, Mapping, Set)) or not isinstance(line, Iterable):
           got = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else shown(repr(line))
           raise TypeError(f'{name}: a line must be a list of words, got {got}')
         tokens.extend(map(self.index.__getitem__, line))

@@ -80,7 +80,8 @@ class TestColumns:
   def test_words_and_lines(self, column, values):
     corpus = column(values)
     assert not is_text(corpus)
-    encoded = encode_corpus(corpus, min_count=1, text='whitespace')
+    text = 'whitespace' if values is TEXTS else None
+    encoded = encode_corpus(corpus, min_count=1, text=text)
     want = encode_corpus(WANT, min_count=1)
     assert decoded(encoded) == WANT and encoded.words_read == 8
     assert encoded.vocabulary.words == want.vocabulary.words
@@ -175,6 +176,11 @@ class TestRefused:
       encode_corpus(pandas_objects(['a b', [1]]))
     with pytest.raises(TypeError, match="a line must be a list of words, got the text 'a b'"):
       encode_corpus(pandas_objects([['a'], 'a b']))
+
+  def test_text_for_lists_of_words(self):
+    for encode in (encode_corpus, learn_phrases):
+      with pytest.raises(ValueError, match='text must be None for a column of lists of words'):
+        encode(arrow_array([['a', 'b']] * 5), text='words')
 
   def test_half_characters(self):
     with pytest.raises(ValueError, match='the corpus: a text must be valid Unicode'):

@@ -215,6 +215,12 @@ class TestBadInput:
         with pytest.raises(ValueError, match='text must be None for lists of words, got '):
           encode([['a', 'b']] * 5, text=text)
 
+  @pytest.mark.parametrize('line', [{'text': 'a b'}, {'b', 'a'}, frozenset('ab')])
+  def test_lines_without_an_order(self, line):
+    """The keys of a record are no text, and the order of a set changes from run to run."""
+    with pytest.raises(TypeError, match='a line must be a list of words, got'):
+      encode_corpus([['a', 'b'], line] * 5)
+
   def test_long_values_are_not_printed_whole(self, tmp_path):
     long = 'x' * 10_000
     calls = [
