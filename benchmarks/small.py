@@ -6,8 +6,9 @@ r"""Compares jw2v with gensim on small corpora and wide windows, each at its def
 The systems train on each case in turn, once for each seed, each in its own process. A setting that
 a case does not name is the default of each system. In these defaults the systems agree (width 100,
 window 5, 5 epochs, 5 negatives, `min_count` 5, `sample` 1e-3), except that gensim trains CBOW
-unless told otherwise: the column `gensim` is skip-gram as in jw2v, `gensim CBOW` its own default.
-The output is a Markdown table of scores.
+unless told otherwise: the columns `jw2v` and `gensim` are skip-gram, the default of jw2v, and the
+others say CBOW. `untrained` are the same words with vectors drawn at random. The output is a
+Markdown table of scores.
 
 - ratings: generated sessions of 900 viewers with about 100 movies each, of 1,350. Score: share of
   movies among the 10 nearest neighbors of the mean of the 10 movies before. The last 5 movies of a
@@ -54,7 +55,7 @@ _DEFAULTS = {
   'dynamic_window': True, 'seed': 1,
 }  # fmt: skip
 _WIDE = {'window': 50, 'dynamic_window': False, 'min_count': 1}
-_SYSTEMS = ('jw2v', 'gensim', 'gensim CBOW')
+_SYSTEMS = ('jw2v', 'gensim', 'jw2v CBOW', 'gensim CBOW', 'untrained')
 _NEAREST = 10  # neighbors that are scored
 _VIEWERS, _GENRES, _MOVIES, _TASTES = 900, 27, 50, 3  # movies in a genre, genres of a viewer
 _SHORTEST, _LONGEST, _PREDICTED = 61, 140, 5  # movies in a session, and how many are predicted
@@ -257,7 +258,18 @@ def _make(job):
   return {'words': sum(map(len, lines)), 'different': len(set(itertools.chain(*lines)))}
 
 
-TASKS = {'make': _make}
+def _score_untrained(job):
+  """Scores vectors drawn at random, one run for each seed, as `run_in_turn` returns them."""
+  import jw2v
+
+  words = jw2v.encode_corpus(job['text'], min_count=job['settings']['min_count']).vocabulary.words
+  shape = len(words), job['settings']['dim']
+  draws = [np.random.default_rng(seed).uniform(-1, 1, shape) for seed in job['seeds']]
+  kvs = [jw2v.KeyedVectors(words, draw.astype(np.float32)) for draw in draws]
+  return {'runs': [{'scores': evaluate(job['evaluation'], kv)} for kv in kvs]}
+
+
+TASKS = {'make': _make, 'untrained': _score_untrained}
 
 
 def row(name: str, made: Mapping[str, int], runs: Mapping[str, Sequence[Mapping]]) -> list[str]:
@@ -292,13 +304,15 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
       made = start('benchmarks.small', 'make', folder=path, **absolute)
       job |= {'text': f'{path}/text.txt', 'evaluation': path}
       runs: dict[str, list] = {}
-      for architecture, chosen in (('skip_gram', systems), ('cbow', {'gensim'} & {*systems})):
+      for architecture, suffix in (('skip_gram', ''), ('cbow', ' CBOW')):
         settings = {**_DEFAULTS, **CASES[name].settings, 'architecture': architecture}
         failed: list[str] = []
         own = {**job, 'settings': settings}
-        found, _ = run_in_turn(own, [*chosen], values.seeds, folder, failed)
+        found, _ = run_in_turn(own, systems, values.seeds, folder, failed)
         failures += [f'{name}, {architecture}: {failure}' for failure in failed]
-        runs |= found if architecture == 'skip_gram' else {'gensim CBOW': found.get('gensim', [])}
+        runs |= {system + suffix: results for system, results in found.items()}
+      own = {**job, 'settings': settings, 'seeds': [*range(1, values.seeds + 1)]}
+      runs |= {'untrained': start('benchmarks.small', 'untrained', **own)['runs']}
       rows.append(row(name, made, runs))
   seeds = plural(values.seeds, 'seed')
   yield f'{seeds}; means with the lowest and the highest score:\n\n{markdown_table(rows)}'

@@ -110,7 +110,7 @@ def test_row_of_a_case():
   result = lambda score: {'scores': {'score': (score, 1, 1)}}
   runs = {'jw2v': [result(40), result(41)], 'gensim': [result(30)]}
   assert small.row('mail-5', {'words': 1234, 'different': 5}, runs) == [
-    'mail-5', '1,234', '5', '40.50 (40.00..41.00)', '30.00', '-'
+    'mail-5', '1,234', '5', '40.50 (40.00..41.00)', '30.00', '-', '-', '-'
   ]  # fmt: skip
 
 
@@ -131,27 +131,40 @@ class TestRun:
       next(small.run(flags_of(**given), []))
 
   def test_systems_have_their_defaults(self, monkeypatch):
-    """Only gensim trains CBOW too, and a failure has the name of its case."""
+    """In both architectures, and a failure has the name of its case."""
     jobs = []
 
     def run_in_turn(job, systems, seeds, folder, failures):
       jobs.append((systems, job['settings']))
-      failures += ['gensim, seed 1: a reason'] * (len(systems) == 1)
-      return ({'jw2v': [{'scores': {'score': (7, 1, 1)}}]} if len(systems) > 1 else {}), False
+      score = lambda number: [{'scores': {'score': (number, 1, 1)}}]
+      if job['settings']['architecture'] == 'cbow':
+        failures.append('gensim, seed 1: a reason')
+        return {'jw2v': score(6)}, False
+      return {'jw2v': score(7), 'gensim': score(8)}, False
 
-    made = {'device': 'cpu', 'words': 7, 'different': 3}
+    untrained = [{'scores': {'score': (1, 1, 1)}}]
+    made = {'device': 'cpu', 'words': 7, 'different': 3, 'runs': untrained}
     monkeypatch.setattr(small, 'start', lambda *_, **__: made)
     monkeypatch.setattr(small, 'environment', lambda *_: 'a machine')
     monkeypatch.setattr(small, 'run_in_turn', run_in_turn)
     failures = []
     page = '\n'.join(small.run(flags_of(cases=['mail-10']), failures))
     assert failures == ['mail-10, cbow: gensim, seed 1: a reason'] and failures[0] in page
-    assert rows(page)['mail-10'] == ['7', '3', '7.00', '-', '-']
-    (both, of_both), (alone, of_cbow) = jobs
-    assert (both, alone) == (['jw2v', 'gensim'], ['gensim'])
-    assert of_both == {**of_cbow, 'architecture': 'skip_gram'} and of_both['window'] == 10
+    assert rows(page)['mail-10'] == ['7', '3', '7.00', '8.00', '6.00', '-', '1.00']
+    (systems, settings), (same, of_cbow) = jobs
+    assert systems == same == ['jw2v', 'gensim']
+    assert settings == {**of_cbow, 'architecture': 'skip_gram'} and settings['window'] == 10
     default = jw2v.TrainConfig(min_count=1, window=10, sample=0.0, seed=1, bucket=1)
-    assert jw2v.TrainConfig(**of_both) == default
+    assert jw2v.TrainConfig(**settings) == default
+
+  def test_untrained_vectors_are_those_of_the_words(self, tmp_path):
+    folder = tmp_path / 'mail-5'
+    small.TASKS['make']({'folder': str(folder)})
+    job = {'text': str(folder / 'text.txt'), 'evaluation': str(folder), 'seeds': [1, 2],
+           'settings': {'min_count': 1, 'dim': 8}}  # fmt: skip
+    found = [run['scores']['score'] for run in small.TASKS['untrained'](job)['runs']]
+    assert [score[1:] for score in found] == [(1008, 1008)] * 2
+    assert found[0] != found[1] and all(1 < score[0] < 4 for score in found)  # of 23 / 1007
 
   @pytest.mark.slow
   def test_of_the_program(self, tmp_path):
@@ -162,4 +175,5 @@ class TestRun:
     assert done.returncode == 0, done.stderr
     assert output.read_text() == done.stdout
     _, different, *scores = rows(done.stdout)['sessions-tenth-5']
-    assert different == '360' and all(20 < float(score) < 100 for score in scores)
+    *trained, untrained = map(float, scores)
+    assert different == '360' and 20 < min(trained) < max(trained) < 100 and untrained < 10
