@@ -51,14 +51,14 @@ SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
 # less than those of one device with all the steps (docs/optimizer.md).
 _RATE_BY_DEVICES = 0.2
 OPTIMIZERS = tuple(LEARNING_RATES)
-# Skip-gram with negative sampling, where windows are wide or the text is short
-# (docs/performance.md has the measurements). Above the first number of context words a center, the
-# rate falls; above the second one, which is the largest measured, the defaults stay.
+# Negative sampling with wide windows or a short text (docs/performance.md has the measurements).
+# If a center makes more predictions than the first number, the rate falls; from the second one on,
+# the largest that was measured, the defaults stay.
 _WIDE, _WIDEST = 25, 100
 # Predictions that share a noise word of a block, at most.
 _PREDICTIONS_PER_NOISE_WORD = 128
-# Below so many words read, epochs included, a text is short: each prediction has to move its rows
-# further. Blocks have up to so many times the noise words, and the rate grows by the square root.
+# A run that reads fewer words, epochs included, is short: its blocks have up to so many times the
+# noise words, and in skip-gram the rate grows by the square root, since there are few steps.
 _SHORT = 40_000_000
 _MOST_OF_SHORT = 4
 # Windows of a default step, times the largest distance in a window, are at most so many.
@@ -103,10 +103,9 @@ class TrainConfig:
     learning_rate: at the start; None takes the default of optimizer and architecture (and,
       with the damped step, of n-grams, of the CBOW gradient, and for skip-gram of the number of
       devices in the layouts 'local' and 'rows'). Skip-gram with negative sampling starts lower if
-      a center has more than 25 context words, which are 2 * `window`, or `window` + 1 with a
-      dynamic window: at 0.05 * sqrt(25 / context words), but not below 0.025. Otherwise it starts
-      higher if the run reads fewer than 40 million words, epochs included: at
-      0.05 * (40 million / words) ** (1 / 4), up to 0.1.
+      a center has n > 25 context words, 2 * `window` or with a dynamic window `window` + 1: at
+      0.05 * sqrt(25 / n), but not below 0.025. Otherwise it starts higher if the run reads N < 40
+      million words, epochs included: at 0.05 * (40 million / N) ** (1 / 4), up to 0.1.
     min_learning_rate: at the end.
     schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
     optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
@@ -122,10 +121,9 @@ class TrainConfig:
       `batch_size`. The blocks of the hierarchical softmax have fewer windows where the paths are
       long.
     shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
-      'nce' and 'sampled_softmax', of which the latter takes no others. Skip-gram with negative
-      sampling takes one for each 128 predictions of a block if that is more, counting at most 100
-      for a center. For a short text (see `learning_rate`) it takes 24 * sqrt(40 million / words),
-      up to 96. Both are rounded to multiples of 8.
+      'nce' and 'sampled_softmax', of which the latter takes no others. Negative sampling takes one
+      for each 128 predictions of a block if that is more, and 24 * sqrt(40 million / N), up to 96,
+      if the run reads N < 40 million words and a center makes no more than 25 predictions.
     softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
       None takes 1,024 on a CPU and 8,192 elsewhere, if there are so many.
     cbow_gradient: what a context word of CBOW gets of the gradient of the mean: its share
@@ -280,9 +278,9 @@ class TrainConfig:
       choose('batch_size', max(blocks, 1) * self.block_size)
     if self.objective in tuple(NEGATIVES):  # it may be anything yet, even a list
       negatives, shared = NEGATIVES[self.objective]
-      if self._is_measured() and isinstance(self.block_size, int):
-        needed = _eights(self.block_size * self._context() / _PREDICTIONS_PER_NOISE_WORD)
-        shared = max(shared, needed)
+      if self._follows_text() and isinstance(self.block_size, int):
+        predictions = self.block_size * self._predictions()
+        shared = max(shared, _eights(predictions / _PREDICTIONS_PER_NOISE_WORD))
       if self.shared_negatives is None:
         is_exact = self.objective != 'negative_sampling' and self.negatives is not None
         choose('shared_negatives', self.negatives if is_exact else shared)
@@ -359,33 +357,35 @@ class TrainConfig:
       return rate
     rate = UNDIVIDED_RATE if self.cbow_gradient == 'undivided' else rate
     rate = SUBWORD_RATES[self.architecture] if self.maxn != 0 else rate
-    if self._is_measured():
-      context = self._context(longest_line)
-      rate *= (min(1.0, _WIDE / context) * self._shortness(words, longest_line)) ** 0.5
+    if self.architecture == 'skip_gram' and self._follows_text():
+      narrowness = min(1.0, _WIDE / self._predictions(longest_line))
+      rate *= (narrowness * self._shortness(words, longest_line)) ** 0.5
     return rate * self._rate_factor(apart)
 
-  def _rate_factor(self, apart: int) -> float:
+  def _rate_factor(self, apart):
     """Returns the factor of the default rate for devices that take steps of their own."""
     grows = self.optimizer == 'curvature_damped_sgd' and self.architecture == 'skip_gram'
     return apart**_RATE_BY_DEVICES if grows else 1.0
 
-  def _is_measured(self) -> bool:
+  def _follows_text(self):
     """Returns whether defaults depend on the width of windows and the length of the text."""
-    kind = self.architecture, self.objective, self.optimizer
-    measured = 'skip_gram', 'negative_sampling', 'curvature_damped_sgd'
-    return kind == measured and self.maxn == 0
+    kind = self.objective, self.optimizer, self.maxn
+    return kind == ('negative_sampling', 'curvature_damped_sgd', 0)
 
-  def _context(self, longest_line: int | None = None) -> int:
-    """Returns the context words of a center within a line, at most the largest number measured."""
+  def _predictions(self, longest_line=None):
+    """Returns how many predictions a center makes in a line, at most the most measured."""
+    if self.architecture == 'cbow':
+      return 1
     window = self.window if isinstance(self.window, int) else 1
     if longest_line is not None:
       window = min(window, longest_line - 1)
     window = max(1, window)
     return min(_WIDEST, window + 1 if self.dynamic_window else 2 * window)
 
-  def _shortness(self, words: int | None, longest_line: int | None) -> float:
+  def _shortness(self, words, longest_line):
     """Returns the factor of the noise words of a short text; 1 where windows are wide."""
-    if words is None or not self._is_measured() or self._context(longest_line) > _WIDE:
+    is_wide = self._predictions(longest_line) > _WIDE
+    if words is None or is_wide or not self._follows_text():
       return 1.0
     return min(_MOST_OF_SHORT, max(1.0, (_SHORT / max(1, words * self.epochs)) ** 0.5))
 
@@ -408,10 +408,10 @@ class TrainConfig:
     """Returns the settings for a backend and a text, whose defaults depend on both.
 
     If all lines are shorter than the window, the defaults are those of a window as wide as the
-    longest line. In skip-gram with negative sampling a short text has more noise words in a block
-    and a higher learning rate. On other backends than a CPU, steps are larger, since a step of
-    1,024 windows takes longer to launch there than to compute. The exact softmax is large enough
-    as it is.
+    longest line. With negative sampling a short text has more noise words in a block, and in
+    skip-gram a higher learning rate. On other backends than a CPU, steps are larger, since a step
+    of 1,024 windows takes longer to launch there than to compute. The exact softmax is large
+    enough as it is.
 
     Args:
       platform: backend of JAX, 'cpu' or another.

@@ -131,6 +131,11 @@ class TestShortTexts:
     ))]  # fmt: skip
     assert found == [(96, 0.1), (96, 0.1), (48, 0.0707), (24, 0.05), (24, 0.05)]
 
+  @pytest.mark.parametrize('window', [5, 50])
+  def test_cbow_keeps_its_rate(self, window):
+    config = self.on(100, architecture='cbow', window=window)
+    assert (config.shared_negatives, config.learning_rate) == (96, 0.4)
+
   def test_epochs_count(self):
     assert self.on(8_000_000, epochs=1).learning_rate == pytest.approx(0.05 * 5**0.25)
 
@@ -140,7 +145,7 @@ class TestShortTexts:
     assert (config.learning_rate, config.shared_negatives) == (0.03, 8)
 
   @pytest.mark.parametrize('settings', [
-    {'architecture': 'cbow'}, {'objective': 'nce'}, {'minn': 3, 'maxn': 6},
+    {'objective': 'nce'}, {'architecture': 'cbow', 'minn': 3, 'maxn': 6}, {'minn': 3, 'maxn': 6},
     {'optimizer': 'adam'}, {'objective': 'hierarchical_softmax'}, {'window': 25},
     {'window': 13, 'dynamic_window': False},
   ])  # fmt: skip
