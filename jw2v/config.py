@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import difflib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,6 +67,18 @@ _MOST_PAIRS = 16_384
 # So many times larger are the default steps on other devices than CPUs.
 ACCELERATOR_STEPS = 8
 SCHEDULES = ('constant', 'cosine', 'linear')
+# Names of other tools (gensim, fastText, the C tool), and our setting.
+OTHER_NAMES = {
+  'alpha': 'learning_rate', 'cbow': 'architecture', 'cbow_mean': 'cbow_gradient',
+  'corpus_file': 'FILE', 'ep': 'epochs', 'epoch': 'epochs', 'hs': 'objective', 'input': 'FILE',
+  'iter': 'epochs', 'iterations': 'epochs', 'loss': 'objective', 'lr': 'learning_rate',
+  'max_final_vocab': 'max_vocab_size', 'max_vocab': 'max_vocab_size', 'maxn_grams': 'maxn',
+  'min_alpha': 'min_learning_rate', 'mincount': 'min_count', 'model': 'architecture',
+  'neg': 'negatives', 'negative': 'negatives', 'ns_exponent': 'noise_exponent',
+  'null_word': 'min_count', 'save_vocab': 'workdir', 'sg': 'architecture', 'size': 'dim',
+  't': 'sample', 'thread': 'devices', 'threads': 'devices', 'train': 'FILE',
+  'vector_size': 'dim', 'vectors_size': 'dim', 'workers': 'devices', 'ws': 'window',
+}  # fmt: skip
 
 
 def _eights(number: float) -> int:
@@ -189,6 +202,16 @@ class TrainConfig:
   patience: int | None = None
   seed: int = 0
   _chosen: ClassVar[frozenset[str]] = frozenset()  # of each config those that were None
+
+  def __new__(cls, *args: Any, **settings: Any) -> 'TrainConfig':
+    """Raises a `TypeError` for an unknown name, with the setting that it may stand for."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in settings:
+      if name not in known:
+        ours = OTHER_NAMES.get(name) or next(iter(difflib.get_close_matches(name, known, 1)), None)
+        hint = f'the setting is {ours}' if ours in known else 'the settings are the fields'
+        raise TypeError(f'{name}: unknown setting of TrainConfig; {hint}')
+    return super().__new__(cls)
 
   def __post_init__(self) -> None:
     given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

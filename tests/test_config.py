@@ -1,7 +1,9 @@
 """Settings: their defaults, and what is refused."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -173,6 +175,22 @@ class TestShortTexts:
   def test_does_not_change_the_config(self):
     config = TrainConfig(shared_negatives=24)
     assert config.on('cpu', None, 100) != config == TrainConfig(shared_negatives=24)
+
+
+class TestUnknownNames:
+  @pytest.mark.parametrize(('name', 'hint'), [
+    ('vector_size', 'the setting is dim'), ('sg', 'the setting is architecture'),
+    ('min_counts', 'the setting is min_count'), ('corpus_file', 'the settings are the fields'),
+    ('nonsense', 'the settings are the fields'),
+  ])  # fmt: skip
+  def test_error_names_ours(self, name, hint):
+    for call in (TrainConfig, TrainConfig().replace):
+      with pytest.raises(TypeError, match=f'^{name}: unknown setting of TrainConfig; {hint}'):
+        call(**{name: 1})
+
+  def test_copies(self):
+    config = TrainConfig(dim=7)
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
 
 
 class TestReplace:

@@ -7,18 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-# Names of other tools (gensim, fastText, the C tool), and our setting.
-OTHER_NAMES = {
-  'alpha': 'learning_rate', 'cbow': 'architecture', 'cbow_mean': 'cbow_gradient',
-  'corpus_file': 'FILE', 'ep': 'epochs', 'epoch': 'epochs', 'hs': 'objective', 'input': 'FILE',
-  'iter': 'epochs', 'iterations': 'epochs', 'loss': 'objective', 'lr': 'learning_rate',
-  'max_final_vocab': 'max_vocab_size', 'max_vocab': 'max_vocab_size', 'maxn_grams': 'maxn',
-  'min_alpha': 'min_learning_rate', 'mincount': 'min_count', 'model': 'architecture',
-  'neg': 'negatives', 'negative': 'negatives', 'ns_exponent': 'noise_exponent',
-  'null_word': 'min_count', 'save_vocab': 'workdir', 'sg': 'architecture', 'size': 'dim',
-  't': 'sample', 'thread': 'devices', 'threads': 'devices', 'train': 'FILE',
-  'vector_size': 'dim', 'vectors_size': 'dim', 'workers': 'devices', 'ws': 'window',
-}  # fmt: skip
+from jw2v.config import OTHER_NAMES
+
 _LONGEST = 60  # characters of an argument that an error quotes
 
 

@@ -35,9 +35,8 @@ from absl import app, logging
 from absl.flags import FLAGS, UnrecognizedFlagError
 from absl.flags import Error as FlagsError
 
-from jw2v.cli.arguments import OTHER_NAMES
 from jw2v.cli.tables import one_line
-from jw2v.config import TrainConfig
+from jw2v.config import OTHER_NAMES, TrainConfig
 from jw2v.utils.limits import shown
 
 _PACKAGES = ('matplotlib', 'ml_collections', 'tqdm')
