@@ -54,7 +54,7 @@ def describe(config: Settings, corpus: jw2v.EncodedCorpus, started: Started) -> 
     'model': f'{settings.architecture}, {settings.objective}, width {settings.dim}, window '
     f'{settings.window}' + _noise_and_ngrams(settings),
     'training': f'{plural(settings.epochs, "epoch")}, {settings.optimizer} from '
-    f'{settings.learning_rate:g}, {settings.batch_size:,} windows per step, seed {settings.seed}',
+    f'{settings.learning_rate:.3g}, {settings.batch_size:,} windows per step, seed {settings.seed}',
     'device': f'{device.device_kind} ({count})',
     'layout': f'{layout.name}, {layout.devices} devices of {plural(num_processes(), "process")}'
     if layout.devices > 1
@@ -89,7 +89,12 @@ def _shown(path: str | Sequence[str]) -> str:
 
 
 def _noise_and_ngrams(settings):
-  text = '' if settings.negatives is None else f', {settings.negatives} negatives'
+  text = ''
+  if settings.negatives is not None:
+    text = (
+      f', {settings.negatives} negatives ({settings.shared_negatives} noise words for each block '
+      f'of {settings.block_size} windows)'
+    )
   if settings.has_subwords:
     text += f', n-grams of {settings.minn} to {settings.maxn} characters'
   return text

@@ -20,6 +20,18 @@ class TestDescribe:
     table = report.describe({'data': {'path': str(tmp_path / 'text.txt')}}, corpus, seen[0])
     assert ' 64 windows per step' in table and 'data, 4 devices' in table
 
+  def test_defaults_by_the_length_of_the_text(self, tmp_path):
+    (tmp_path / 'text.txt').write_text('sea land')
+    seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)
+    for settings in ({}, {'objective': 'hierarchical_softmax'}):
+      config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1, **settings)
+      jw2v.train(corpus, config, progress=False, started=seen.append)
+    noise, tree = (
+      report.describe({'data': {'path': str(tmp_path / 'text.txt')}}, corpus, info) for info in seen
+    )
+    assert '5 negatives (96 noise words for each block of 16 windows)' in noise
+    assert 'curvature_damped_sgd from 0.1, ' in noise and 'negatives' not in tree
+
 
 class TestLossOfTheLastEpoch:
   def test_is_weighted_by_words(self):
