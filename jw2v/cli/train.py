@@ -59,7 +59,7 @@ from jw2v.config import (
 from jw2v.data.text import STDIN, find_files
 from jw2v.data.tokens import PRESETS
 from jw2v.distributed.agreement import first_then_others
-from jw2v.distributed.backend import prepare_backend
+from jw2v.distributed.backend import platform, prepare_backend
 from jw2v.distributed.processes import is_first
 from jw2v.formats.registry import check_words
 from jw2v.training.loop import Started
@@ -107,6 +107,7 @@ def train(
   evaluate = read_evaluation(settings.get('evaluation') or ())
   initial = jw2v.load_vectors(settings['initial']) if settings.get('initial') else None
   find_files(settings['data']['path'], text_of(settings['data']).exclude)
+  platform()  # raises if the backend cannot start
 
   with folder.locked() if is_first() else contextlib.nullcontext():
     # Data.

@@ -180,6 +180,7 @@ def fit(
   info = Started(history.step, history.history.copy(), words_left, config, layout)
   pending: collections.deque[Any] = collections.deque()  # results that may not be computed yet
   number, words, saved_step = 0, history.words, history.step
+  has_started, has_pairs = False, bool(history.history)
   began = history.clock()
   waiting = _AHEAD + 2 + (AGREE_AT_MOST if num_processes() > 1 else 0)  # dispatches in memory
 
@@ -235,13 +236,16 @@ def fit(
       if number <= 2:
         jax.block_until_ready(results)
         seconds = history.clock()
+      has_pairs = has_pairs or bool(np.asarray(results.predictions).any())
       pending.append((words, results, measured, seconds))
       if number == 2:
         first_words, *_, first_seconds = pending[0]
         seconds_per_word = (seconds - first_seconds) / max(1, words - first_words)
         info.seconds = history.clock() - began
         info.seconds_left = (history.total_words - words) * seconds_per_word
+      if number >= 2 and has_pairs and not has_started:  # others may end with an error
         started(info)
+        has_started = True
       if number >= 2:
         record_pending(leave=1)  # the results of the previous dispatch, while this one runs
       if stopping.triggered or interrupted.is_set():
@@ -250,7 +254,7 @@ def fit(
       # Checkpoint; not before `started`, and the last dispatch is saved below.
       saves = requests.due() if dispatch.save is None else dispatch.save
       requests.ready = True
-      if saves and number > 1 and words < history.total_words:
+      if saves and has_started and words < history.total_words:
         record_pending()
         save()
         saved_step = history.step
@@ -258,18 +262,18 @@ def fit(
           raise Stopped(history.step, words / history.total_words)
 
   # The end: the last record, the checks, the last checkpoint, and the vectors.
-  if number < 2:
+  if not has_pairs:
+    raise ValueError(
+      f'subsampling left no training pairs (sample={config.sample:g}); increase sample, or set it '
+      'to 0 to turn subsampling off'
+    )
+  if not has_started:
     started(info)
   record_pending(leave=1)
   if pending:
     read, results, measured, seconds = pending.popleft()
     measured = measure(state.params, False) if measured is None else measured
     history.add(read, results, measured, seconds, last=True)
-  if not history.history:
-    raise ValueError(
-      f'subsampling left no training pairs (sample={config.sample:g}); increase sample, or set it '
-      'to 0 to turn subsampling off'
-    )
   if not all_finite(state.params):  # the update of the last step is in no loss
     raise FloatingPointError(
       f'step {history.history[-1]["step"]}: the vectors must be finite, got NaN or infinity; try a '

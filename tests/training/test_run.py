@@ -1,5 +1,6 @@
 """train(): it learns, repeats itself to the bit, and refuses what it cannot use."""
 
+import functools
 import itertools
 import json
 import math
@@ -525,6 +526,17 @@ class TestErrors:
   def test_no_pair_is_left_by_subsampling(self):
     with pytest.raises(ValueError, match=r'subsampling left no training pairs \(sample=1e-09\)'):
       fit([['a', 'b']] * 20, sample=1e-9)
+
+  @pytest.mark.parametrize('steps', [1, 64])
+  def test_results_stay_if_no_pair_is_left(self, tmp_path, steps):
+    """Of an earlier run, in one compiled call and in many."""
+    run = functools.partial(train, [['a', 'b', 'c']] * 400, workdir=tmp_path, progress=False)
+    config = TrainConfig(**{**TINY, 'steps_per_call': steps})
+    run(config)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match='subsampling left no training pairs'):
+      run(config.replace(sample=1e-9))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
   def test_config_of_another_kind(self):
     with pytest.raises(TypeError, match=r"config must be a TrainConfig, got .*'dim': 8"):
