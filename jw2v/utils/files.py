@@ -19,6 +19,20 @@ _UNFINISHED: set[str | os.PathLike[str]] = set()
 _PARTIAL = '.partial'
 
 
+def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns a path with a leading `~` or `~user` replaced by the home folder.
+
+  Raises:
+    TypeError: the path is something else, such as an open file.
+  """
+  if not isinstance(path, str | bytes | os.PathLike):
+    raise TypeError(
+      f'a file must be named by its path, got {type(path).__name__}; write the content to a file '
+      'and pass its name'
+    )
+  return pathlib.Path(os.path.expanduser(os.fsdecode(path)))
+
+
 def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
   """Checks that a file can be written under this name, without creating anything.
 
