@@ -13,15 +13,24 @@ import collections
 import itertools
 import math
 import numbers
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from jw2v.data.text import PathLike, TextReader, find_files
 from jw2v.utils.limits import TEXT_EXPANSION, shown
 
 _LONGEST_LINE = 16 << 20  # bytes; each block copies an incomplete line
+# Names of the two columns of nodes in headers, without case, `_` and blanks.
+_HEADERS = [
+  {a, b} for a, b in (
+    (b'source', b'target'), (b'from', b'to'), (b'src', b'dst'), (b'fromnodeid', b'tonodeid'),
+    (b'node1', b'node2'), (b'id1', b'id2'), (b'fromnode', b'tonode'), (b'fromid', b'toid'),
+  )
+]  # fmt: skip
 _NODES_AT_ONCE = 1 << 20  # nodes of walks that are drawn together
 _EDGES_AT_ONCE = 1 << 22  # edges that are enumerated together
 _FEW_EDGES = 1 << 12  # up to this number, enumerating edges is faster than rejection
@@ -52,8 +61,10 @@ def read_edges(
 ) -> Graph:
   """Reads an edge list.
 
-  A line is `node node` or `node node weight`, separated by ASCII white space. The default weight is
-  1. Blank lines and lines that start with # are skipped. Weights of duplicate edges are added up.
+  A line is `node node` or `node node weight`, separated by ASCII white space, or by commas if the
+  first edge is. The default weight is 1. Weights of duplicate edges are added up. Blank lines,
+  lines that start with # or %, a header, and the sizes of a Matrix Market file are skipped. A first
+  line without numbers is a header if the second line has two, or if it has names such as `source`.
 
   Args:
     path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
@@ -66,19 +77,14 @@ def read_edges(
   Raises:
     FileNotFoundError: a path does not exist.
     ValueError: a line has another number of fields, or a weight that is not positive and finite;
-      the sum of the weights of an edge is infinite; a file is not UTF-8 or too large; or the
-      files contain no edges.
+      the first edge has both commas and blanks that could separate its nodes; the sum of the
+      weights of an edge is infinite; a file is not UTF-8 or too large; or the files contain no
+      edges.
   """
   index: dict[bytes, int] = collections.defaultdict(itertools.count().__next__)
   ends, weights = array.array('q'), array.array('d')
   for file in find_files(path):
-    for number, line in enumerate(_lines(file, max_expansion), start=1):
-      fields = line.split()
-      if not fields or fields[0].startswith(b'#'):
-        continue
-      if not 2 <= len(fields) <= 3:
-        shown = line[:60].decode(errors='replace').strip()
-        raise ValueError(f'{file}: line {number} must be "node node [weight]", got {shown!r}')
+    for number, fields in _edges(file, max_expansion):
       ends.append(index[fields[0]])
       ends.append(index[fields[1]])
       weights.append(_weight(fields[2], file, number) if len(fields) == 3 else 1.0)
@@ -90,6 +96,62 @@ def read_edges(
   if not np.isfinite(graph.weights).all():
     raise ValueError(f'{path}: the sum of the weights of an edge must be finite')
   return graph
+
+
+def _edges(file: str, max_expansion: float | None) -> Iterator[tuple[int, list[bytes]]]:
+  """Yields the number and the fields of each line that is an edge."""
+  lines = (
+    (number, line.strip()) for number, line in enumerate(_lines(file, max_expansion), start=1)
+  )
+  number, line = next(lines)
+  is_matrix = line.startswith(b'%%MatrixMarket')
+  edges = (
+    (number, line)
+    for number, line in itertools.chain([(number, line)], lines)
+    if line and not line.startswith((b'#', b'%'))
+  )
+  if is_matrix:
+    next(edges, None)  # numbers of rows, columns and entries
+  first_two = list(itertools.islice(edges, 2))
+  separator = _separator(file, *first_two[0]) if first_two else None
+  found = [(number, _fields(file, number, line, separator)) for number, line in first_two]
+  if found and _is_header(*(fields for _, fields in found)):
+    logging.info('%s: line %d is a header, not an edge', file, found[0][0])
+    del found[0]
+  yield from found
+  for number, line in edges:
+    yield number, _fields(file, number, line, separator)
+
+
+def _separator(file: str, number: int, line: bytes) -> bytes | None:
+  """Returns what separates the fields of the first edge: a comma, or None for white space."""
+  by_commas = [field.strip() for field in line.split(b',')]
+  if not 2 <= len(by_commas) <= 3 or not all(by_commas):
+    return None
+  if not any(len(field.split()) > 1 for field in by_commas):
+    return b','
+  raise ValueError(
+    f'{file}: line {number} must separate nodes by commas or by white space, got both: '
+    f'{line[:60].decode(errors="replace")!r}; replace the one that is inside names'
+  )
+
+
+def _fields(file: str, number: int, line: bytes, separator: bytes | None) -> list[bytes]:
+  """Returns the two nodes of an edge, and its weight if there is one."""
+  fields = [field.strip() for field in line.split(separator)]
+  if 2 <= len(fields) <= 3 and all(fields) and not any(len(x.split()) > 1 for x in fields[:2]):
+    return fields
+  shown = line[:60].decode(errors='replace')
+  raise ValueError(f'{file}: line {number} must be "node node [weight]", got {shown!r}')
+
+
+def _is_header(first: list[bytes], second: Sequence[bytes] = ()) -> bool:
+  """Returns whether the first line names columns, by these names or by the line after it."""
+  names = {re.sub(rb'[\W_]', b'', field).lower() for field in first[:2]}
+  is_number = lambda field: field.lstrip(b'-').isdigit()
+  return names in _HEADERS or (
+    not any(map(is_number, first)) and bool(second) and all(map(is_number, second[:2]))
+  )
 
 
 def _lines(file: str, max_expansion: float | None) -> Iterator[bytes]:

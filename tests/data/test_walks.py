@@ -246,6 +246,28 @@ class TestReadEdges:
     assert directed.targets.tolist() == [1, 0, 1, 3]
     assert directed.weights.tolist() == [2, 0.5, 0.1, 1]
 
+  @pytest.mark.parametrize('text', [
+    '1, 2\n2, 3, 0.5\n', '1,2\n2,3,0.5\n', '1\t2\n2\t3\t0.5\n', '1 ,2,1\r\n2,\t3,.5\r\n',
+    '% sym weighted\n% 2 3 3\n1 2\n2 3 0.5\n',
+    '%%MatrixMarket matrix coordinate real symmetric\n% by hand\n3 3 2\n1 2 1.0\n2 3 0.5\n',
+    'source target\n1 2\n2 3 0.5\n', 'Source,Target,Weight\n1,2,1\n2,3,0.5\n',
+    '# FromNodeId\tToNodeId\n1\t2\n2\t3\t0.5\n', 'node_1,node_2\n1,2\n2,3,0.5\n',
+    'user item weight\n1 2 1\n2 3 0.5\n', 'from node,to node\n1,2\n2,3,0.5'.replace(' ', '_'),
+  ])  # fmt: skip
+  def test_files_of_others(self, tmp_path, text):
+    """Those of SNAP, KONECT and Matrix Market, and tables with commas and a header."""
+    graph = read(tmp_path, text)
+    assert graph.names == ['1', '2', '3']
+    assert graph.weights.tolist() == [1, 1, 0.5, 0.5]
+
+  @pytest.mark.parametrize(('text', 'names'), [
+    ('cat dog\ndog cow\n', ['cat', 'dog', 'cow']), ('cat 7\n7 8\n', ['cat', '7', '8']),
+    ('a b 2\n1 2\n', ['a', 'b', '1', '2']), ('source sink\nsink x\n', ['source', 'sink', 'x']),
+    ('a b', ['a', 'b']), ('c#,a%,d b,c', ['c#,a%,d', 'b,c']),
+  ])  # fmt: skip
+  def test_names_that_are_no_header(self, tmp_path, text, names):
+    assert read(tmp_path, text).names == names
+
   def test_compressed_and_several_files(self, tmp_path):
     (tmp_path / '1.gz').write_bytes(gzip.compress(b'a b'))
     (tmp_path / '2').write_text('b c')
@@ -271,6 +293,14 @@ class TestReadEdges:
       ('a b 1_0', "the weight in line 1 must be positive and finite, got '1_0'"),
       ('a b é', "the weight in line 1 must be positive and finite, got 'é'"),
       ('# a b\n', 'edges.txt: contains no edges'),
+      ('source,target\n', 'edges.txt: contains no edges'),
+      ('1,2\n2 3\n', 'line 2 must be "node node [weight]", got \'2 3\''),
+      ('1,2\n2,\n', 'line 2 must be "node node [weight]", got \'2,\''),
+      ('1,2\na b,c\n', 'line 2 must be "node node [weight]", got \'a b,c\''),
+      (
+        'New York,Boston\n',
+        "commas or by white space, got both: 'New York,Boston'; replace the one",
+      ),
     ],
   )
   def test_malformed(self, tmp_path, text, message):
