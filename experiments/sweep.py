@@ -34,7 +34,7 @@ from jw2v.cli.report import loss_of_last_epoch, scores_of
 from jw2v.cli.settings import kind_of
 from jw2v.cli.tables import markdown_table, spread
 from jw2v.cli.train import read_config
-from jw2v.utils.files import atomic_write
+from jw2v.utils.files import atomic_write, expanded
 
 _MEASURES = {'loss': '.3f', 'held_out_loss': '.3f', 'words_per_second': ',.0f'}
 _OF_TEXT = ('max_vocab_size', 'min_count')  # settings that change the encoded text
@@ -145,11 +145,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 def run(values: Any) -> bool:
   """Trains all combinations, writes the table and returns whether every run succeeded."""
   grid = read_grid(values.grid)
-  if not pathlib.Path(values.config).is_file():
+  if not expanded(values.config).is_file():
     raise FileNotFoundError(f'config={values.config!r}: file not found')
-  workdir = pathlib.Path(values.workdir).absolute()
-  evaluation = ','.join(repr(str(pathlib.Path(file).absolute())) for file in values.evaluation)
-  config, results, sound = str(pathlib.Path(values.config).absolute()), [], True
+  workdir = expanded(values.workdir).absolute()
+  evaluation = ','.join(repr(str(expanded(file).absolute())) for file in values.evaluation)
+  config, results, sound = str(expanded(values.config).absolute()), [], True
   chosen = combinations(grid)
   for number, settings in enumerate(chosen, start=1):
     runs = []

@@ -37,8 +37,6 @@ Settings and data are checked before training: an invalid one writes nothing and
 results. The exit status is 0, 1 after an error, or 130 after Ctrl-C.
 """
 
-import pathlib
-
 from jw2v.cli import process
 
 if __name__ == '__main__':
@@ -54,6 +52,7 @@ from jw2v.distributed.agreement import first_exits_last
 from jw2v.distributed.backend import prepare_backend
 from jw2v.distributed.processes import ending_without_the_others, start_processes
 from jw2v.training.checkpoints import Stopped
+from jw2v.utils.files import expanded
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -83,7 +82,7 @@ def main(argv: list[str]) -> None:
     elif flags.FLAGS['processes'].present or flags.FLAGS['process'].present:
       raise ValueError('processes needs --coordinator=HOST:PORT, the address of process 0')
     with first_exits_last(Stopped):
-      workdir = pathlib.Path(_WORKDIR.value)
+      workdir = expanded(_WORKDIR.value)
       train(plain(_CONFIG.value), workdir, quiet=_QUIET.value, restart=_RESTART.value)
 
 

@@ -64,7 +64,7 @@ from jw2v.distributed.processes import is_first
 from jw2v.formats.registry import check_words
 from jw2v.training.loop import Started
 from jw2v.training.workdir import Workdir
-from jw2v.utils.files import check_output
+from jw2v.utils.files import check_output, expanded
 
 _CHOICES = {
   'architecture': ARCHITECTURES, 'cbow_gradient': CBOW_GRADIENTS,
@@ -236,9 +236,9 @@ def run(values: Any) -> None:
                      'the vectors')  # fmt: skip
   prepare_backend(settings.get('devices'))
   if values.workdir is not None:
-    train(settings, pathlib.Path(values.workdir), quiet=values.quiet, restart=values.restart)
+    train(settings, expanded(values.workdir), quiet=values.quiet, restart=values.restart)
     return
-  output = values.output if given else _output(settings['data']['path'])
+  output = str(expanded(values.output)) if given else _output(settings['data']['path'])
   workdir = pathlib.Path(f'{output}.run')
   train(settings, workdir, output=output, quiet=values.quiet, restart=values.restart)
 
@@ -279,6 +279,7 @@ def read_config(path: str) -> dict[str, Any]:
     ImportError: the file needs a package that is not installed.
     ValueError: the file cannot be used.
   """
+  path = str(expanded(path))
   if not os.path.isfile(path):
     raise FileNotFoundError(f'config={path!r}: file not found')
   folder = pathlib.Path(path).absolute().parent

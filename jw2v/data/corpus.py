@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +30,7 @@ from jw2v.data.text import (
 from jw2v.data.tokens import NumberedText, TextConfig, number_text, text_config
 from jw2v.data.vocabulary import Vocabulary, select_words
 from jw2v.utils.checks import check_number
+from jw2v.utils.files import expanded
 from jw2v.utils.limits import shown
 from jw2v.utils.progress_bar import progress_bar
 
@@ -123,7 +124,7 @@ def encode_corpus(
     'keep_known': bool(keep_known) if known is not None else None,
     'phrases': phrases.settings() if phrases is not None else None,
   }
-  folder = pathlib.Path(folder).resolve() if folder is not None else None
+  folder = expanded(folder).resolve() if folder is not None else None
   if folder is not None:
     store.check_place(folder)
     _check_apart(folder, cast(PathLike | Sequence[PathLike], corpus) if files else ())
@@ -282,7 +283,7 @@ def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
 def _check_apart(folder: pathlib.Path, corpus: PathLike | Sequence[PathLike]) -> None:
   """Refuses a store in a folder of text: the next run would read it as text."""
   for path in [corpus] if isinstance(corpus, IS_PATH) else corpus:
-    source = pathlib.Path(path).resolve()
+    source = expanded(path).resolve()
     if source.is_dir() and folder.is_relative_to(source):
       raise ValueError(f'{folder}: is in {path}, whose files are the text: name another folder')
 
@@ -303,8 +304,11 @@ def has_text(corpus: object) -> bool:
 def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
   """The files of a corpus, none if it is lists of words; and a name for it in errors."""
   if not is_text(corpus):
-    if not isinstance(corpus, Iterable):
-      raise TypeError(f'corpus must be a path, paths, or lists of words, got {shown(repr(corpus))}')
+    is_file = hasattr(corpus, 'read')
+    if is_file or not isinstance(corpus, Iterable) or isinstance(corpus, bytes | Mapping):
+      kind = type(corpus).__name__
+      got = f'a {kind}; pass the name of a file' if is_file else shown(repr(corpus))
+      raise TypeError(f'corpus must be a path, paths, or lists of words, got {got}')
     return [], 'the corpus'
   paths = cast(Sequence[PathLike], [corpus] if isinstance(corpus, IS_PATH) else corpus)
   more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''

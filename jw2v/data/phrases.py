@@ -17,7 +17,7 @@ import numpy as np
 
 from jw2v.data.tokens import NumberedText
 from jw2v.utils.checks import check_number
-from jw2v.utils.files import atomic_write
+from jw2v.utils.files import atomic_write, expanded
 from jw2v.utils.limits import shown
 
 _MAX_PAIRS = 50_000_000  # that are counted at once, in 16 bytes each and as much for merging
@@ -173,7 +173,7 @@ class Phrases:
       FileNotFoundError: the folder does not exist.
       ValueError: a word contains white space, or is not valid Unicode.
     """
-    with atomic_write(path) as file:
+    with atomic_write(expanded(path)) as file:
       file.write((json.dumps(self._header()) + '\n').encode())
       for number, table in enumerate(self.passes, start=1):
         for words, score in table.items():
@@ -199,7 +199,7 @@ class Phrases:
       ValueError: the file is damaged, with row and reason.
     """
     row = 1
-    with open(path, 'rb') as file:
+    with open(expanded(path), 'rb') as file:
       try:
         header = json.loads(file.readline())
         count = check_number('passes', header['passes'], int, 0, _MOST_PASSES)

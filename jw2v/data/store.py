@@ -25,7 +25,7 @@ from jw2v.data.phrases import Phrases
 from jw2v.data.stored_array import StoredArray
 from jw2v.data.text import PathLike, Source
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.utils.files import as_json, digest, naming, partial_name, unfinished
+from jw2v.utils.files import as_json, digest, expanded, naming, partial_name, unfinished
 from jw2v.utils.limits import shown
 from jw2v.utils.locks import locked_folder, try_lock_folder
 
@@ -80,7 +80,7 @@ def open_corpus(folder: PathLike) -> EncodedCorpus:
     FileNotFoundError: the folder is not there, or is no store.
     ValueError: a file of the store is damaged, or of another version of the format.
   """
-  folder = pathlib.Path(folder)
+  folder = expanded(folder)
   with _locked(folder):
     return _open(folder)
 

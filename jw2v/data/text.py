@@ -104,7 +104,12 @@ def _find(paths, exclude) -> list[tuple[str, bool]]:
       files += [(name, False) for name in different.values()]
     else:
       name = path if len(path) <= 200 else f'{path[:60]}...'
-      raise FileNotFoundError(f'{name}: no such file or folder')
+      hint = ''
+      if '://' in path:
+        hint = '; only files of this machine are read, so download it first'
+      elif ' ' in path or '\n' in path:
+        hint = '; a text itself is given as lists of words: [x.split() for x in text.splitlines()]'
+      raise FileNotFoundError(f'{name}: no such file or folder{hint}')
   if not files:
     raise ValueError('there is no path of a text: name a file or a folder')
   if [path for path, _ in files].count(STDIN) > 1:

@@ -170,6 +170,15 @@ class Buffer(NamedTuple):
   line_ends: np.ndarray  # [lines] where lines end in it; what follows the last one goes on
 
 
+def _not_words(line: object) -> str:
+  """Returns what a line is that is no list of words, and what to give instead."""
+  if isinstance(line, str):
+    return f'the text {line[:40]!r}; split it, such as line.split()'
+  if isinstance(line, os.PathLike):
+    return f'{shown(repr(line))}; give files as a list, such as list(folder.glob("*.txt"))'
+  return f'the bytes {line[:40]!r}' if isinstance(line, bytes) else shown(repr(line))
+
+
 class NumberedText:
   """Words, numbered in the order of their first appearance, as files in a folder.
 
@@ -195,7 +204,7 @@ class NumberedText:
   @property
   def words(self) -> list[str]:
     """The words in the order of their numbers."""
-    return list(self.index)
+    return list(map(str, self.index))  # NumPy's strings become plain ones
 
   @property
   def counts(self) -> np.ndarray:
@@ -228,9 +237,14 @@ class NumberedText:
       tokens, line_ends = array.array('i'), array.array('q')
       for line in lines:
         if isinstance(line, (str, bytes, Mapping, Set)) or not isinstance(line, Iterable):
-          got = f'the text {line[:40]!r}' if isinstance(line, (str, bytes)) else shown(repr(line))
-          raise TypeError(f'{name}: a line must be a list of words, got {got}')
-        tokens.extend(map(self.index.__getitem__, line))
+          raise TypeError(f'{name}: a line must be a list of words, got {_not_words(line)}')
+        try:
+          tokens.extend(map(self.index.__getitem__, line))
+        except TypeError as error:  # a word that has no hash, such as a list
+          raise TypeError(
+            f'{name}: words must be str, got {shown(repr(line))}; a corpus is a list of lines, and '
+            'a line a list of words'
+          ) from error
         line_ends.append(len(tokens))
         if len(tokens) >= _CHUNK or len(line_ends) >= _CHUNK:
           self._write_lists(ids, ends, tokens, line_ends, name)

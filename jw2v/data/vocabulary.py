@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from jw2v.utils.files import atomic_write, naming
+from jw2v.utils.files import atomic_write, expanded, naming
 from jw2v.utils.limits import shown
 
 
@@ -72,7 +72,7 @@ class Vocabulary:
       FileNotFoundError: the folder does not exist.
       ValueError: a word has a line feed in it, or is no valid Unicode.
     """
-    with atomic_write(path) as file:
+    with atomic_write(expanded(path)) as file:
       for word, count in zip(self.words, self.counts.tolist(), strict=True):
         try:
           line = f'{word} {count}\n'.encode()
@@ -101,7 +101,7 @@ class Vocabulary:
     """
     words, counts = [], []
     lines: dict[str, int] = {}
-    with naming(path), open(path, 'rb') as file:
+    with naming(path), open(expanded(path), 'rb') as file:
       for number, line in enumerate(file, start=1):
         line = line.rstrip(b'\r\n')
         cut = max(line.rfind(b' '), line.rfind(b'\t'))

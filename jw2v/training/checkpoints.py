@@ -22,7 +22,7 @@ from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.layout import is_here, to_host
 from jw2v.distributed.processes import is_first, num_processes, process_number
 from jw2v.utils.checks import check_number
-from jw2v.utils.files import as_json, digest
+from jw2v.utils.files import as_json, digest, expanded
 from jw2v.utils.limits import one_line, shown
 
 _FORMAT = 6  # of what is written here; another one is refused
@@ -81,7 +81,7 @@ class Checkpoints:
       raise ValueError(f'every must be at least 0 seconds, got {every!r}')
     keep = check_number('keep', keep, int, 1)
     _import_orbax()
-    self.folder: pathlib.Path = pathlib.Path(folder).absolute()
+    self.folder: pathlib.Path = expanded(folder).absolute()
     self.every: float = every
     self.keep: int = keep
     self.about: dict[str, Any] = about or {}

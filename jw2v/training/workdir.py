@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jw2v.data.store import read_manifest
-from jw2v.utils.files import atomic_write, naming, unfinished
+from jw2v.utils.files import atomic_write, expanded, naming, unfinished
 from jw2v.utils.locks import lock_file
 from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors, save_vectors
 
@@ -27,7 +27,7 @@ class Workdir:
 
   def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None):
     """Stores the path; nothing is created yet."""
-    self.path: pathlib.Path = pathlib.Path(path)
+    self.path: pathlib.Path = expanded(path)
     self.config: dict[str, Any] | None = config
     self._is_locked = False
 
