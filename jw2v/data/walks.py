@@ -9,6 +9,7 @@ References:
 """
 
 import array
+import ast
 import collections
 import itertools
 import math
@@ -62,7 +63,8 @@ def read_edges(
   """Reads an edge list.
 
   A line is `node node` or `node node weight`, separated by ASCII white space, or by commas if the
-  first edge is. The default weight is 1. Weights of duplicate edges are added up. Blank lines,
+  first edge is. The default weight is 1. Instead of the weight a line may have the attributes that
+  networkx writes, such as `{'weight': 0.5}`. Weights of duplicate edges are added up. Blank lines,
   lines that start with # or %, a header, and the sizes of a Matrix Market file are skipped. A first
   line without numbers is a header if the second line has two, or if it has names such as `source`.
 
@@ -112,6 +114,7 @@ def _edges(file: str, max_expansion: float | None) -> Iterator[tuple[int, list[b
   )
   if is_matrix:
     next(edges, None)  # numbers of rows, columns and entries
+  edges = ((number, _without_attributes(file, number, line)) for number, line in edges)
   first_two = list(itertools.islice(edges, 2))
   separator = _separator(file, *first_two[0]) if first_two else None
   found = [(number, _fields(file, number, line, separator)) for number, line in first_two]
@@ -121,6 +124,24 @@ def _edges(file: str, max_expansion: float | None) -> Iterator[tuple[int, list[b
   yield from found
   for number, line in edges:
     yield number, _fields(file, number, line, separator)
+
+
+def _without_attributes(file: str, number: int, line: bytes) -> bytes:
+  """Returns a line with the weight in place of the attributes in braces at its end."""
+  edge, brace, rest = line.partition(b' {')
+  if not brace or not rest.endswith(b'}'):
+    return line
+  try:
+    attributes = ast.literal_eval((brace + rest).strip().decode())
+    weight = attributes.get('weight', 1.0)
+  except (
+    ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError,
+  ) as error:  # fmt: skip
+    shown = (brace + rest)[:60].decode(errors='replace').strip()
+    raise ValueError(
+      f'{file}: the attributes in line {number} must be a dict of Python, got {shown!r}'
+    ) from error
+  return edge + f' {weight!r}'.encode()
 
 
 def _separator(file: str, number: int, line: bytes) -> bytes | None:

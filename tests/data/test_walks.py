@@ -252,10 +252,11 @@ class TestReadEdges:
     '%%MatrixMarket matrix coordinate real symmetric\n% by hand\n3 3 2\n1 2 1.0\n2 3 0.5\n',
     'source target\n1 2\n2 3 0.5\n', 'Source,Target,Weight\n1,2,1\n2,3,0.5\n',
     '# FromNodeId\tToNodeId\n1\t2\n2\t3\t0.5\n', 'node_1,node_2\n1,2\n2,3,0.5\n',
+    "1 2 {}\n2 3 {'label': 'a, b', 'weight': 0.5}\n", "1 2 {'weight': 1}\n2 3 {'weight': 0.5}",
     'user item weight\n1 2 1\n2 3 0.5\n', 'from node,to node\n1,2\n2,3,0.5'.replace(' ', '_'),
   ])  # fmt: skip
   def test_files_of_others(self, tmp_path, text):
-    """Those of SNAP, KONECT and Matrix Market, and tables with commas and a header."""
+    """Those of SNAP, KONECT, Matrix Market and networkx, and tables with commas and a header."""
     graph = read(tmp_path, text)
     assert graph.names == ['1', '2', '3']
     assert graph.weights.tolist() == [1, 1, 0.5, 0.5]
@@ -294,6 +295,10 @@ class TestReadEdges:
       ('a b é', "the weight in line 1 must be positive and finite, got 'é'"),
       ('# a b\n', 'edges.txt: contains no edges'),
       ('source,target\n', 'edges.txt: contains no edges'),
+      ('1 2 {weight}\n', "the attributes in line 1 must be a dict of Python, got '{weight}'"),
+      ('1 2 {1, 2}\n', "the attributes in line 1 must be a dict of Python, got '{1, 2}'"),
+      ("1 2 {'weight': -1}\n", "the weight in line 1 must be positive and finite, got '-1'"),
+      ("1 2 {'weight': 'x y'}\n", 'line 1 must be "node node [weight]", got'),
       ('1,2\n2 3\n', 'line 2 must be "node node [weight]", got \'2 3\''),
       ('1,2\n2,\n', 'line 2 must be "node node [weight]", got \'2,\''),
       ('1,2\na b,c\n', 'line 2 must be "node node [weight]", got \'a b,c\''),
