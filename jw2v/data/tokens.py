@@ -254,7 +254,9 @@ class NumberedText:
   def _write_lists(self, ids, ends, tokens, line_ends, name) -> None:
     for word in itertools.islice(self.index, self._checked, None):
       if not isinstance(word, str):
-        raise TypeError(f'{name}: words must be str, got {shown(repr(word))}')
+        raise TypeError(
+          f'{name}: words must be str, got {shown(repr(word))}; convert a line with map(str, line)'
+        )
     self._checked = len(self.index)
     tokens = np.array(tokens, np.int32)
     self._count(tokens)

@@ -33,6 +33,7 @@ TEXT = 'a text itself is given as lists of words'
   (lambda: b'text.txt', f"{PATHS}b'text.txt'"),
   (lambda: {'text': ['the', 'cat']}, f"{PATHS}{{'text': ['the', 'cat']}}"),
   (lambda: np.arange(9).reshape(3, 3), 'words must be str, got np.int64(0)'),
+  (lambda: [[17, 4], [4, 17]], 'words must be str, got 17; convert a line with map(str, line)'),
   (lambda: [['the', 'cat'], None], f'{LINE}None'),
   (lambda: 'https://example.org/text.txt', 'only files of this machine are read, so download it'),
   (lambda: 's3://bucket/text.txt', 'only files of this machine are read, so download it'),
