@@ -8,9 +8,9 @@ r"""Converts vectors between formats, and selects, shortens or normalizes them.
 The program detects the format of the input from its content, and the format of the output from the
 file extension: .bin (word2vec binary), .vec (fastText's text), .safetensors, .npz (NumPy),
 .parquet, .arrow or .feather, a folder with a trailing / (TensorBoard's projector), otherwise
-word2vec text. The extension .gz compresses text and .bin. --from and --to override the detected
-format; --to static_embedding writes a folder that sentence-transformers opens. These flags apply in
-this order:
+word2vec text. The extensions .gz, .bz2 and .xz compress text and .bin. --from and --to override the
+detected format; --from glove reads text whose words contain spaces, and --to static_embedding
+writes a folder that sentence-transformers opens. These flags apply in this order:
 
   --limit=N          the first N words, which are the most frequent in files of most tools
   --vocabulary=FILE  with --min_count=N: words with a count of at least N in FILE, which has a
@@ -28,7 +28,6 @@ After an error no file is written.
 
 import argparse
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,8 +37,8 @@ import jw2v
 from jw2v.cli import vectors
 from jw2v.cli.arguments import Parser, positive
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.formats.registry import FOLDERS
-from jw2v.utils.files import check_output
+from jw2v.formats.registry import FOLDERS, check_path
+from jw2v.utils.files import check_output, expanded
 
 _BLOCK = 1 << 16  # rows
 
@@ -52,7 +51,7 @@ def read_words(path: str | os.PathLike) -> list[str]:
     ValueError: the file is not UTF-8, or contains no words.
   """
   try:
-    text = pathlib.Path(path).read_text('utf-8-sig')
+    text = expanded(path).read_text('utf-8-sig')
   except UnicodeDecodeError as error:
     raise ValueError(f'{path}: {error}') from error
   words = list(dict.fromkeys(word for line in text.split('\n') if (word := line.strip('\r'))))
@@ -131,9 +130,9 @@ def run(values: Any) -> None:
     raise ValueError(
       '--min_count=N needs --vocabulary=FILE, and --vocabulary=FILE needs --min_count=N'
     )
-  is_folder = values.to in FOLDERS or values.output.endswith(('/', os.sep))
-  if not is_folder and not os.path.isdir(values.output):
-    check_output(values.output)
+  path, is_folder = check_path(values.output, values.to)
+  if values.to not in FOLDERS and not is_folder:
+    check_output(path)
   words = None if values.words is None else read_words(values.words)
   vocabulary = None if values.vocabulary is None else Vocabulary.load(values.vocabulary)
   kv = jw2v.load_vectors(

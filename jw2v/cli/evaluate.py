@@ -33,7 +33,7 @@ from jw2v.cli import vectors
 from jw2v.cli.arguments import Parser, integer, natural
 from jw2v.cli.tables import markdown_table
 from jw2v.formats.text import is_number
-from jw2v.utils.files import atomic_write, check_output
+from jw2v.utils.files import atomic_write, check_output, expanded
 from jw2v.vectors import evaluation
 from jw2v.vectors.evaluation import Question
 
@@ -55,7 +55,7 @@ def read_questions(path: str | os.PathLike, score_column: int = 3) -> tuple[str,
     OSError: the file cannot be read.
     ValueError: the file has an invalid line, with its number.
   """
-  with open(path, encoding='utf-8-sig', errors='replace') as file:
+  with open(expanded(path), encoding='utf-8-sig', errors='replace') as file:
     lines = (line.strip() for line in file)
     first = next((line for line in lines if line and not line.startswith('#')), '')
   words = first.split()

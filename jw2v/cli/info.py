@@ -19,6 +19,7 @@ from jw2v.cli.arguments import Parser
 from jw2v.cli.query import show
 from jw2v.cli.tables import plural
 from jw2v.data.store import read_manifest
+from jw2v.utils.files import expanded
 
 _WORDS = 8  # words that are shown
 
@@ -31,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(values: Any) -> None:
   """Prints the description."""
-  path = pathlib.Path(values.path)
+  path = expanded(values.path)
   if not path.exists():
     raise FileNotFoundError(f'{path}: file not found')
   rows: list[tuple[str, str]] = []
@@ -50,8 +51,8 @@ def run(values: Any) -> None:
 def _vectors(path: str, max_expansion: float | None) -> Iterator[tuple[str, str]]:
   kv = jw2v.load_vectors(path, max_expansion=max_expansion)
   yield 'vectors', f'{path}: {len(kv):,} words, width {kv.vector_size}'
-  if os.path.isfile(path):
-    yield 'size', f'{os.path.getsize(path) / 1e6:,.1f} MB'
+  if os.path.isfile(expanded(path)):
+    yield 'size', f'{os.path.getsize(expanded(path)) / 1e6:,.1f} MB'
   if isinstance(kv, jw2v.SubwordVectors):
     yield 'n-grams', f'{kv.ngrams.min_n} to {kv.ngrams.max_n} characters'
   norms = np.asarray(kv.norms)

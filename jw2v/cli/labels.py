@@ -22,7 +22,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from jw2v.utils.files import atomic_write
+from jw2v.utils.files import atomic_write, expanded
 
 ENDINGS = ('.png', '.svg')
 LONGEST = 40  # characters of a label; the middle of a longer word is replaced by an ellipsis
@@ -80,7 +80,7 @@ def check_path(path: str | pathlib.Path) -> str:
     ValueError: the extension is not in `ENDINGS`.
     FileNotFoundError: the folder does not exist.
   """
-  path = pathlib.Path(path)
+  path = expanded(path)
   if path.suffix.lower() not in ENDINGS:
     raise ValueError(f'the file name of a picture must end in {" or ".join(ENDINGS)}, got {path}')
   if not path.parent.is_dir():

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import pathlib
 from typing import Any
 
 import jw2v
 from jw2v.cli.arguments import Parser, expansion
+from jw2v.utils.files import expanded
 from jw2v.utils.limits import VECTORS_EXPANSION
 
 _RESULTS = ('vectors.safetensors', 'vectors.txt')  # with n-grams the first has more
@@ -55,7 +55,7 @@ def load(path: str, max_expansion: float | None = VECTORS_EXPANSION) -> jw2v.Key
 
 def find(path: str) -> str:
   """Returns the file of vectors in the workdir of a run; other paths unchanged."""
-  folder = pathlib.Path(path)
+  folder = expanded(path)
   if not folder.is_dir() or (folder / 'vectors.tsv').exists():  # TensorBoard's projector
     return path
   for name in _RESULTS:

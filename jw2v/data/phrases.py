@@ -206,7 +206,7 @@ class Phrases:
         passes: list[dict] = [{} for _ in range(count)]
         for line in file:
           row += 1
-          number, score, *words = line.decode().rstrip('\n').split(' ')
+          number, score, *words = line.decode().rstrip('\r\n').split(' ')
           if len(words) < 2 or not 1 <= int(number) <= len(passes):
             raise ValueError('must be "pass score word word ..."')
           if not math.isfinite(float(score)):

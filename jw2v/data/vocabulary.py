@@ -3,6 +3,7 @@
 The id of a word is its position: id 0 is the most frequent word, after any reserved words.
 """
 
+import codecs
 import collections
 import dataclasses
 import functools
@@ -72,7 +73,9 @@ class Vocabulary:
       FileNotFoundError: the folder does not exist.
       ValueError: a word has a line feed in it, or is no valid Unicode.
     """
-    with atomic_write(expanded(path)) as file:
+    with atomic_write(path) as file:
+      if self.words and self.words[0].startswith('\ufeff'):
+        file.write(codecs.BOM_UTF8)  # `load` takes the first one for a mark
       for word, count in zip(self.words, self.counts.tolist(), strict=True):
         try:
           line = f'{word} {count}\n'.encode()
@@ -103,6 +106,7 @@ class Vocabulary:
     lines: dict[str, int] = {}
     with naming(path), open(expanded(path), 'rb') as file:
       for number, line in enumerate(file, start=1):
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # what editors add
         line = line.rstrip(b'\r\n')
         cut = max(line.rfind(b' '), line.rfind(b'\t'))
         if cut < 0 or not line[cut + 1 :].isdigit() or len(line) - cut > 19:

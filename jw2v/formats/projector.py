@@ -9,7 +9,7 @@ import itertools
 import pathlib
 import re
 
-from jw2v.formats.table import GrowingTable, Input, VectorTable
+from jw2v.formats.table import BOM, GrowingTable, Input, VectorTable
 from jw2v.formats.text import parse_numbers, read_lines
 from jw2v.utils.files import atomic_write, kept_folder
 from jw2v.utils.limits import VECTORS_EXPANSION
@@ -33,6 +33,8 @@ def write_projector(folder: pathlib.Path, table: VectorTable) -> None:
       stack.enter_context(atomic_write(folder / name))
       for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
     )
+    if words[0].encode().startswith(BOM):
+      metadata.write(BOM)  # a reader takes the first one for a mark
     row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
     for start in range(0, len(words), _ROWS):
       rows = vectors[start : start + _ROWS].tolist()
@@ -65,7 +67,7 @@ def read_projector(
   if folder.is_dir() and not (folder / CONFIG).exists():
     raise FileNotFoundError(f'{folder}: a folder of vectors must contain {CONFIG} or modules.json')
   with open(folder / CONFIG, 'rb') as file:
-    config = file.read(_LONGEST_CONFIG).decode(errors='replace')
+    config = file.read(_LONGEST_CONFIG).decode('utf-8-sig', errors='replace')
   paths = [_named(folder, config, name) for name in ('tensor_path', 'metadata_path')]
   with (
     Input(paths[0], max_expansion) as table_file,

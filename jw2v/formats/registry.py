@@ -1,10 +1,12 @@
 """Names of the formats, and reading and writing tables in any of them."""
 
+import bz2
 import gzip
+import lzma
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,9 +22,9 @@ from jw2v.formats import (
   text,
   word2vec_binary,
 )
-from jw2v.formats.table import Input, VectorTable
+from jw2v.formats.table import ZIP, Input, VectorTable, plain_file
 from jw2v.utils.checks import check_number, first_not_finite
-from jw2v.utils.files import atomic_write
+from jw2v.utils.files import atomic_write, expanded
 from jw2v.utils.limits import VECTORS_EXPANSION, check_max_expansion, shown
 
 FORMATS = (
@@ -39,9 +41,19 @@ _ENDINGS = {  # the default format by file extension; any other extension is wor
   '.safetensors': 'safetensors',
   '.vec': 'fasttext',
 }
-_COMPRESSIBLE = ('word2vec', 'word2vec_binary', 'glove', 'fasttext')  # with gzip
+_COMPRESSIBLE = ('word2vec', 'word2vec_binary', 'glove', 'fasttext')
+_COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {  # that are written, by file extension
+  '.gz': lambda file: gzip.GzipFile('', 'wb', 6, file, mtime=0),  # the same bytes at any time
+  '.bz2': lambda file: bz2.BZ2File(file, 'wb'),
+  '.xz': lambda file: lzma.LZMAFile(file, 'wb'),
+}
+_NOT_COMPRESSED = ('.7z', '.br', '.lz4', '.rar', '.tar', '.tgz', '.z', '.zip', '.zst')
+_NOT_GUESSED = (  # names of files that word2vec text is not
+  '.csv', '.h5', '.hdf5', '.json', '.jsonl', '.npy', '.pickle', '.pkl', '.pt', '.tsv', '.xlsx',
+)  # fmt: skip
 _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\n'
   'arrow': '',
+  'fasttext model': '\0 \n',
   'glove': '\n',
   'numpy': '\n',
   'parquet': '',
@@ -49,6 +61,7 @@ _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\
   'safetensors': '\n',
   'static_embedding': '',
 }
+_LONGEST = {'fasttext model': 0xFFFF, 'word2vec_binary': 0xFFFF}  # bytes that readers accept
 # What JavaScript trims. TensorBoard skips a line without any other character, and then assigns the
 # wrong word to every later row.
 _BLANK = re.compile(r'[\t\v\f \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+')
@@ -81,6 +94,7 @@ def read_table(
   _check_format(format)
   check_max_expansion(max_expansion)
   limit = None if limit is None else check_number('limit', limit, int, 1)
+  path = expanded(_not_empty(path))
   try:
     guessed = format or guess_format(path)
     table, first = _read(path, guessed, limit, max_expansion)
@@ -91,7 +105,13 @@ def read_table(
       )
     return table, first
   except ValueError as error:
-    raise ValueError(f'{os.fspath(path)}: {error}') from error
+    raise ValueError(f'{path}: {error}') from error
+
+
+def _not_empty(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+  if path in ('', b''):
+    raise FileNotFoundError('the name of the file to read is empty')
+  return path
 
 
 def _is_vocabulary(table: VectorTable) -> bool:
@@ -103,23 +123,25 @@ def _is_vocabulary(table: VectorTable) -> bool:
 
 
 def _read(path, format, limit, max_expansion) -> tuple[VectorTable, int]:
-  if format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext.MAGIC:
-    return fasttext.read_fasttext_bin(path, limit), 1
-  if format == 'safetensors':
-    return safetensors.read_safetensors(path, limit), 1
-  if format == 'numpy':
-    return npz.read_npz(path, limit, max_expansion), 1
-  if format in ('parquet', 'arrow'):
-    return arrow.read_arrow(path, format, limit, max_expansion), 1
   if format == 'projector':
-    return projector.read_projector(pathlib.Path(path), limit, max_expansion), 1
+    return projector.read_projector(path, limit, max_expansion), 1
   if format == 'static_embedding':
-    return static_embedding.read_static_embedding(pathlib.Path(path), limit), 1
+    return static_embedding.read_static_embedding(path, limit), 1
+  is_model = format == 'fasttext' and os.path.isfile(path) and _start(path)[:4] == fasttext.MAGIC
+  if is_model or format in ('safetensors', 'numpy', 'parquet', 'arrow'):
+    with plain_file(path, max_expansion) as plain:  # these need a file to map
+      if is_model:
+        return fasttext.read_fasttext_bin(plain, limit), 1
+      if format == 'safetensors':
+        return safetensors.read_safetensors(plain, limit), 1
+      if format == 'numpy':
+        return npz.read_npz(plain, limit, max_expansion), 1
+      return arrow.read_arrow(plain, format, limit, max_expansion), 1
   with Input(path, max_expansion) as file:
     if format == 'word2vec_binary':
       return word2vec_binary.read_word2vec_binary(file, limit), 1
     if format == 'glove':
-      return text.read_glove(file, limit), 1
+      return text.read_glove(file, limit)
     return text.read_word2vec(file, limit), 2
 
 
@@ -144,16 +166,15 @@ def write_table(
       into the format, or a vector is empty or not finite.
   """
   _check_format(format)
-  name = os.fsdecode(path)
-  path = pathlib.Path(name) if name else path
-  compressed = name.endswith('.gz')
-  ending = os.path.splitext(name.removesuffix('.gz'))[1].lower()
+  path, is_folder = check_path(path, format)
+  name = str(path)
+  stem, last = os.path.splitext(name)
+  compress = _COMPRESSIONS.get(last.lower())
+  ending = (os.path.splitext(stem)[1] if compress else last).lower()
   is_complete = table.ngrams is not None and table.word_rows is not None  # as a fastText model
   if format is None:
-    if os.path.isdir(path):
-      format = guess_format(path)
-    elif name.endswith(('/', os.sep)):
-      format = 'projector'
+    if is_folder:
+      format = guess_format(path) if path.is_dir() else 'projector'
     elif ending == '.bin' and is_complete:
       format = 'fasttext'
     else:
@@ -164,8 +185,8 @@ def write_table(
       f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
       'a .vec file'
     )
-  if compressed and (is_model or format not in _COMPRESSIBLE):
-    raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in .gz')
+  if compress and (is_model or format not in _COMPRESSIBLE):
+    raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in {last}')
   if not table.vectors.shape[1]:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
   if not table.words and format in ('glove', 'projector'):
@@ -173,7 +194,7 @@ def write_table(
   if table.ngrams is not None and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
-    check_words(table.words, format)
+    check_words(table.words, 'fasttext model' if is_model else format)
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(table.vectors)) is not None:
@@ -187,15 +208,41 @@ def write_table(
       if format == 'projector'
       else static_embedding.write_static_embedding
     )
-    return write(pathlib.Path(path), table)
+    return write(path, table)
   with atomic_write(path) as file:
     if is_model:
       return fasttext.write_fasttext_bin(file, table)
-    if not compressed:
+    if not compress:
       return _write(file, table, format, newline)
-    zipped: Any
-    with gzip.GzipFile('', 'wb', 6, file, mtime=0) as zipped:  # the same bytes at any time
-      _write(zipped, table, format, newline)
+    with compress(file) as compressed:
+      _write(compressed, table, format, newline)
+
+
+def check_path(
+  path: str | os.PathLike[str], format: str | None = None
+) -> tuple[pathlib.Path, bool]:
+  """Checks the name of a file or folder to write, without creating anything.
+
+  Returns:
+    The path, and whether it is a folder if the format does not decide: it ends in a slash, or is
+    a folder whose name is not that of a file.
+
+  Raises:
+    FileNotFoundError: the name is empty.
+    ValueError: the file extension is that of a format that is not written.
+  """
+  name = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else path
+  if name == '':
+    raise FileNotFoundError('the name of the file to write is empty')
+  path, slash = expanded(path), isinstance(name, str) and name.endswith(('/', os.sep))
+  ending = path.suffix.lower()
+  kept = any((path / known).is_file() for known in (projector.CONFIG, static_embedding.MODULES))
+  is_file_name = ending == '.txt' or ending in _ENDINGS or ending in _COMPRESSIONS
+  is_folder = slash or (path.is_dir() and (kept or not is_file_name))
+  if not is_folder and ending in (_NOT_COMPRESSED + (() if format else _NOT_GUESSED)):
+    raise ValueError(f'{path}: files ending in {ending} are not written; end the name in .txt, '
+                     f'{", ".join([*_ENDINGS, *_COMPRESSIONS])}')  # fmt: skip
+  return path, is_folder
 
 
 def _write(file: BinaryIO, table: VectorTable, format: str, newline: bool) -> None:
@@ -218,20 +265,26 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
 
   - word2vec and fastText do not allow a space or a line feed.
   - safetensors and NumPy do not allow a line feed.
-  - GloVe text does not allow a line feed, or a number after a space, since a reader could not
-    tell it from the numbers of the vector.
+  - GloVe text does not allow a line feed, white space at the ends of a word, or a number after
+    white space, since a reader could not tell it from the numbers of the vector.
+  - word2vec binary and fastText models do not allow more than 65,535 bytes, and fastText models
+    no NUL.
   - A projector does not allow a tab, `\r` or a line feed, or a word of blanks only.
   - Parquet, Arrow and static embeddings allow all other words.
   """
-  separators = _SEPARATORS.get(format, ' \n')
+  separators, longest = _SEPARATORS.get(format, ' \n'), _LONGEST.get(format)
   for word in words:
-    held = word and not any(c in word for c in separators) and not _SURROGATES.search(word)
-    if held and format == 'glove' and ' ' in word:
-      held = not any(map(text.is_number, word.encode().split(b' ')[1:]))
+    anywhere = word and not _SURROGATES.search(word)
+    held = anywhere and not any(c in word for c in separators)
+    if held and format == 'glove' and not word.isalnum():
+      held = not text.has_number(word) and word == word.strip(' \t\n\r\v\f')
     if held and format == 'projector':
       held = not _BLANK.fullmatch(word)
+    if held and longest and len(word) * 4 > longest:
+      held = len(word.encode()) <= longest
     if not held:
-      raise ValueError(f'a {format} file cannot hold the word {shown(repr(word))}')
+      remedy = 'rename it, or save as .parquet, which holds it' if anywhere else 'rename it'
+      raise ValueError(f'a {format} file cannot hold the word {shown(repr(word))}; {remedy}')
 
 
 def describe_duplicate(words: list[str], first_row: int) -> str | None:
@@ -267,6 +320,7 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     OSError: the file cannot be read.
     ValueError: the file is empty, a pipe, or of an unknown format.
   """
+  path = expanded(path)
   if os.path.isdir(path):
     is_model = os.path.exists(os.path.join(os.fsdecode(path), static_embedding.MODULES))
     return 'static_embedding' if is_model else 'projector'
@@ -277,7 +331,7 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     raise ValueError('the file is empty')
   if start[:4] == fasttext.MAGIC:
     return 'fasttext'
-  if start[:4] == b'PK\x03\x04':
+  if start[:4] == ZIP:
     return 'numpy'
   if start[:4] == arrow.PARQUET_MAGIC:
     return 'parquet'
@@ -298,6 +352,6 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     if more and row.split() and all(map(text.is_number, row.split())):
       return 'word2vec'
     return 'word2vec' if word2vec_binary.looks_like_text(begin) else 'word2vec_binary'
-  if not word2vec_binary.looks_like_text(start):
-    raise ValueError(f'no format of vectors begins with {start[:16]!r}')
-  return 'glove'
+  if (len(fields) > 1 and text.is_number(fields[-1])) or word2vec_binary.looks_like_text(start):
+    return 'glove'
+  raise ValueError(f'no format of vectors begins with {start[:16]!r}; text must be UTF-8')

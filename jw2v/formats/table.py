@@ -1,19 +1,30 @@
 """Plain tables of vectors, and the file that a codec reads them from."""
 
+import bz2
+import contextlib
 import gzip
+import lzma
 import os
+import pathlib
+import shutil
 import stat
+import tempfile
+import zipfile
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jw2v.ngrams import Ngrams
-from jw2v.utils.files import naming
-from jw2v.utils.limits import VECTORS_EXPANSION, Expansion
+from jw2v.utils.extras import import_pyarrow
+from jw2v.utils.files import expanded, naming
+from jw2v.utils.limits import VECTORS_EXPANSION, Expansion, one_line, shown
 
-_GZIP = b'\x1f\x8b'
+BOM = '\ufeff'.encode()  # the byte order mark, which some editors write at the start of text
+ZIP = b'PK\x03\x04'
+_MAGIC = {b'\x1f\x8b': 'gzip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz', b'\x28\xb5\x2f\xfd': 'zstd'}
+_BLOCK = 1 << 20  # bytes copied at once
 _MOST_GROWTH = 16  # times at once
 
 
@@ -73,37 +84,127 @@ class GrowingTable:
     return self._array
 
 
+def compression(path: str | os.PathLike[str]) -> str | None:
+  """Returns the compression of a file, from its first bytes: 'gzip', 'zip', ...; None for none.
+
+  A zip archive that NumPy wrote is not a compressed file.
+  """
+  with open(path, 'rb') as file, naming(path):
+    start = file.read(6) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else file.peek(6)
+    return _compression_of(start, file)
+
+
+def _compression_of(start: bytes, file: Any) -> str | None:
+  if start.startswith(ZIP):
+    if not file.seekable():
+      raise ValueError('a zip archive must be a file, not a pipe; unpack it')
+    try:
+      return None if any(name.endswith('.npy') for name in _members(file)) else 'zip'
+    except zipfile.BadZipFile:  # the reader of NumPy archives describes the damage
+      return None
+    finally:
+      file.seek(0)
+  return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+
+
+def _members(file: Any) -> list[str]:
+  """Returns the names of the files in a zip archive."""
+  with zipfile.ZipFile(file) as archive:
+    return [
+      member.filename for member in archive.infolist()
+      if not member.is_dir() and not member.filename.startswith('__MACOSX/')
+    ]  # fmt: skip
+
+
+def _decompressed(file: Any, kind: str) -> Any:
+  """Returns the content of a compressed file as a file."""
+  if kind == 'zip':
+    names = _members(file)
+    if len(names) != 1:
+      raise ValueError(
+        f'a zip archive must contain one file, got {len(names)}: {shown(", ".join(names))}; '
+        'unpack the file with the vectors'
+      )
+    return zipfile.ZipFile(file).open(names[0])
+  if kind == 'zstd':
+    pyarrow = import_pyarrow()
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(file, mode='r'), 'zstd')
+  if kind == 'gzip':
+    return gzip.GzipFile(fileobj=file)
+  return bz2.BZ2File(file) if kind == 'bzip2' else lzma.LZMAFile(file)
+
+
+@contextlib.contextmanager
+def plain_file(
+  path: str | os.PathLike[str], max_expansion: float | None = VECTORS_EXPANSION
+) -> Iterator[str | os.PathLike[str]]:
+  """Yields the path of a file; for a compressed file, the path of a decompressed copy.
+
+  The copy is in the folder for temporary files (`TMPDIR`), and is removed at the end of the block.
+  On POSIX, arrays that are mapped from it stay readable.
+  """
+  if not os.path.isfile(path) or compression(path) is None:
+    yield path
+    return
+  folder = tempfile.mkdtemp(prefix='jw2v.')
+  try:
+    copy = os.path.join(folder, 'vectors')
+    with Input(path, max_expansion, mark=False) as source, open(copy, 'wb') as target:
+      while block := source.read(_BLOCK):
+        with naming(copy):
+          target.write(block)
+    yield pathlib.Path(copy)
+  finally:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Input:
-  """A file that is read once from start to end, and decompressed if it is gzip.
+  """A file that is read once from start to end, and decompressed if it is compressed.
+
+  It is gzip, bzip2, xz, zstd, a zip archive of one file, or plain. A byte order mark at the start
+  is skipped.
 
   Attributes:
     size: size of a plain file in bytes; None for a compressed file or a pipe.
   """
 
-  def __init__(self, path: str | os.PathLike[str], max_expansion: float | None = VECTORS_EXPANSION):
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    max_expansion: float | None = VECTORS_EXPANSION,
+    mark: bool = True,
+  ):
     """Opens the file.
 
     Args:
       path: the file.
       max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
+      mark: whether to skip a byte order mark.
 
     Raises:
       OSError: the file cannot be opened.
+      ValueError: the compressed data are damaged, or the archive has several files.
     """
+    path = expanded(path)
     self._raw = open(path, 'rb')  # closed by __exit__
-    status = os.fstat(self._raw.fileno())
-    is_file = stat.S_ISREG(status.st_mode)
-    self._bytes = status.st_size if is_file else None
+    self._file: Any = self._raw
+    self._path = path
     try:
+      status = os.fstat(self._raw.fileno())
+      is_file = stat.S_ISREG(status.st_mode)
+      self._bytes = status.st_size if is_file else None
       with naming(path):
-        compressed = self._raw.peek(2)[:2] == _GZIP
-    except OSError:
-      self._raw.close()
+        self._kind = _compression_of(self._raw.peek(6)[:6], self._raw)
+      if self._kind is not None:
+        self._file = _decompressed(self._raw, self._kind)
+      self.size: int | None = None if self._kind or not is_file else self._bytes
+      size = lambda: self._raw.tell() if self._bytes is None else self._bytes
+      self._expansion = Expansion(max_expansion if self._kind else None, size)
+      self._start = self._read(len(BOM))
+      self._start = self._start.removeprefix(BOM) if mark else self._start
+    except BaseException:
+      self.__exit__()
       raise
-    self._file = gzip.GzipFile(fileobj=self._raw) if compressed else self._raw
-    self.size: int | None = None if compressed or not is_file else self._bytes
-    size = lambda: self._raw.tell() if self._bytes is None else self._bytes
-    self._expansion = Expansion(max_expansion if compressed else None, size)
 
   def __enter__(self) -> 'Input':
     return self
@@ -118,11 +219,21 @@ class Input:
     Raises:
       ValueError: the compressed data are damaged or truncated, or expand too much.
     """
+    start, self._start = self._start[:size], self._start[size:]
+    return start + self._read(size - len(start)) if len(start) < size else start
+
+  def _read(self, size: int) -> bytes:
     try:
-      with naming(self._raw.name):
-        data = self._file.read(size)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-      raise ValueError(f'damaged gzip data: {error}') from error
+      with naming(self._path):
+        if self._kind == 'zstd':  # pyarrow's `read` leaks if it fails
+          data = self._file.read_buffer(size).to_pybytes()
+        else:
+          data = self._file.read(size)
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, MemoryError,
+            RuntimeError, OSError) as error:  # fmt: skip
+      if self._kind is None or (isinstance(error, OSError) and error.errno):
+        raise
+      raise ValueError(f'damaged {self._kind} data: {one_line(error)}') from error
     self._expansion.add(len(data))
     return data
 

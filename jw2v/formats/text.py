@@ -1,31 +1,32 @@
 """Text formats: word2vec, fastText (`.vec`) and GloVe.
 
 A row is a word and its numbers, separated by single spaces. Rows end at a line feed and fields
-at the ASCII space, so U+00A0, U+2028 and U+0085 may occur within a word. pyarrow parses the
-rows if it is installed, several times faster than Python. If pyarrow rejects a buffer, Python
+at the ASCII space, so U+00A0, U+2028 and U+0085 may occur within a word. A row with another number
+of fields is split at tabs and at several spaces, because other tools align columns. pyarrow parses
+the rows if it is installed, several times faster than Python. If pyarrow rejects a buffer, Python
 parses it row by row, and either accepts it or raises an error that names the row.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 from absl import logging
 
-from jw2v.formats.table import GrowingTable, Input, VectorTable
+from jw2v.formats.table import BOM, GrowingTable, Input, VectorTable
 from jw2v.utils.limits import shown
 
 _BUFFER_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
-_BOM = '\ufeff'.encode()  # a character of a word like others
 _WIDEST = 1 << 12  # pyarrow takes kilobytes for each column
 _ROWS = 1024  # written at once: numbers of Python take eight times the memory
 # Each digit can be taken in one way only, or many of them would take quadratic time.
 _NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
 
 _Rows = tuple[list[str], np.ndarray]
+_Spaced = Callable[[Sequence[bytes]], bool]
 
 
 def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple[int, int]:
@@ -72,39 +73,73 @@ def read_word2vec(file: Input, limit: int | None = None) -> VectorTable:
       or a word is not UTF-8.
   """
   count, width = read_header(file, 1, 2)  # the shortest number is " 1"; the last LF may lack
-  words, vectors = _read_rows(file, b'', width, limit, first_row=2, expected=count, glove=False)
-  missing = len(words) < min(count, limit or count)
-  if missing or (limit is None and len(words) > count):
-    raise ValueError(f'{len(words)} rows of words, the header says {count}')
+  words, vectors = _read_rows(file, b'', width, limit, _never, first_row=2, expected=count)
+  _check_count(len(words), count, limit)
   return VectorTable(words, vectors)
 
 
-def read_glove(file: Input, limit: int | None = None) -> VectorTable:
+def _never(extra: Sequence[bytes]) -> bool:
+  return False
+
+
+def _check_count(found: int, count: int, limit: int | None) -> None:
+  missing = found < min(count, limit or count)
+  if missing or (limit is None and found > count):
+    raise ValueError(f'{found} rows of words, the header says {count}')
+
+
+def read_glove(file: Input, limit: int | None = None) -> tuple[VectorTable, int]:
   """Reads rows without a line `V D` before them; the first row gives the width.
 
   The last D fields of a row are its numbers. The fields before them are the word, which may
   contain spaces. If all fields of the word but the first are numbers, the row has too many
-  numbers.
+  numbers. If the file starts with a line `V D` nevertheless, that line gives the width, and a
+  word may contain numbers.
 
   Args:
     file: the file, at its start.
     limit: read only the first so many rows.
+
+  Returns:
+    The table, and the number of its first row in the file.
 
   Raises:
     ValueError: the file is empty, a row is not a word and D finite float32 numbers, or a word
       is not UTF-8.
   """
   start = b''
-  while b'\n' not in start and len(start) < _LONGEST_ROW and (more := file.read(_BUFFER_BYTES)):
+  while start.count(b'\n') < 2 and len(start) < _LONGEST_ROW and (more := file.read(_BUFFER_BYTES)):
     start += more
-  fields = start.split(b'\n', 1)[0].rstrip(b'\r ').split(b' ')
-  width = 0
-  while width < len(fields) - 1 and is_number(fields[-1 - width]):
-    width += 1
-  if not width:
-    raise ValueError(f'row 1 must be a word and its numbers, got {start[:40]!r}')
-  words, vectors = _read_rows(file, start, width, limit, first_row=1, expected=None, glove=True)
-  return VectorTable(words, vectors)
+  first, *second = start.split(b'\n', 2)[:2]
+  fields, width = first.split(), _count_numbers(first)
+  if len(fields) == 2 and all(f.isdigit() for f in fields) and 1 < int(fields[1]) <= min(
+    map(_count_numbers, second), default=0
+  ):  # fmt: skip
+    count, width, start = int(fields[0]), int(fields[1]), start[len(first) + 1 :]
+    always = lambda extra: True
+    words, vectors = _read_rows(file, start, width, limit, always, first_row=2, expected=None)
+    _check_count(len(words), count, limit)
+    return VectorTable(words, vectors), 2
+  if not width or has_number(first.rsplit(None, width)[0].decode(errors='replace')):
+    raise ValueError(
+      f'row 1 must be a word and its numbers, separated by spaces or tabs, got {first[:40]!r}'
+    )
+  no_number = lambda extra: not all(map(is_number, extra))
+  words, vectors = _read_rows(file, start, width, limit, no_number, first_row=1, expected=None)
+  return VectorTable(words, vectors), 1
+
+
+def _count_numbers(row: bytes) -> int:
+  """Returns how many of the last fields of a row are numbers, without the first field."""
+  fields = row.split()
+  first = 0 if row.startswith(b' ') else 1
+  return next((n for n, field in enumerate(reversed(fields[first:])) if not is_number(field)),
+              len(fields[first:]))  # fmt: skip
+
+
+def has_number(word: str) -> bool:
+  """Returns whether a word has a number after white space, as columns that are read as a word."""
+  return any(is_number(part.rstrip(',;').encode()) for part in word.split()[1:])
 
 
 def write_rows(file: BinaryIO, table: VectorTable, *, header: bool) -> None:
@@ -113,6 +148,8 @@ def write_rows(file: BinaryIO, table: VectorTable, *, header: bool) -> None:
   Nine digits represent every float32 exactly.
   """
   words, vectors = table.words, table.vectors
+  if not header and words[0].encode().startswith(BOM):
+    file.write(BOM)  # a reader takes the first one for a mark
   if header:
     file.write(f'{len(words)} {vectors.shape[1]}\n'.encode())
   row_format = ' '.join(['%s', *['%.9g'] * vectors.shape[1]]) + '\n'
@@ -127,12 +164,16 @@ def is_number(field: bytes) -> bool:
   return _NUMBER.fullmatch(field) is not None
 
 
-def _read_rows(file, start, width, limit, *, first_row, expected, glove) -> _Rows:
-  """Reads all rows, or the first `limit`; `start` is text that has already been read."""
+def _read_rows(file, start, width, limit, spaced, *, first_row, expected) -> _Rows:
+  """Reads all rows, or the first `limit`.
+
+  `start` is text that has already been read. `spaced` takes the parts of a word that contains
+  spaces, without the first, and returns whether they belong to the word.
+  """
   words: list[str] = []
   table = GrowingTable(width, expected if limit is None else limit)
   for buffer in _buffers(file, start, first_row):
-    names, rows = _parse(buffer, first_row + len(words), width, glove)
+    names, rows = _parse(buffer, first_row + len(words), width, spaced)
     words += names
     table.append(rows, file.share_read())
     if limit is not None and len(words) >= limit:
@@ -167,12 +208,12 @@ def read_lines(file: Input) -> Iterator[bytes]:
     yield from buffer.removesuffix(b'\n').split(b'\n')
 
 
-def _parse(buffer: bytes, row: int, width: int, glove: bool) -> _Rows:
+def _parse(buffer: bytes, row: int, width: int, spaced: _Spaced) -> _Rows:
   """Parses complete rows; the first is row number `row` of the file."""
   try:
     return _parse_with_pyarrow(buffer, width)
   except _NotTaken:
-    return _parse_by_row(buffer, row, width, glove)
+    return _parse_by_row(buffer, row, width, spaced)
 
 
 class _NotTaken(Exception):
@@ -187,11 +228,11 @@ def _parse_with_pyarrow(buffer: bytes, width: int) -> _Rows:
     raise _NotTaken from None
   first = buffer[: buffer.find(b'\n') + 1]
   if (
-    width > _WIDEST or len(first) > _BUFFER_BYTES // 4 or buffer.startswith(_BOM)
+    width > _WIDEST or len(first) > _BUFFER_BYTES // 4 or buffer.startswith(BOM)
   ):  # pyarrow would leave that out
     raise _NotTaken
   padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
-  if first.count(b' ') != width + padded or b'\r' in buffer:
+  if first.count(b' ') != width + padded or b'\r' in buffer or b'\t ' in buffer:
     raise _NotTaken
   names = ['word', *map(str, range(width)), *(['end'] if padded else [])]
   types = dict.fromkeys(names, pyarrow.float32()) | {'word': pyarrow.string()}
@@ -225,21 +266,26 @@ def _floats(column) -> np.ndarray:
   return numbers[column.offset : column.offset + len(column)]
 
 
-def _parse_by_row(buffer: bytes, row: int, width: int, glove: bool) -> _Rows:
+def _parse_by_row(buffer: bytes, row: int, width: int, spaced: _Spaced) -> _Rows:
   words, vectors = [], []
   for number, line in enumerate(buffer.removesuffix(b'\n').split(b'\n'), start=row):
     fields = line.rstrip(b'\r ').split(b' ')
-    extra = fields[1:-width]
-    if len(fields) <= width or (extra and (not glove or all(map(is_number, extra)))):
-      raise ValueError(f'row {number} has {len(fields) - 1} numbers, not {width}')
-    word = b' '.join(fields[:-width])
+    if len(fields) != width + 1 or any(b'\t' in field for field in fields[1:]):
+      # aligned columns, tabs, or a word with spaces
+      fields = line.strip().rsplit(None, width)
+    count = len(line.split()) - 1
+    extra = fields[0].split(b' ')[1:] if fields else []
+    if len(fields) <= width or (extra and not spaced(extra)):
+      hint = "; if words contain spaces, give format='glove'" if extra and spaced is _never else ''
+      raise ValueError(f'row {number} has {max(count, 0)} numbers, not {width}{hint}')
+    word = fields[0]
     if not word:
       raise ValueError(f'row {number} has no word')
     try:
       words.append(word.decode())
     except UnicodeDecodeError as error:
       raise ValueError(f'row {number}: {error}') from error
-    vectors.append(parse_numbers(fields[-width:], number))
+    vectors.append(parse_numbers(fields[1:], number))
   return words, np.array(vectors, np.float32).reshape(len(words), width)
 
 

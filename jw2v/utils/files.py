@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and their errors."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import io
@@ -22,6 +23,8 @@ _PARTIAL = '.partial'
 def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
   """Returns a path with a leading `~` or `~user` replaced by the home folder.
 
+  A second call changes nothing, also for a path such as `./~`.
+
   Raises:
     TypeError: the path is something else, such as an open file.
   """
@@ -30,7 +33,8 @@ def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
       f'a file must be named by its path, got {type(path).__name__}; write the content to a file '
       'and pass its name'
     )
-  return pathlib.Path(os.path.expanduser(os.fsdecode(path)))
+  found = pathlib.Path(os.path.expanduser(os.fsdecode(path)))
+  return found.absolute() if str(found).startswith('~') else found
 
 
 def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -44,14 +48,16 @@ def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
     IsADirectoryError: the path is a folder.
     OSError: the path is a pipe or a device, which an atomic write would replace.
   """
-  if not os.fspath(path):
+  if path in ('', b''):
     raise FileNotFoundError('the name of the file to write is empty')
-  path = pathlib.Path(path)
+  path = expanded(path)
   path = pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path
+  if path.is_symlink():
+    raise OSError(errno.ELOOP, 'is a symbolic link to itself', os.fspath(path))
   if not path.parent.is_dir():
     raise FileNotFoundError(f'{path}: there is no folder {path.parent}')
   if path.is_dir():
-    raise IsADirectoryError(f'{path}: is a folder, not a file')
+    raise IsADirectoryError(f'{path}: is a folder, not a file; name a file in it')
   if path.exists() and not path.is_file():
     raise OSError(f'{path}: is a pipe or a device, not a file')
   return path
@@ -65,7 +71,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   """
   path = check_output(path)
   with contextlib.ExitStack() as stack:
-    handle, temporary = _make_partial(path, stack)
+    with _named(path):
+      handle, temporary = _make_partial(path, stack)
     lock = os.dup(handle)  # held until the rename, or another process would remove the file
     try:
       with io.BufferedWriter(_Output(handle, path), 1 << 16) as file:
@@ -77,7 +84,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
       if os.name != 'posix':  # Windows cannot rename an open file
         os.close(lock)
-      os.replace(temporary, path)
+      with _named(path):
+        os.replace(temporary, path)
     except BaseException:
       with contextlib.suppress(OSError):
         os.unlink(temporary)
@@ -106,6 +114,17 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
   except OSError as error:
     if error.errno is None or error.filename is not None:
+      raise
+    raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+  """Replaces the name of a temporary file in an `OSError` by that of the final file."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is None:
       raise
     raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from jw2v.utils.files import expanded
 from jw2v.vectors.lookup import WordVectors
 from jw2v.vectors.search import nearest_to_combinations
 
@@ -18,7 +19,7 @@ Question = tuple[str, str, str, str]
 
 
 def _lines(path: str | os.PathLike[str], encoding: str) -> Iterator[tuple[int, str]]:
-  with open(path, encoding=encoding, newline='\n') as file:
+  with open(expanded(path), encoding=encoding, newline='\n') as file:
     try:
       for number, line in enumerate(file, start=1):
         line = line.removeprefix('\ufeff') if number == 1 else line  # what some editors add
@@ -47,7 +48,7 @@ def read_pairs(
   Raises:
     OSError: the file cannot be read.
     ValueError: a line is not a pair with a score, the file has no pair, or `score_column` is
-      below 3. The first line may be a heading, without a digit in place of the score.
+      below 3. The first line may be a heading, with a name in place of the score.
   """
   if score_column < 3:
     raise ValueError(
@@ -65,11 +66,11 @@ def read_pairs(
       if not (np.isfinite(score) and fields[0] and fields[1]):
         raise ValueError
     except (IndexError, ValueError):
-      if heading and len(fields) >= score_column and not re.search(r'\d', fields[score_column - 1]):
+      if heading and len(fields) >= score_column and re.match(r'\D', fields[score_column - 1]):
         continue
       raise ValueError(
         f'{path}: line {number} must be two words and, in column {score_column}, a score, '
-        f'got {line[:200]!r}'
+        f'got {line[:200]!r}; score_column= names another column'
       ) from None
     pairs.append((fields[0], fields[1], score))
   if not pairs:

@@ -308,9 +308,10 @@ class KeyedVectors(WordVectors):
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
+    score_column: int = 3,
   ) -> tuple[Any, Any, float]:
     """Reads pairs with `evaluation.read_pairs` and scores them with `evaluate_pairs`."""
-    read = evaluation.read_pairs(pairs, delimiter, encoding)
+    read = evaluation.read_pairs(pairs, delimiter, encoding, score_column)
     return evaluation.evaluate_pairs(self, read, restrict_vocab, case_insensitive, dummy4unknown)
 
   def evaluate_word_analogies(
@@ -411,14 +412,16 @@ class KeyedVectors(WordVectors):
   ) -> 'KeyedVectors':
     """Calls `load_vectors` for word2vec text or binary, or GloVe text if `no_header`.
 
+    `unicode_errors` is ignored: a word that is not UTF-8 is always an error.
+
     Raises:
-      ValueError: as `load_vectors`, or an option is not UTF-8, 'strict' or float32.
+      ValueError: as `load_vectors`, or an option is not UTF-8 or float32.
     """
-    allowed = encoding.lower().replace('-', '') == 'utf8' and unicode_errors == 'strict'
-    if not allowed or np.dtype(datatype) != np.float32:
+    utf8 = encoding.lower().replace('-', '').replace('_', '') == 'utf8'
+    if not utf8 or np.dtype(datatype) != np.float32:
       raise ValueError(
-        f'encoding={encoding!r}, unicode_errors={unicode_errors!r}, datatype={datatype!r}: '
-        "only 'utf8', 'strict' and float32 are read"
+        f"encoding must be 'utf8' and datatype float32, got {encoding!r} and {datatype!r}; convert "
+        'the file or the vectors'
       )
     return load_vectors(fname, _format(binary, no_header), limit=limit)
 

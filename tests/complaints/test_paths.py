@@ -17,5 +17,5 @@ def test_tilde_is_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('file', [io.BytesIO(b'x'), 3, None])
 def test_open_file_as_path_says_what_to_do(file):
-  with pytest.raises(TypeError, match=r'must be named by its path, got .*; write the content'):
+  with pytest.raises(TypeError, match=r'must be named by its path, got .*; write'):
     expanded(file)

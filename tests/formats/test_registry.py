@@ -221,6 +221,8 @@ class TestDamaged:
   def test_one_format_read_as_another(self, tmp_path, given, written):
     if given == written or {given, written} == {'word2vec', 'fasttext'}:
       pytest.skip('the same format')
+    if (given, written) == ('glove', 'word2vec'):
+      pytest.skip('reads words with spaces')
     words = [f'word{i}' for i in range(50)]
     save_vectors(KeyedVectors(words, RNG.normal(size=(50, 4))), tmp_path / 'v', written)
     with pytest.raises(ValueError, match=r'/v: '):

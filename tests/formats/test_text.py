@@ -76,11 +76,11 @@ class TestGlove:
     kv = load_vectors(tmp_path / 'g')
     assert kv.index_to_key == ['. .', 'at name@domain.com', 'New York 2 b', '7']
     assert kv.vectors.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
-    kv = KeyedVectors(['new york', ' ', 'a '], np.ones((3, 2)))
+    kv = KeyedVectors(['new york', 'a b\tc', '\x01'], np.ones((3, 2)))
     save_vectors(kv, tmp_path / 'h', 'glove')
     assert load_vectors(tmp_path / 'h').index_to_key == kv.index_to_key
 
-  @pytest.mark.parametrize('word', ['a 1', 'a 1 b', 'a nan', 'b -2e5'])
+  @pytest.mark.parametrize('word', ['a 1', 'a 1 b', 'a nan', 'b -2e5', 'a\t5', ' ', 'a ', ' a'])
   def test_word_whose_end_the_numbers_would_not_tell(self, tmp_path, word):
     with pytest.raises(ValueError, match='a glove file cannot hold the word'):
       save_vectors(KeyedVectors([word], np.ones((1, 2))), tmp_path / 'g', 'glove')
@@ -122,7 +122,6 @@ class TestDamaged:
     (b'2 2\na 1 2\nb 1\n', 'row 3 has 1 numbers, not 2'),
     (b'2 2\na 1 2\nb 1 2 3\n', 'row 3 has 3 numbers, not 2'),
     (b'2 2\na 1 2\n\nb 1 2\n', 'row 3 has 0 numbers, not 2'),
-    (b'2 2\na 1  2\nb 1 2\n', 'row 2 has 3 numbers, not 2'),
     (b'2 2\nnew york 1 2\nb 1 2\n', 'row 2 has 3 numbers, not 2'),
     (b'1 2\na 1 nan\n', 'row 2 has a number that is not a finite float32'),
     (b'1 2\na 1 -inf\n', 'row 2 has a number that is not a finite float32'),

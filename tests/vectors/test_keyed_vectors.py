@@ -325,10 +325,11 @@ class TestEdges:
     assert kv.similar_by_vector('a') == kv.most_similar('a')
     assert kv.most_similar('a', clip_end=0) == kv.most_similar('a')
     kv.save_word2vec_format(tmp_path / 'v')
-    how = {'encoding': 'utf-8', 'unicode_errors': 'strict', 'datatype': np.float32}
-    assert KeyedVectors.load_word2vec_format(tmp_path / 'v', **how).index_to_key == WORDS
-    for other in ({'encoding': 'latin1'}, {'unicode_errors': 'ignore'}, {'datatype': np.float16}):
-      with pytest.raises(ValueError, match="only 'utf8', 'strict' and float32 are read"):
+    for errors in ('strict', 'ignore', 'replace'):
+      how = {'encoding': 'utf-8', 'unicode_errors': errors, 'datatype': np.float32}
+      assert KeyedVectors.load_word2vec_format(tmp_path / 'v', **how).index_to_key == WORDS
+    for other in ({'encoding': 'latin1'}, {'datatype': np.float16}):
+      with pytest.raises(ValueError, match="encoding must be 'utf8' and datatype float32, got"):
         KeyedVectors.load_word2vec_format(tmp_path / 'v', **other)
     with pytest.raises(ValueError, match='needs a word to choose'):
       kv.most_similar_to_given('a', [])
