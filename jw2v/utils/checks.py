@@ -1,7 +1,8 @@
-"""Checks of plain numbers, of weights and of tables."""
+"""Checks of plain numbers, of arrays, of weights and of tables."""
 
 import math
 import numbers
+import operator
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,47 @@ def check_number(name: str, value: Any, kind: type, low: float, high: float | No
   return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
+def check_count(name: str, value: Any) -> Any:
+  """Converts a number of rows to a Python int, also from an array of rank 0; None stays None.
+
+  Raises:
+    ValueError: the value is not an integer, or is negative.
+  """
+  try:
+    count = None if value is None else operator.index(value)
+  except TypeError:
+    count = -1
+  if count is not None and count < 0:
+    raise ValueError(f'{name} must be an integer of at least 0, got {value!r}')
+  return count
+
+
+def as_array(name: str, values: Any, dtype: Any = None) -> np.ndarray:
+  """Converts values to a plain array, without a copy if they are one of this dtype.
+
+  A memory-mapped array stays one; a matrix of NumPy becomes a plain array.
+
+  Args:
+    name: name of the argument, for the error.
+    values: an array of any library, or a list.
+    dtype: dtype of the result; None for the dtype of the values.
+
+  Raises:
+    ValueError: a value is masked, or cannot be converted to the dtype.
+  """
+  parts = [values, *values] if isinstance(values, list | tuple) else [values]
+  if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+    raise ValueError(
+      f'{name} must not have masked values; replace them with .filled(0) or drop them'
+    )
+  array = np.asanyarray(values)
+  if dtype is not None and array.dtype.kind in 'cmMSTU':
+    raise ValueError(f'{name} must be real numbers, got {array.dtype}')
+  with np.errstate(over='ignore'):  # to infinity, which callers refuse
+    array = array.astype(dtype or array.dtype, copy=False)
+  return array if type(array) is np.memmap else np.asarray(array)
+
+
 def check_weights(name: str, values: Any) -> np.ndarray:
   """Converts and checks a list of non-negative numbers, such as counts or probabilities.
 
@@ -49,7 +91,7 @@ def check_weights(name: str, values: Any) -> np.ndarray:
     ValueError: the list is empty or has more than one axis; or an element is not a number, not
       finite, or negative.
   """
-  array = np.asarray(values)
+  array = as_array(name, values)
   if array.ndim != 1 or not array.size:
     raise ValueError(f'{name} must have one axis and at least one element, got shape {array.shape}')
   if array.dtype.kind in 'cmMOSU':

@@ -4,6 +4,7 @@ Names, arguments and results are those of gensim, so that code can be carried ov
 """
 
 import numbers
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -14,9 +15,10 @@ from absl import logging
 from jw2v.formats.registry import describe_duplicate, read_table, write_table
 from jw2v.formats.table import VectorTable
 from jw2v.ngrams import END_OF_LINE, Ngrams, word_vectors
+from jw2v.utils.checks import as_array, check_count
 from jw2v.utils.limits import VECTORS_EXPANSION
 from jw2v.vectors import evaluation
-from jw2v.vectors.lookup import WordVectors, unit
+from jw2v.vectors.lookup import WordVectors, unit, word_list
 from jw2v.vectors.search import ApproximateIndex, nearest
 
 _Weighted = tuple[str | np.ndarray, float]
@@ -52,7 +54,7 @@ class KeyedVectors(WordVectors):
     self, word_or_vector: str | np.ndarray, other_words: Sequence[str] = ()
   ) -> np.ndarray:
     """Returns 1 minus the cosines of a word or vector with other words; all words by default."""
-    vector = self._term(word_or_vector)
+    vector, other_words = self._term(word_or_vector), word_list(other_words)
     if not other_words:
       return 1 - self.cosines(vector)
     others = np.stack([self.get_vector(word, norm=True) for word in other_words])
@@ -101,6 +103,7 @@ class KeyedVectors(WordVectors):
     positive, negative = _as_list(positive), _as_list(negative)
     if not positive and not negative:
       raise ValueError('most_similar needs a positive or negative word or vector')
+    topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
     if topn is not None and topn < 1:
       return []
     keys, target = self._target(positive, negative)
@@ -121,7 +124,7 @@ class KeyedVectors(WordVectors):
       for term in terms:
         key, weight = cast(_Weighted, term) if _is_weighted(term) else (term, sign)
         keys.append(key)
-        weights.append(weight)
+        weights.append(float(weight))
     return keys, self.get_mean_vector(keys, weights, ignore_missing=False)
 
   def most_similar_many(
@@ -148,8 +151,11 @@ class KeyedVectors(WordVectors):
       ValueError: `topn` is below 1, there is not one `negative` for each `positive`, or as
         in `most_similar`.
     """
-    if topn < 1:
+    topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
+    if topn is None or topn < 1:
       raise ValueError(f'topn must be at least 1, got {topn}')
+    positive = _rows(positive)
+    negative = None if negative is None else _rows(negative)
     negative = [None] * len(positive) if negative is None else negative
     if len(negative) != len(positive):
       raise ValueError(f'{len(positive)} positive and {len(negative)} negative are not one each')
@@ -235,6 +241,7 @@ class KeyedVectors(WordVectors):
     positive, negative = _as_list(positive), _as_list(negative)
     if not positive:
       raise ValueError('most_similar_cosmul needs a positive word or vector')
+    topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
     if topn is not None and topn < 1:
       return []
     end = restrict_vocab or None
@@ -260,8 +267,7 @@ class KeyedVectors(WordVectors):
     self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None
   ) -> list[tuple[str, float]] | np.ndarray:
     """Calls `most_similar` for one vector."""
-    term = vector if isinstance(vector, str) else np.asarray(vector)
-    return self.most_similar([term], topn=topn, restrict_vocab=restrict_vocab)
+    return self.most_similar(vector, topn=topn, restrict_vocab=restrict_vocab)
 
   def rank_by_centrality(self, words: Sequence[str]) -> list[tuple[float, str]]:
     """Ranks words by their cosine with the mean of their unit vectors, the nearest first.
@@ -271,6 +277,7 @@ class KeyedVectors(WordVectors):
     Raises:
       ValueError: no word is known.
     """
+    words = word_list(words)
     known = [word for word in words if word in self]
     if len(known) < len(words):
       logging.warning('unknown words are left out: %s', [w for w in words if w not in self])
@@ -286,6 +293,7 @@ class KeyedVectors(WordVectors):
 
   def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
     """Returns the word of a list that is nearest to `key1`."""
+    keys_list = word_list(keys_list)
     if not keys_list:
       raise ValueError('most_similar_to_given needs a word to choose')
     return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
@@ -336,7 +344,7 @@ class KeyedVectors(WordVectors):
       allow_inference: whether to include out-of-vocabulary words with vectors from n-grams.
     """
     has = self if allow_inference else self.key_to_index
-    known = [word for word in dict.fromkeys(keys) if word in has]
+    known = [word for word in dict.fromkeys(word_list(keys)) if word in has]
     return KeyedVectors(known, self[known])
 
   def subset(self, keys: Iterable[str]) -> 'KeyedVectors':
@@ -345,7 +353,7 @@ class KeyedVectors(WordVectors):
     Raises:
       KeyError: an unknown word.
     """
-    keys = list(dict.fromkeys(keys))
+    keys = list(dict.fromkeys(word_list(keys)))
     return KeyedVectors(keys, self[keys])
 
   @classmethod
@@ -361,6 +369,7 @@ class KeyedVectors(WordVectors):
     Raises:
       ValueError: `parts` is empty, `axis` is not 0 or 1, or the widths differ.
     """
+    parts = list(parts)
     if not parts or axis not in (0, 1):
       raise ValueError(f'axis={axis!r}, {len(parts)} tables: axis 0 or 1 of at least one table')
     if axis == 1:
@@ -587,20 +596,42 @@ def _format(binary: bool, no_header: bool) -> str:
   return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
 
 
+def _topn(topn: Any) -> int | None:
+  """Returns the number of words; None stays None, and a negative number is 0."""
+  try:
+    return None if topn is None else max(operator.index(topn), 0)
+  except TypeError:
+    raise ValueError(f'topn must be an integer or None, got {topn!r}') from None
+
+
+def _is_number(value: Any) -> bool:
+  """Returns whether a value is a number, or an array of rank 0."""
+  return isinstance(value, numbers.Real) or (
+    not isinstance(value, str) and hasattr(value, '__array__') and np.ndim(value) == 0
+  )
+
+
 def _is_weighted(term: Any) -> bool:
   """Returns whether a term is a pair of a word or vector and its weight."""
-  is_pair = (
-    isinstance(term, tuple | list) and len(term) == 2 and isinstance(term[0], str | np.ndarray)
+  return (
+    isinstance(term, tuple | list)
+    and len(term) == 2
+    and not _is_number(term[0])
+    and _is_number(term[1])
   )
-  return is_pair and isinstance(term[1], numbers.Real)
 
 
-def _as_list(terms: Terms | None) -> list[Term]:
+def _rows(values: Any) -> Any:
+  """Returns the rows of an array or table of any library, or the elements of a collection."""
+  is_array = hasattr(values, '__array__') and not isinstance(values, str)
+  return word_list(as_array('vectors', values) if is_array else values)
+
+
+def _as_list(terms: Any) -> list[Term]:
   """Converts one term, or several, to a list of terms."""
   if terms is None:
     return []
-  if isinstance(terms, str) or (isinstance(terms, np.ndarray) and terms.ndim == 1):
-    return [terms]
   if _is_weighted(terms):
     return [cast(_Weighted, terms)]
-  return list(terms)
+  rows = _rows(terms)
+  return [rows] if rows and all(map(_is_number, rows)) else rows

@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from jw2v.utils.checks import first_not_finite
+from jw2v.utils.checks import as_array, first_not_finite
 from jw2v.utils.limits import shown
 
 _SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
@@ -26,11 +27,18 @@ class WordVectors:
     """Takes V different words and their `[V, D]` vectors.
 
     Raises:
-      ValueError: the number of rows is not V, a word is a duplicate, or a number is not finite.
+      TypeError: a word is not a string.
+      ValueError: the number of rows is not V, a word is a duplicate, or a number is masked or not
+        finite.
     """
-    self.index_to_key: list[str] = list(words)
+    self.index_to_key: list[str] = list(words) if isinstance(words, str) else word_list(words)
+    for i, word in enumerate(self.index_to_key):
+      if not isinstance(word, str):
+        raise TypeError(
+          f'words must be strings, got {shown(repr(word))} at index {i}; convert them with str()'
+        )
     self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
-    self.vectors: np.ndarray = np.asanyarray(vectors, np.float32)
+    self.vectors: np.ndarray = as_array('vectors', vectors, np.float32)
     if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
       raise ValueError(
         f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
@@ -114,6 +122,7 @@ class WordVectors:
     """Returns the vector `[D]` of a word, or `[n, D]` for a list of n words."""
     if isinstance(words, str):
       return self.get_vector(words)
+    words = word_list(words)
     rows = [self.key_to_index.get(word, -1) for word in words]
     if -1 in rows:  # one is unknown, or has a vector but no row
       return np.stack([self.get_vector(word) for word in words])
@@ -125,8 +134,10 @@ class WordVectors:
 
   def _vector(self, vector) -> np.ndarray:
     try:
-      array = np.asarray(vector, np.float32)
-    except (TypeError, ValueError):
+      array = None if isinstance(vector, str) else as_array('a vector', vector, np.float32)
+    except (TypeError, ValueError) as error:
+      if 'masked' in str(error):
+        raise
       array = None
     if array is None or array.shape != (self.vector_size,):
       raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
@@ -156,9 +167,13 @@ class WordVectors:
       KeyError: a word is unknown, and `ignore_missing` is false.
       ValueError: `keys` is empty, or does not have as many elements as `weights`.
     """
+    keys = word_list(keys)
     if len(keys) == 0:
       raise ValueError('the mean of no vector is asked for: give at least one word')
-    weights = np.ones(len(keys)) if weights is None else np.asarray(weights, np.float64)
+    if weights is None:
+      weights = [1.0] * len(keys)
+    weights = weights if hasattr(weights, '__array__') else list(weights)
+    weights = as_array('weights', weights, np.float64)
     if len(weights) != len(keys):
       raise ValueError(f'{len(keys)} words or vectors have {len(weights)} weights')
     mean, total = np.zeros(self.vector_size, np.float64), 0.0
@@ -175,8 +190,19 @@ class WordVectors:
     return self.get_vector(term) if isinstance(term, str) else self._vector(term)
 
 
+def word_list(words: Any) -> list[Any]:
+  """Returns a list of words from any collection; one word becomes a list of one.
+
+  Elements of NumPy and Arrow become Python strings. Elements that are vectors stay as they are.
+  """
+  if isinstance(words, str):
+    return [words]
+  words = words.to_pylist() if hasattr(words, 'to_pylist') else words
+  return [str(word) if isinstance(word, str) else word for word in words]
+
+
 def unit(vector: np.ndarray) -> np.ndarray:
   """Returns the normalized vector in float32; a zero vector stays zero."""
-  vector = np.asarray(vector, np.float64)
+  vector = as_array('a vector', vector, np.float64)
   norm = np.sqrt(vector @ vector)
   return (vector / (norm if norm > 0 else 1)).astype(np.float32)

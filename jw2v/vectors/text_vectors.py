@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from jw2v.utils.checks import check_number, check_weights
+from jw2v.utils.checks import as_array, check_number, check_weights
 from jw2v.utils.limits import shown
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
@@ -126,7 +126,7 @@ def text_vectors(
   if not smoothing:
     raise ValueError(f'smoothing must be above 0, got {smoothing}')
   if component is not None:
-    component = np.asarray(component, np.float32)
+    component = as_array('component', component, np.float32)
     if component.shape != (kv.vector_size,) or not np.isfinite(component).all():
       raise ValueError(
         f'component must be {kv.vector_size} finite numbers, got shape {list(component.shape)}'
