@@ -125,7 +125,10 @@ def _decompressed(file: Any, kind: str) -> Any:
         f'a zip archive must contain one file, got {len(names)}: {shown(", ".join(names))}; '
         'unpack the file with the vectors'
       )
-    return zipfile.ZipFile(file).open(names[0])
+    try:
+      return zipfile.ZipFile(file).open(names[0])
+    except (RuntimeError, zipfile.BadZipFile) as error:  # encrypted, or compressed in another way
+      raise ValueError(f'{names[0]} cannot be unpacked: {one_line(error)}') from error
   if kind == 'zstd':
     pyarrow = import_pyarrow()
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(file, mode='r'), 'zstd')

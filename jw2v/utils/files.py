@@ -27,13 +27,17 @@ def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
 
   Raises:
     TypeError: the path is something else, such as an open file.
+    ValueError: the path contains NUL.
   """
   if not isinstance(path, str | bytes | os.PathLike):
     raise TypeError(
       f'a file must be named by its path, got {type(path).__name__}; write the content to a file '
       'and pass its name'
     )
-  found = pathlib.Path(os.path.expanduser(os.fsdecode(path)))
+  name = os.fsdecode(path)
+  if '\0' in name:
+    raise ValueError(f'a path must not contain NUL, got {name!r}')
+  found = pathlib.Path(os.path.expanduser(name))
   return found.absolute() if str(found).startswith('~') else found
 
 

@@ -16,9 +16,9 @@ from jw2v.formats.registry import describe_duplicate, read_table, write_table
 from jw2v.formats.table import VectorTable
 from jw2v.ngrams import END_OF_LINE, Ngrams, word_vectors
 from jw2v.utils.checks import as_array, check_count
-from jw2v.utils.limits import VECTORS_EXPANSION
+from jw2v.utils.limits import VECTORS_EXPANSION, shown
 from jw2v.vectors import evaluation
-from jw2v.vectors.lookup import WordVectors, unit, word_list
+from jw2v.vectors.lookup import WordVectors, strings, unit, word_list
 from jw2v.vectors.search import ApproximateIndex, nearest
 
 _Weighted = tuple[str | np.ndarray, float]
@@ -467,10 +467,12 @@ class SubwordVectors(KeyedVectors):
     Raises:
       ValueError: as for `KeyedVectors`, or both `vectors` and `word_rows` are None.
     """
-    words = list(words)
+    words = strings(words)
     if vectors is None:
       if word_rows is None:
         raise ValueError('vectors=None: needs word_rows, to make them of')
+      if (word := next(filter(_has_surrogate, words), None)) is not None:
+        raise ValueError(f'words must be valid Unicode, got {shown(repr(word))}')
       vectors = word_vectors(words, word_rows, ngrams)
     super().__init__(words, vectors)
     self.ngrams: Ngrams = ngrams
@@ -481,11 +483,7 @@ class SubwordVectors(KeyedVectors):
     return word in self.key_to_index or self._has_ngrams(word)
 
   def _has_ngrams(self, word: object) -> bool:
-    if (
-      not isinstance(word, str)
-      or word == END_OF_LINE
-      or any('\ud800' <= c <= '\udfff' for c in word)
-    ):
+    if not isinstance(word, str) or word == END_OF_LINE or _has_surrogate(word):
       return False
     return len(self.ngrams.rows([word])[0]) > 0
 
@@ -594,6 +592,10 @@ def _format(binary: bool, no_header: bool) -> str:
   if binary and no_header:
     raise ValueError('binary=True and no header: the binary form has a header')
   return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
+
+
+def _has_surrogate(word: str) -> bool:
+  return not word.isascii() and any('\ud800' <= c <= '\udfff' for c in word)
 
 
 def _topn(topn: Any) -> int | None:

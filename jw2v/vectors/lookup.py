@@ -31,12 +31,7 @@ class WordVectors:
       ValueError: the number of rows is not V, a word is a duplicate, or a number is masked or not
         finite.
     """
-    self.index_to_key: list[str] = list(words) if isinstance(words, str) else word_list(words)
-    for i, word in enumerate(self.index_to_key):
-      if not isinstance(word, str):
-        raise TypeError(
-          f'words must be strings, got {shown(repr(word))} at index {i}; convert them with str()'
-        )
+    self.index_to_key: list[str] = strings(words)
     self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
     self.vectors: np.ndarray = as_array('vectors', vectors, np.float32)
     if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
@@ -188,6 +183,21 @@ class WordVectors:
 
   def _term(self, term: str | np.ndarray) -> np.ndarray:
     return self.get_vector(term) if isinstance(term, str) else self._vector(term)
+
+
+def strings(words: Iterable[str]) -> list[str]:
+  """Returns a list of words after checking that they are strings.
+
+  Raises:
+    TypeError: a word is not a string.
+  """
+  words = list(words) if isinstance(words, str) else word_list(words)
+  for i, word in enumerate(words):
+    if not isinstance(word, str):
+      raise TypeError(
+        f'words must be strings, got {shown(repr(word))} at index {i}; convert them with str()'
+      )
+  return words
 
 
 def word_list(words: Any) -> list[Any]:

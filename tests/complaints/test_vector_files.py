@@ -72,6 +72,15 @@ def test_archive_of_several_files_names_them(tmp_path):
     load_vectors(path)
 
 
+def test_encrypted_archive_is_refused(tmp_path):
+  content = bytearray(zipped(tmp_path / 'v.zip', **{'glove.txt': b'a 1\n'}).read_bytes())
+  content[6] |= 1  # flags of the file
+  content[content.index(b'PK\1\2') + 8] |= 1
+  (tmp_path / 'v.zip').write_bytes(content)
+  with pytest.raises(ValueError, match=r'v.zip: glove.txt cannot be unpacked: .*encrypted'):
+    load_vectors(tmp_path / 'v.zip')
+
+
 @pytest.mark.parametrize('name', ['v.txt.bz2', 'v.txt.xz', 'v.vec.XZ', 'v.txt.GZ', 'v.bin.bz2'])
 def test_compressed_name_is_honored(tmp_path, name):
   save_vectors(KV, tmp_path / name)
@@ -141,3 +150,10 @@ def test_word_that_fasttext_cannot_load_is_refused(tmp_path, word):
   kv = SubwordVectors(['z', word], rows[:2], Ngrams(rows, 3, 4, 4), rows[:2])
   with pytest.raises(ValueError, match='a fasttext model file cannot hold the word'):
     save_vectors(kv, tmp_path / 'v.bin')
+
+
+@pytest.mark.parametrize('word', ['a\ud800', '\ud83d\ude00'])
+def test_half_characters_in_vectors_with_ngrams_are_named(word):
+  rows = np.ones((4, 2), np.float32)
+  with pytest.raises(ValueError, match=r'words must be valid Unicode, got'):
+    SubwordVectors(['z', word], None, Ngrams(rows, 3, 4, 4), rows[:2])
