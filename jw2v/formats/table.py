@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import lzma
 import os
@@ -100,7 +101,7 @@ def _compression_of(start: bytes, file: Any) -> str | None:
       raise ValueError('a zip archive must be a file, not a pipe; unpack it')
     try:
       return None if any(name.endswith('.npy') for name in _members(file)) else 'zip'
-    except zipfile.BadZipFile:  # the reader of NumPy archives describes the damage
+    except Exception:  # zipfile has no base class; the reader of NumPy archives names the damage
       return None
     finally:
       file.seek(0)
@@ -127,7 +128,7 @@ def _decompressed(file: Any, kind: str) -> Any:
       )
     try:
       return zipfile.ZipFile(file).open(names[0])
-    except (RuntimeError, zipfile.BadZipFile) as error:  # encrypted, or compressed in another way
+    except Exception as error:  # encrypted, compressed in another way, or damaged
       raise ValueError(f'{names[0]} cannot be unpacked: {one_line(error)}') from error
   if kind == 'zstd':
     pyarrow = import_pyarrow()
@@ -234,7 +235,8 @@ class Input:
           data = self._file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, MemoryError,
             RuntimeError, OSError) as error:  # fmt: skip
-      if self._kind is None or (isinstance(error, OSError) and error.errno):
+      of_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+      if self._kind is None or of_disk:
         raise
       raise ValueError(f'damaged {self._kind} data: {one_line(error)}') from error
     self._expansion.add(len(data))

@@ -507,25 +507,28 @@ def load_vectors(
 ) -> KeyedVectors:
   """Reads vectors from a file written by this library or another tool.
 
-  Text and word2vec binary may be compressed with gzip. The numbers of a safetensors file stay in
-  the file until they are used.
+  A file may be compressed with gzip, bzip2, xz or zstd, or be a zip archive of one file. The
+  numbers of a safetensors file stay in the file until they are used. Text may be aligned in columns
+  or have tabs, and a byte order mark is skipped.
 
   Args:
     path: the file, or the folder of a TensorBoard projector or of a static embedding of
-      sentence-transformers.
+      sentence-transformers; `~` is the home folder.
     format: one of `jw2v.formats.registry.FORMATS`; guessed from the content if not given.
-      'fasttext' is both the text of a `.vec` file and the model of a `.bin` file.
+      'fasttext' is both the text of a `.vec` file and the model of a `.bin` file. 'glove' also
+      reads text with a line `V D` and words that contain spaces.
     limit: read only the first so many words; None for all.
-    max_expansion: largest allowed ratio of decompressed to compressed size, for gzip, NumPy,
-      Parquet and Arrow files; None for no limit. 64 MiB are always allowed.
+    max_expansion: largest allowed ratio of decompressed to compressed size, for compressed files
+      and for NumPy, Parquet and Arrow files; None for no limit. 64 MiB are always allowed.
 
   Returns:
     The vectors. For a fastText model, or a safetensors file with n-grams, they are
     `SubwordVectors`, which have vectors for out-of-vocabulary words too.
 
   Raises:
-    ImportError: the file is Parquet or Arrow, without the extra `text`.
+    ImportError: the file is Parquet, Arrow or zstd, without the extra `text`.
     OSError: the file cannot be read.
+    TypeError: `path` is an open file; only paths are read.
     ValueError: the format is unknown, or the file is damaged; the message names the row and
       the reason.
   """
@@ -568,10 +571,12 @@ def save_vectors(
   Args:
     kv: the vectors.
     path: the file, which appears only after all of it is written. Text and word2vec binary are
-      compressed if the name ends in `.gz`.
+      compressed if the name ends in `.gz`, `.bz2` or `.xz`. An older file keeps its permissions,
+      and a symbolic link its target.
     format: one of `jw2v.formats.registry.FORMATS`. If not given, the file extension decides:
       `.bin`, `.vec`, `.safetensors`, `.npz`, `.parquet`, `.arrow` or `.feather`; a folder is a
-      projector, and anything else word2vec text. A `.bin` file is word2vec binary, or a
+      projector, and anything else word2vec text, unless the name is that of another kind of file,
+      such as `.csv` or `.zip`. A `.bin` file is word2vec binary, or a
       fastText model if the vectors have n-grams.
     newline: whether each row of word2vec binary ends with a line feed, as the word2vec tool
       writes it, or not, as gensim does.
@@ -579,6 +584,7 @@ def save_vectors(
   Raises:
     FileNotFoundError: the folder does not exist.
     ImportError: the format is Parquet or Arrow, without the extra `text`.
+    TypeError: `path` is an open file; only paths are written.
     ValueError: the format is unknown or does not match the file extension, a word does not fit
       into the format, or a vector is empty or not finite.
   """

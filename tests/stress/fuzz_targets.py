@@ -125,12 +125,20 @@ def _load_vectors(path: pathlib.Path) -> Iterator[Call]:
 def _text_vectors() -> list[Case]:
   kv = _vectors()
   cases = [
-    *_save(['word2vec.txt', 'word2vec.txt.gz'], kv),
+    *_save(['word2vec.txt', 'word2vec.txt.gz', 'word2vec.txt.bz2', 'word2vec.txt.xz'], kv),
     *_save(['glove.txt', 'glove.txt.gz'], kv, format='glove'),
     *_save(['fasttext.vec'], kv),
   ]
   spaced = cases[0]['word2vec.txt'].replace(b'\n', b' \n').replace(b' \n', b'\n', 1)
-  return [*cases, {'fasttext.vec': spaced}, {'glove.txt': b'new york 1 2\r\na 3 4'}]
+  zstd = pyarrow.compress(spaced, codec='zstd', asbytes=True)
+  archive = io.BytesIO()
+  with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as file:
+    file.writestr('glove.txt', cases[4]['glove.txt'])
+  return [
+    *cases, {'fasttext.vec': spaced}, {'fasttext.vec.zst': zstd},
+    {'glove.txt': b'new york 1 2\r\na 3 4'}, {'glove.txt': b'2 2\nnew york 1 2\na  3\t4\n'},
+    {'glove.zip': archive.getvalue()},
+  ]  # fmt: skip
 
 
 def _write_arrow_of_others(folder: pathlib.Path) -> None:
@@ -154,6 +162,7 @@ def _binary_vectors() -> list[Case]:
     _saved(_write_arrow_of_others),
     *_save(['safetensors.safetensors'], kv),
     *_save(['safetensors.safetensors', 'fasttext.bin'], _with_ngrams()),
+    {'fasttext.bin.gz': gzip.compress(_save(['fasttext.bin'], _with_ngrams())[0]['fasttext.bin'])},
     *_save(['safetensors.safetensors'], _with_ngrams(every=False)),
   ]
 
