@@ -130,8 +130,8 @@ def run(values: Any) -> None:
     raise ValueError(
       '--min_count=N needs --vocabulary=FILE, and --vocabulary=FILE needs --min_count=N'
     )
-  path, is_folder = check_path(values.output, values.to)
-  if values.to not in FOLDERS and not is_folder:
+  path, format = check_path(values.output, values.to)
+  if format not in FOLDERS:
     check_output(path)
   words = None if values.words is None else read_words(values.words)
   vocabulary = None if values.vocabulary is None else Vocabulary.load(values.vocabulary)

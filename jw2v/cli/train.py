@@ -61,7 +61,7 @@ from jw2v.data.tokens import PRESETS
 from jw2v.distributed.agreement import first_then_others
 from jw2v.distributed.backend import platform, prepare_backend
 from jw2v.distributed.processes import is_first
-from jw2v.formats.registry import check_words
+from jw2v.formats.registry import check_path, check_words
 from jw2v.training.loop import Started
 from jw2v.training.workdir import Workdir
 from jw2v.utils.files import check_output, expanded
@@ -99,6 +99,7 @@ def train(
   # Settings. Nothing is written before they are valid.
   config = train_config(settings)
   if output is not None:
+    _, format = check_path(output, has_ngrams=config.maxn > 0)
     check_output(output)
   folder = Workdir(workdir, dict(settings))
   if is_first():
@@ -115,7 +116,7 @@ def train(
     read = functools.partial(read_corpus, settings, config, workdir, initial, replace=replace)
     corpus = first_then_others(read, 'reading')
     if output is not None:
-      check_words(corpus.vocabulary.words)
+      check_words(corpus.vocabulary.words, format)
 
     # Training.
     with contextlib.ExitStack() as stack:

@@ -31,6 +31,7 @@ FORMATS = (
   'word2vec', 'word2vec_binary', 'glove', 'fasttext', 'safetensors', 'numpy', 'parquet', 'arrow',
   'projector', 'static_embedding',
 )  # fmt: skip
+_MODEL = 'fasttext model'  # a .bin file of the format 'fasttext'
 FOLDERS = ('projector', 'static_embedding')  # the formats that are folders, not files
 _ENDINGS = {  # the default format by file extension; any other extension is word2vec text
   '.arrow': 'arrow',
@@ -53,7 +54,7 @@ _NOT_GUESSED = (  # names of files that word2vec text is not
 )  # fmt: skip
 _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\n'
   'arrow': '',
-  'fasttext model': '\0 \n',
+  _MODEL: '\0 \n',
   'glove': '\n',
   'numpy': '\n',
   'parquet': '',
@@ -61,7 +62,7 @@ _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\
   'safetensors': '\n',
   'static_embedding': '',
 }
-_LONGEST = {'fasttext model': 0xFFFF, 'word2vec_binary': 0xFFFF}  # bytes that readers accept
+_LONGEST = {_MODEL: 0xFFFF, 'word2vec_binary': 0xFFFF}  # bytes that readers accept
 # What JavaScript trims. TensorBoard skips a line without any other character, and then assigns the
 # wrong word to every later row.
 _BLANK = re.compile(r'[\t\v\f \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+')
@@ -166,27 +167,14 @@ def write_table(
       into the format, or a vector is empty or not finite.
   """
   _check_format(format)
-  path, is_folder = check_path(path, format)
-  name = str(path)
-  stem, last = os.path.splitext(name)
-  compress = _COMPRESSIONS.get(last.lower())
-  ending = (os.path.splitext(stem)[1] if compress else last).lower()
   is_complete = table.ngrams is not None and table.word_rows is not None  # as a fastText model
-  if format is None:
-    if is_folder:
-      format = guess_format(path) if path.is_dir() else 'projector'
-    elif ending == '.bin' and is_complete:
-      format = 'fasttext'
-    else:
-      format = _ENDINGS.get(ending, 'word2vec')
-  is_model = format == 'fasttext' and ending == '.bin'
+  path, format = check_path(path, format, is_complete)
+  name, is_model, compress = str(path), format == _MODEL, _COMPRESSIONS.get(path.suffix.lower())
   if is_model and not is_complete:
     raise ValueError(
       f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
       'a .vec file'
     )
-  if compress and (is_model or format not in _COMPRESSIBLE):
-    raise ValueError(f'{name}: format={format!r} is not compressed: the name may not end in {last}')
   if not table.vectors.shape[1]:
     raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
   if not table.words and format in ('glove', 'projector'):
@@ -194,7 +182,7 @@ def write_table(
   if table.ngrams is not None and not is_model and format != 'safetensors':
     logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
   try:
-    check_words(table.words, 'fasttext model' if is_model else format)
+    check_words(table.words, format)
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(table.vectors)) is not None:
@@ -219,30 +207,44 @@ def write_table(
 
 
 def check_path(
-  path: str | os.PathLike[str], format: str | None = None
-) -> tuple[pathlib.Path, bool]:
+  path: str | os.PathLike[str], format: str | None = None, has_ngrams: bool = False
+) -> tuple[pathlib.Path, str]:
   """Checks the name of a file or folder to write, without creating anything.
 
+  Args:
+    path: the file or folder. Without a format, it is a folder if it ends in a slash, or is a folder
+      whose name is not that of a file.
+    format: one of `FORMATS`; from the file extension if not given.
+    has_ngrams: whether the vectors have the n-grams of a fastText model.
+
   Returns:
-    The path, and whether it is a folder if the format does not decide: it ends in a slash, or is
-    a folder whose name is not that of a file.
+    The path and the format, which is 'fasttext model' for a `.bin` file of fastText.
 
   Raises:
     FileNotFoundError: the name is empty.
     ValueError: the file extension is that of a format that is not written.
   """
-  name = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else path
-  if name == '':
+  if path in ('', b''):
     raise FileNotFoundError('the name of the file to write is empty')
-  path, slash = expanded(path), isinstance(name, str) and name.endswith(('/', os.sep))
-  ending = path.suffix.lower()
+  slash = isinstance(path, str | bytes) and os.fsdecode(path).endswith(('/', os.sep))
+  path = expanded(path)
+  last = path.suffix.lower()
   kept = any((path / known).is_file() for known in (projector.CONFIG, static_embedding.MODULES))
-  is_file_name = ending == '.txt' or ending in _ENDINGS or ending in _COMPRESSIONS
+  is_file_name = last == '.txt' or last in _ENDINGS or last in _COMPRESSIONS
   is_folder = slash or (path.is_dir() and (kept or not is_file_name))
-  if not is_folder and ending in (_NOT_COMPRESSED + (() if format else _NOT_GUESSED)):
-    raise ValueError(f'{path}: files ending in {ending} are not written; end the name in .txt, '
+  if not is_folder and last in (_NOT_COMPRESSED + (() if format else _NOT_GUESSED)):
+    raise ValueError(f'{path}: files ending in {last} are not written; end the name in .txt, '
                      f'{", ".join([*_ENDINGS, *_COMPRESSIONS])}')  # fmt: skip
-  return path, is_folder
+  ending = path.with_suffix('').suffix.lower() if last in _COMPRESSIONS else last
+  if format is None and is_folder:
+    format = guess_format(path) if path.is_dir() else 'projector'
+  elif format is None:
+    format = _ENDINGS.get(ending, 'word2vec')
+    format = 'fasttext' if ending == '.bin' and has_ngrams else format
+  format = _MODEL if format == 'fasttext' and ending == '.bin' else format
+  if last in _COMPRESSIONS and format not in _COMPRESSIBLE:
+    raise ValueError(f'{path}: format={format!r} is not compressed: the name may not end in {last}')
+  return path, format
 
 
 def _write(file: BinaryIO, table: VectorTable, format: str, newline: bool) -> None:

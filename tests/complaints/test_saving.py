@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import resource
 import stat
 import unicodedata
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from jw2v import KeyedVectors, load_vectors, save_vectors
+from jw2v.cli.main import main
 from jw2v.formats.registry import FOLDERS, FORMATS
 from jw2v.utils import files
 
@@ -131,3 +133,12 @@ def test_open_file_is_refused(tmp_path, file):
                lambda: KV.evaluate_word_analogies(file)):  # fmt: skip
     with pytest.raises(TypeError, match=r'a file must be named by its path, got .*; write'):
       call()
+
+
+@pytest.mark.parametrize('name', ['v.csv', 'v.npz.gz', 'v.zip'])
+def test_training_refuses_such_a_name_before_it_starts(tmp_path, name, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'corpus.txt').write_text('a b c\n' * 100)
+  with pytest.raises(SystemExit, match=f'error: {re.escape(name)}: '):
+    main(['train', 'corpus.txt', '--output', name])
+  assert os.listdir(tmp_path) == ['corpus.txt']

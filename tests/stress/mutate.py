@@ -606,7 +606,7 @@ MUTATIONS = {
     ('not _SURROGATES.search(word)', 'True'),
     ('if (unsound := first_not_finite(table.vectors)) is not None:', 'if False:'),
     ("if not table.vectors.shape[1]:", 'if False:'),
-    ("if compress and (is_model or format not in _COMPRESSIBLE):", 'if False:'),
+    ('if last in _COMPRESSIONS and format not in _COMPRESSIBLE:', 'if False:'),
     ("file, mtime=0)", 'file)'),
     ("header=format != 'glove'", 'header=True'),
     ("if start[:1] == b'\\x80'", "if start[:1] == b'\\x81'"),
