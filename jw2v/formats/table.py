@@ -6,7 +6,7 @@ import errno
 import gzip
 import lzma
 import os
-import pathlib
+import re
 import shutil
 import stat
 import tempfile
@@ -24,7 +24,13 @@ from jw2v.utils.limits import VECTORS_EXPANSION, Expansion, one_line, shown
 
 BOM = '\ufeff'.encode()  # the byte order mark, which some editors write at the start of text
 ZIP = b'PK\x03\x04'
-_MAGIC = {b'\x1f\x8b': 'gzip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz', b'\x28\xb5\x2f\xfd': 'zstd'}
+_MAGIC = {
+  'gzip': re.compile(rb'\x1f\x8b'),
+  'bzip2': re.compile(rb'BZh[1-9]1AY&SY'),
+  'xz': re.compile(rb'\xfd7zXZ\0'),
+  'zstd': re.compile(rb'\x28\xb5\x2f\xfd'),
+}
+_HEAD = 10  # bytes that the longest of these takes
 _BLOCK = 1 << 20  # bytes copied at once
 _MOST_GROWTH = 16  # times at once
 
@@ -85,17 +91,12 @@ class GrowingTable:
     return self._array
 
 
-def compression(path: str | os.PathLike[str]) -> str | None:
+def _compression_of(file: Any) -> str | None:
   """Returns the compression of a file, from its first bytes: 'gzip', 'zip', ...; None for none.
 
   A zip archive that NumPy wrote is not a compressed file.
   """
-  with open(path, 'rb') as file, naming(path):
-    start = file.read(6) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else file.peek(6)
-    return _compression_of(start, file)
-
-
-def _compression_of(start: bytes, file: Any) -> str | None:
+  start = file.peek(_HEAD)[:_HEAD]
   if start.startswith(ZIP):
     if not file.seekable():
       raise ValueError('a zip archive must be a file, not a pipe; unpack it')
@@ -105,7 +106,7 @@ def _compression_of(start: bytes, file: Any) -> str | None:
       return None
     finally:
       file.seek(0)
-  return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+  return next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
 
 
 def _members(file: Any) -> list[str]:
@@ -147,19 +148,22 @@ def plain_file(
   The copy is in the folder for temporary files (`TMPDIR`), and is removed at the end of the block.
   On POSIX, arrays that are mapped from it stay readable.
   """
-  if not os.path.isfile(path) or compression(path) is None:
+  if not os.path.isfile(path):
     yield path
     return
-  folder = tempfile.mkdtemp(prefix='jw2v.')
-  try:
-    copy = os.path.join(folder, 'vectors')
-    with Input(path, max_expansion, mark=False) as source, open(copy, 'wb') as target:
-      while block := source.read(_BLOCK):
-        with naming(copy):
+  with Input(path, max_expansion, mark=False) as source:
+    if source.size is not None:
+      yield path
+      return
+    folder = tempfile.mkdtemp(prefix='jw2v.')
+    try:
+      copy = os.path.join(folder, 'vectors')
+      with naming(copy), open(copy, 'wb') as target:
+        while block := source.read(_BLOCK):
           target.write(block)
-    yield pathlib.Path(copy)
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
+      yield copy
+    finally:
+      shutil.rmtree(folder, ignore_errors=True)
 
 
 class Input:
@@ -198,7 +202,7 @@ class Input:
       is_file = stat.S_ISREG(status.st_mode)
       self._bytes = status.st_size if is_file else None
       with naming(path):
-        self._kind = _compression_of(self._raw.peek(6)[:6], self._raw)
+        self._kind = _compression_of(self._raw)
       if self._kind is not None:
         self._file = _decompressed(self._raw, self._kind)
       self.size: int | None = None if self._kind or not is_file else self._bytes

@@ -276,7 +276,8 @@ def _parse_by_row(buffer: bytes, row: int, width: int, spaced: _Spaced) -> _Rows
     count = len(line.split()) - 1
     extra = fields[0].split(b' ')[1:] if fields else []
     if len(fields) <= width or (extra and not spaced(extra)):
-      hint = "; if words contain spaces, give format='glove'" if extra and spaced is _never else ''
+      hint = "; if words contain spaces, give format='glove' (jw2v convert --from glove)"
+      hint = hint if extra and spaced is _never else ''
       raise ValueError(f'row {number} has {max(count, 0)} numbers, not {width}{hint}')
     word = fields[0]
     if not word:

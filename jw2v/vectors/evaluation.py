@@ -66,7 +66,8 @@ def read_pairs(
       if not (np.isfinite(score) and fields[0] and fields[1]):
         raise ValueError
     except (IndexError, ValueError):
-      if heading and len(fields) >= score_column and re.match(r'\D', fields[score_column - 1]):
+      is_name = len(fields) >= score_column and not re.match(r'[-+.]?\d', fields[score_column - 1])
+      if heading and is_name:
         continue
       raise ValueError(
         f'{path}: line {number} must be two words and, in column {score_column}, a score, '

@@ -468,6 +468,7 @@ class SubwordVectors(KeyedVectors):
       ValueError: as for `KeyedVectors`, or both `vectors` and `word_rows` are None.
     """
     words = strings(words)
+    word_rows = None if word_rows is None else as_array('word_rows', word_rows)
     if vectors is None:
       if word_rows is None:
         raise ValueError('vectors=None: needs word_rows, to make them of')

@@ -15,7 +15,8 @@ import pyarrow
 import pytest
 
 import jw2v
-from jw2v import KeyedVectors, load_vectors, save_vectors
+from jw2v import KeyedVectors, SubwordVectors, load_vectors, save_vectors
+from jw2v.ngrams import Ngrams
 from tests.formats.tables import model
 
 KV = KeyedVectors(['a', 'b', 'c', 'd'], [[1, 2], [3, 4], [5, -1], [-2, 1]])
@@ -136,6 +137,7 @@ def test_masked_values_are_refused(tmp_path):
                lambda: KV.get_mean_vector(['a', 'b'], table[1]),
                lambda: KV.most_similar_cosmul(table[1]),
                lambda: jw2v.text_vectors(KV, ['a b'], component=table[1]),
+               lambda: SubwordVectors('ab', None, Ngrams(np.ones((4, 2)), 3, 4, 4), table),
                lambda: jw2v.alias_table(table[1])):  # fmt: skip
     with pytest.raises(ValueError, match=r'must not have masked values; replace them with .filled'):
       call()

@@ -64,6 +64,11 @@ def test_truncated_compressed_file_is_refused(tmp_path, kind):
     load_vectors(tmp_path / 'v')
 
 
+def test_text_that_starts_as_bzip2_does_is_read(tmp_path):
+  (tmp_path / 'v.txt').write_text('BZh9 1 2\nb 3 4\n')
+  assert load_vectors(tmp_path / 'v.txt').index_to_key == ['BZh9', 'b']
+
+
 def test_archive_of_several_files_names_them(tmp_path):
   path = zipped(
     tmp_path / 'glove.6B.zip', **{'glove.50d.txt': b'a 1\n', 'glove.100d.txt': b'a 1\n'}

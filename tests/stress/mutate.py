@@ -583,8 +583,8 @@ MUTATIONS = {
   ],
   'vectors/evaluation': [
     ("yield number, line.rstrip", "yield number + 1, line.rstrip"),
-    ('heading and len(fields) >= score_column and re', 'heading and re'),
-    ("and re.match(r'\\D', fields[score_column - 1])", ''),
+    ('len(fields) >= score_column and not', 'not'),
+    ("and not re.match(r'[-+.]?\\d', fields[score_column - 1])", ''),
     ('heading, first = first, False', 'heading, first = number == 1, False'),
     ("np.isfinite(score) and fields[0] and fields[1]", 'fields[0] and fields[1]'),
     ("np.isfinite(score) and fields[0] and fields[1]", 'np.isfinite(score)'),
