@@ -75,6 +75,11 @@ def test_words_in_any_collection(kind):
   assert list(map(type, made.index_to_key)) == [str, str] and made.index_to_key == words
 
 
+def test_tables_of_a_generator():
+  assert len(KeyedVectors.concatenate(kv for kv in [KV, KV])) == 4
+  assert KeyedVectors.concatenate((kv for kv in [KV, KV]), axis=1).vector_size == 4
+
+
 @pytest.mark.parametrize('kind', UNORDERED.values(), ids=UNORDERED)
 def test_words_in_a_set_where_the_order_does_not_matter(kind):
   words = ['a', 'c']
@@ -111,7 +116,7 @@ def test_vectors_of_any_library(kind):
                                 KV.get_mean_vector(['a', 'b'], plain))  # fmt: skip
 
 
-@pytest.mark.parametrize('weight', [np.float32(0.5), jnp.float32(0.5), np.array(0.5), 1])
+@pytest.mark.parametrize('weight', [np.float32(0.5), jnp.bfloat16(0.5), np.array(0.5), 1])
 def test_weights_of_any_library(weight):
   assert KV.most_similar([('a', weight), 'b']) == KV.most_similar([('a', float(weight)), 'b'])
 
