@@ -34,6 +34,7 @@ def test_tilde_in_every_path_of_vectors(tmp_path, monkeypatch, kind):
     assert (tmp_path / name).exists()
     assert load_vectors(kind(f'~/{name}')).index_to_key == ['a', 'b', 'c']
   save_vectors(kv, '~/folder/')
+  assert (tmp_path / 'folder').is_dir()
   assert load_vectors('~/folder').index_to_key == ['a', 'b', 'c']
   kv.save(kind('~/kv'))
   assert len(KeyedVectors.load(kind('~/kv'))) == 3
@@ -53,15 +54,19 @@ def test_tilde_in_every_path_of_a_command(tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('HOME', str(tmp_path))
   kv = KeyedVectors(['a', 'b', 'c'], [[1, 2], [3, 4], [0, 1]])
   kv.save_word2vec_format(tmp_path / 'v.txt')
+  (tmp_path / 'run').mkdir()
+  kv.save_word2vec_format(tmp_path / 'run' / 'vectors.txt')
   (tmp_path / 'words').write_text('a\nb\n')
   (tmp_path / 'pairs').write_text('a b 1\nb c 2\na c 3\n')
   for command in (
     'convert ~/v.txt ~/w.bin --words ~/words', 'convert --input=~/v.txt --output=~/folder/',
-    'neighbors --vectors=~/v.txt a', 'query ~/v.txt --query a', 'info ~/v.txt', 'info ~/folder',
+    'neighbors --vectors=~/v.txt a', 'neighbors ~/run a', 'query ~/v.txt --query a',
+    'info ~/v.txt', 'info ~/folder',
     'evaluate ~/v.txt ~/pairs --output=~/scores.json',
     'plot ~/v.txt --words a --output=~/words.png', 'plot ~/v.txt --html=~/map.html',
   ):  # fmt: skip
     assert main(command.split()) == 0, capsys.readouterr().err
+  assert capsys.readouterr().out.count('size ') == 1  # of the file, from `info`
   for name in ('w.bin', 'folder', 'scores.json', 'words.png', 'map.html'):
     assert (tmp_path / name).exists()
 

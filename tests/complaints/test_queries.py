@@ -119,6 +119,7 @@ def test_vectors_of_any_library(kind):
 @pytest.mark.parametrize('weight', [np.float32(0.5), jnp.bfloat16(0.5), np.array(0.5), 1])
 def test_weights_of_any_library(weight):
   assert KV.most_similar([('a', weight), 'b']) == KV.most_similar([('a', float(weight)), 'b'])
+  assert KV.most_similar([('a', weight), ('b', weight)]) == KV.most_similar(['a', 'b'])
 
 
 @pytest.mark.filterwarnings('ignore:the matrix subclass')
