@@ -5,11 +5,12 @@ than the step itself. `rowwise` turns any elementwise optax transformation into 
 optimizer; `curvature_damped_sgd` is the optimizer that the trainer uses by default.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jw2v.losses.numerics import exportable, wide_dtype
@@ -68,12 +69,18 @@ def _per_table(init: Callable, update: Callable) -> RowwiseTransformation:
 
   def update_all(gradients: Any, state: optax.OptState, tables: Any) -> tuple[Any, optax.OptState]:
     structure: Any = jax.tree.structure(tables)
+    tables, state = _as_jax((tables, state))
     parts = zip(*map(structure.flatten_up_to, (gradients, state, tables)), strict=True)
     done = [update(check_row_gradients(rows, table), own, table) for rows, own, table in parts]
     new_tables, new_state = [table for table, _ in done], [own for _, own in done]
     return structure.unflatten(new_tables), structure.unflatten(new_state)
 
   return RowwiseTransformation(init_all, update_all)
+
+
+def _as_jax(tree: Any) -> Any:
+  """Converts the NumPy arrays of a tree, as of a restored checkpoint, to arrays of JAX."""
+  return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, tree)
 
 
 def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
@@ -92,12 +99,19 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   do not move, in steps that do not touch them. The same goes for weight decay.
 
   Args:
-    tx: an optax transformation that treats each element by itself. Others, such as
-      clipping by a global norm or Adafactor, would see the touched rows for the table
-      and give wrong results, which cannot be detected here.
+    tx: an optax transformation that treats each element by itself. Others, such as clipping by a
+      global norm, would see the touched rows for the table and return wrong results. `init` raises
+      an error for `optax.MultiSteps`, Adafactor, Muon, L-BFGS, NovoGrad and SM3, and cannot detect
+      others. The masks and labels of `optax.masked` and `optax.multi_transform` must be those of
+      one table. For different transformations, make one row-wise optimizer per table.
 
   Returns:
     The optimizer by row.
+
+  Raises:
+    TypeError: `tx` is not an optax transformation.
+    ValueError: raised by `init` if the state of `tx` is not elementwise, or if `tx` has masks or
+      labels of a tree of tables.
 
   References:
     Lazy updates as in TensorFlow's LazyAdam and PyTorch's SparseAdam.
@@ -115,6 +129,26 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     >>> tables['users'].any(axis=1).tolist(), tables['items'].any(axis=1).tolist()
     ([False, True, False, False, True], [False, False, False])
   """
+  if isinstance(tx, RowwiseTransformation) or not (
+    callable(getattr(tx, 'init', None)) and callable(getattr(tx, 'update', None))
+  ):
+    raise TypeError(
+      'tx must be an optax transformation, such as optax.adam(0.1), got '
+      f'{getattr(tx, "__name__", type(tx).__name__)}'
+    )
+
+  def init(table: jax.Array) -> optax.OptState:
+    try:
+      state = tx.init(_as_jax(table))
+    except ValueError as error:
+      if 'pytree' not in str(error):
+        raise
+      raise ValueError(
+        'the masks and labels of tx must be those of one table, got a tree of them; make one '
+        'row-wise optimizer per table'
+      ) from error
+    _check_elementwise(state)
+    return state
 
   def update(
     gradients: RowGradients, state: optax.OptState, table: jax.Array
@@ -133,7 +167,34 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
     )
     return table, state
 
-  return _per_table(tx.init, update)
+  return _per_table(init, update)
+
+
+# By the names of their states, since some are not public: what mixes rows, and what updates a row
+# in a later step than the one that touches it.
+_NOT_ELEMENTWISE = {
+  'MultiStepsState': 'optax.MultiSteps; concatenate the row gradients of the steps',
+  'FactoredState': 'Adafactor; use Adagrad or Adam',
+  'MuonState': 'Muon; use Adagrad or Adam',
+  'ScaleByLBFGSState': 'L-BFGS; use Adagrad or Adam',
+  'ScaleByNovogradState': 'NovoGrad; use Adagrad or Adam',
+  'ScaleBySM3State': 'SM3; use Adagrad or Adam',
+}
+
+
+def _check_elementwise(state: optax.OptState) -> None:
+  """Raises a `ValueError` for the state of a transformation known not to be elementwise."""
+  for node in _nodes(state):
+    if found := _NOT_ELEMENTWISE.get(type(node).__name__):
+      raise ValueError(f'tx must treat each element by itself, got {found}')
+
+
+def _nodes(tree: Any) -> Iterator[Any]:
+  """Yields the inner nodes and leaves of the state of an optimizer."""
+  yield tree
+  children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ()
+  for child in children:
+    yield from _nodes(child)
 
 
 # A sample of curvatures counts in about so many samples: 1 / (1 - 0.9).
@@ -230,7 +291,8 @@ def curvature_damped_sgd(
   model. `docs/optimizer.md` has plots and what else was tried.
 
   Args:
-    learning_rate: :math:`\eta`, a number or an array; part of the state.
+    learning_rate: :math:`\eta`, a number or a scalar array; part of the state. For a schedule,
+      replace `state.hyperparams['learning_rate']` before each step.
     axis_name: mesh axis that the columns of the tables are split over, within `jax.shard_map`.
 
   Returns:
@@ -257,6 +319,11 @@ def curvature_damped_sgd(
     >>> table[1].round(3).tolist()  # the minimum of the quadratic model
     [-0.5, 0.0]
   """
+  if callable(learning_rate):
+    raise TypeError(
+      'learning_rate must be a number, got a function; for a schedule, replace '
+      "state.hyperparams['learning_rate'] before each step"
+    )
 
   def init(table: jax.Array) -> CurvatureDampedState:
     rate = jnp.asarray(learning_rate, float)

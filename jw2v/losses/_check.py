@@ -31,7 +31,7 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
 
   Raises:
     AssertionError: from chex, naming the argument, for a wrong rank, shape or dtype.
-    TypeError: naming the argument, for a value that is not an array.
+    TypeError: naming the argument, for a value that is not an array, or is one of 8-bit floats.
     ValueError: naming the argument, for integers that do not fit in the integers of JAX.
   """
   lengths: dict[str, tuple[Any, str]] = {}
@@ -47,12 +47,17 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
     contract += f' with {", ".join(known)}' if known else ''
     try:
       array = jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except OverflowError as error:  # an integer of Python
+      largest = max(jax.tree.leaves(value), key=abs)
+      raise _too_large(name, jax.dtypes.canonicalize_dtype(int), largest) from error
+    except (TypeError, ValueError) as error:
       raise TypeError(f'{contract}, got {type(value).__name__}') from error
     if kind is int and _is_cut(value, array):
-      raise ValueError(
-        f'argument {name!r} must fit in {array.dtype}, got {value.max()}; '
-        'renumber the ids, or enable jax_enable_x64'
+      raise _too_large(name, array.dtype, value.max())
+    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 2:
+      raise TypeError(
+        f'argument {name!r} must have a dtype of at least 16 bits, got {array.dtype}; convert it '
+        'with astype(jnp.bfloat16)'
       )
     contract += f', got {array.dtype}{list(array.shape)}'
     if like is not None and not jnp.iscomplexobj(array):
@@ -73,8 +78,23 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
   return list(checked.values())
 
 
+def _too_large(name: str, dtype: Any, value: Any) -> ValueError:
+  """Returns the error for an integer that JAX cannot hold."""
+  advice = ', or enable jax_enable_x64' if dtype.itemsize < 8 else ''
+  return ValueError(f'argument {name!r} must fit in {dtype}, got {value}; renumber the ids{advice}')
+
+
 def _is_cut(value: Any, array: jax.Array) -> bool:
   """Returns True if 64-bit integers of NumPy lose their upper half, as without jax_enable_x64."""
   if isinstance(value, jax.Array) or getattr(value, 'dtype', array.dtype) == array.dtype:
     return False
   return value.dtype.kind in 'iu' and bool((value != value.astype(array.dtype)).any())
+
+
+def check_static(name: str, value: Any) -> None:
+  """Raises a `TypeError` if an option that shapes the compiled code is traced."""
+  if isinstance(value, jax.core.Tracer):
+    raise TypeError(
+      f'{name} must be a Python number, got a traced array; close over it, or name it in '
+      'static_argnames of jax.jit'
+    )

@@ -7,7 +7,6 @@ negatives.
 Axes: B examples of a batch, D vector width.
 """
 
-import numbers
 from typing import NamedTuple
 
 import jax
@@ -29,8 +28,7 @@ class InBatchSoftmaxGrads(NamedTuple):
 
 def _check_batch(queries, keys, log_expected, key_ids, temperature, where):
   """Returns the checked vectors, 1 / temperature, `[B, B]` scores without hits, and `where`."""
-  if isinstance(temperature, numbers.Number) and not temperature > 0:
-    raise ValueError(f'temperature must be greater than 0, got {temperature!r}')
+  given = temperature
   queries, keys, log_expected, key_ids, temperature, where = check(
     queries=(queries, 'B D'),
     keys=(keys, 'B D'),
@@ -39,6 +37,9 @@ def _check_batch(queries, keys, log_expected, key_ids, temperature, where):
     temperature=(temperature, '', 'keys'),
     where=(where, '?B', bool),
   )
+  # The value of an array of JAX is not read, since that would wait for it.
+  if not isinstance(given, jax.Array) and not given > 0:
+    raise ValueError(f'temperature must be greater than 0, got {given!r}')
   if where is not None:  # padding may hold anything
     queries, keys = (jnp.where(where[:, None], x, 0) for x in (queries, keys))
     log_expected = None if log_expected is None else jnp.where(where, log_expected, 0)
@@ -90,7 +91,7 @@ def in_batch_softmax_loss(
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
-    ValueError: `temperature` is a number that is not greater than 0.
+    ValueError: `temperature` is a number, or an array of NumPy, that is not greater than 0.
 
   References:
     Bengio and Senecal, Adaptive importance sampling, 2008; Yi et al., `Sampling-bias-corrected

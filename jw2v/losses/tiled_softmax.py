@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
-from jw2v.losses._check import check
+from jw2v.losses._check import check, check_static
 from jw2v.losses._mesh import any_mesh
 from jw2v.losses.numerics import dot, exportable, in_range, log_odds
 
@@ -360,6 +360,8 @@ def _check_call(
   has_labels=True,
   keep_scores=True,
 ):
+  for name, value in {'soft_cap': soft_cap, 'label_smoothing': label_smoothing}.items():
+    check_static(name, value)
   if soft_cap is not None and not soft_cap > 0:
     raise ValueError(f'soft_cap must be greater than 0, got {soft_cap!r}')
   if not 0 <= label_smoothing <= 1:
@@ -431,7 +433,7 @@ def tiled_log_normalizer(
     vectors: `[..., D]` vectors :math:`v`.
     table: `[V, D]`, a row :math:`u_w` for each class.
     bias: `[V]` :math:`b_w`; -inf excludes a class.
-    soft_cap: c, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
+    soft_cap: c, a Python number, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
     tile: S, the number of classes whose scores are in memory at once.
 
   Returns:
@@ -439,6 +441,7 @@ def tiled_log_normalizer(
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
+    TypeError: `soft_cap` is traced.
     ValueError: `tile` is not a positive integer, or `soft_cap` not a positive number.
 
   References:
@@ -492,7 +495,7 @@ def tiled_softmax_loss(
     where: `[...]` bool, False for padding: loss 0 and gradient 0, whatever vector and label are.
     label_smoothing: :math:`\alpha` in [0, 1], a Python number.
     z_loss: :math:`\zeta`, a number or a scalar array.
-    soft_cap: c, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
+    soft_cap: c, a Python number, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
     tile: S, the number of classes whose scores are in memory at once; V, or more, for all. The
       default makes a tile of about a million scores on a CPU, and of 8,192 classes elsewhere, but
       has all scores at once if M is at most D / 2, where they are small beside the table's
@@ -503,6 +506,7 @@ def tiled_softmax_loss(
 
   Raises:
     AssertionError: an argument has the wrong rank, shape or dtype.
+    TypeError: `soft_cap` or `label_smoothing` is traced.
     ValueError: `tile` is not a positive integer, `soft_cap` not a positive number, or
       `label_smoothing` not from 0 to 1.
 

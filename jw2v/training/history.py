@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jw2v.training.step import Results
+from jw2v.utils.limits import shown
 from jw2v.utils.progress_bar import progress_bar
 
 RECORDS_PER_EPOCH = 20
@@ -32,6 +33,38 @@ def mean_losses(history: Sequence[dict[str, Any]]) -> list[float]:
     ]
     means.append(sum(weighted) / max(1, sum(sizes[first : last + 1])))
   return means
+
+
+_NAMES = (
+  'step', 'epoch', 'words', 'words_per_second', 'loss', 'learning_rate', 'gradient_norm',
+  'center_norm', 'outside_norm', 'held_out_loss',
+)  # fmt: skip
+
+
+def check_scores(scores: Any) -> dict[str, float]:
+  """Returns the scores that an `evaluate` function has returned, for a record.
+
+  Raises:
+    TypeError: they are not a dict of numbers.
+    ValueError: a name is that of another entry of a record.
+  """
+  if not isinstance(scores, Mapping):
+    raise TypeError(f'evaluate must return a dict of numbers, got {shown(repr(scores))}')
+  checked = {}
+  for name, value in scores.items():
+    if not isinstance(name, str):
+      raise TypeError(f'evaluate must return a dict whose keys are strings, got the key {name!r}')
+    if name in _NAMES:
+      raise ValueError(
+        f'evaluate must return names other than those of the record, got {name!r}; rename it, '
+        f'such as {"my_" + name!r}'
+      )
+    try:
+      checked[name] = float(value)
+    except (TypeError, ValueError) as error:
+      found = shown(repr(value))
+      raise TypeError(f'evaluate must return numbers, got {name}={found}') from error
+  return checked
 
 
 _SAVED = (
@@ -162,7 +195,7 @@ class History:
         refresh=False,
       )
     for callback in self._callbacks:
-      callback(record)
+      callback(record.copy())  # a callback may change it
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:

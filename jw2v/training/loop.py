@@ -34,7 +34,7 @@ from jw2v.losses.window import Word2VecParams
 from jw2v.objectives.objective import Objective
 from jw2v.optim import RowwiseTransformation
 from jw2v.training.checkpoints import Checkpoints, Stopped
-from jw2v.training.history import RECORDS_PER_EPOCH, History
+from jw2v.training.history import RECORDS_PER_EPOCH, History, check_scores
 from jw2v.training.memory import check_fits, predict_peak
 from jw2v.training.state import (
   TrainState,
@@ -163,7 +163,7 @@ def fit(
     if epoch_ends and held_out_loss is not None:
       measured['held_out_loss'] = held_out_loss(params)
     if epoch_ends and evaluate is not None:
-      measured |= evaluate(export(layout.in_order(params, shapes.params)))
+      measured |= check_scores(evaluate(export(layout.in_order(params, shapes.params))))
     return measured
 
   # The dispatches of this process, together with those of the others.

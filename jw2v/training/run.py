@@ -5,10 +5,11 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from absl import logging
 
 from jw2v.config import TrainConfig
@@ -109,14 +110,15 @@ def train(
     text: how text is read and split, for paths: 'words' (the default: lower case, letters and
       digits), 'whitespace', or a `TextConfig`.
     progress: True to show a progress bar on standard error.
-    callbacks: functions that are called with each record of the history.
+    callbacks: functions that are called with a copy of each record of the history.
     initial: vectors to start from, of an earlier run (with both tables) or of a file. They are
       copied to the rows of their words; the nodes of a hierarchical softmax are copied only if the
       words and the tree are the same. All these words are kept, whatever their count in the
       corpus, and their counts are added, unless the corpus is already encoded.
     checkpoints: saves the run from time to time. If the folder has a checkpoint, the run resumes
       from the newest one and produces bit-identical results.
-    evaluate: returns scores of the vectors, for the record at the end of each epoch.
+    evaluate: returns a dict of scores of the vectors, for the record at the end of each epoch. The
+      names must differ from those of the record.
     started: called once: after the second dispatch, or at the end of a run that has fewer.
 
   Returns:
@@ -128,13 +130,16 @@ def train(
     NotADirectoryError: `workdir` is a file or inside one.
     PermissionError: `workdir` is not writable.
     BlockingIOError: another run uses `workdir`.
-    TypeError: the corpus or the config has the wrong type.
+    TypeError: the corpus, the config or a callback has the wrong type; or `evaluate` does not
+      return a dict of numbers.
+    RuntimeError: `train` is called inside `jax.jit`.
     ProcessLost: another process of the run is gone.
     MemoryError: the tables do not fit in the memory of the devices; the message suggests a layout
       that would fit.
     ValueError: the devices do not divide the settings, or processes have different settings; the
       corpus is empty, is not UTF-8, or contains words that `vectors.txt` cannot hold; the corpus
-      was encoded with other settings; nothing is left to hold out; or `initial` has another width.
+      was encoded with other settings; nothing is left to hold out; `initial` has another width; or
+      `evaluate` returns a name of the record.
     FloatingPointError: the loss is not finite; the message has the step.
     Stopped: `checkpoints` was asked to stop the run, and saved it.
     ImportError: the corpus is text, or the progress bar is on, without the extra `text`.
@@ -147,9 +152,15 @@ def train(
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
   prepare_backend(config.devices or default_devices(config))
+  callbacks = _checked_callables(callbacks, evaluate, started)
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}
   check_same({name: 'given' if value is not None else 'none' for name, value in given.items()})
   with first_exits_last(Stopped), contextlib.ExitStack() as stack:
+    # Training is a compiled program that moves blocks to the devices, whatever the caller allows.
+    stack.enter_context(jax.transfer_guard('allow'))
+    stack.enter_context(jax.disable_jit(False))
+    if isinstance(jnp.zeros(()), jax.core.Tracer):
+      raise RuntimeError('train must be called outside of jax.jit and jax.lax loops; move it out')
     device_kind = platform()  # raises before a folder is made if the backend cannot start
     _warn_of_few_cores(config, device_kind)
     if progress:
@@ -172,7 +183,7 @@ def train(
       config = config.apart(layout.name, layout.devices // processes, processes)
     objective = make_objective(config, encoded.vocabulary, layout.width_axis)
     streams = make_streams(encoded, config, objective, layout)
-    callbacks, on_start = list(callbacks), [started] if started is not None else []
+    on_start = [started] if started is not None else []
     if folder is not None and is_first():
       metrics = stack.enter_context(contextlib.closing(folder.metrics()))
       callbacks.insert(0, metrics.add)
@@ -200,6 +211,18 @@ def train(
     if folder is not None and is_first():
       folder.write_results(dataclasses.asdict(config), result.vectors)
     return result
+
+
+def _checked_callables(callbacks: Any, evaluate: Any, started: Any) -> list[Callable[..., Any]]:
+  """Returns the callbacks as a list; raises a `TypeError` for what cannot be called."""
+  if callable(callbacks) or not isinstance(callbacks, Iterable):
+    raise TypeError(f'callbacks must be a list of functions, got {callbacks!r}; use [function]')
+  callbacks = list(callbacks)
+  functions = {f'callbacks[{i}]': function for i, function in enumerate(callbacks)}
+  for name, function in {**functions, 'evaluate': evaluate, 'started': started}.items():
+    if not callable(function) and (function is not None or name in functions):
+      raise TypeError(f'{name} must be a function, got {function!r}')
+  return callbacks
 
 
 def make_streams(
