@@ -73,6 +73,27 @@ def noise_distribution(counts: Array, exponent: float = 0.75, kind: str = 'unigr
   return powers / total
 
 
+def noise_counts(
+  counts: np.ndarray, exponent: float, kind: str, is_drawn: bool = True
+) -> np.ndarray:
+  """Returns the counts of a vocabulary for `noise_distribution`.
+
+  They are all 1 for a vocabulary without counts (`Vocabulary.of_words`), if the noise does not
+  depend on them or is not drawn.
+
+  Raises:
+    ValueError: the noise depends on counts, which are all 0.
+  """
+  if counts.any():
+    return counts
+  if is_drawn and kind == 'unigram' and exponent != 0:
+    raise ValueError(
+      'the vocabulary must have counts for unigram noise, got only zeros; call '
+      'encode_corpus(known=vocabulary), which counts them, or set noise to uniform'
+    )
+  return np.ones_like(counts)
+
+
 def log_expected_counts(probabilities: Array, num_draws: Array) -> Array:
   r"""Computes the logarithm of the expected count of each word among some draws.
 

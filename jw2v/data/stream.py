@@ -122,11 +122,12 @@ class TextBlocks(NamedTuple):
       capacity: as the attribute.
     """
     counts = corpus.vocabulary.counts
+    weights = sampling.noise_counts(counts, noise_exponent, noise, shared_negatives > 0)
     return cls(
       corpus.ids,
       corpus.line_ends,
       sampling.keep_probability(counts, sample),
-      sampling.alias_table(sampling.noise_distribution(counts, noise_exponent, noise)),
+      sampling.alias_table(sampling.noise_distribution(weights, noise_exponent, noise)),
       window=window,
       dynamic=dynamic,
       block_size=block_size,

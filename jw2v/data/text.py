@@ -93,7 +93,7 @@ def _find(paths, exclude) -> list[tuple[str, bool]]:
         raise FileNotFoundError(f'{shown(path)}: there is no file in this folder')
       files += [(name, False) for name in found]
     elif glob.has_magic(path):
-      found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+      found = sorted(p for p in _matches(path) if os.path.isfile(p))
       found = [name for name in found if not _is_excluded(name, '', exclude)]
       if not found:
         raise FileNotFoundError(f'{shown(path)}: no file fits this pattern')
@@ -122,6 +122,36 @@ def _is_excluded(path: str, folder: str, exclude: Sequence[str]) -> bool:
   if folder:
     names.add(os.path.relpath(path, folder))
   return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in exclude)
+
+
+def _matches(pattern: str) -> list[str]:
+  """Returns the names that fit a pattern; `**` enters each folder once, also behind links.
+
+  `glob.glob` follows links in a circle until the name is too long, which may take forever.
+  """
+  parts = (pattern.replace(os.altsep, os.sep) if os.altsep else pattern).split(os.sep)
+  if '**' not in parts:
+    return glob.glob(pattern)
+  at = parts.index('**')
+  # '' is the working directory, and the root if the pattern starts with a separator.
+  start = os.sep.join(parts[:at]) or (os.sep if at else '')
+  rest = os.path.join(*parts[at + 1 :], '') if parts[at + 1 :] else '*'
+  rest = rest.removesuffix(os.sep)
+  found, entered = [], set()
+  folders = glob.glob(start) if glob.has_magic(start) else [start]
+  while folders:
+    folder = folders.pop()
+    if (real := os.path.realpath(folder or os.curdir)) in entered:
+      continue
+    entered.add(real)
+    found += _matches(os.path.join(glob.escape(folder), rest))
+    try:
+      names = sorted(os.listdir(folder or os.curdir), reverse=True)
+    except OSError:  # no folder, or one that cannot be read, as in `glob.glob`
+      continue
+    paths = [os.path.join(folder, name) for name in names if not name.startswith('.')]
+    folders += [path for path in paths if os.path.isdir(path)]
+  return found
 
 
 def _files_in(folder: str) -> list[str]:

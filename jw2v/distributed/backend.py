@@ -19,6 +19,28 @@ _SLOW_SCATTER_FROM, _SLOW_SCATTER_TO = (0, 10, 2), (0, 11, 0)
 _CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')  # bytes, or 'max'
 _DEVICES_FLAG = '--xla_force_host_platform_device_count'  # has no effect beside JAX's own setting
 _FAST_SCATTER_FLAG = '-nvptx-allow-ftz-atomics'
+_FORKED: list[int] = []  # this process, if it was forked after JAX had started
+
+
+def _note_fork() -> None:
+  if backends_are_initialized():
+    _FORKED[:] = [os.getpid()]
+
+
+if hasattr(os, 'register_at_fork'):
+  os.register_at_fork(after_in_child=_note_fork)
+
+
+def check_not_forked() -> None:
+  """Raises a `RuntimeError` in a process that was forked after JAX had started.
+
+  Such a process lacks the threads of JAX, so that compiled functions wait for them forever.
+  """
+  if _FORKED:
+    raise RuntimeError(
+      'train must run in a process that is not forked after JAX has started, got process '
+      f"{_FORKED[0]}; start it with multiprocessing.get_context('spawn') or 'forkserver'"
+    )
 
 
 def num_cores() -> int:

@@ -85,7 +85,8 @@ def make_objective(
     constants['tree'] = tree
     capacity = sampling.Capacity(tree.lengths, len(tree.slots))
   if config.objective in ('nce', 'sampled_softmax'):
-    noise = sampling.noise_distribution(counts, config.noise_exponent, config.noise)
+    kind = config.noise_exponent, config.noise
+    noise = sampling.noise_distribution(sampling.noise_counts(counts, *kind), *kind)
     # NCE treats the model as normalized: here by V, as it is when all vectors are zero.
     normalizer = len(counts) if config.objective == 'nce' else 1
     expected = sampling.log_expected_counts(noise * normalizer, config.negatives or 1)

@@ -20,7 +20,7 @@ from jw2v.data.stream import TextBlocks, held_out_start, longest_line
 from jw2v.data.tokens import TextConfig
 from jw2v.data.vocabulary import Vocabulary
 from jw2v.distributed.agreement import check_same, first_exits_last, first_then_others
-from jw2v.distributed.backend import num_cores, platform, prepare_backend
+from jw2v.distributed.backend import check_not_forked, num_cores, platform, prepare_backend
 from jw2v.distributed.layout import Layout, default_devices, make_layout
 from jw2v.distributed.processes import is_first, naming_lost_processes
 from jw2v.formats.registry import check_words
@@ -132,7 +132,8 @@ def train(
     BlockingIOError: another run uses `workdir`.
     TypeError: the corpus, the config or a callback has the wrong type; or `evaluate` does not
       return a dict of numbers.
-    RuntimeError: `train` is called inside `jax.jit`.
+    RuntimeError: `train` is called inside `jax.jit`, or in a process that was forked after JAX had
+      started.
     ProcessLost: another process of the run is gone.
     MemoryError: the tables do not fit in the memory of the devices; the message suggests a layout
       that would fit.
@@ -151,6 +152,7 @@ def train(
     raise TypeError(f'initial must be a TrainResult or KeyedVectors, got {initial!r}')
   if initial is not None:
     check_initial(initial.vectors if isinstance(initial, TrainResult) else initial, config)
+  check_not_forked()
   prepare_backend(config.devices or default_devices(config))
   callbacks = _checked_callables(callbacks, evaluate, started)
   given = {'workdir': workdir, 'initial': initial, 'checkpoints': checkpoints, 'evaluate': evaluate}

@@ -10,7 +10,9 @@ _FIRST_LINE, _LAST_LINE = 5, 60  # seconds between lines: at first, doubled each
 
 def shows_bars() -> bool:
   """Returns whether standard error is a terminal or the output of a notebook's cell."""
-  return sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')
+  # None in programs without a console, and without `isatty` where a program replaces it.
+  isatty = getattr(sys.stderr, 'isatty', bool)
+  return isatty() or type(sys.stderr).__module__.startswith('ipykernel')
 
 
 def import_tqdm() -> Any:
@@ -68,7 +70,8 @@ class _Lines:
       left = f', {(self._total - self.n) / rate:,.0f} s left' if rate else ''
     more = f', {self._postfix}' if self._postfix else ''
     line = f'{self._description}: {share}{rate:,.0f} {self._unit}/s{more}{left}'
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # `print` would write to standard output
+      print(line, file=sys.stderr, flush=True)
 
   def set_postfix_str(self, text: str, refresh: bool = True) -> None:
     """Sets text to add to the next line."""
