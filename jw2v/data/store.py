@@ -25,7 +25,15 @@ from jw2v.data.phrases import Phrases
 from jw2v.data.stored_array import StoredArray
 from jw2v.data.text import PathLike, Source
 from jw2v.data.vocabulary import Vocabulary
-from jw2v.utils.files import as_json, digest, expanded, naming, partial_name, unfinished
+from jw2v.utils.files import (
+  as_json,
+  digest,
+  expanded,
+  move_folder,
+  naming,
+  partial_name,
+  unfinished,
+)
 from jw2v.utils.limits import shown
 from jw2v.utils.locks import locked_folder, try_lock_folder
 
@@ -278,7 +286,7 @@ def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | 
       if lock is None:
         continue
       if path.name.endswith('.old') and folder is not None and not folder.exists():
-        os.rename(path, folder)
+        move_folder(path, folder)
       else:
         shutil.rmtree(path, ignore_errors=True)
       os.close(lock)
@@ -309,12 +317,12 @@ def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
   with _locked(folder):
     check_place(folder)
     if folder.is_dir():
-      os.rename(folder, old)
+      move_folder(folder, old)
     try:
       os.rename(work, folder)
     except BaseException:
       if old.exists():
-        os.rename(old, folder)
+        move_folder(old, folder)
       raise
     shutil.rmtree(old, ignore_errors=True)
 

@@ -22,6 +22,7 @@ import numpy as np
 from jw2v.data.text import ERRORS, WHITE_SPACE, TextReader
 from jw2v.data.words import separate_words
 from jw2v.utils.extras import import_pyarrow
+from jw2v.utils.files import naming, sync
 from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion, shown
 
 SPLITS = ('whitespace', 'words')
@@ -328,12 +329,12 @@ class NumberedText:
     for path, count, dtype in zip(
       self._paths, (self.num_tokens, self.num_lines), ('<i4', '<i8'), strict=True
     ):
-      with open(path, 'r+b') as file:
+      with naming(path), open(path, 'r+b') as file:
         header = {'descr': dtype, 'fortran_order': False, 'shape': (count,)}
         np.lib.format.write_array_header_1_0(file, header)
         if file.tell() != _HEADER:
           raise RuntimeError(f'the header of {path.name} has {file.tell()} bytes')
-        os.fsync(file.fileno())
+        sync(file.fileno())
 
 
 def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> None:

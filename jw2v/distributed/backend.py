@@ -52,7 +52,7 @@ def host_memory() -> int:
   """Returns the memory of the machine, or of the container if that is less."""
   memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   try:
-    return min(memory, int(_CONTAINER_LIMIT.read_text()))
+    return min(memory, int(_CONTAINER_LIMIT.read_text('ascii')))
   except (OSError, ValueError):  # no container, or no limit
     return memory
 

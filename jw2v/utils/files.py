@@ -18,6 +18,7 @@ from jw2v.utils.locks import try_lock, wait_for_lock
 
 _UNFINISHED: set[str | os.PathLike[str]] = set()
 _PARTIAL = '.partial'
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # not a failed write
 
 
 def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -83,7 +84,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         yield file
         with naming(path):
           file.flush()
-          os.fsync(handle)  # otherwise a power loss may keep the name and lose the bytes
+          sync(handle)  # otherwise a power loss may keep the name and lose the bytes
       with contextlib.suppress(OSError):  # an older file keeps its permissions
         os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
       if os.name != 'posix':  # Windows cannot rename an open file
@@ -97,6 +98,33 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
       with contextlib.suppress(OSError):
         os.close(lock)
+
+
+def sync(handle: int) -> None:
+  """Waits until an open file is on disk; does nothing on file systems that cannot tell."""
+  try:
+    os.fsync(handle)
+  except OSError as error:
+    if error.errno not in _NO_SYNC:
+      raise
+
+
+def move_folder(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Renames a folder; copies it on file systems that cannot.
+
+  The overlay of a container cannot rename a folder that is part of its image.
+  """
+  try:
+    os.rename(source, target)
+  except OSError as error:
+    if error.errno != errno.EXDEV:
+      raise
+    try:
+      shutil.copytree(source, target, symlinks=True)
+    except BaseException:
+      shutil.rmtree(target, ignore_errors=True)
+      raise
+    shutil.rmtree(source)
 
 
 class _Output(io.FileIO):
