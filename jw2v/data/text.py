@@ -5,6 +5,7 @@ the last, and raises an error for anything that is not text. `tokens.py` splits 
 """
 
 import codecs
+import contextlib
 import dataclasses
 import errno
 import fnmatch
@@ -18,6 +19,7 @@ import re
 import struct
 import sys
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -104,12 +106,7 @@ def _find(paths, exclude) -> list[tuple[str, bool]]:
       files += [(name, False) for name in different.values()]
     else:
       name = path if len(path) <= 200 else f'{path[:60]}...'
-      hint = ''
-      if '://' in path:
-        hint = '; only files of this machine are read, so download it first'
-      elif ' ' in path or '\n' in path:
-        hint = '; a text itself is given as lists of words: [x.split() for x in text.splitlines()]'
-      raise FileNotFoundError(f'{name}: no such file or folder{hint}')
+      raise FileNotFoundError(f'{name}: no such file or folder{_remark(path)}')
   if not files:
     raise ValueError('there is no path of a text: name a file or a folder')
   if [path for path, _ in files].count(STDIN) > 1:
@@ -122,6 +119,20 @@ def _is_excluded(path: str, folder: str, exclude: Sequence[str]) -> bool:
   if folder:
     names.add(os.path.relpath(path, folder))
   return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in exclude)
+
+
+def _remark(path: str) -> str:
+  """Returns what may be meant by a path that does not exist."""
+  folder, name = os.path.split(path)
+  with contextlib.suppress(OSError, ValueError):
+    for other in os.listdir(folder or os.curdir):
+      if unicodedata.normalize('NFC', other) == unicodedata.normalize('NFC', name):
+        return f'; there is one in another Unicode normalization, {other!a}'
+  if '://' in path:
+    return '; only files of this machine are read, so download it first'
+  if ' ' in path or '\n' in path:
+    return '; a text itself is given as lists of words: [x.split() for x in text.splitlines()]'
+  return ''
 
 
 def _matches(pattern: str) -> list[str]:

@@ -5,12 +5,15 @@ A comment names the report where there is one.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import io
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 import jax
@@ -250,9 +253,6 @@ def run(tmp_path, code, *flags, env=(), drop=(), **options):
   root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
   (tmp_path / 'program.py').write_text(PROGRAM + code)
   environment = {**os.environ, 'PYTHONPATH': f'{root}:{root}/tests', **dict(env)}
-  # Compile as this process does.
-  optimized = str(jax.config.jax_disable_most_optimizations)
-  environment |= {'JAX_DISABLE_MOST_OPTIMIZATIONS': optimized, 'JAX_NUM_CPU_DEVICES': '8'}
   done = subprocess.run(
     [sys.executable, *flags, str(tmp_path / 'program.py')],
     env={name: x for name, x in environment.items() if name not in drop},
@@ -262,8 +262,18 @@ def run(tmp_path, code, *flags, env=(), drop=(), **options):
   return done.stdout
 
 
+@functools.cache
+def digest_of_a_plain_program():
+  with tempfile.TemporaryDirectory() as folder:
+    return run(pathlib.Path(folder), 'print(work())').strip()
+
+
 @pytest.mark.slow
 class TestPrograms:
+  @pytest.fixture
+  def digest(self):
+    return digest_of_a_plain_program()
+
   @pytest.mark.parametrize(
     ('flags', 'env'),
     [
@@ -275,15 +285,15 @@ class TestPrograms:
     ],
     ids=['hash seed', 'without asserts', 'warnings are errors', 'locale', 'no home'],
   )
-  def test_same_bits_in_any_environment(self, tmp_path, vectors, flags, env):
+  def test_same_bits_in_any_environment(self, tmp_path, digest, flags, env):
     # piskvorky/gensim#662 and #2859: PYTHONHASHSEED; opendp/opendp#1930: -O
-    assert run(tmp_path, 'print(work())', *flags, env=env).strip() == digest_of(vectors)
+    assert run(tmp_path, 'print(work())', *flags, env=env).strip() == digest
 
-  def test_no_environment_and_no_working_directory(self, tmp_path, vectors):
+  def test_no_environment_and_no_working_directory(self, tmp_path, digest):
     code = (
       'import tempfile\nos.chdir(folder := tempfile.mkdtemp()); os.rmdir(folder); print(work())'
     )
-    assert run(tmp_path, code, drop=('HOME', 'USER', 'LANG')).strip() == digest_of(vectors)
+    assert run(tmp_path, code, drop=('HOME', 'USER', 'LANG')).strip() == digest
 
   @pytest.mark.parametrize('stream', [0, 1, 2])
   def test_closed_streams(self, tmp_path, stream):
@@ -293,7 +303,7 @@ class TestPrograms:
     assert len(path.read_text()) == 64
 
   @pytest.mark.parametrize('method', ['spawn', 'forkserver'])
-  def test_processes(self, tmp_path, vectors, method):
+  def test_processes(self, tmp_path, digest, method):
     # Smithsonian/layup#336: fork after JAX ran hangs; spawn and forkserver do not
     code = f"""
 if __name__ == '__main__':
@@ -301,7 +311,7 @@ if __name__ == '__main__':
   with multiprocessing.get_context({method!r}).Pool(2) as pool:
     print(*pool.map(work, [1, 2]))
 """
-    assert run(tmp_path, code).split() == 2 * [digest_of(vectors)]
+    assert run(tmp_path, code).split() == 2 * [digest]
 
   def test_fork_after_jax_has_started_raises_instead_of_waiting(self, tmp_path):
     # jax: "os.fork() is incompatible with multithreaded code"; AarhusCosmology/prospect_public#10
@@ -315,12 +325,12 @@ with multiprocessing.get_context('fork').Pool(1) as pool:
 """
     assert "multiprocessing.get_context('spawn') or 'forkserver'" in run(tmp_path, code)
 
-  def test_fork_before_jax_has_started(self, tmp_path, vectors):
+  def test_fork_before_jax_has_started(self, tmp_path, digest):
     code = """
 with multiprocessing.get_context('fork').Pool(2) as pool:
   print(*pool.map(work, [1, 2]))
 """
-    assert run(tmp_path, code).split() == 2 * [digest_of(vectors)]
+    assert run(tmp_path, code).split() == 2 * [digest]
 
   def test_arguments_are_checked_without_asserts(self, tmp_path):
     # google-deepmind/torax#2132: validation by assert
