@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import weakref
@@ -257,7 +258,7 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
     parent, prefix = pathlib.Path(tempfile.gettempdir()), 'jw2v.'
   else:
     parent = next(path for path in folder.absolute().parents if path.is_dir())
-    prefix = f'.{folder.name}.'
+    prefix = f'.{_short(folder.name)}.'
   with contextlib.ExitStack() as stack:
     with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
       _remove_abandoned(parent, prefix, folder)
@@ -278,10 +279,17 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
         os.close(lock)
 
 
+def _short(name: str) -> str:
+  """Returns a name that a file system takes with some characters more."""
+  encoded = os.fsencode(name)
+  return name if len(encoded) <= 200 else f'{name[:40]}~{hashlib.sha256(encoded).hexdigest()[:16]}'
+
+
 def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | None) -> None:
   """Removes what runs that were killed have left of this store, and restores an older one."""
   for path in parent.iterdir():
-    if path.name.startswith(prefix) and path.name.endswith(('.partial', '.partial.old')):
+    # One part between the two: a store `corpus` leaves those of `corpus.old` alone.
+    if re.fullmatch(rf'{re.escape(prefix)}[^.]+\.partial(\.old)?', path.name):
       lock = try_lock_folder(path) if path.is_dir() else None
       if lock is None:
         continue

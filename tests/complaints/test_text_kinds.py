@@ -92,9 +92,17 @@ class TestNames:
   def test_as_long_as_a_file_system_allows(self, tmp_path):
     path = tmp_path / ('x' * 250 + '.txt')
     path.write_text('gold silver\n' * 5)
-    assert words(encoded(path, folder=tmp_path / ('y' * 250))) == {'gold': 5, 'silver': 5}
+    for name in ('y' * 250, '\u6f22' * 85):  # 255 bytes
+      assert words(encoded(path, folder=tmp_path / name)) == {'gold': 5, 'silver': 5}
     with pytest.raises(FileNotFoundError, match=r'x{60}\.\.\.: no such file'):
       find_files('x' * 5000)
+
+  def test_a_store_does_not_take_the_rest_of_another(self, tmp_path):
+    """What a killed run of `corpus.v2` has left is not `corpus`."""
+    rest = tmp_path / '.corpus.v2.0a1b2c3d.partial.old'
+    rest.mkdir()
+    encoded(SENTENCES, folder=tmp_path / 'corpus')
+    assert sorted(os.listdir(tmp_path)) == [rest.name, 'corpus']
 
 
 class TestLineEnds:
