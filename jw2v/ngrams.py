@@ -35,7 +35,7 @@ def ngram_buckets(
     <https://arxiv.org/abs/1607.04606>`_, 2017, section 3.2; the bucket is that of the
     fastText program.
   """
-  encoded = [f'<{word}>'.encode() for word in words]
+  encoded = [f'<{word}>'.encode(errors='surrogatepass') for word in words]
   text = np.frombuffer(b''.join(encoded), np.uint8)
   lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
   starts = np.flatnonzero((text & 0xC0) != 0x80)  # of characters: 10xxxxxx goes on with one

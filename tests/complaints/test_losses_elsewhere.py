@@ -197,6 +197,27 @@ def test_an_optimizer_is_traced_once_donates_and_scans(optimizer, dtype):
   )
 
 
+class TestOptimizerSettings:
+  @pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
+  def test_transfer_guard_and_vmap(self, optimizer):
+    table = jax.device_put(np.ones((V, D), np.float32))
+    gradients = RowGradients(jnp.array([0, 1, 1]), jnp.ones((3, D)), jnp.ones(3))
+    one_step = jax.jit(lambda t, g: optimizer.update(g, optimizer.init(t), t)[0])
+    with jax.transfer_guard('disallow'):
+      new = jax.block_until_ready(one_step(table, gradients))
+    both = jax.vmap(one_step, (0, None))(jnp.stack([table, table]), gradients)
+    np.testing.assert_allclose(both, np.stack([new, new]), rtol=1e-6)
+
+  @pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
+  def test_padding_that_is_not_finite_and_no_rows(self, optimizer):
+    table = jnp.ones((V, D))
+    bad = jnp.array([jnp.nan, jnp.inf])
+    wrong = RowGradients(jnp.array([-1, V + 4]), jnp.stack([bad, bad]), bad)
+    none = RowGradients(jnp.zeros(0, int), jnp.zeros((0, D)), jnp.zeros(0))
+    for gradients in (wrong, none):
+      np.testing.assert_array_equal(step(optimizer, gradients, table)[0], table)
+
+
 class TestScores:
   """Scores that are not finite: masked classes, and a model that diverges."""
 

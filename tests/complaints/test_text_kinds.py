@@ -149,6 +149,11 @@ class TestWords:
         [['a\udce4', 'b']] * 30, jw2v.TrainConfig(**TINY), workdir=tmp_path / 'run', progress=False
       )
 
+  def test_with_a_lone_surrogate_have_n_grams(self):
+    settings = {**TINY, 'minn': 2, 'maxn': 3, 'bucket': 50}
+    result = jw2v.train([['a\udce4b', 'b']] * 30, jw2v.TrainConfig(**settings), progress=False)
+    assert np.isfinite(result.vectors['a\udce4b']).all()
+
 
 class TestVocabularyWithoutCounts:
   """`Vocabulary.of_words`, as from a list of words."""
