@@ -145,7 +145,7 @@ class History:
     if diverged.size:
       raise FloatingPointError(
         f'step {self.step + diverged[0] + 1}: the loss must be finite, got {losses[diverged[0]]} '
-        f'at learning rate {learning_rate:.4g}; the run diverged, try a lower learning_rate'
+        f'at learning rate {rates[diverged[0]]:.4g}; the run diverged, try a lower learning_rate'
       )
     steps = int(np.count_nonzero(predictions))
     self.step += steps

@@ -161,9 +161,9 @@ def train(
     # Training is a compiled program that moves blocks to the devices, whatever the caller allows.
     stack.enter_context(jax.transfer_guard('allow'))
     stack.enter_context(jax.disable_jit(False))
+    device_kind = platform()  # raises before a folder is made if the backend cannot start
     if isinstance(jnp.zeros(()), jax.core.Tracer):
       raise RuntimeError('train must be called outside of jax.jit and jax.lax loops; move it out')
-    device_kind = platform()  # raises before a folder is made if the backend cannot start
     _warn_of_few_cores(config, device_kind)
     if progress:
       import_tqdm()

@@ -472,8 +472,6 @@ class SubwordVectors(KeyedVectors):
     if vectors is None:
       if word_rows is None:
         raise ValueError('vectors=None: needs word_rows, to make them of')
-      if (word := next(filter(_has_surrogate, words), None)) is not None:
-        raise ValueError(f'words must be valid Unicode, got {shown(repr(word))}')
       vectors = word_vectors(words, word_rows, ngrams)
     super().__init__(words, vectors)
     self.ngrams: Ngrams = ngrams

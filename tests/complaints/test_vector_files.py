@@ -155,10 +155,3 @@ def test_word_that_fasttext_cannot_load_is_refused(tmp_path, word):
   kv = SubwordVectors(['z', word], rows[:2], Ngrams(rows, 3, 4, 4), rows[:2])
   with pytest.raises(ValueError, match='a fasttext model file cannot hold the word'):
     save_vectors(kv, tmp_path / 'v.bin')
-
-
-@pytest.mark.parametrize('word', ['a\ud800', '\ud83d\ude00'])
-def test_half_characters_in_vectors_with_ngrams_are_named(word):
-  rows = np.ones((4, 2), np.float32)
-  with pytest.raises(ValueError, match=r'words must be valid Unicode, got'):
-    SubwordVectors(['z', word], None, Ngrams(rows, 3, 4, 4), rows[:2])
