@@ -16,7 +16,7 @@ from jw2v.formats.registry import describe_duplicate, read_table, write_table
 from jw2v.formats.table import VectorTable
 from jw2v.ngrams import END_OF_LINE, Ngrams, word_vectors
 from jw2v.utils.checks import as_array, check_count
-from jw2v.utils.limits import VECTORS_EXPANSION, shown
+from jw2v.utils.limits import VECTORS_EXPANSION
 from jw2v.vectors import evaluation
 from jw2v.vectors.lookup import WordVectors, strings, unit, word_list
 from jw2v.vectors.search import ApproximateIndex, nearest
