@@ -120,13 +120,24 @@ def read_glove(file: Input, limit: int | None = None) -> tuple[VectorTable, int]
     words, vectors = _read_rows(file, start, width, limit, always, first_row=2, expected=None)
     _check_count(len(words), count, limit)
     return VectorTable(words, vectors), 2
-  if not width or has_number(first.rsplit(None, width)[0].decode(errors='replace')):
+  fields = _split(first, width) if width else []
+  if not fields or has_number(fields[0].decode(errors='replace')):
     raise ValueError(
       f'row 1 must be a word and its numbers, separated by spaces or tabs, got {first[:40]!r}'
     )
   no_number = lambda extra: not all(map(is_number, extra))
   words, vectors = _read_rows(file, start, width, limit, no_number, first_row=1, expected=None)
   return VectorTable(words, vectors), 1
+
+
+def _split(row: bytes, width: int) -> list[bytes]:
+  """Returns a word and its numbers, or fewer fields if the word would contain other columns."""
+  fields = row.rstrip(b'\r ').split(b' ')
+  if len(fields) == width + 1 and not any(b'\t' in field for field in fields[1:]):
+    return fields
+  fields = row.strip().rsplit(None, width)  # aligned columns, tabs, or a word with spaces
+  is_aligned = not row.rstrip(b'\r ').endswith(b' '.join(fields))
+  return [] if is_aligned and re.search(rb'\t|  ', fields[0]) else fields
 
 
 def _count_numbers(row: bytes) -> int:
@@ -269,10 +280,7 @@ def _floats(column) -> np.ndarray:
 def _parse_by_row(buffer: bytes, row: int, width: int, spaced: _Spaced) -> _Rows:
   words, vectors = [], []
   for number, line in enumerate(buffer.removesuffix(b'\n').split(b'\n'), start=row):
-    fields = line.rstrip(b'\r ').split(b' ')
-    if len(fields) != width + 1 or any(b'\t' in field for field in fields[1:]):
-      # aligned columns, tabs, or a word with spaces
-      fields = line.strip().rsplit(None, width)
+    fields = _split(line, width)
     count = len(line.split()) - 1
     extra = fields[0].split(b' ')[1:] if fields else []
     if len(fields) <= width or (extra and not spaced(extra)):

@@ -192,12 +192,12 @@ def strings(words: Iterable[str]) -> list[str]:
     TypeError: a word is not a string.
   """
   words = list(words) if isinstance(words, str) else word_list(words)
-  for i, word in enumerate(words):
-    if not isinstance(word, str):
-      raise TypeError(
-        f'words must be strings, got {shown(repr(word))} at index {i}; convert them with str()'
-      )
-  return words
+  if set(map(type, words)) <= {str}:
+    return words
+  i, word = next((i, word) for i, word in enumerate(words) if not isinstance(word, str))
+  raise TypeError(
+    f'words must be strings, got {shown(repr(word))} at index {i}; convert them with str()'
+  )
 
 
 def word_list(words: Any) -> list[Any]:
@@ -207,7 +207,9 @@ def word_list(words: Any) -> list[Any]:
   """
   if isinstance(words, str):
     return [words]
-  words = words.to_pylist() if hasattr(words, 'to_pylist') else words
+  words = words.to_pylist() if hasattr(words, 'to_pylist') else list(words)
+  if set(map(type, words)) == {str}:
+    return words
   return [str(word) if isinstance(word, str) else word for word in words]
 
 

@@ -146,8 +146,8 @@ class TestRefused:
 
   @pytest.mark.slow
   def test_nothing_is_left_where_it_is_told_to_end(self, tmp_path):
-    kv = jw2v.KeyedVectors(range(60_000), np.random.default_rng(0).normal(size=(60_000, 50)))
-    kv.index_to_key = [f'word{i}' for i in range(60_000)]
+    words = [f'word{i}' for i in range(60_000)]
+    kv = jw2v.KeyedVectors(words, np.random.default_rng(0).normal(size=(60_000, 50)))
     jw2v.save_vectors(kv, tmp_path / 'v.safetensors')
     (tmp_path / 'out').mkdir()
     process = subprocess.Popen(

@@ -33,7 +33,7 @@ def test_columns_are_no_part_of_a_word(tmp_path, rows, format, header):
 
 @pytest.mark.parametrize('row', [
   'the, 0.5, 0.25', 'the,0.5,0.25', 'the; 0.5; 0.25', 'the\u00a00.5 0.25', '[0.5, 0.25]',
-  'the [0.5, 0.25]', 'the 0.5 0.25\rof 0.5 0.75',
+  'the [0.5, 0.25]', 'the 0.5 0.25\rof 0.5 0.75', 'the\tDET\t0.5', 'the  DET  0.5  0.25',
 ])  # fmt: skip
 def test_other_separators_are_refused(tmp_path, row):
   for format in (None, 'glove'):

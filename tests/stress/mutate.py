@@ -654,7 +654,7 @@ MUTATIONS = {
     ("not np.isfinite(vectors).all():\n    raise _NotTaken", 'False:\n    raise _NotTaken'),
     ("if any(b'_' in field for field in fields):", 'if False:'),
     ("  if not np.isfinite(vector).all():", '  if False:'),
-    ("line.rstrip(b'\\r ').split(b' ')", "line.split(b' ')"),
+    ("row.rstrip(b'\\r ').split(b' ')", "row.split(b' ')"),
   ],
   'formats/text@formats/registry': [
     ('del words[limit:]', 'pass'),
