@@ -94,6 +94,9 @@ class TestTransformation:
     new, state = step(optimizer, rows(table, [0, 1]), new, state)
     np.testing.assert_allclose(new[:3, 0], [0.9, 0.9, 1], rtol=1e-6)
     assert int(state.notfinite_count) == 0
+    padded = RowGradients(jnp.array([0, V]), jnp.array([[1.0, 1.0], [jnp.nan, 1.0]]))
+    _, state = step(optimizer, padded, new, state)
+    assert int(state.notfinite_count) == 0
 
   def test_a_schedule_as_the_rate_of_curvature_damped_sgd(self):
     with pytest.raises(TypeError, match=r"replace state\.hyperparams\['learning_rate'\]"):
@@ -307,6 +310,8 @@ class TestPadding:
     ):
       for array in (losses, *grads):
         np.testing.assert_array_equal(array, 0)
+    autodiff = jax.grad(lambda x: jw2v.in_batch_softmax_loss(x, ones[:1]).sum())(ones[:1])
+    np.testing.assert_array_equal(autodiff, 0)
 
 
 class TestArguments:
