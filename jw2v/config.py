@@ -208,7 +208,9 @@ class TrainConfig:
     known = [field.name for field in dataclasses.fields(cls)]
     for name in settings:
       if name not in known:
-        ours = OTHER_NAMES.get(name) or next(iter(difflib.get_close_matches(name, known, 1)), None)
+        ours = OTHER_NAMES.get(name) or next(
+          iter(difflib.get_close_matches(name, known, 1, cutoff=0.75)), None
+        )
         hint = f'the setting is {ours}' if ours in known else 'the settings are the fields'
         raise TypeError(f'{name}: unknown setting of TrainConfig; {hint}')
     return super().__new__(cls)
