@@ -16,6 +16,7 @@ other runs, and exits with status 1.
 
 import itertools
 import json
+import math
 import pathlib
 import statistics
 import subprocess
@@ -115,7 +116,7 @@ def train(
   records = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   last: dict[str, Any] = {}
   for record in records:  # not every record has scores
-    last |= record
+    last |= {name: math.nan if x is None else x for name, x in record.items()}
   before, seconds = 0, 0.0
   for record in records:
     seconds += (record['words'] - before) / record['words_per_second']

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -130,6 +131,12 @@ def _is_of_a_run(folder: pathlib.Path) -> bool:
   return read_manifest(folder / 'corpus') is not None
 
 
+def _line(record: dict[str, Any]) -> str:
+  """Returns a record as a line of JSON, which has no NaN and no infinity: they become null."""
+  finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
+  return json.dumps({name: finite(x) for name, x in record.items()}, allow_nan=False) + '\n'
+
+
 class MetricsFile:
   """A file with one JSON object per record, written during training."""
 
@@ -141,13 +148,13 @@ class MetricsFile:
   def start(self, history: list[dict[str, Any]]) -> None:
     """Replaces the file by the records of the run so far, none or those of its checkpoint."""
     with atomic_write(self._path) as file:
-      file.write(''.join(json.dumps(record) + '\n' for record in history).encode())
+      file.write(''.join(map(_line, history)).encode())
     self._file = open(self._path, 'ab', buffering=0)  # closed by close()
 
   def add(self, record: dict[str, Any]) -> None:
     """Appends a record: a whole line, or nothing if the disk is full."""
     assert self._file is not None
-    line, size = (json.dumps(record) + '\n').encode(), self._file.seek(0, os.SEEK_END)
+    line, size = _line(record).encode(), self._file.seek(0, os.SEEK_END)
     with naming(self._path):
       try:
         while line:

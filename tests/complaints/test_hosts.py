@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import json
 import os
 import pathlib
 import signal
@@ -213,6 +214,22 @@ class TestCallbacks:
     assert fit(evaluate=lambda _: scores).history[-1]['d'] == 2.0
     checked = jw2v.training.history.check_scores(scores)
     assert {type(x) for x in checked.values()} == {float}
+
+  def test_a_score_that_is_not_finite_is_null_in_the_metrics(self, tmp_path):
+    """As of a list of words that are all unknown; `JSON.parse` refuses NaN."""
+    # chainer/chainerui#16 and netket/netket#441: logs that are not valid JSON
+    scores = {'mine': float('nan'), 'other': np.inf}
+    result = fit(evaluate=lambda _: scores, workdir=tmp_path / 'run')
+
+    def refuse(name):
+      raise ValueError(name)
+
+    lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+    records = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert len(records) == len(result.history)
+    assert records[-1]['mine'] is None and records[-1]['other'] is None
+    assert records[-1]['loss'] == result.history[-1]['loss']
+    assert np.isnan(result.history[-1]['mine'])
 
 
 class TestStreams:

@@ -139,7 +139,7 @@ MUTATIONS = {
     ('scale * dot(delta.T, queries)', 'scale * dot(delta, queries)'),
     ('jnp.where(where, wrong, 0), ', 'wrong, '),
     ('losses if where is None else jnp.where(where, losses, 0)', 'losses'),
-    ('not given > 0', 'temperature < 0'),
+    ('not given > 0', 'given < 0'),
   ],
   'losses/numerics@losses/numerics': [
     ('if ids.dtype.itemsize < 4:', 'if False:'),
