@@ -108,6 +108,8 @@ class Vocabulary:
       for number, line in enumerate(file, start=1):
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # what editors add
         line = line.rstrip(b'\r\n')
+        if not line.strip():  # such as an empty line at the end
+          continue
         cut = max(line.rfind(b' '), line.rfind(b'\t'))
         if cut < 0 or not line[cut + 1 :].isdigit() or len(line) - cut > 19:
           raise ValueError(f'{path}: row {number} must be "word count", got {line[:60]!r}')

@@ -194,23 +194,25 @@ def _read_rows(file, start, width, limit, spaced, *, first_row, expected) -> _Ro
 
 
 def _buffers(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
-  """Yields the rest of a file in buffers of complete rows."""
-  rows, rest, more = first_row, start, True
-  while more:
-    more = file.read(_BUFFER_BYTES)
-    cut = more.rfind(b'\n') + 1
-    if cut:
-      buffer = rest + more[:cut]
-      rows += buffer.count(b'\n')
-      yield buffer
-      rest = more[cut:]
-    else:
-      rest += more
-    if len(rest) > _LONGEST_ROW:
+  """Yields the rest of a file in buffers of complete rows, without blank lines at its end."""
+  rows, text = first_row, start
+  while True:
+    # Blank lines wait for what follows them.
+    end = text.rfind(b'\n') + 1
+    last = len(text[:end].rstrip())
+    end = text.find(b'\n', last) + 1 if last else 0
+    if end:
+      rows += text.count(b'\n', 0, end)
+      yield text[:end]
+      text = text[end:]
+    if len(text) > _LONGEST_ROW:
       raise ValueError(f'row {rows} is longer than {_LONGEST_ROW} bytes')
-  if rest:
+    if not (more := file.read(_BUFFER_BYTES)):
+      break
+    text += more
+  if text.strip():
     logging.warning('the last line has no line feed: the file may be cut short')
-    yield rest
+    yield text
 
 
 def read_lines(file: Input) -> Iterator[bytes]:

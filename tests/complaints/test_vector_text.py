@@ -14,6 +14,9 @@ ROWS = {
   'tabs': 'the\t0.5\t0.25\nof\t-0.5\t0.75\n',
   'a tab after the word': 'the\t0.5 0.25\nof\t-0.5 0.75\n',
   'tabs and spaces': 'the\t 0.5\t 0.25\nof\t -0.5\t 0.75\n',
+  'blank lines at the end': 'the 0.5 0.25\nof -0.5 0.75\n\n \r\n\n',
+  'padded rows and blank lines': 'the 0.5 0.25 \nof -0.5 0.75 \n\n',
+  'ends of lines of Windows': 'the 0.5 0.25\r\nof -0.5 0.75\r\n\r\n',
 }
 
 
@@ -29,6 +32,20 @@ def test_columns_are_no_part_of_a_word(tmp_path, rows, format, header):
   kv = load_vectors(written(tmp_path / 'v.txt', header + rows), format)
   assert kv.index_to_key == ['the', 'of']
   assert kv.vectors.tolist() == [[0.5, 0.25], [-0.5, 0.75]]
+
+
+def test_blank_lines_between_rows_are_refused(tmp_path):
+  with pytest.raises(ValueError, match='row 2 '):
+    load_vectors(written(tmp_path / 'v.txt', 'the 0.5 0.25\n\nof -0.5 0.75\n'))
+
+
+def test_blank_lines_at_the_end_cross_buffers(tmp_path, monkeypatch):
+  monkeypatch.setattr('jw2v.formats.text._BUFFER_BYTES', 16)
+  rows = ''.join(f'word{i} {i} 0.5\n' for i in range(20))
+  for end in ('', '\n' * 50, ' \n' * 20 + '\n'):
+    assert len(load_vectors(written(tmp_path / 'v.txt', rows + end))) == 20
+  with pytest.raises(ValueError, match=r'row 21 '):
+    load_vectors(written(tmp_path / 'v.txt', rows + '\n' * 50 + 'last 1 2\n'))
 
 
 @pytest.mark.parametrize('row', [
@@ -127,3 +144,9 @@ def test_simlex_as_its_authors_ship_it(tmp_path):
   *_, unknown = kv.evaluate_word_pairs(path, score_column=4)
   assert unknown == 0
   assert evaluate.read_questions(path, 4)[1][0] == ('old', 'new', 1.58)
+
+
+def test_blank_lines_in_a_vocabulary_are_skipped(tmp_path):
+  path = written(tmp_path / 'words.txt', 'the 3\r\nof 2\r\n\r\n')
+  vocabulary = Vocabulary.load(path)
+  assert vocabulary.words == ('the', 'of') and vocabulary.counts.tolist() == [3, 2]

@@ -90,7 +90,6 @@ class TestFile:
       (b'the 3.5\n', 'row 1 must be'),
       (b'the 99999999999999999999\n', 'row 1 must be'),
       (b'the 9007199254740993\n', "the count of 'the' is"),
-      (b'the 3\n\n', 'row 2 must be'),
       (b'a 3\nb 2\na 1\n', "row 3 repeats 'a' of row 1"),
       (b'a 3\n\xff 2\n', 'row 2: .*utf-8'),
     ],

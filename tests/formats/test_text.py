@@ -157,7 +157,7 @@ class TestDamaged:
     for bad, reason in ((b'a nan 1\n', 'not a finite'), (b'a 1\n', '1 numbers'),
                         (b'a  1\n', 'could not'), (b'\xff 1 2\n', 'utf-8'), (b'a 1 2 \n3', '0 num'),
                         (b'a 1 1e39\n', 'not a finite'), (b'"a 1 2\n" 1 2 3\n', '3 numbers'),
-                        (b' 1 2\n', 'no word'), (b'\n', '0 numbers')):  # fmt: skip
+                        (b' 1 2\n', 'no word'), (b'\na 1 2\n', '0 numbers')):  # fmt: skip
       (tmp_path / 'v').write_bytes(b'30001 2\n' + sound + bad)
       with pytest.raises(ValueError, match=rf'row 3000[2-3].*{reason}'):
         load_vectors(tmp_path / 'v')
