@@ -102,19 +102,15 @@ def read_edges(
 
 def _edges(file: str, max_expansion: float | None) -> Iterator[tuple[int, list[bytes]]]:
   """Yields the number and the fields of each line that is an edge."""
-  lines = (
-    (number, line.strip()) for number, line in enumerate(_lines(file, max_expansion), start=1)
-  )
-  number, line = next(lines)
-  is_matrix = line.startswith(b'%%MatrixMarket')
+  lines = _lines(file, max_expansion)
+  first = next(lines)
   edges = (
-    (number, line)
-    for number, line in itertools.chain([(number, line)], lines)
-    if line and not line.startswith((b'#', b'%'))
+    (number, stripped)
+    for number, line in enumerate(itertools.chain([first], lines), start=1)
+    if (stripped := line.strip()) and stripped[0] not in b'#%'
   )
-  if is_matrix:
+  if first.startswith(b'%%MatrixMarket'):
     next(edges, None)  # numbers of rows, columns and entries
-  edges = ((number, _without_attributes(file, number, line)) for number, line in edges)
   first_two = list(itertools.islice(edges, 2))
   separator = _separator(file, *first_two[0]) if first_two else None
   found = [(number, _fields(file, number, line, separator)) for number, line in first_two]
@@ -129,7 +125,7 @@ def _edges(file: str, max_expansion: float | None) -> Iterator[tuple[int, list[b
 def _without_attributes(file: str, number: int, line: bytes) -> bytes:
   """Returns a line with the weight in place of the attributes in braces at its end."""
   edge, brace, rest = line.partition(b' {')
-  if not brace or not rest.endswith(b'}'):
+  if not brace:
     return line
   try:
     attributes = ast.literal_eval((brace + rest).strip().decode())
@@ -146,6 +142,8 @@ def _without_attributes(file: str, number: int, line: bytes) -> bytes:
 
 def _separator(file: str, number: int, line: bytes) -> bytes | None:
   """Returns what separates the fields of the first edge: a comma, or None for white space."""
+  if line.endswith(b'}'):
+    line = _without_attributes(file, number, line)
   by_commas = [field.strip() for field in line.split(b',')]
   if not 2 <= len(by_commas) <= 3 or not all(by_commas):
     return None
@@ -159,8 +157,14 @@ def _separator(file: str, number: int, line: bytes) -> bytes | None:
 
 def _fields(file: str, number: int, line: bytes, separator: bytes | None) -> list[bytes]:
   """Returns the two nodes of an edge, and its weight if there is one."""
-  fields = [field.strip() for field in line.split(separator)]
-  if 2 <= len(fields) <= 3 and all(fields) and not any(len(x.split()) > 1 for x in fields[:2]):
+  if line.endswith(b'}'):
+    line = _without_attributes(file, number, line)
+  fields = line.split(separator)
+  is_sound = 2 <= len(fields) <= 3
+  if separator is not None:
+    fields = [field.strip() for field in fields]
+    is_sound = is_sound and all(len(field.split()) == 1 for field in fields)
+  if is_sound:
     return fields
   shown = line[:60].decode(errors='replace')
   raise ValueError(f'{file}: line {number} must be "node node [weight]", got {shown!r}')
