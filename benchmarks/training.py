@@ -218,6 +218,31 @@ def front_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
   return figure
 
 
+def bar_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+  """Returns the figure of the speeds of systems as bars, with their mean scores above them.
+
+  Args:
+    runs: the results of each system by its name, with scores.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(7, 3.5), layout='constrained')
+  axes = figure.subplots()
+  for name, results in runs.items():
+    speeds = [run['words'] / run['seconds'] / 1e6 for run in results]
+    speed, score = statistics.median(speeds), statistics.fmean(map(_mean_score, results))
+    ends = [[speed - min(speeds)], [max(speeds) - speed]]
+    bar = axes.bar(
+      name, speed, 0.6, yerr=ends, capsize=3, ecolor='0.3', color='0.7' if name in _PEERS else 'C0'
+    )
+    label = f'{speed:.2f} M words/s\nscore {score:.1f}'
+    axes.bar_label(bar, [label], padding=4, fontsize=10)
+  axes.set_ylabel('training, million words/s')
+  axes.margins(y=0.25)
+  axes.spines[['top', 'right']].set_visible(False)
+  return figure
+
+
 # The program.
 
 
@@ -271,10 +296,12 @@ def _checked(values):
     raise ValueError(
       f'text={values.text!r}: {"is a folder" if text.is_dir() else "file not found"}'
     )
-  if values.plot is not None:
-    check_output(values.plot, 'plot')
-    if pathlib.Path(values.plot).suffix.lower() not in ('.png', '.svg'):
-      raise ValueError(f'plot={values.plot!r}: the file name must end in .png or .svg')
+  for name in ('plot', 'bars'):
+    if (path := getattr(values, name)) is None:
+      continue
+    check_output(path, name)
+    if pathlib.Path(path).suffix.lower() not in ('.png', '.svg'):
+      raise ValueError(f'{name}={path!r}: the file name must end in .png or .svg')
     if values.evaluation is None or values.parts_only:
       raise ValueError('plot needs scores; use --evaluation=FOLDER, without --parts_only')
   if values.baseline and not pathlib.Path(values.baseline, 'jw2v', '__init__.py').is_file():
@@ -315,11 +342,12 @@ def run(values: Any, failures: list[str]) -> Iterator[str]:
         failures.append(f'parts of jw2v: {error}')
       else:
         yield f'## Parts of jw2v\n\n{parts_page(parts)}'
-  if runs and values.plot:
-    from jw2v.cli import labels
+  for path, figure_of in ((values.plot, front_figure), (values.bars, bar_figure)):
+    if runs and path:
+      from jw2v.cli import labels
 
-    labels.save(front_figure(runs), values.plot)
-    _tell(f'picture: {values.plot}\n')
+      labels.save(figure_of(runs), path)
+      _tell(f'picture: {path}\n')
   if failures:
     yield '\n'.join(['## Failures\n', *(f'- {failure}' for failure in failures)])
 
@@ -440,6 +468,7 @@ if __name__ == '__main__':  # flags are global, so importing this module must no
     'baseline', None, "Folder of another version of jw2v, to measure it as 'before'."
   )
   flags.DEFINE_string('plot', None, 'Picture of scores against speeds: .png or .svg.')
+  flags.DEFINE_string('bars', None, 'Picture of speeds as bars, with scores: .png or .svg.')
   flags.DEFINE_string('output', None, 'File for the Markdown page.')
   flags.DEFINE_multi_string(
     'set', [], 'Another setting of jw2v, such as batch_size=2048; repeatable.'

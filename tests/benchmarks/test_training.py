@@ -156,7 +156,8 @@ class TestPicture:
 def flags_of(**values):
   flags = {'systems': ['jw2v'], 'seeds': 1, 'threads': 1, 'output': None,
            'evaluation': None, 'set': [], 'variant': [], 'parts_only': False,
-           'brief': False, 'peer_rate': None, 'baseline': None, 'plot': None}  # fmt: skip
+           'brief': False, 'peer_rate': None, 'baseline': None, 'plot': None,
+           'bars': None}  # fmt: skip
   shared = dict.fromkeys(training._SHARED)
   return argparse.Namespace(**{**shared, **flags, 'objective': 'negative_sampling', **values})
 
@@ -178,6 +179,7 @@ class TestErrors:
       (['--output=FOLDER'], ': is a folder'),
       (['--plot=FOLDER/no/front.png'], "front.png': folder"),
       (['--plot=front.pdf'], "plot='front.pdf': the file name must end in .png or .svg"),
+      (['--bars=bars.pdf'], "bars='bars.pdf': the file name must end in .png or .svg"),
       (['--plot=front.png'], 'plot needs scores; use --evaluation=FOLDER'),
       (['--baseline=FOLDER'], ': package jw2v not found in this folder'),
     ],
@@ -365,12 +367,13 @@ class TestFailures:
     (tmp_path / 'jw2v' / '__init__.py').touch()
     page, failures, tasks = self.page(
       monkeypatch, text, [], brief=True, variant=['dim=9'], baseline=str(tmp_path), seeds=2,
-      evaluation='folder', plot=str(tmp_path / 'front.png')
+      evaluation='folder', plot=str(tmp_path / 'front.png'), bars=str(tmp_path / 'bars.svg')
     )  # fmt: skip
     of_seed = lambda seed: [('jw2v', seed), (f'jw2v of {tmp_path}', seed), ('jw2v', seed)]
     assert tasks == [('check', 1), *of_seed(1), *of_seed(2)] and not failures
     assert rows(page)[''] == ['jw2v', 'before', 'dim=9']
     assert (tmp_path / 'front.png').read_bytes()[1:4] == b'PNG'
+    assert '<svg' in (tmp_path / 'bars.svg').read_text()
 
   @pytest.mark.slow
   def test_of_the_program(self, tmp_path):
