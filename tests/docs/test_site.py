@@ -5,6 +5,8 @@ import re
 
 import layout
 
+import jw2v
+
 PATH = layout.ROOT / 'docs' / 'site' / 'hooks.py'
 
 
@@ -24,3 +26,9 @@ def test_the_menu_has_every_page():
   menu = (layout.ROOT / 'mkdocs.yml').read_text(encoding='utf-8')
   pages = set(re.findall(r'^ +- reference/(\w+)\.md$', menu, re.M))
   assert pages == set(reference_pages()) | {'index'}
+
+
+def test_the_reference_groups_every_public_name_once():
+  index = (layout.ROOT / 'docs' / 'reference' / 'index.md').read_text(encoding='utf-8')
+  names = re.findall(r'\[`(\w+)`\]\[', index)
+  assert sorted(names) == sorted(set(jw2v.__all__) - {'__version__'})
