@@ -129,6 +129,25 @@ class TestReadme:
     told = re.search(r'skip-gram at ([\d.]+) times the speed of gensim', README.replace('\n', ' '))
     assert ratio and told and told[1] == f'{float(ratio[1]):.1f}'
 
+  def test_its_figures_are_those_of_the_table(self):
+    """The medians of the first table of the page on performance."""
+    page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
+    table = next(update_docs.blocks(page)).figures
+
+    def cells(text, row):
+      found = re.search(rf'^\| {row} +\|(.*)\|$', text, re.M)
+      return [cell.split('(')[0].strip() for cell in found[1].split('|')]
+
+    million = lambda number: f'{number / 1e6:.2f} million'
+    for row, ours, shown in (
+      ('training, words/s', 'training, words/s', million),
+      ('mean of the scores', 'mean of five scores', '{:.1f}'.format),
+      ('peak MB', 'peak memory, MB', '{:,.0f}'.format),
+    ):
+      numbers = [float(cell.replace(',', '')) for cell in cells(table, row)]
+      assert cells(README, ours) == [shown(number) for number in numbers]
+      assert len(numbers) == 2
+
   def test_files_it_names_exist(self):
     for target in re.findall(r'\]\((?!http|#)([^)#]+)', README) + re.findall(
       r'src="([^"]+)', README
