@@ -8,7 +8,7 @@ The n-grams are in vectors.safetensors, so that words which the text does not ha
 misspelt, have vectors too; fastText's own format: python -m experiments.convert
 --input=runs/subwords/vectors.safetensors --output=model.bin
 
-Expect vectors as those of docs/performance.md, "Words of n-grams", a third of the speed of words
+Expect vectors as those of docs/performance.md, "Subwords", a third of the speed of words
 alone, and 1.3 GB at most.
 """
 

@@ -10,7 +10,13 @@ from benchmarks import update_docs
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Pages with figures: what is measured stands in a block, and nowhere else.
-PAGES = ('performance.md', 'scaling.md', 'corpora.md', 'reliability.md')
+PAGES = (
+  'performance.md',
+  'scaling.md',
+  'corpora.md',
+  'reliability.md',
+  'experiments_tried.md',
+)
 _MEASURED = re.compile(
   r'\d\.\d'  # what is set or counted here has no decimal point, but in code
   r'|\d (?:ns|us|ms|MB|GB|seconds|s|M words|words/s|times|points|% )\b'
