@@ -288,7 +288,7 @@ def curvature_damped_sgd(
   **Limits.** A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
   leaves it to plain SGD. Where all terms have one direction, it is :math:`m` with :math:`s = 1`,
   and the trace damps. With the shares of the row itself, no step at any learning rate raises its
-  model. `docs/optimizer.md` has plots and what else was tried.
+  model. `docs/optimizer.md` has the scores, `docs/experiments_tried.md` the alternatives.
 
   Args:
     learning_rate: :math:`\eta`, a number or a scalar array; part of the state. For a schedule,
