@@ -972,8 +972,15 @@ def _evaluated(name, args, kwargs):
     result = derivative(*args, **kwargs)
     grads = result[1] if isinstance(result, tuple) else result
     right = _by_path(jax.tree.map(np.asarray, grads if argument is None else {argument: grads}))
+  # Options that are given by position have names in the wrong forms.
+  kinds = [p.kind for p in inspect.signature(wrong).parameters.values()]
+  count = len(args) if inspect.Parameter.VAR_POSITIONAL in kinds else kinds.count(
+    inspect.Parameter.POSITIONAL_OR_KEYWORD
+  )  # fmt: skip
+  names = list(inspect.signature(derivative).parameters)
+  kwargs = kwargs | dict(zip(names[count:], args[count:], strict=False))
   with np.errstate(all='ignore'):  # at saturated scores some wrong forms overflow
-    return right, list(wrong(*args, **kwargs))
+    return right, list(wrong(*args[:count], **kwargs))
 
 
 def misprints(name: str, /, *args: Any, **kwargs: Any) -> list[Misprint]:

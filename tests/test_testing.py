@@ -2,6 +2,7 @@
 
 import doctest
 import functools
+import inspect
 import re
 from typing import NamedTuple
 
@@ -487,6 +488,25 @@ class TestMisprints:
     assert known(example, tuple(right.values())) == 'right'
     for path, gradient in right.items():
       assert known(example, gradient, argument=path) == 'right'
+
+  @pytest.mark.parametrize('name', ['nce_loss', 'sampled_softmax_loss', 'negative_sampling_loss',
+                                    'hierarchical_softmax_loss'])  # fmt: skip
+  def test_options_by_position(self, name):
+    """As `jax.vmap` passes them."""
+    rng = np.random.default_rng(0)
+    v, u, n, log_u, log_n = (rng.normal(size=x) for x in (4, 4, (3, 4), (), 3))
+    args = {
+      'negative_sampling_loss': (v, u, n, np.abs(log_n)),
+      'hierarchical_softmax_loss': (v, n, np.array([0, 1, 1]), np.array([True, True, False])),
+    }.get(name, (v, u, n, log_u, log_n))
+    loss = getattr(jw2v, name)
+    derivative = getattr(jw2v, name.replace('_loss', '_value_and_grad'))
+    by_name = dict(zip(inspect.signature(loss).parameters, args, strict=False))
+    options = {x: by_name[x] for x in list(by_name)[2 if name.startswith('hier') else 3 :]}
+    required = args[: len(args) - len(options)]
+    _, grads = derivative(*args)
+    assert explain_gradient(name, grads, *args) == 'right'
+    assert len(misprints(name, *args)) == len(misprints(name, *required, **options)) > 4
 
   def test_references_are_to_the_page(self):
     page = (ROOT / 'docs' / 'derivations.md').read_text(encoding='utf-8')
