@@ -61,7 +61,8 @@ def test_the_sdist_has_what_builds_tests_and_documents_it(built):
   names = {path.relative_to(built[0]).as_posix() for path in built[0].rglob('*') if path.is_file()}
   assert not [name for name in names if '__pycache__' in name or name.endswith('.pyc')]
   expected = {
-    'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'mkdocs.yml', 'pyproject.toml'
+    'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'mkdocs.yml',
+    'pyproject.toml',
   }  # fmt: skip
   for folder in ('benchmarks', 'configs', 'docs', 'examples', 'experiments', 'jw2v', 'tests'):
     for path in (ROOT / folder).rglob('*'):
