@@ -13,7 +13,7 @@ import numpy as np
 from jw2v.ngrams import LONGEST
 from jw2v.utils.checks import check_number
 
-OrDefault = Any  # the type of a None that the config replaces by what it stands for
+OrDefault = Any  # type of a setting that is None until the config chooses its default
 ARCHITECTURES = ('cbow', 'skip_gram')
 OBJECTIVES = (
   'hierarchical_softmax',
@@ -22,7 +22,7 @@ OBJECTIVES = (
   'negative_sampling',
   'sampled_softmax',
 )
-# Those with noise words: how many each prediction counts, and how many a block has.
+# Objectives with noise words: default `negatives` and `shared_negatives`.
 NEGATIVES = {
   'nce': (24, 24),
   'negative_sampling': (5, 24),
@@ -33,10 +33,10 @@ DISTANCE_WEIGHTS = ('equal', 'harmonic', 'linear')
 CBOW_GRADIENTS = ('exact', 'undivided')
 PRODUCT_DTYPES = ('bfloat16', 'float32')
 LAYOUTS = ('data', 'data_width', 'local', 'replicated', 'rows', 'width')
-# Those in which devices take steps of their own.
+# Layouts in which each device takes its own steps.
 APART = ('local', 'rows')
-# The learning rate where none is given. Those of the damped step are measured, and hold
-# between half and twice the value (docs/performance.md); the others are places to start.
+# Default learning rates. Rates of the damped step are measured, and work within a factor of two
+# (docs/performance.md). The other rates are starting points for tuning.
 LEARNING_RATES = {
   'adagrad': {'cbow': 0.1, 'skip_gram': 0.1},
   'adam': {'cbow': 0.002, 'skip_gram': 0.002},
@@ -44,30 +44,30 @@ LEARNING_RATES = {
   'rmsprop': {'cbow': 0.002, 'skip_gram': 0.002},
   'sgd': {'cbow': 0.02, 'skip_gram': 0.005},
 }
-# Those of the damped step where a row gets another share of the gradient: all of it in CBOW, or
-# that of one n-gram among many.
+# Default rates of the damped step if a row receives another share of the gradient: all of it in
+# CBOW, or the share of one n-gram among many.
 UNDIVIDED_RATE = 0.2
 SUBWORD_RATES = {'cbow': 1.2, 'skip_gram': 0.2}
-# In skip-gram n devices that take steps apart start at n ** 0.2 times the rate: merged rows move
-# less than those of one device with all the steps (docs/optimizer.md).
+# In skip-gram, n devices that take separate steps multiply the rate by n ** 0.2, because merged
+# rows move less than the rows of one device that takes all steps (docs/optimizer.md).
 _RATE_BY_DEVICES = 0.2
 OPTIMIZERS = tuple(LEARNING_RATES)
 # Negative sampling with wide windows or a short text (docs/performance.md has the measurements).
-# If a center makes more predictions than the first number, the rate falls; from the second one on,
-# the largest that was measured, the defaults stay.
+# If a center makes more predictions than the first number, the default rate decreases. Beyond the
+# second number, the largest that was measured, the defaults remain constant.
 _WIDE, _WIDEST = 25, 100
-# Predictions that share a noise word of a block, at most.
+# Maximum number of predictions that share a noise word of a block.
 _PREDICTIONS_PER_NOISE_WORD = 128
-# A run that reads fewer words, epochs included, is short: its blocks have up to so many times the
-# noise words, and in skip-gram the rate grows by the square root, since there are few steps.
+# A run that reads fewer words than this, over all epochs, is short. It multiplies the noise words
+# of a block by up to `_MOST_OF_SHORT`, and the skip-gram rate by the square root of this factor.
 _SHORT = 40_000_000
 _MOST_OF_SHORT = 4
-# Windows of a default step, times the largest distance in a window, are at most so many.
+# Maximum product of the number of windows in a default step and the window size.
 _MOST_PAIRS = 16_384
-# So many times larger are the default steps on other devices than CPUs.
+# Factor by which the default batch size grows on accelerators.
 ACCELERATOR_STEPS = 8
 SCHEDULES = ('constant', 'cosine', 'linear')
-# Names of other tools (gensim, fastText, the C tool), and our setting.
+# Settings of other tools (gensim, fastText, the C tool) and their names in jw2v.
 OTHER_NAMES = {
   'alpha': 'learning_rate', 'cbow': 'architecture', 'cbow_mean': 'cbow_gradient',
   'corpus_file': 'FILE', 'ep': 'epochs', 'epoch': 'epochs', 'hs': 'objective', 'input': 'FILE',
@@ -90,80 +90,82 @@ def _eights(number: float) -> int:
 class TrainConfig:
   """The settings of a training run; a value out of range raises a `ValueError`.
 
-  A None that stands for a value is replaced by it when the object is made.
-  `config.replace(dim=200)` chooses such values again, `dataclasses.replace` keeps them.
+  The constructor replaces None by the default that depends on the other settings.
+  `config.replace(dim=200)` chooses these defaults again, `dataclasses.replace` keeps them.
 
   Attributes:
     architecture: 'skip_gram' or 'cbow' (with the mean of the context).
     objective: 'negative_sampling', 'hierarchical_softmax', 'naive_softmax' (exact, over the
       whole vocabulary), 'nce' or 'sampled_softmax'.
-    dim: width D of the vectors.
+    dim: dimension D of the vectors.
     window: largest distance between a center word and its context.
-    dynamic_window: draw each window's distance from 1 to `window`, as the C tool does; None
-      does where all distances weigh the same.
-    distance_weights: how much a context word counts at distance d: 'equal', 'harmonic' (1 / d)
-      or 'linear' ((window - d + 1) / window); the last two always see the full window.
-    negatives: noise words that each prediction counts; None takes 5, or 24 with 'nce' and
-      'sampled_softmax'; the softmax objectives without noise have none. A prediction meets more:
-      all the `shared_negatives` of its block, each weighted negatives / shared_negatives.
-    noise: where noise words come from: 'unigram' (count ** noise_exponent), 'uniform', or
+    dynamic_window: True to draw the size of each window from 1 to `window`, as in the C tool;
+      None for True if `distance_weights` is 'equal', otherwise False.
+    distance_weights: weight of a context word at distance d: 'equal', 'harmonic' (1 / d) or
+      'linear' ((window - d + 1) / window). The last two always use the full window.
+    negatives: number of noise words that each prediction counts; None for 5, or 24 with 'nce' and
+      'sampled_softmax'. The objectives 'naive_softmax' and 'hierarchical_softmax' do not use noise
+      words. A prediction is scored against all `shared_negatives` of its block, each with the
+      weight negatives / shared_negatives.
+    noise: distribution of noise words: 'unigram' (count ** noise_exponent), 'uniform', or
       'log_uniform' (log(1 + 1 / r) for the r-th most frequent word).
-    noise_exponent: of the unigram noise.
-    sample: words above this share of the corpus are thinned out; 0 keeps all.
-    min_count: words with fewer occurrences are left out.
-    max_vocab_size: at most so many words, the most frequent; None for all.
-    epochs: passes over the corpus.
-    learning_rate: at the start; None takes the default of optimizer and architecture (and,
-      with the damped step, of n-grams, of the CBOW gradient, and for skip-gram of the number of
-      devices in the layouts 'local' and 'rows'). Skip-gram with negative sampling starts lower if
-      a center has n > 25 context words, 2 * `window` or with a dynamic window `window` + 1: at
-      0.05 * sqrt(25 / n), but not below 0.025. Otherwise it starts higher if the run reads N < 40
-      million words, epochs included: at 0.05 * (40 million / N) ** (1 / 4), up to 0.1.
-    min_learning_rate: at the end.
-    schedule: how the rate falls with the words read: 'linear', 'cosine' or 'constant'.
-    optimizer: 'curvature_damped_sgd', or one of optax, on the touched rows: 'sgd',
+    noise_exponent: exponent of the unigram noise.
+    sample: share of the corpus above which a word is subsampled; 0 keeps all words.
+    min_count: minimum number of occurrences of a word.
+    max_vocab_size: maximum number of words, the most frequent ones; None for no limit.
+    epochs: number of passes over the corpus.
+    learning_rate: learning rate at the start; None for a value that depends on the optimizer
+      and the architecture. With the damped step, it also depends on n-grams, on `cbow_gradient`,
+      and for skip-gram on the number of devices in the layouts 'local' and 'rows'. For skip-gram
+      with negative sampling, let n be the number of context words of a center: 2 * `window`, or
+      `window` + 1 with a dynamic window. If n > 25, the default is 0.05 * sqrt(25 / n), but not
+      below 0.025. Otherwise, if the run reads N < 40 million words over all epochs, it is
+      0.05 * (40 million / N) ** (1 / 4), up to 0.1.
+    min_learning_rate: learning rate at the end.
+    schedule: decrease of the learning rate with the words read: 'linear', 'cosine' or 'constant'.
+    optimizer: 'curvature_damped_sgd', or an optimizer of optax applied to the touched rows: 'sgd',
       'adagrad', 'adam' or 'rmsprop'.
-    batch_size: windows in a step, a multiple of `block_size`; None takes 1,024; with n-grams or
-      'hierarchical_softmax' as many blocks as 256 windows hold; with a `window` above 16 fewer,
-      16,384 / `window`; and eight times as many on other devices than CPUs, except with
-      'naive_softmax'. A step sums its gradients and does not average them. In the layouts
-      'local' and 'rows' each device takes such steps.
-    block_size: consecutive windows that share their context rows and noise words; None takes
-      16, or for a wider `window` the next multiple of 16, up to 64; and with
-      'hierarchical_softmax' as many as make 16 tokens, or 32, with the context. It divides
-      `batch_size`. The blocks of the hierarchical softmax have fewer windows where the paths are
+    batch_size: number of windows in a step, a multiple of `block_size`; None for 1,024. With
+      n-grams or 'hierarchical_softmax' the default is 256, rounded to whole blocks, and with a
+      `window` above 16 at most 16,384 / `window`. On accelerators it is eight times larger, except
+      with 'naive_softmax'. A step sums its gradients and does not average them. In the layouts
+      'local' and 'rows' each device takes steps of this size.
+    block_size: number of consecutive windows that share their context rows and noise words; None
+      for 16. For a `window` above 16 the default is the next multiple of 16, up to 64. With
+      'hierarchical_softmax' it is the number that makes 16 or 32 tokens together with the context.
+      It divides `batch_size`. Blocks of the hierarchical softmax have fewer windows if paths are
       long.
-    shared_negatives: noise words of a block; None takes 24, or as many as `negatives` with
-      'nce' and 'sampled_softmax', of which the latter takes no others. Negative sampling takes one
-      for each 128 predictions of a block if that is more, and 24 * sqrt(40 million / N), up to 96,
-      if the run reads N < 40 million words and a center makes no more than 25 predictions.
-    softmax_tile: words whose scores the naive softmax has at once, at most the vocabulary;
-      None takes 1,024 on a CPU and 8,192 elsewhere, if there are so many.
-    cbow_gradient: what a context word of CBOW gets of the gradient of the mean: its share
-      ('exact'), or all of it as in the C tool, gensim and fastText ('undivided').
-    minn, maxn: fewest and most characters of the n-grams that words are made of besides
-      themselves, as 3 and 6 in fastText; 0 and 0 for none.
-    bucket: rows that n-grams share, by their hash.
-    steps_per_call: steps in one compiled call, at most.
-    merge_steps: steps of all devices together between two merges of their copies in the layout
-      'local' or 'rows', at most; None takes 1,024, and in 'local' more for tables of more than
+    shared_negatives: number of noise words of a block; None for 24, or `negatives` with 'nce' and
+      'sampled_softmax'. With 'sampled_softmax' both must be equal. With negative sampling the
+      default is at least one for each 128 predictions of a block. If the run reads N < 40 million
+      words and a center makes at most 25 predictions, it is 24 * sqrt(40 million / N), up to 96.
+    softmax_tile: number of words whose scores the naive softmax computes at once, at most the size
+      of the vocabulary; None for 1,024 on a CPU and 8,192 on other devices.
+    cbow_gradient: share of the gradient of the mean for each context word of CBOW: its true share
+      ('exact'), or the whole gradient as in the C tool, gensim and fastText ('undivided').
+    minn, maxn: minimum and maximum number of characters of n-grams, such as 3 and 6 in fastText; 0
+      and 0 for words without n-grams.
+    bucket: number of rows that n-grams share by their hash.
+    steps_per_call: maximum number of steps in one compiled call.
+    merge_steps: maximum number of steps, over all devices, between two merges of their copies in
+      the layouts 'local' and 'rows'; None for 1,024, or more in 'local' for tables of more than
       200,000 rows.
-    product_dtype: what the sides of products are rounded to, 'float32' or 'bfloat16'; sums are
-      in float32. For devices with such products: a CPU is slower with them.
-    layout: how tables and windows are placed on several devices, see `distributed/layout.py`:
-      'local', 'rows', 'replicated', 'data', 'width' or 'data_width'. None takes 'local' on a CPU;
-      elsewhere 'width' if the devices divide `dim`, otherwise 'data'; and always 'data' for the
-      exact softmax.
-    devices: how many of each process; None takes all that there are if several processes train.
-      Otherwise it makes devices of the cores of a CPU, up to four, if there are four million words
-      for each, for the layout 'local' or None, but not for the exact softmax; else one.
-    width_devices: how many the width of a table is split over, with 'data_width'.
-    shuffle: read the chunks of 65,536 words in another order in each epoch, instead of
-      that of the text.
-    held_out: share of the corpus, the lines at its end, that is not trained on; its
-      loss is in the history at the end of each epoch.
-    patience: stop after so many epochs without a lower held-out loss; None never does.
-    seed: of every draw in the run.
+    product_dtype: dtype of both sides of matrix products, 'float32' or 'bfloat16'; sums are in
+      float32. Use 'bfloat16' on devices that support it; it is slower on a CPU.
+    layout: placement of tables and windows on several devices, see `distributed/layout.py`:
+      'local', 'rows', 'replicated', 'data', 'width' or 'data_width'. None for 'local' on a CPU; on
+      other devices for 'width' if the number of devices divides `dim`, otherwise 'data'. The exact
+      softmax always uses 'data' by default.
+    devices: number of devices of each process; None for all devices if several processes train.
+      In a single process, None splits a CPU into up to four devices if each has four million words
+      of text, with the layout 'local' or None and without the exact softmax; otherwise it means 1.
+    width_devices: number of devices that the columns of a table are split over, with 'data_width'.
+    shuffle: True to read the chunks of 65,536 words in a different order in each epoch.
+    held_out: share of the corpus to hold out, taken from its end; its loss is in the history at the
+      end of each epoch.
+    patience: number of epochs without a lower held-out loss after which training stops; None for no
+      early stopping.
+    seed: seed of all random draws of the run.
   """
 
   architecture: str = 'skip_gram'
@@ -201,23 +203,23 @@ class TrainConfig:
   held_out: float = 0.0
   patience: int | None = None
   seed: int = 0
-  _chosen: ClassVar[frozenset[str]] = frozenset()  # of each config those that were None
+  _chosen: ClassVar[frozenset[str]] = frozenset()  # names of settings that were None
 
   def __new__(cls, *args: Any, **settings: Any) -> 'TrainConfig':
-    """Raises a `TypeError` for an unknown name, with the setting that it may stand for."""
+    """Raises a `TypeError` for an unknown setting, with a hint at the right name."""
     known = [field.name for field in dataclasses.fields(cls)]
     for name in settings:
       if name not in known:
         ours = OTHER_NAMES.get(name) or next(
           iter(difflib.get_close_matches(name, known, 1, cutoff=0.75)), None
         )
-        hint = f'the setting is {ours}' if ours in known else 'the settings are the fields'
-        raise TypeError(f'{name}: unknown setting of TrainConfig; {hint}')
+        hint = f'did you mean {ours}?' if ours in known else 'see help(jw2v.TrainConfig)'
+        raise TypeError(f'unknown setting {name} of TrainConfig; {hint}')
     return super().__new__(cls)
 
   def __post_init__(self) -> None:
     given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-    for name, value in given.items():  # NumPy's numbers are welcome, but not in a JSON file
+    for name, value in given.items():  # JSON files cannot contain numbers of NumPy
       if isinstance(value, np.generic):
         object.__setattr__(self, name, value.item())
     chosen = frozenset(name for name, value in given.items() if value is None)
@@ -240,7 +242,7 @@ class TrainConfig:
       value = getattr(self, name)
       if value not in allowed or isinstance(value, bool) != (True in allowed):
         options = ', '.join(map(repr, allowed))
-        raise ValueError(f'{name}={value!r}: allowed are {options}')
+        raise ValueError(f'{name} must be one of {options}; got {value!r}')
     for name in (
       'dim',
       'min_count',
@@ -274,12 +276,12 @@ class TrainConfig:
     check_number('minn', self.minn, int, 0, LONGEST)
     if not (self.minn == self.maxn == 0 or 1 <= self.minn <= self.maxn):
       raise ValueError(
-        f'minn={self.minn}: must be from 1 to maxn={self.maxn}, or both 0 for no n-grams'
+        f'minn must be from 1 to maxn={self.maxn}, or 0 with maxn=0 for no n-grams, got {self.minn}'
       )
     self._check_together()
 
   def _choose_defaults(self):
-    """Replaces None by what it stands for, where that depends on other settings."""
+    """Replaces None by defaults that depend on other settings."""
     choose = lambda name, value: object.__setattr__(self, name, value)
     if self.dynamic_window is None:
       choose('dynamic_window', self.distance_weights == 'equal')
@@ -301,7 +303,7 @@ class TrainConfig:
         windows = min(windows, _MOST_PAIRS // max(1, self.window))
       blocks = windows // (2 * self.block_size) * 2
       choose('batch_size', max(blocks, 1) * self.block_size)
-    if self.objective in tuple(NEGATIVES):  # it may be anything yet, even a list
+    if self.objective in tuple(NEGATIVES):  # not yet validated; a list would not be hashable
       negatives, shared = NEGATIVES[self.objective]
       if self._follows_text() and isinstance(self.block_size, int):
         predictions = self.block_size * self._predictions()
@@ -313,69 +315,68 @@ class TrainConfig:
         is_exact = self.objective != 'negative_sampling'
         choose('negatives', self.shared_negatives if is_exact else negatives)
     if self.learning_rate is None:
-      # What is not known is refused a little later.
+      # Unknown names raise an error later.
       known = self.optimizer in OPTIMIZERS and self.architecture in ARCHITECTURES
       choose('learning_rate', self.default_rate() if known else 1.0)
 
   def _check_together(self):
-    """Refuses settings that do not go together."""
+    """Raises an error for settings that contradict each other."""
     if self.batch_size % self.block_size:
       raise ValueError(
-        f'batch_size={self.batch_size}: must be a multiple of block_size={self.block_size}'
+        f'batch_size must be a multiple of block_size={self.block_size}, got {self.batch_size}'
       )
     if self.objective not in NEGATIVES:
       for name in ('negatives', 'shared_negatives'):
         if getattr(self, name) is not None:
           raise ValueError(
-            f'{name}={getattr(self, name)}: objective={self.objective!r} has no noise words; '
-            f'those with them are {", ".join(map(repr, NEGATIVES))}'
+            f'{name} must be None with objective={self.objective!r}, got {getattr(self, name)}; '
+            f'noise words need one of {", ".join(map(repr, NEGATIVES))}'
           )
     if self.objective == 'sampled_softmax' and self.negatives != self.shared_negatives:
       raise ValueError(
-        f'shared_negatives={self.shared_negatives}: the softmax is over all the noise words of a '
-        f'block, negatives={self.negatives}: give one of both'
+        f"shared_negatives must be negatives={self.negatives} with objective='sampled_softmax', "
+        f'got {self.shared_negatives}; set one of them only'
       )
     if self.softmax_tile is not None and self.objective != 'naive_softmax':
       raise ValueError(
-        f"softmax_tile={self.softmax_tile}: needs objective='naive_softmax', not {self.objective!r}"
+        f"softmax_tile must be None unless objective='naive_softmax', got {self.softmax_tile}"
       )
     if self.cbow_gradient != 'exact' and self.architecture != 'cbow':
       raise ValueError(
-        f"cbow_gradient={self.cbow_gradient!r}: needs architecture='cbow', not "
-        f'{self.architecture!r}'
+        f"cbow_gradient must be 'exact' unless architecture='cbow', got {self.cbow_gradient!r}"
       )
     if self.distance_weights != 'equal' and self.dynamic_window:
       raise ValueError(
-        f'distance_weights={self.distance_weights!r}: stands for drawn windows, and needs '
-        'dynamic_window=False or None'
+        f'dynamic_window must be False or None with distance_weights={self.distance_weights!r}, '
+        'got True'
       )
     if self.width_devices is not None and self.layout != 'data_width':
       raise ValueError(
-        f"width_devices={self.width_devices}: needs layout='data_width', not {self.layout!r}"
+        f"width_devices must be None unless layout='data_width', got {self.width_devices}"
       )
     if self.merge_steps is not None and self.layout not in (None, *APART):
       raise ValueError(
-        f"merge_steps={self.merge_steps}: needs layout='local', 'rows' or None, not {self.layout!r}"
+        f"merge_steps must be None unless layout is 'local', 'rows' or None, got {self.merge_steps}"
       )
     if self.layout == 'rows' and self.objective not in NEGATIVES:
       raise ValueError(
-        f"layout='rows': needs an objective with noise words, {', '.join(map(repr, NEGATIVES))}, "
-        f'not {self.objective!r}'
+        f"objective must be one of {', '.join(map(repr, NEGATIVES))} with layout='rows', got "
+        f'{self.objective!r}'
       )
     if self.patience is not None and not self.held_out:
       raise ValueError(
-        f'patience={self.patience}: needs held_out, the share of the corpus whose loss decides'
+        f'patience must be None without held_out, got {self.patience}; set held_out, such as 0.01'
       )
 
   def default_rate(
     self, apart: int = 1, words: int | None = None, longest_line: int | None = None
   ) -> float:
-    """Returns the learning rate that None stands for.
+    """Returns the default learning rate.
 
     Args:
-      apart: number of devices that take steps of their own.
-      words: words of the text; None for a text that is not short.
-      longest_line: words of the longest line of the text; None if it is not known.
+      apart: number of devices that take separate steps.
+      words: number of words of the text; None for a text that is not short.
+      longest_line: number of words of the longest line of the text; None if it is unknown.
     """
     rate = LEARNING_RATES[self.optimizer][self.architecture]
     if self.optimizer != 'curvature_damped_sgd':
@@ -388,17 +389,17 @@ class TrainConfig:
     return rate * self._rate_factor(apart)
 
   def _rate_factor(self, apart):
-    """Returns the factor of the default rate for devices that take steps of their own."""
+    """Returns the factor of the default rate for devices that take separate steps."""
     grows = self.optimizer == 'curvature_damped_sgd' and self.architecture == 'skip_gram'
     return apart**_RATE_BY_DEVICES if grows else 1.0
 
   def _follows_text(self):
-    """Returns whether defaults depend on the width of windows and the length of the text."""
+    """Returns whether defaults depend on the window and the length of the text."""
     kind = self.objective, self.optimizer, self.maxn
     return kind == ('negative_sampling', 'curvature_damped_sgd', 0)
 
   def _predictions(self, longest_line=None):
-    """Returns how many predictions a center makes in a line, at most the most measured."""
+    """Returns the number of predictions of a center in a line, at most `_WIDEST`."""
     if self.architecture == 'cbow':
       return 1
     window = self.window if isinstance(self.window, int) else 1
@@ -408,14 +409,14 @@ class TrainConfig:
     return min(_WIDEST, window + 1 if self.dynamic_window else 2 * window)
 
   def _shortness(self, words, longest_line):
-    """Returns the factor of the noise words of a short text; 1 where windows are wide."""
+    """Returns the factor of the noise words of a short text; 1 if windows are wide."""
     is_wide = self._predictions(longest_line) > _WIDE
     if words is None or is_wide or not self._follows_text():
       return 1.0
     return min(_MOST_OF_SHORT, max(1.0, (_SHORT / max(1, words * self.epochs)) ** 0.5))
 
   def apart(self, layout: str, devices: int, processes: int = 1) -> 'TrainConfig':
-    """Returns the settings for devices that take steps of their own.
+    """Returns the settings for devices that take separate steps.
 
     Args:
       layout: 'local' or 'rows'.
@@ -423,25 +424,25 @@ class TrainConfig:
       processes: number of processes.
     """
     rate = self.learning_rate
-    if 'learning_rate' in self._chosen:  # which may be that of a short text
+    if 'learning_rate' in self._chosen:  # possibly the default of a short text
       rate *= self._rate_factor(devices * processes)
     return dataclasses.replace(self, layout=layout, devices=devices, learning_rate=rate)
 
   def on(
     self, platform: str, longest_line: int | None = None, words: int | None = None
   ) -> 'TrainConfig':
-    """Returns the settings for a backend and a text, whose defaults depend on both.
+    """Returns the settings for a backend and a text, with the defaults that depend on both.
 
-    If all lines are shorter than the window, the defaults are those of a window as wide as the
-    longest line. With negative sampling a short text has more noise words in a block, and in
-    skip-gram a higher learning rate. On other backends than a CPU, steps are larger, since a step
-    of 1,024 windows takes longer to launch there than to compute. The exact softmax is large
-    enough as it is.
+    If all lines are shorter than the window, the defaults follow from the length of the longest
+    line. With negative sampling, blocks of a short text have more noise words, and skip-gram has a
+    higher learning rate. On accelerators, steps are larger, since launching a step of 1,024 windows
+    takes longer than computing it. This does not apply to the exact softmax, whose steps are long
+    enough.
 
     Args:
       platform: backend of JAX, 'cpu' or another.
-      longest_line: words of the longest line of the text; None if it is not known.
-      words: words of the text; None for a text that is not short.
+      longest_line: number of words of the longest line of the text; None if it is unknown.
+      words: number of words of the text; None for a text that is not short.
     """
     like = self
     if longest_line is not None and longest_line <= self.window:
@@ -455,18 +456,18 @@ class TrainConfig:
     changes = {name: value for name, value in changes.items() if name in self._chosen}
     is_same = all(getattr(self, name) == value for name, value in changes.items())
     config = self.replace(**({} if is_same else changes))
-    if 'learning_rate' in self._chosen:  # it stays one that was chosen, for `apart`
+    if 'learning_rate' in self._chosen:  # remains a default, for `apart`
       object.__setattr__(config, 'learning_rate', self.default_rate(1, words, longest_line))
     return config
 
   def replace(self, **changes: Any) -> 'TrainConfig':
-    """The settings with some of them changed; defaults that were chosen are chosen again.
+    """Returns a copy with other values of some settings, and chooses the other defaults again.
 
     Args:
       **changes: new values by name.
 
     Raises:
-      TypeError: there is no such setting.
+      TypeError: a setting does not exist.
       ValueError: a value is out of range.
     """
     names = {field.name for field in dataclasses.fields(self)} - self._chosen
@@ -474,10 +475,10 @@ class TrainConfig:
 
   @property
   def has_subwords(self) -> bool:
-    """Whether words are made of n-grams too."""
+    """Returns whether words have n-grams."""
     return self.maxn > 0
 
   @property
   def blocks_per_step(self) -> int:
-    """Blocks in a step."""
+    """Number of blocks in a step."""
     return self.batch_size // self.block_size

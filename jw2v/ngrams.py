@@ -1,34 +1,34 @@
-"""Character n-grams of words, their buckets as in fastText, and word vectors made of them."""
+"""Character n-grams of words, their buckets as in fastText, and vectors computed from them."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-END_OF_LINE = '</s>'  # fastText's word for it, which has no n-grams
+END_OF_LINE = '</s>'  # fastText's end-of-line word, without n-grams
 _WORDS, _NGRAMS = 1 << 12, 1 << 18  # most words and n-grams to process at once
-LONGEST = 100  # characters of an n-gram: what a file or a config asks for beyond is a mistake
+LONGEST = 100  # characters of an n-gram; files and configs with longer ones are invalid
 
 
 def ngram_buckets(
   words: Sequence[str], min_n: int, max_n: int, buckets: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  r"""The buckets of the character n-grams of words, as fastText assigns them.
+  r"""Computes the buckets of the character n-grams of words, as in fastText.
 
-  A word stands between `<` and `>`. An n-gram of bytes b falls into the bucket
-  h(b) mod `buckets`, where h is the 32-bit FNV-1a hash with each byte taken as signed:
+  Each word is enclosed in `<` and `>`. An n-gram of bytes b has the bucket h(b) mod `buckets`,
+  where h is the 32-bit FNV-1a hash of signed bytes:
 
   .. math:: h_0 = 2166136261, \quad h_{i+1} = 16777619 \, (h_i \oplus b_i) \bmod 2^{32}
 
   Args:
     words: V words.
-    min_n: fewest characters of an n-gram, at least 1. `<` and `>` alone do not count.
-    max_n: most characters.
-    buckets: how many there are.
+    min_n: minimum number of characters of an n-gram, at least 1. `<` and `>` alone are not n-grams.
+    max_n: maximum number of characters.
+    buckets: number of buckets.
 
   Returns:
-    `[N]` int64, the buckets of all n-grams, word by word; and `[V + 1]`, where those of
-    each word start.
+    `[N]` int64 buckets of all n-grams, word by word; and `[V + 1]`, the start of each word in this
+    array.
 
   References:
     Bojanowski et al., `Enriching Word Vectors with Subword Information
@@ -38,13 +38,13 @@ def ngram_buckets(
   encoded = [f'<{word}>'.encode(errors='surrogatepass') for word in words]
   text = np.frombuffer(b''.join(encoded), np.uint8)
   lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-  starts = np.flatnonzero((text & 0xC0) != 0x80)  # of characters: 10xxxxxx goes on with one
+  starts = np.flatnonzero((text & 0xC0) != 0x80)  # starts of characters: 10xxxxxx continues one
   char_bytes = np.diff(starts, append=len(text))
   word_of = np.repeat(np.arange(len(words)), lengths)[starts]
   signed = text.view(np.int8).astype(np.uint32)  # 0xff becomes 0xffffffff
 
   found, owners = [], []
-  hashes = np.full(len(starts), 2166136261, np.uint32)  # of the n-gram from each character on
+  hashes = np.full(len(starts), 2166136261, np.uint32)  # of the n-gram that starts at a character
   for n in range(1, max_n + 1):
     hashes = hashes[: len(starts) - n + 1]
     last = np.arange(n - 1, len(starts))  # its last character
@@ -67,14 +67,14 @@ def ngram_buckets(
 
 
 class Ngrams(NamedTuple):
-  """Rows of n-grams, and which n-gram has which.
+  """Rows of n-grams, with the buckets that they belong to.
 
   Attributes:
     vectors: `[U, D]`; may be mapped from a file.
-    min_n: fewest characters of an n-gram.
-    max_n: most characters.
-    buckets: how many there are.
-    index: `[U]` the buckets that have a row, increasing; None if all have one.
+    min_n: minimum number of characters of an n-gram.
+    max_n: maximum number of characters.
+    buckets: number of buckets.
+    index: `[U]` increasing buckets that have a row; None if all buckets have one.
   """
 
   vectors: np.ndarray
@@ -84,7 +84,7 @@ class Ngrams(NamedTuple):
   index: np.ndarray | None = None  # type: ignore[assignment]  # a tuple's method, hidden
 
   def find(self, buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The row of each bucket, and whether it has one."""
+    """Returns the row of each bucket, and whether the bucket has a row."""
     if self.index is None:
       return buckets, np.ones(len(buckets), bool)
     if not len(self.index):
@@ -93,7 +93,7 @@ class Ngrams(NamedTuple):
     return rows, self.index[rows] == buckets
 
   def rows(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the n-grams of words, word by word; and how many each word has."""
+    """Returns the rows of the n-grams of words, word by word, and their number for each word."""
     buckets, starts = ngram_buckets(words, self.min_n, self.max_n, max(self.buckets, 1))
     counts = np.diff(starts)
     rows, known = self.find(buckets)

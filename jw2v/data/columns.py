@@ -43,10 +43,10 @@ def add_column(
 
   Args:
     column: strings, which are documents with a line or more each, or lists of words.
-    name: what the column is called in errors.
-    config: what a word is, for strings.
-    text: where the numbers go.
-    is_given: whether the caller chose `config`, which lists of words do not have.
+    name: name of the column in errors.
+    config: definition of a word, for strings.
+    text: numbered text that receives the words.
+    is_given: True if the caller chose `config`, which does not apply to lists of words.
 
   Raises:
     TypeError: a value is of another type than string or list, or than the first value.
@@ -97,7 +97,7 @@ class _Documents:
     for document in self._documents:
       if not isinstance(document, str):
         raise TypeError(
-          f'{self._name}: all values must be strings as the first one, got {shown(repr(document))}'
+          f'{self._name}: all values must be strings like the first, got {shown(repr(document))}'
         )
       waiting.append(document)
       size += len(document)

@@ -34,7 +34,7 @@ from jw2v.utils.files import expanded
 from jw2v.utils.limits import shown
 from jw2v.utils.progress_bar import progress_bar
 
-_SHORT = 1.0  # seconds; no bar for what takes less
+_SHORT = 1.0  # seconds; shorter work shows no bar
 
 Corpus = PathLike | Sequence[PathLike] | Iterable[Sequence[str]]
 
@@ -54,48 +54,47 @@ def encode_corpus(
   replace: bool = True,
   progress: bool = False,
 ) -> EncodedCorpus:
-  """Counts the words of a corpus and turns it into ids, reading it once.
+  """Counts the words of a corpus and converts them to ids, in one pass over the text.
 
-  Memory grows with the number of different words (some 200 bytes each), not with the
-  text; to find phrases takes up to 4 GB more. Without a folder, the ids (4 bytes a word)
-  are where temporary files are. With one, the result is kept there as a store: when there
-  is one already, made of the same files with the same settings, it is opened and nothing
-  is read; another one is replaced.
+  Memory grows with the number of distinct words (about 200 bytes each), not with the length of
+  the text. Finding phrases requires up to 4 GB more. Without a folder, the ids (4 bytes per word)
+  are in a temporary file. With a folder, the function writes a store there. If the folder already
+  contains a store of the same files and settings, the function opens it and does not read the
+  text. It replaces any other store.
 
   Args:
     corpus: a path, a list of paths (see `jw2v.data.text.find_files`; '-' is standard input),
       an iterable of lists of words, one for a line, or a column of pandas, polars, pyarrow or
       Hugging Face datasets with strings or lists of words. Each string is a document with a line
       or more; missing values are skipped.
-    folder: where the store is, or will be.
-    text: how text is read and split, for paths and strings: 'words' (lower case, letters and
+    folder: folder of the store; None for a temporary file.
+    text: settings for reading and splitting paths and strings: 'words' (lower case, letters and
       digits; the default), 'whitespace', or a `TextConfig`. None for lists of words.
-    min_count: fewer occurrences than this drop a word.
-    max_vocab_size: at most so many words stay, the most frequent; None for all.
-    reserved: words that stay whatever their count, and get the first ids.
-    vocabulary: the words that stay, and their counts, instead of those of the corpus;
-      the other settings of the vocabulary do not apply.
-    known: the vocabulary of an earlier corpus, whose counts are added.
-    keep_known: whether known words stay whatever their count.
-    phrases: pairs of words to join, or how to find them in this corpus. Among words of
-      the same count they come last.
-    replace: whether a store in the folder of another text, or with other settings, is replaced;
-      False raises an error instead.
-    progress: show a progress bar on standard error while files are read.
+    min_count: minimum number of occurrences of a word.
+    max_vocab_size: maximum number of words, the most frequent ones; None for no limit.
+    reserved: words to keep regardless of their counts; they receive the first ids.
+    vocabulary: vocabulary to use instead of the words and counts of the corpus; the other
+      settings of the vocabulary do not apply.
+    known: vocabulary of an earlier corpus, whose counts are added.
+    keep_known: True to keep known words regardless of their counts.
+    phrases: phrases to join, or settings for finding them in this corpus. Phrases follow other
+      words with the same count.
+    replace: True to replace a store of another text or with other settings; False raises an error.
+    progress: True to show a progress bar on standard error while reading files.
 
   Returns:
     The encoded corpus.
 
   Raises:
-    FileExistsError: the folder is there and is no store.
+    FileExistsError: the folder exists and is not a store.
     FileNotFoundError: a path does not exist.
     OSError: a file changed while it was read, or the disk is full.
-    TypeError: a line is no list of words, the corpus is a data frame instead of a column, or a
-      setting is of the wrong kind.
-    ValueError: the folder is in one of the text; settings contradict each other; a file
-      is not UTF-8 or its compression is damaged; there is no text; no word reaches
-      `min_count`; no line has two words that do; or the store is damaged.
-    ImportError: text is read without the extra `text`.
+    TypeError: a line is not a list of words, the corpus is a data frame instead of a column, or a
+      setting has the wrong type.
+    ValueError: the folder is inside a folder of the text; settings contradict each other; a file
+      is not UTF-8 or its compression is corrupted; the text is empty; no word reaches
+      `min_count`; no line has two words that do; or the store is corrupted.
+    ImportError: reading text requires the extra `text`.
   """
   min_count = check_number('min_count', min_count, int, 1)
   if max_vocab_size is not None:
@@ -108,9 +107,12 @@ def encode_corpus(
   if not isinstance(phrases, Phrases | PhraseConfig | None):
     raise TypeError(f'phrases must be Phrases or a PhraseConfig, got {shown(repr(phrases))}')
   if vocabulary is not None and (known is not None or len(reserved)):
-    raise ValueError('vocabulary: is taken as it is, without known or reserved words')
+    raise ValueError('known and reserved must not be given with a vocabulary; leave them out')
   if vocabulary is not None and isinstance(phrases, PhraseConfig):
-    raise ValueError('vocabulary: has no phrases that are found only now: give Phrases')
+    raise ValueError(
+      'phrases must be Phrases if a vocabulary is given, got a PhraseConfig; find the phrases with '
+      'learn_phrases'
+    )
   config = _text_config(text, corpus)
   files, name = _files_of(corpus, config.exclude)
   counted = vocabulary is None
@@ -133,8 +135,8 @@ def encode_corpus(
       return found
     if not replace and store.read_manifest(folder) is not None:
       raise ValueError(
-        f'{folder}: the text and the settings for reading it must be those of the checkpoints, and '
-        'have changed; choose another folder, or start again with restart'
+        f'{folder}: the text and the settings for reading it must match the checkpoints, got '
+        'different ones; choose another folder, or start again with restart'
       )
   with store.work_folder(folder) as work:
     numbered, reader = _number(corpus, files, name, text, work, progress)
@@ -156,7 +158,9 @@ def encode_corpus(
       raise ValueError(f'{name}: {error}') from error
     if longest < 2:
       which = f'that occur min_count={min_count} times' if counted else 'of the vocabulary'
-      remedy = 'lower min_count' if counted and min_count > 1 else 'write several words in a line'
+      remedy = (
+        'decrease min_count' if counted and min_count > 1 else 'write several words in a line'
+      )
       raise ValueError(f'{name}: no line has two words {which}; {remedy}')
     numbered.finish()
     if folder is None:
@@ -169,7 +173,7 @@ def encode_corpus(
     store.write_manifest(work, about, reader.sources)
     encoded = store.map_corpus(work, vocabulary, phrases, about)  # another may replace it at once
     store.put_in_place(work, folder)
-    array: Any  # of NumPy's maps, which have the name of their file
+    array: Any  # memory maps of NumPy contain the name of their file
     for array in (encoded.ids, encoded.line_ends):  # for errors: they were mapped in `work`
       array.filename = folder / array.filename.name
   return dataclasses.replace(encoded, folder=folder)
@@ -178,13 +182,13 @@ def encode_corpus(
 def learn_phrases(
   corpus: Corpus, config: PhraseConfig = PhraseConfig(), *, text: TextConfig | str | None = None
 ) -> Phrases:
-  """Finds the phrases of a corpus, to join them in this or in other text.
+  """Finds the phrases of a corpus, to join them in this or another text.
 
   Args:
     corpus: a path, a list of paths, an iterable of lists of words, or a column, as in
       `encode_corpus`.
-    config: how they are found.
-    text: how text is read and split, for paths and strings, as for `encode_corpus`.
+    config: settings for finding phrases.
+    text: settings for reading and splitting paths and strings, as for `encode_corpus`.
 
   Returns:
     The phrases.
@@ -192,9 +196,9 @@ def learn_phrases(
   Raises:
     FileNotFoundError: a path does not exist.
     OSError: a file changed while it was read, or the disk is full.
-    TypeError: a line is no list of words.
-    ValueError: a file is not UTF-8 or its compression is damaged, or there is no text.
-    ImportError: text is read without the extra `text`.
+    TypeError: a line is not a list of words.
+    ValueError: a file is not UTF-8 or its compression is corrupted, or the text is empty.
+    ImportError: reading text requires the extra `text`.
   """
   reading = _text_config(text, corpus)
   files, name = _files_of(corpus, reading.exclude)
@@ -228,7 +232,7 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
   if reader.skipped:
     some = ', '.join(f'{shown(path)} ({kind})' for path, kind in reader.skipped[:3])
     logging.warning(
-      '%s: skipped %d of the files, which are not text: %s%s',
+      '%s: skipped %d files that are not text: %s%s',
       name, len(reader.skipped), some, ', ...' * (len(reader.skipped) > 3),
     )  # fmt: skip
   if reader.rows_skipped:
@@ -242,18 +246,18 @@ def _number(corpus, files, name, text, work, progress=False) -> tuple[NumberedTe
 
 
 def _text_config(text: TextConfig | str | None, corpus: Corpus) -> TextConfig:
-  """Returns how a corpus is read, and raises an error if the setting cannot apply."""
+  """Returns the settings for reading a corpus; raises an error if they cannot apply."""
   if text is not None and not has_text(corpus):
     raise ValueError(f'text must be None for lists of words, got {shown(repr(text))}; leave it out')
   return text_config('words' if text is None else text)
 
 
 def _no_words(name: str, reader: TextReader, config: TextConfig) -> ValueError:
-  """Returns the error for a corpus without a word, with what was read."""
+  """Returns the error for a corpus without words; it lists what was read and skipped."""
   size = sum(source.size for source in reader.sources)
   read = [f'read {size:,} bytes'] if reader.sources else []
   if reader.skipped:
-    read.append(f'skipped {len(reader.skipped)} of the files, which are not text')
+    read.append(f'skipped {len(reader.skipped)} files that are not text')
   if reader.rows_skipped:
     read.append(f'skipped {reader.rows_skipped} rows without text in the field {config.field!r}')
   if config.split == 'words' and len(read) == 1 and size:
@@ -262,7 +266,7 @@ def _no_words(name: str, reader: TextReader, config: TextConfig) -> ValueError:
 
 
 def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
-  """Puts new ids in the place of the numbers, -1 for none; the words of the longest line."""
+  """Replaces numbers by new ids, dropping those with id -1; returns the longest line in words."""
   longest = unfinished = 0  # words of the longest line, and since the last line end
 
   def renumbered():
@@ -281,15 +285,17 @@ def _renumber(numbered: NumberedText, new_ids: np.ndarray) -> int:
 
 
 def _check_apart(folder: pathlib.Path, corpus: PathLike | Sequence[PathLike]) -> None:
-  """Refuses a store in a folder of text: the next run would read it as text."""
+  """Raises an error for a store in a folder of text, which the next run would read as text."""
   for path in [corpus] if isinstance(corpus, IS_PATH) else corpus:
     source = expanded(path).resolve()
     if source.is_dir() and folder.is_relative_to(source):
-      raise ValueError(f'{folder}: is in {path}, whose files are the text: name another folder')
+      raise ValueError(
+        f'{folder}: the folder must be outside of the text folder {path}; choose another one'
+      )
 
 
 def is_text(corpus: object) -> bool:
-  """Whether a corpus is named by paths, and is not lists of words."""
+  """Returns whether a corpus consists of paths rather than lists of words."""
   if is_column(corpus):  # some columns are sequences of strings
     return False
   paths = isinstance(corpus, Sequence) and corpus and all(isinstance(x, IS_PATH) for x in corpus)
@@ -297,12 +303,12 @@ def is_text(corpus: object) -> bool:
 
 
 def has_text(corpus: object) -> bool:
-  """Returns whether a corpus can hold text to split: paths, or a column."""
+  """Returns whether a corpus can contain text to split: paths, or a column."""
   return is_text(corpus) or is_column(corpus)
 
 
 def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
-  """The files of a corpus, none if it is lists of words; and a name for it in errors."""
+  """Returns the files of a corpus (an empty list for lists of words), and its name in errors."""
   if not is_text(corpus):
     is_file = hasattr(corpus, 'read')
     if is_file or not isinstance(corpus, Iterable) or isinstance(corpus, bytes | Mapping):
@@ -316,7 +322,7 @@ def _files_of(corpus: Corpus, exclude: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _digest_of(vocabulary: Vocabulary | None) -> str | None:
-  """What tells one vocabulary from another."""
+  """Returns a digest of the words and counts of a vocabulary, or None."""
   if vocabulary is None:
     return None
   text = '\n'.join(f'{w} {n}' for w, n in zip(vocabulary.words, vocabulary.counts, strict=True))

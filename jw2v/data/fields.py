@@ -1,4 +1,4 @@
-"""Documents in a field of JSON lines, of a table (CSV, TSV) or of a Parquet file, one for a row."""
+"""Documents in a field of JSON lines, of a table (CSV, TSV) or of a Parquet file, one per row."""
 
 import contextlib
 import csv
@@ -82,7 +82,7 @@ def documents(
     skipped: called for each row without the field.
 
   Raises:
-    ValueError: the file does not have the field, or is damaged.
+    ValueError: the file does not have the field, or is corrupted.
   """
   values: Iterable[Any]
   if kind == 'parquet':
@@ -100,7 +100,7 @@ def documents(
 
 @contextlib.contextmanager
 def _parquet(path: str) -> Iterator[tuple[Any, list[str]]]:
-  """Opens a Parquet file, with the names of its columns of strings; names it in errors."""
+  """Opens a Parquet file; yields it with the names of its string columns."""
   pyarrow = import_pyarrow()
   from pyarrow import parquet
 
@@ -111,7 +111,7 @@ def _parquet(path: str) -> Iterator[tuple[Any, list[str]]]:
   except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
     if isinstance(error, OSError) and error.errno:  # of the disk
       raise
-    raise ValueError(f'{path}: damaged Parquet file: {one_line(error)}') from error
+    raise ValueError(f'{path}: corrupted Parquet file: {one_line(error)}') from error
 
 
 def _column(path: str, field: str) -> Iterator[str | None]:
@@ -146,9 +146,9 @@ def _rows(path: str, lines: Iterable[str], delimiter: str) -> Iterator[list[str]
   start = 1
   try:
     for row in rows:
-      # At the end of a file, the reader takes a quote that is still open for closed.
+      # At the end of a file, the reader treats an open quote as closed.
       if quotes % 2 and row and row[-1].endswith('\n'):
-        raise csv.Error('its quoted value is not closed')
+        raise csv.Error('unclosed quote')
       yield row
       start = rows.line_num + 1
   except csv.Error as error:
@@ -238,6 +238,6 @@ def likely(names: list[str]) -> str:
 
 
 def listed(names: list[str]) -> str:
-  """Returns names of fields for a message, the first ones of many."""
+  """Returns a list of field names for a message, shortened if there are many."""
   more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
   return ', '.join(repr(shown(name, 40)) for name in names[:_LISTED]) + more

@@ -1,11 +1,11 @@
-"""Recognizes what a file contains by its first bytes: an encoding, an archive, or no text."""
+"""Recognizes encodings, archives and binary files by their first bytes."""
 
 import codecs
 import re
 import zipfile
 from typing import Any
 
-HEAD = 8192  # bytes that are looked at
+HEAD = 8192  # bytes to examine
 
 _BOMS = (  # the longer ones first: UTF-32 in little-endian order begins as UTF-16 does
   (codecs.BOM_UTF32_LE, 'utf-32'),
@@ -50,33 +50,33 @@ _BINARIES = {
   b'\x1aE\xdf\xa3': 'a Matroska video',
   b'\x89HDF\r\n': 'an HDF5 file',
 }
-_PLAIN_MAGIC = (b'%PDF-', b'{\\rtf')  # that text does not begin with, though it could
+_PLAIN_MAGIC = (b'%PDF-', b'{\\rtf')  # printable, but unusual at the start of text
 _WORD2VEC = re.compile(rb'\d+ \d+\r?\n')  # begins such a file, as text too
 _OFFICE = {'word/': 'a Word document', 'xl/': 'an Excel workbook', 'ppt/': 'a presentation'}
-# Text in any encoding of bytes has none of these but a few that are damage.
+# Text in a one-byte encoding has none of these, or a few from corruption.
 _CONTROLS = bytes({*range(28)} - {*b'\t\n\v\f\r\x1b'})
 _MOST_CONTROLS = 0.02  # of the bytes
-_SHORTEST = 64  # bytes; what is shorter is not recognized by its controls
+_SHORTEST = 64  # bytes; shorter files are not recognized by their control characters
 _WIDE = ('utf-32-le', 'utf-32-be', 'utf-16-le', 'utf-16-be')
 
 
 def encoding_of(head: bytes) -> str | None:
-  """Returns the encoding that a byte order mark names, or None."""
+  """Returns the encoding of a byte order mark, or None."""
   return next((name for mark, name in _BOMS if head.startswith(mark)), None)
 
 
 def compression_of(head: bytes) -> str | None:
-  """Returns the file extension of a compression that the first bytes show, or None."""
+  """Returns the file extension of the compression that begins with these bytes, or None."""
   return next((ending for ending, magic in _COMPRESSIONS.items() if magic.match(head)), None)
 
 
 def is_tar(head: bytes) -> bool:
-  """Returns whether the first bytes are those of a tar archive."""
+  """Returns whether a file with these first bytes is a tar archive."""
   return head[257:262] == b'ustar'
 
 
 def is_zip(head: bytes) -> bool:
-  """Returns whether the first bytes are those of a zip archive."""
+  """Returns whether a file with these first bytes is a zip archive."""
   return head.startswith((b'PK\x03\x04', b'PK\x05\x06'))  # the second one is empty
 
 
@@ -94,7 +94,7 @@ def document_in_zip(archive: zipfile.ZipFile) -> str | None:
 
 
 def binary_kind(head: bytes, encoding: str = 'utf-8') -> str | None:
-  """Returns what a file is that is not text, or None for text.
+  """Returns the kind of a file that is not text, or None for text.
 
   Args:
     head: the first bytes of the file.
@@ -139,7 +139,7 @@ def _wide_encoding(head: bytes) -> str | None:
 
 
 def guess_encoding(piece: bytes, start: int) -> str:
-  """Returns advice on bytes that are not UTF-8, from the first wrong one.
+  """Returns advice on bytes that are not UTF-8, based on the first invalid one.
 
   Args:
     piece: bytes of the file.
@@ -160,4 +160,4 @@ def guess_encoding(piece: bytes, start: int) -> str:
 def refuse(path: str, kind: str, remedy: str = 'convert it to plain text first') -> ValueError:
   """Returns the error for a file that is not text."""
   about: Any = '' if 'encoding=' in kind else f'; {remedy}'
-  return ValueError(f'{path}: must be text, and is {kind}{about}')
+  return ValueError(f'{path}: must be text, got {kind}{about}')

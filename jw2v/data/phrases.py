@@ -1,6 +1,7 @@
 """Phrases: pairs of words that are treated as one word, such as new_york.
 
-`PhraseConfig` says how phrases are found, `Phrases` holds them and joins them in lists of words.
+`PhraseConfig` has the settings for finding phrases. `Phrases` holds them and joins them in lists of
+words.
 The second half of the module finds and joins phrases in a text that does not fit in memory. There
 a pair of words is one integer, so that sorting counts pairs and searching finds phrases.
 """
@@ -20,9 +21,9 @@ from jw2v.utils.checks import check_number
 from jw2v.utils.files import atomic_write, expanded
 from jw2v.utils.limits import shown
 
-_MAX_PAIRS = 50_000_000  # that are counted at once, in 16 bytes each and as much for merging
-_KEY_BITS = 63  # of the integer that stands for a pair
-_MOST_PASSES = 1000  # a phrase may double in each; a file may claim any number
+_MAX_PAIRS = 50_000_000  # pairs counted at once: 16 bytes each, and the same for merging
+_KEY_BITS = 63  # bits of the key of a pair
+_MOST_PASSES = 1000  # a phrase can double in each pass, and a file may contain any number
 THRESHOLDS = {'gensim': 10.0, 'npmi': 0.5, 'word2phrase': 100.0}
 
 
@@ -37,18 +38,18 @@ class PhraseConfig:
      \text{word2phrase} = \frac{(n_{ab} - \text{min\_count}) N}{n_a n_b}, \qquad
      \text{npmi} = \log\frac{n_{ab} N}{n_a n_b} \Big/ -\log\frac{n_{ab}}{N}
 
-  'gensim' is word2phrase with the number of different words and pairs in the place of N,
+  'gensim' is word2phrase with the number of distinct words and pairs instead of N,
   as gensim's default scorer.
 
   Attributes:
-    min_count: words and pairs with fewer occurrences make no phrase.
-    threshold: a pair is a phrase above this score; None takes 100 for word2phrase, 10
-      for gensim and 0.5 for npmi (which is between -1 and 1).
+    min_count: minimum number of occurrences of a phrase and of its words.
+    threshold: score above which a pair is a phrase; None for 100 with 'word2phrase', 10 with
+      'gensim' and 0.5 with 'npmi' (whose scores are between -1 and 1).
     scoring: 'word2phrase', 'gensim' or 'npmi'.
-    passes: how often; each may join what the one before has joined.
-    connector_words: words that may stand between the two of a phrase (bank_of_england),
-      and at the end of none; they do not count in scores.
-    delimiter: what joins the words.
+    passes: number of passes; each may join the phrases of the previous one to longer ones.
+    connector_words: words allowed inside a phrase (bank_of_england), but not at its ends; scores
+      ignore them.
+    delimiter: string between the joined words.
 
   References:
     Mikolov et al., `Distributed Representations of Words and Phrases
@@ -65,7 +66,9 @@ class PhraseConfig:
 
   def __post_init__(self) -> None:
     if self.scoring not in THRESHOLDS:
-      raise ValueError(f'scoring={self.scoring!r}: allowed are {", ".join(map(repr, THRESHOLDS))}')
+      raise ValueError(
+        f'scoring must be one of {", ".join(map(repr, THRESHOLDS))}, got {self.scoring!r}'
+      )
     for name, most in (('min_count', None), ('passes', _MOST_PASSES)):
       object.__setattr__(self, name, check_number(name, getattr(self, name), int, 1, most))
     if self.threshold is None:
@@ -73,7 +76,7 @@ class PhraseConfig:
     threshold: Any = self.threshold
     number = isinstance(threshold, (int, float, np.integer, np.floating))
     if not number or not math.isfinite(threshold):
-      raise ValueError(f'threshold={threshold!r}: must be a finite number')
+      raise ValueError(f'threshold must be a finite number, got {threshold!r}')
     object.__setattr__(self, 'threshold', float(threshold))
     object.__setattr__(self, 'connector_words', _words_of(self.connector_words))
     _check_delimiter(self.delimiter)
@@ -84,7 +87,7 @@ class PhraseConfig:
 
 
 def _words_of(connector_words) -> tuple[str, ...]:
-  """In one order, whatever order a set is in today."""
+  """Returns the words sorted, since the order of a set differs between runs."""
   if isinstance(connector_words, str) or not all(isinstance(w, str) for w in connector_words):
     raise TypeError(f'connector_words must be a list of words, got {shown(repr(connector_words))}')
   return tuple(sorted(connector_words))
@@ -92,17 +95,17 @@ def _words_of(connector_words) -> tuple[str, ...]:
 
 def _check_delimiter(delimiter) -> None:
   if not isinstance(delimiter, str) or any(c.isspace() for c in delimiter):
-    raise ValueError(f'delimiter={delimiter!r}: must be a str without white space')
+    raise ValueError(f'delimiter must be a string without white space, got {delimiter!r}')
 
 
 @dataclasses.dataclass(frozen=True)
 class Phrases:
-  """Phrases that were found, to be joined in any text.
+  """Learned phrases, to join in any text.
 
   Attributes:
-    passes: for each pass, the score of each phrase by its words, connectors included.
-    connector_words: words that may stand inside of a phrase.
-    delimiter: what joins the words.
+    passes: for each pass, the score of each phrase by its words, including connectors.
+    connector_words: words allowed inside a phrase.
+    delimiter: string between the joined words.
   """
 
   passes: tuple[dict[tuple[str, ...], float], ...]
@@ -118,18 +121,18 @@ class Phrases:
       ends, inner = {words[0], words[-1]}, set(words[1:-1])
       if len(words) < 2 or ends & connectors or not inner <= connectors:
         raise ValueError(
-          f'the phrase {shown(words)} must be two words, with none but connector_words between '
-          f'them, which are {list(self.connector_words)!r}'
+          f'a phrase must be two words with only connector_words between them '
+          f'({list(self.connector_words)!r}), got {shown(words)}'
         )
 
   def join(self, line: Sequence[str]) -> list[str]:
     """Joins the phrases in a line, from left to right, pass after pass.
 
     Args:
-      line: its words.
+      line: words of the line.
 
     Returns:
-      The line, each phrase one word.
+      The line with each phrase as one word.
     """
     connectors = frozenset(self.connector_words)
     for phrases in self.passes:
@@ -167,7 +170,7 @@ class Phrases:
     """Writes a line of settings, as JSON, and a line `pass score words` for each phrase.
 
     Args:
-      path: the file; it appears when it is whole.
+      path: the file; it is written atomically.
 
     Raises:
       FileNotFoundError: the folder does not exist.
@@ -178,11 +181,13 @@ class Phrases:
       for number, table in enumerate(self.passes, start=1):
         for words, score in table.items():
           if any(not word or any(c in word for c in ' \t\n\r') for word in words):
-            raise ValueError(f'{path}: cannot hold the phrase {shown(words)}: it has white space')
+            raise ValueError(f'{path}: a phrase must not contain white space, got {shown(words)}')
           try:
             file.write(f'{number} {score!r} {" ".join(words)}\n'.encode())
           except UnicodeEncodeError as error:
-            raise ValueError(f'{path}: cannot hold the phrase {shown(words)}: {error}') from error
+            raise ValueError(
+              f'{path}: a phrase must be valid Unicode, got {shown(words)}; {error}'
+            ) from error
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Phrases':
@@ -196,7 +201,7 @@ class Phrases:
 
     Raises:
       FileNotFoundError: the file does not exist.
-      ValueError: the file is damaged, with row and reason.
+      ValueError: the file is corrupted; the message contains the row and the reason.
     """
     row = 1
     with open(expanded(path), 'rb') as file:
@@ -210,11 +215,11 @@ class Phrases:
           if len(words) < 2 or not 1 <= int(number) <= len(passes):
             raise ValueError('must be "pass score word word ..."')
           if not math.isfinite(float(score)):
-            raise ValueError(f'the score {score} is not finite')
+            raise ValueError(f'the score must be finite, got {score}')
           passes[int(number) - 1][tuple(words)] = float(score)
         return cls(tuple(passes), tuple(header['connector_words']), header['delimiter'])
       except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f'{path}: row {row} is damaged: {shown(error, 500)}') from error
+        raise ValueError(f'{path}: row {row} is corrupted: {shown(error, 500)}') from error
 
 
 # --- Phrases in a numbered text on disk ---
@@ -227,7 +232,7 @@ def find_and_join(
 
   Args:
     text: the text; each pass rewrites it.
-    config: how phrases are found.
+    config: settings for finding phrases.
     reserved: words that never become part of a phrase.
 
   Returns:
@@ -253,14 +258,14 @@ def join(text: NumberedText, phrases: Phrases) -> None:
 
 
 class _Pairs:
-  """Neighbours in a numbered text, as one integer each.
+  """Pairs of adjacent words in a numbered text, each encoded as one integer.
 
-  Only words that can make a phrase take part, under compact numbers; the others and the
-  ends of lines separate. What connectors stand between is a part of the pair.
+  Only candidate words form pairs; they have compact numbers. Other words and line ends separate
+  pairs. The connectors between two words are part of the pair.
   """
 
   def __init__(self, text: NumberedText, connector_words: Sequence[str], possible: np.ndarray):
-    """Numbers the words that are possible, `[words of the text]` bool."""
+    """Numbers the words that are `possible`, a bool for each word of the text."""
     connectors = [text.index[word] for word in connector_words if word in text.index]
     self.is_connector = np.zeros(len(possible), bool)
     self.is_connector[connectors] = True
@@ -274,7 +279,7 @@ class _Pairs:
     self._word_bits = max(1, int(len(self.words) - 1).bit_length())
 
   def gap(self, words: np.ndarray) -> int:
-    """The number of the connectors that stand between two words."""
+    """Returns the number of a sequence of connectors between two words."""
     if len(words) < 2:
       return int(self._gap_of[words[0]]) if len(words) else 0
     known = self._long_gaps.setdefault(words.tobytes(), len(self.gaps))
@@ -283,24 +288,24 @@ class _Pairs:
     return known
 
   def keys(self, first: np.ndarray, gaps: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """`[n]` int64, one for each pair; -1 where a word is not possible."""
+    """Returns `[n]` int64 keys of pairs; -1 if one of the words is not a candidate."""
     if len(self.gaps) > 1 << max(0, _KEY_BITS - 2 * self._word_bits):
       raise ValueError(
         f'{len(self.words)} words and {len(self.gaps)} sequences of connectors are too many '
-        'for phrases: raise min_count'
+        'for phrases; increase min_count'
       )
     a, b = self._compact[first], self._compact[second]
     key = (gaps << (2 * self._word_bits)) | (a << self._word_bits) | b
     return np.where((a < 0) | (b < 0), -1, key)
 
   def split(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The numbers of first words, gaps and second words that the keys stand for."""
+    """Returns the numbers of the first words, the gaps and the second words of keys."""
     mask = (1 << self._word_bits) - 1
     first, second = (keys >> self._word_bits) & mask, keys & mask
     return self.words[first], keys >> (2 * self._word_bits), self.words[second]
 
   def of(self, tokens: np.ndarray, line_ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the words stand, connectors left out, and the keys of neighbours, -1 for none."""
+    """Returns the positions of all words but connectors, and the keys of their pairs or -1."""
     places = np.flatnonzero(~self.is_connector[tokens])
     lines = np.searchsorted(line_ends, places, side='right')
     if len(places) < 2:
@@ -319,9 +324,9 @@ class _Pairs:
 def _segments(
   text: NumberedText, total: int, consumed: list[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-  """Chunks, and whether each is the last of the `total` tokens.
+  """Yields chunks, and True with the last of the `total` tokens.
 
-  What is behind `consumed[0]`, which the caller sets, comes again in the next chunk.
+  The caller sets `consumed[0]`. The next chunk starts with the tokens after it.
   """
   tokens, line_ends, seen = np.zeros(0, np.int32), np.zeros(0, np.int64), 0
   for more, ends in text.chunks():
@@ -337,7 +342,7 @@ def _segments(
 def _score(
   text: NumberedText, config: PhraseConfig, reserved: Sequence[str]
 ) -> dict[tuple[str, ...], float]:
-  """The pairs above the threshold with their scores, in the order of their numbers."""
+  """Returns the pairs above the threshold with their scores, in the order of their keys."""
   counts = text.counts
   frequent = counts >= (1 if config.scoring == 'gensim' else config.min_count)
   frequent[[text.index[word] for word in reserved if word in text.index]] = False
@@ -362,9 +367,9 @@ def _score(
 
 
 def _count(text: NumberedText, pairs: _Pairs, min_count: int) -> tuple[np.ndarray, np.ndarray, int]:
-  """The pairs that occur `min_count` times, how often each does, and the number of all.
+  """Returns the pairs that occur `min_count` times, their counts, and the number of all pairs.
 
-  Where the different pairs are too many to be held, they are counted a part after another.
+  If the distinct pairs do not fit in memory, they are counted in several parts.
   """
   parts = 1
   while True:
@@ -379,7 +384,7 @@ def _count(text: NumberedText, pairs: _Pairs, min_count: int) -> tuple[np.ndarra
 
 
 def _count_part(text, pairs, part, parts) -> tuple[np.ndarray, np.ndarray] | None:
-  """The different pairs of one part, increasing, and how often; None if they are too many."""
+  """Returns the sorted distinct pairs of one part and their counts; None if there are too many."""
   consumed = [0]
   runs: list[tuple[np.ndarray, np.ndarray]] = []  # each at most half of the one before
   for tokens, line_ends, last in _segments(text, text.num_tokens, consumed):
@@ -398,7 +403,7 @@ def _count_part(text, pairs, part, parts) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def _ended(places: np.ndarray, line_ends: np.ndarray) -> bool:
-  """Whether a line ended after the last word, so that it begins no pair."""
+  """Returns whether a line ends after the last word, which then cannot begin a pair."""
   return len(line_ends) > 0 and line_ends[-1] > places[-1]
 
 
@@ -437,7 +442,7 @@ def _join_pass(text: NumberedText, phrases: Phrases, table: dict[tuple[str, ...]
       is_phrase = (keys[at] == found) & (found >= 0)
       chosen = np.flatnonzero(_alternate(is_phrase))
       if len(places) and not last and not _ended(places, line_ends):
-        # The last word that begins anew: an even number of phrases after a pair that is none.
+        # The last possible start: an even number of phrases after a pair that is not a phrase.
         anew = np.flatnonzero(~is_phrase)
         first = anew[-1] + 1 if len(anew) else 0
         consumed[0] = int(places[first + (len(places) - 1 - first) // 2 * 2])
@@ -455,7 +460,7 @@ def _join_pass(text: NumberedText, phrases: Phrases, table: dict[tuple[str, ...]
 
 
 def _alternate(is_phrase: np.ndarray) -> np.ndarray:
-  """Of each run of pairs that are phrases the first, third, fifth: they share no word."""
+  """Selects every other pair of each run of phrases, so that no two of them share a word."""
   places = np.arange(len(is_phrase))
   start = np.maximum.accumulate(np.where(is_phrase, -1, places)) if len(places) else places
   return is_phrase & ((places - start) % 2 == 1)

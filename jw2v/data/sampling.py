@@ -95,7 +95,7 @@ def noise_counts(
 
 
 def log_expected_counts(probabilities: Array, num_draws: Array) -> Array:
-  r"""Computes the logarithm of the expected count of each word among some draws.
+  r"""Computes the logarithm of the expected count of each word in a number of draws.
 
   .. math:: \log(K q(w))
 
@@ -156,10 +156,10 @@ def log_expected_counts(probabilities: Array, num_draws: Array) -> Array:
 
 
 class AliasTable(NamedTuple):
-  """Discrete distribution over V ids that is sampled in constant time; made by `alias_table`.
+  """Discrete distribution over V ids for sampling in constant time; `alias_table` builds it.
 
-  Each of V slots has the same probability. Slot w stands for the id w with the probability
-  `threshold[w]`, and otherwise for the id `alias[w]`. The table is a pytree: pass it to a function
+  Each of V slots has the same probability. Slot w yields the id w with the probability
+  `threshold[w]`, and otherwise the id `alias[w]`. The table is a pytree: pass it to a function
   under `jax.jit` as an argument.
 
   Attributes:
@@ -212,7 +212,7 @@ def alias_table(probabilities: Array) -> AliasTable:
     threshold[giver] -= 1 - threshold[short]
     if threshold[giver] < 1:
       small.append(large.pop())
-  for index in small + large:  # what rounding has left over is full
+  for index in small + large:  # slots left over by rounding are full
     threshold[index] = 1.0
   return AliasTable(np.asarray(threshold, np.float32), alias.astype(np.int32))
 
@@ -270,12 +270,12 @@ def keep_probability(counts: Array, sample: float) -> np.ndarray:
 
 
 def chunk_generator(seed: int, epoch: int, chunk: int) -> np.random.Generator:
-  """The generator of one chunk of one epoch; no two of them overlap.
+  """Returns the random generator of one chunk of one epoch; generators do not overlap.
 
   Args:
     seed: the seed of the run.
     epoch: number of the pass over the corpus.
-    chunk: number of the chunk in it.
+    chunk: number of the chunk.
 
   Returns:
     A NumPy generator over the counter-based Philox.
@@ -304,7 +304,7 @@ class Blocks(NamedTuple):
 
   @property
   def margin(self) -> int:
-    """The tokens on either side of the centers: m, the largest distance of a window."""
+    """Number m of tokens on either side of the centers: the largest distance in a window."""
     return (self.token_ids.shape[-1] - self.left.shape[-1]) // 2
 
   @property
@@ -315,12 +315,12 @@ class Blocks(NamedTuple):
 
   @property
   def lengths(self) -> list[int]:
-    """The margin and the lengths of the lists of rows, which differ from dispatch to dispatch."""
+    """Margin and lengths of the lists of rows, which differ between dispatches."""
     subword_rows = [] if self.subword_rows is None else [self.subword_rows.shape[-1]]
     return [self.margin, *subword_rows, *(len(rows) for rows in self.requests or ())]
 
   def pad(self, lengths: list[int]) -> 'Blocks':
-    """Pads blocks to common `lengths`, for those of several processes."""
+    """Pads blocks to the `lengths` that several processes agreed on."""
     margin, *lengths = lengths
     more, blocks = margin - self.margin, self
     sides = lambda x: np.pad(x, ((0, 0), (0, 0), (more, more)))
@@ -342,11 +342,11 @@ class Blocks(NamedTuple):
 
 
 class Capacity(NamedTuple):
-  """How many words a block takes where words differ in size.
+  """Limit on the words of a block if words differ in size.
 
   Attributes:
     sizes: `[V]` integers, at most the limit.
-    limit: what the sizes of the centers of a block sum up to at most.
+    limit: maximum sum of the sizes of the centers of a block.
   """
 
   sizes: np.ndarray
@@ -369,27 +369,27 @@ def chunk_blocks(
 ) -> tuple[Blocks, np.ndarray]:
   """Subsamples a chunk of text and cuts it into blocks of windows.
 
-  Words are dropped before windows are made, so that a window reaches over them, as in
-  the C tool. A window never crosses a line.
+  As in the C tool, subsampling drops words before windows are formed, so that a window extends
+  over dropped words. A window never crosses a line end.
 
   Args:
-    ids: `[n]` the chunk's words.
-    line_ends: where lines end in it, increasing; its own end may be left out.
-    keep: `[V]` the probability of keeping each word.
-    noise: the alias table of the noise words.
-    generator: the chunk's generator.
+    ids: `[n]` word ids of the chunk.
+    line_ends: increasing positions of line ends in the chunk; its own end is optional.
+    keep: `[V]` probability of keeping each word.
+    noise: alias table of the noise words.
+    generator: random generator of the chunk.
     window: m, the largest distance between center and context word.
-    dynamic: draw each window's distance from 1 to `window` with equal probability
-      instead of taking `window` always.
-    block_size: B, the centers of a block.
-    shared_negatives: K, the noise words of a block.
-    margin: tokens of a block on either side of its centers, from 1 to m; None for m. If it is less
-      than m, no line may have more than `margin + 1` words.
-    capacity: what a block has room for, apart from B centers; None for no such limit.
+    dynamic: True to draw the size of each window uniformly from 1 to `window`; False for windows of
+      size `window`.
+    block_size: B, number of centers of a block.
+    shared_negatives: K, number of noise words of a block.
+    margin: number of tokens on either side of the centers of a block, from 1 to m; None for m. If
+      it is less than m, no line may have more than `margin + 1` words.
+    capacity: limit on the summed size of the centers of a block; None for no limit.
 
   Returns:
-    The blocks of the words kept, in the order of the text, filled up with padding; and
-    `[blocks]`, how many words of the chunk are read by the end of each.
+    The blocks of the kept words, in the order of the text, padded to whole blocks; and
+    `[blocks]`, the number of words of the chunk read by the end of each block.
   """
   positions = np.flatnonzero(generator.random(len(ids), np.float32) < keep[ids])
   num_kept = len(positions)
@@ -424,7 +424,7 @@ def chunk_blocks(
 
 
 def _packed(sizes: np.ndarray, block_size: int, capacity: int) -> np.ndarray:
-  """Where blocks begin that have at most `block_size` words, of the summed size `capacity`."""
+  """Returns the starts of blocks of at most `block_size` words and the summed size `capacity`."""
   total = np.concatenate([[0], np.cumsum(sizes)])
   end = np.searchsorted(total, total[:-1] + capacity, side='right') - 1
   end = np.minimum(end, np.arange(block_size, len(sizes) + block_size)).tolist()

@@ -30,7 +30,7 @@ def read_sessions(
   delimiter: str = ',',
   max_expansion: float | None = TEXT_EXPANSION,
 ) -> Iterator[list[str]]:
-  """Reads a log of items: CSV with a header, and a row for each item of a session.
+  """Reads a log of items: CSV with a header, and one row per item of a session.
 
   The function reads the whole log and keeps 8 bytes per row and each distinct name in memory.
 
@@ -75,9 +75,12 @@ def read_sessions(
         places = encoded.indices.to_numpy()
         for place, word in enumerate(words):
           if not word or '\n' in word:
-            shown = f'{word[:40]!r}, with a line end in it' if word else 'nothing'
+            shown = f'{word[:40]!r} with a line end' if word else 'an empty cell'
             at = row + np.flatnonzero(places == place)[0]
-            raise ValueError(f'{file}: row {at} has {shown} in the column {name!r}')
+            raise ValueError(
+              f'{file}: row {at} must have a name without line ends in the column {name!r}, got '
+              f'{shown}'
+            )
         found.append(np.array([index[word] for word in words], np.int32)[places])
       row += batch.num_rows
   if not numbers[0]:
@@ -123,7 +126,7 @@ def _batches(
 
 
 def _names_of_columns(file: str, delimiter: str, max_expansion: float | None) -> list[str]:
-  """Returns the first row; pyarrow would allocate kilobytes per column before checking it."""
+  """Returns the first row, because pyarrow would allocate kilobytes per column to check it."""
   with TextFile(file, max_expansion) as text:
     start = io.BufferedReader(text).read(_LONGEST_HEADER).decode(errors='replace')
   try:

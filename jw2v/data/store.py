@@ -1,9 +1,8 @@
-"""The store: an encoded corpus as a folder whose arrays stay on the disk.
+"""The store: an encoded corpus as a folder whose arrays stay on disk.
 
-What belongs here: what is in the folder, how it is opened and checked, and how it comes
-into its place whole. It has `vocabulary.txt`, `ids.npy`, `line_ends.npy`, `phrases.txt`
-if any were joined, and `manifest.json`, which says what made it and has a checksum of
-each file.
+A store contains `vocabulary.txt`, `ids.npy`, `line_ends.npy`, `phrases.txt` if phrases were joined,
+and `manifest.json`, which has the settings, the source files and a checksum of each file. This
+module writes stores atomically, and opens and checks them.
 """
 
 import contextlib
@@ -40,23 +39,23 @@ from jw2v.utils.locks import locked_folder, try_lock_folder
 
 _FORMAT, _VERSION = 'jw2v corpus', 1
 _FILES = {'vocabulary.txt', 'ids.npy', 'line_ends.npy'}
-_CHECKED = 1 << 22  # ids that are looked at at once
+_CHECKED = 1 << 22  # ids checked at once
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class EncodedCorpus:
-  """A corpus as ids, words outside of the vocabulary left out.
+  """A corpus as word ids, without out-of-vocabulary words.
 
   Attributes:
-    vocabulary: the words behind the ids.
-    ids: `[N]` int32, left in a file.
-    line_ends: `[lines]` int64, where each line ends in `ids`, too; lines left empty are gone.
-    phrases: those that were joined, if any.
-    settings: what made it.
-    words_read: words of the text, those left out included.
-    not_utf8: byte sequences of the text that were replaced or left out.
-    folder: the store; None for a corpus that is gone with this object.
+    vocabulary: the words and their counts.
+    ids: `[N]` int32 word ids, on disk.
+    line_ends: `[lines]` int64 positions of line ends in `ids`, on disk, without empty lines.
+    phrases: the joined phrases, or None.
+    settings: settings of the encoding.
+    words_read: number of words of the text, including out-of-vocabulary words.
+    not_utf8: number of byte sequences of the text that were replaced or dropped.
+    folder: folder of the store; None for a temporary corpus, which lives as long as this object.
   """
 
   vocabulary: Vocabulary
@@ -77,17 +76,17 @@ class EncodedCorpus:
 
 
 def open_corpus(folder: PathLike) -> EncodedCorpus:
-  """Opens a store, whatever has become of the text that it was made of.
+  """Opens a store, even if the text that it was made from has changed or is missing.
 
   Args:
-    folder: the store, as `encode_corpus` wrote it.
+    folder: folder of the store, as written by `encode_corpus`.
 
   Returns:
-    The corpus; its ids stay on disk.
+    The corpus, whose ids stay on disk.
 
   Raises:
-    FileNotFoundError: the folder is not there, or is no store.
-    ValueError: a file of the store is damaged, or of another version of the format.
+    FileNotFoundError: the folder does not exist or is not a store.
+    ValueError: a file of the store is corrupted, or has another version of the format.
   """
   folder = expanded(folder)
   with _locked(folder):
@@ -97,13 +96,13 @@ def open_corpus(folder: PathLike) -> EncodedCorpus:
 def _open(folder: pathlib.Path) -> EncodedCorpus:
   manifest = read_manifest(folder)
   if manifest is None:
-    raise FileNotFoundError(f'{folder}: there is no encoded corpus in it')
+    raise FileNotFoundError(f'{folder}: encoded corpus not found')
   if manifest['version'] != _VERSION:
-    raise ValueError(f'{folder}: version {manifest["version"]} of the format, not {_VERSION}')
+    raise ValueError(f'{folder}: the format must be version {_VERSION}, got {manifest["version"]}')
   _check_manifest(manifest, folder)
   for name, expected in manifest['files'].items():
     if not (folder / name).is_file() or _describe(folder / name) != expected:
-      raise damaged(folder / name, 'it is not what was written')
+      raise damaged(folder / name, 'the checksum does not match')
   phrases = Phrases.load(folder / 'phrases.txt') if 'phrases.txt' in manifest['files'] else None
   vocabulary = Vocabulary.load(folder / 'vocabulary.txt')
   corpus = map_corpus(folder, vocabulary, phrases, manifest['about'])
@@ -112,7 +111,7 @@ def _open(folder: pathlib.Path) -> EncodedCorpus:
 
 
 def _check_manifest(manifest: dict[str, Any], folder: pathlib.Path) -> None:
-  """Refuses one with another structure: a checksum is right whoever wrote it."""
+  """Raises an error for a manifest with another structure, which can have a valid checksum."""
   about, files = manifest.get('about'), manifest['files']
   known = files.keys() - {'phrases.txt'} == _FILES
   kinds = {'words_read': int, 'not_utf8': int, 'settings': dict}
@@ -123,57 +122,57 @@ def _check_manifest(manifest: dict[str, Any], folder: pathlib.Path) -> None:
     isinstance(source, dict) and source.keys() == names for source in sources
   )
   if not (known and whole and listed):
-    raise damaged(folder / 'manifest.json', 'it does not describe an encoded corpus')
+    raise damaged(folder / 'manifest.json', 'the manifest does not describe an encoded corpus')
 
 
 def _check_arrays(corpus: EncodedCorpus, folder: pathlib.Path) -> None:
-  """Refuses ids of no word, and lines that end before they begin or after the text."""
+  """Raises an error for ids outside of the vocabulary, and for line ends that do not increase."""
   for start in range(0, len(corpus.ids), _CHECKED):
     ids = corpus.ids.read(start, min(start + _CHECKED, len(corpus.ids)))
     if ids.min() < 0 or ids.max() >= len(corpus.vocabulary):
-      raise damaged(folder / 'ids.npy', f'an id after token {start} is that of no word')
+      raise damaged(folder / 'ids.npy', f'an id after token {start} is outside of the vocabulary')
   last = 0
   for start in range(0, len(corpus.line_ends), _CHECKED):
     ends = corpus.line_ends.read(start, min(start + _CHECKED, len(corpus.line_ends)))
     if ends[0] <= last or (ends[1:] <= ends[:-1]).any() or ends[-1] > len(corpus.ids):
-      raise damaged(folder / 'line_ends.npy', f'a line after line {start} ends where none can')
+      raise damaged(folder / 'line_ends.npy', f'a line end after line {start} is out of order')
     last = ends[-1]
 
 
 def map_corpus(
   folder: pathlib.Path, vocabulary: Vocabulary, phrases: Phrases | None, about: dict[str, Any]
 ) -> EncodedCorpus:
-  """The corpus whose ids and line ends are in a folder; nothing is checked.
+  """Maps the corpus whose ids and line ends are in a folder, without checking them.
 
-  It stays what it is when the folder is renamed or replaced.
+  The corpus stays valid if the folder is renamed or replaced.
   """
   ids, line_ends = _map(folder / 'ids.npy', np.int32), _map(folder / 'line_ends.npy', np.int64)
   return EncodedCorpus(vocabulary, ids, line_ends, phrases, folder=folder, **about)
 
 
 def _map(path: pathlib.Path, dtype: type) -> StoredArray:
-  """An array of one axis, mapped; `numpy.load` would open archives too, whatever the name."""
+  """Maps an array of one axis; `numpy.load` would also open archives with this name."""
   try:
     array = StoredArray.open(path)
   except OSError:
     raise
-  except Exception as error:  # of the reader of Python's literals, too, and of dtypes
-    raise damaged(path, f'it is no array: {shown(error)}') from error
+  except Exception as error:  # also errors from parsing Python literals and dtypes
+    raise damaged(path, f'not an array: {shown(error)}') from error
   if array.dtype != dtype or array.ndim != 1:
-    raise damaged(path, f'it is {shown(array.dtype)} of {array.ndim} axes')
+    raise damaged(path, f'got {shown(array.dtype)} with {array.ndim} axes')
   return array
 
 
 def damaged(path: pathlib.Path, reason: str) -> ValueError:
-  """The error for a file of a store that cannot be used."""
-  return ValueError(f'{path}: damaged, {reason}; remove {path.parent} to encode the text again')
+  """Returns the error for a corrupted file of a store."""
+  return ValueError(f'{path}: corrupted ({reason}); remove {path.parent} to encode the text again')
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
-  """The manifest of a store; None if the folder is none or is not there.
+  """Returns the manifest of a store; None if the folder is not a store or does not exist.
 
   Raises:
-    ValueError: the manifest is damaged.
+    ValueError: the manifest is corrupted.
   """
   path = folder / 'manifest.json'
   if not path.is_file():
@@ -186,20 +185,20 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
   except (ValueError, AttributeError, RecursionError) as error:
     if not (folder / 'ids.npy').is_file():  # somebody else's
       return None
-    raise damaged(path, 'it is no manifest') from error
+    raise damaged(path, 'not a manifest') from error
   if not ours and not (folder / 'ids.npy').is_file():
     return None
   if checksum != digest(manifest):
-    raise damaged(path, 'it is not what was written')
+    raise damaged(path, 'the checksum does not match')
   if not isinstance(manifest.get('files'), dict) or type(manifest.get('version')) is not int:
-    raise damaged(path, 'it does not say what is in the folder')
+    raise damaged(path, 'the list of files is missing')
   return manifest
 
 
 def find_store(
   folder: pathlib.Path, settings: dict[str, Any], files: Sequence[str]
 ) -> EncodedCorpus | None:
-  """The store in a folder if it was made of these files with these settings."""
+  """Opens the store in a folder if it has these source files and settings; otherwise None."""
   with _locked(folder):
     manifest = read_manifest(folder)
     if manifest is None or manifest['version'] != _VERSION:
@@ -214,13 +213,13 @@ def find_store(
 
 
 def check_place(folder: pathlib.Path) -> None:
-  """Refuses a place for a store where something else is.
+  """Checks that a store can be written to a folder.
 
   Raises:
-    FileExistsError: there is a file, or a folder that is not empty and no store, or a
-      store with other files in it.
-    NotADirectoryError: the place is in a file.
-    ValueError: there is a store with a damaged manifest, or without one.
+    FileExistsError: the path is a file, a nonempty folder that is not a store, or a store with
+      additional files.
+    NotADirectoryError: a parent of the path is a file.
+    ValueError: the store in the folder has a corrupted or missing manifest.
   """
   above = next(path for path in folder.parents if path.exists())
   if not above.is_dir():
@@ -231,12 +230,14 @@ def check_place(folder: pathlib.Path) -> None:
   if manifest is None:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if 'ids.npy' in names and names <= {*_FILES, 'phrases.txt'}:
-      raise damaged(folder / 'manifest.json', 'it is gone')
-    raise FileExistsError(f'{folder}: is there, and is no encoded corpus: name another folder')
+      raise damaged(folder / 'manifest.json', 'file not found')
+    raise FileExistsError(f'{folder}: exists and is not an encoded corpus; choose another folder')
   other = {path.name for path in folder.iterdir()} - {*manifest['files'], 'manifest.json'}
   if other:
     shown = ', '.join(sorted(other)[:3])
-    raise FileExistsError(f'{folder}: has other files than an encoded corpus: {shown}')
+    raise FileExistsError(
+      f'{folder}: a store must not contain other files, got {shown}; choose another folder'
+    )
 
 
 def _locked(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
@@ -246,13 +247,13 @@ def _locked(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
-  """A folder to write a store in, which is gone if anything goes wrong.
+  """Creates a temporary folder to write a store in, and removes it if an error occurs.
 
-  It is beside the place of the store, or in the nearest folder above that is there; and
-  with the other temporary files if the store has no place.
+  The temporary folder is in the nearest existing parent of the store's folder, or in the system's
+  folder for temporary files if the store has no folder.
 
   Raises:
-    OSError: the disk is full, with the folder.
+    OSError: the disk is full; the message contains the folder.
   """
   if folder is None:
     parent, prefix = pathlib.Path(tempfile.gettempdir()), 'jw2v.'
@@ -260,7 +261,7 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
     parent = next(path for path in folder.absolute().parents if path.is_dir())
     prefix = f'.{_short(folder.name)}.'
   with contextlib.ExitStack() as stack:
-    with _locked(parent / 'x'):  # nobody sees the new folder before it is locked
+    with _locked(parent / 'x'):  # other processes see the new folder only after it is locked
       _remove_abandoned(parent, prefix, folder)
       work = partial_name(parent, prefix)
       stack.enter_context(unfinished(work))  # before it exists, for a signal between the two
@@ -271,7 +272,7 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
     except BaseException as error:
       shutil.rmtree(work, ignore_errors=True)
       if isinstance(error, OSError) and error.errno in _FULL:
-        message = f'{os.strerror(error.errno)} (an encoded corpus takes 4 bytes a word)'
+        message = f'{os.strerror(error.errno)} (an encoded corpus needs 4 bytes per word)'
         raise OSError(error.errno, message, str(parent)) from error
       raise
     finally:
@@ -280,15 +281,15 @@ def work_folder(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
 
 
 def _short(name: str) -> str:
-  """Returns a name that a file system takes with some characters more."""
+  """Returns a name that is short enough for a file system after adding a suffix."""
   encoded = os.fsencode(name)
   return name if len(encoded) <= 200 else f'{name[:40]}~{hashlib.sha256(encoded).hexdigest()[:16]}'
 
 
 def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | None) -> None:
-  """Removes what runs that were killed have left of this store, and restores an older one."""
+  """Removes temporary folders of killed runs, and restores the previous store."""
   for path in parent.iterdir():
-    # One part between the two: a store `corpus` leaves those of `corpus.old` alone.
+    # Without another dot in between, so that a store `corpus` keeps the files of `corpus.old`.
     if re.fullmatch(rf'{re.escape(prefix)}[^.]+\.partial(\.old)?', path.name):
       lock = try_lock_folder(path) if path.is_dir() else None
       if lock is None:
@@ -301,7 +302,7 @@ def _remove_abandoned(parent: pathlib.Path, prefix: str, folder: pathlib.Path | 
 
 
 def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[Source]) -> None:
-  """Describes the files of a store that is written whole."""
+  """Writes the manifest of a store whose other files are complete."""
   files = {path.name: _describe(path) for path in sorted(work.iterdir())}
   manifest = {
     'format': _FORMAT,
@@ -315,10 +316,10 @@ def write_manifest(work: pathlib.Path, about: dict[str, Any], sources: Sequence[
 
 
 def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
-  """Renames a finished store to its name; an older one there is removed.
+  """Renames a finished store to its final name, and removes the previous store there.
 
   Raises:
-    FileExistsError: something else has come there in the meantime.
+    FileExistsError: another process has created a file or folder there in the meantime.
   """
   folder.parent.mkdir(parents=True, exist_ok=True)
   old = work.with_name(f'{work.name}.old')
@@ -336,7 +337,7 @@ def put_in_place(work: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def discard(work: pathlib.Path, encoded: EncodedCorpus) -> None:
-  """Removes a folder whose files are mapped: now, or where that cannot be, in the end."""
+  """Removes a folder of mapped files, now or (on Windows) when the arrays are deleted."""
   if os.name == 'posix':
     shutil.rmtree(work)
   else:

@@ -47,7 +47,7 @@ class StoredArray(np.memmap):
       data = os.pread(self._handle, size, self.offset + start * self.itemsize)
     if len(data) < size:
       raise OSError(
-        f'{path}: damaged, it has been cut to {os.fstat(self._handle).st_size:,} bytes while it '
-        f'was read; remove {path.parent} to encode the text again'
+        f'{path}: truncated to {os.fstat(self._handle).st_size:,} bytes during reading; remove '
+        f'{path.parent} to encode the text again'
       )
     return np.frombuffer(data, self.dtype)

@@ -1,4 +1,4 @@
-"""The stream of blocks that a run trains on, in the order of the text or of a shuffle.
+"""The stream of blocks that a run trains on, in the order of the text or shuffled.
 
 A text is read in chunks of 65,536 tokens. Chunks become blocks of windows, and blocks become
 dispatches: the input of one call of the compiled step function. Threads prepare the next dispatches
@@ -20,11 +20,11 @@ from jw2v.data.sampling import AliasTable, Blocks
 from jw2v.data.store import EncodedCorpus
 from jw2v.data.stored_array import StoredArray
 
-_CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of one ends a line
+_CHUNK_TOKENS = 65_536  # tokens that the host samples at once; the end of a chunk ends a line
 _LINES = 2**20  # line ends that `longest_line` reads at once
 _THREADS = 4  # number of threads that sample chunks, and of chunks that they sample ahead
 
-_NARROW = 16  # margin of the blocks of narrow windows; wider ones have that of their lines
+_NARROW = 16  # margin of blocks of narrow windows; the margin of wider ones depends on their lines
 
 _NO_CHUNK = 2**63
 
@@ -49,26 +49,26 @@ class Dispatch(NamedTuple):
 
 
 class TextBlocks(NamedTuple):
-  """A text with all that is needed to draw its blocks.
+  """A text with the settings for drawing its blocks.
 
   Attributes:
-    ids: `[words]` the text, in memory or left in its file.
-    line_ends: `[lines]` where its lines end, increasing.
-    keep: `[V]` the probability of keeping each word.
-    noise: the alias table of the noise words.
+    ids: `[words]` word ids of the text, in memory or on disk.
+    line_ends: `[lines]` increasing positions of line ends.
+    keep: `[V]` probability of keeping each word.
+    noise: alias table of the noise words.
     window: m, the largest distance between center and context word.
-    dynamic: whether each window draws its distance from 1 to m.
-    block_size: B, the centers of a block.
-    shared_negatives: K, the noise words of a block.
-    seed: the seed of the run.
-    first, end: the words that are read, from `first` to before `end`.
-    shuffle: whether each epoch reads the chunks in an order of its own.
-    shard: (i, n) reads every n-th chunk of that order, starting at the i-th: n processes
+    dynamic: True if the size of each window is drawn from 1 to m.
+    block_size: B, number of centers of a block.
+    shared_negatives: K, number of noise words of a block.
+    seed: seed of the run.
+    first, end: range of the words to read, without `end`.
+    shuffle: True to read the chunks in a different order in each epoch.
+    shard: (i, n) reads every n-th chunk in this order, starting at the i-th. Together, n processes
       with i from 0 to n - 1 read each chunk once.
     capacity: limit on the summed size of the words of a block; None for no limit.
-    attach: function that adds further fields to the blocks of a dispatch, or None.
-    margin: most tokens of a block on either side of its centers, as for `sampling.chunk_blocks`.
-      Where it is above 16, the blocks of a dispatch without such long windows have fewer.
+    attach: function that adds fields to the blocks of a dispatch, or None.
+    margin: largest number of tokens on either side of the centers of a block, as for
+      `sampling.chunk_blocks`. If it is above 16, dispatches without such long windows have fewer.
   """
 
   ids: np.ndarray
@@ -109,7 +109,7 @@ class TextBlocks(NamedTuple):
 
     Args:
       corpus: the encoded corpus.
-      window: as the attribute, like all arguments that are not named here.
+      window: as the attribute; the same applies to the other arguments without a description.
       dynamic: as the attribute.
       block_size: as the attribute.
       shared_negatives: as the attribute.
@@ -142,9 +142,9 @@ class TextBlocks(NamedTuple):
     )
 
   def order(self, epoch: int) -> np.ndarray:
-    """The numbers of the chunks that are read in an epoch, in their order."""
+    """Returns the numbers of the chunks of an epoch, in reading order."""
     chunks = np.arange(-(-(self.end - self.first) // _CHUNK_TOKENS))
-    if self.shuffle:  # with a chunk number that no chunk has
+    if self.shuffle:  # with a chunk number that does not exist
       sampling.chunk_generator(self.seed, epoch, _NO_CHUNK).shuffle(chunks)
     return chunks[self.shard[0] :: self.shard[1]]
 
@@ -180,18 +180,17 @@ class TextBlocks(NamedTuple):
     return self._dispatch(columns, steps, blocks_per_step, Position())
 
   def chunk(self, epoch: int, chunk: int) -> tuple[Blocks, np.ndarray, int]:
-    """The blocks of one chunk, which depend on nothing but (seed, epoch, chunk).
+    """Returns the blocks of one chunk, which depend on (seed, epoch, chunk) only.
 
-    A window does not cross from one chunk of 65,536 words to the next, as if a line
-    ended there.
+    A window does not cross the border between two chunks of 65,536 words.
 
     Args:
       epoch: number of the pass over the text.
-      chunk: number of the chunk in it.
+      chunk: number of the chunk.
 
     Returns:
-      The blocks; `[blocks]`, the words of the chunk that are read by the end of each; and
-      the words of the chunk.
+      The blocks; `[blocks]`, the number of words of the chunk read by the end of each block; and
+      the number of words of the chunk.
     """
     start = self.first + chunk * _CHUNK_TOKENS
     ids = _read(self.ids, start, min(start + _CHUNK_TOKENS, self.end))
@@ -215,13 +214,13 @@ class TextBlocks(NamedTuple):
 
   @property
   def _most(self) -> int:
-    """The largest margin of a block."""
+    """Returns the largest margin of a block."""
     return self.window if self.margin is None else self.margin
 
   def dispatches(
     self, epochs: range, *, steps: int, blocks_per_step: int, start: Position | None = None
   ) -> Iterator[Dispatch]:
-    """Cuts the blocks of some epochs, in the order of their chunks, into dispatches of one shape.
+    """Groups the blocks of several epochs, in the order of their chunks, into dispatches.
 
     Args:
       epochs: the numbers of the epochs.
@@ -231,12 +230,12 @@ class TextBlocks(NamedTuple):
         stream starts at the first epoch.
 
     Yields:
-      Dispatches, the last one filled up with padding; nothing if no word is kept.
+      Dispatches of one shape; padding fills the last one. Nothing if no word is kept.
     """
     start = Position(epochs.start) if start is None else start
     size, read = steps * blocks_per_step, start.words
     waiting: list[Any] | None = None  # columns of blocks that do not fill a dispatch yet
-    ready: Dispatch | None = None  # kept back, since the last one counts the words after it
+    ready: Dispatch | None = None  # delayed, since the last one includes the words after it
     for epoch, position, (blocks, words, num_words) in self._chunks(epochs, start):
       here = np.broadcast_arrays(epoch, position, np.arange(len(words)), read)  # their positions
       columns: list[Any] = [*blocks[:4], read + words, *here]
@@ -269,7 +268,7 @@ class TextBlocks(NamedTuple):
       yield ready._replace(words=words, end=last)
 
   def _chunks(self, epochs: range, start: Position) -> Iterator[tuple[int, int, Any]]:
-    """Yields (epoch, place in its order, result of `chunk`), made by several threads."""
+    """Yields (epoch, place in its order, result of `chunk`), computed by several threads."""
     places = (
       (epoch, position, chunk)
       for epoch in range(start.epoch, epochs.stop)
@@ -313,23 +312,23 @@ def _with_tokens(tokens: np.ndarray, number: int) -> np.ndarray:
 
 
 def _read(array: np.ndarray, start: int, end: int) -> np.ndarray:
-  """Some numbers of the text, in memory."""
+  """Returns the numbers in memory: reads them if they are on disk."""
   if isinstance(array, StoredArray):
     return array.read(start, end)
   return np.array(array[start:end])
 
 
 def _lines_before(line_ends: np.ndarray, place: int) -> int:
-  """How many lines end at a place of the text or before."""
+  """Returns the number of lines that end at or before a position of the text."""
   end = lambda line: int(_read(line_ends, line, line + 1)[0])
   return bisect.bisect_right(range(len(line_ends)), place, key=end)
 
 
 def longest_line(line_ends: np.ndarray) -> int:
-  """Returns the number of words of the longest line, at most the words of a chunk.
+  """Returns the number of words of the longest line, at most the size of a chunk.
 
   Args:
-    line_ends: `[lines]` where the lines of the text end, increasing.
+    line_ends: `[lines]` increasing positions of line ends.
   """
   longest = before = 0
   for first in range(0, len(line_ends), _LINES):
@@ -340,15 +339,15 @@ def longest_line(line_ends: np.ndarray) -> int:
 
 
 def held_out_start(line_ends: np.ndarray, share: float) -> int:
-  """Where the text that is held out begins: at the line end that is nearest.
+  """Returns the start of the held-out text: the line end nearest to the requested share.
 
   Args:
-    line_ends: `[lines]` where the lines of the text end, increasing.
-    share: of its words that are held out.
+    line_ends: `[lines]` increasing positions of line ends.
+    share: share of the words to hold out.
 
   Returns:
-    A number of words. Where no line ends within half the share of the right place, as in
-    a text of one endless line, it is the right place itself.
+    A number of words. If no line ends within half the share of the exact position, for example in
+    a text with a single line, the exact position.
   """
   words = int(line_ends[-1])
   held_out = int(share * words)
@@ -362,11 +361,11 @@ def held_out_start(line_ends: np.ndarray, share: float) -> int:
 def in_background(
   items: Iterator[Item], ahead: int = 2, stopped: threading.Event | None = None
 ) -> Generator[Item, None, None]:
-  """Runs an iterator in a thread of its own.
+  """Runs an iterator in a separate thread.
 
   Args:
-    items: the iterator; an exception in it is raised here.
-    ahead: how many items it may be ahead.
+    items: the iterator; its exceptions are raised here.
+    ahead: maximum number of items that the thread prepares in advance.
     stopped: event that is set when the consumer stops, so that a waiting producer can end.
 
   Yields:

@@ -31,11 +31,11 @@ from jw2v.utils.files import naming
 from jw2v.utils.limits import TEXT_EXPANSION, Expansion, shown
 
 STDIN = '-'
-WHITE_SPACE = b' \t\n\v\f\r'  # of ASCII; what separates words where nothing else is said
+WHITE_SPACE = b' \t\n\v\f\r'  # ASCII white space, the default separators of words
 ERRORS = ('ignore', 'replace', 'strict')
 
 PathLike = str | os.PathLike[str]
-IS_PATH = (str, os.PathLike)  # for isinstance, which takes no PathLike[str]
+IS_PATH = (str, os.PathLike)  # for isinstance, which does not accept PathLike[str]
 
 _ARROW_CODECS = {'.bz2': 'bz2', '.gz': 'gzip', '.zst': 'zstd'}
 _COMPRESSED = ('.xz', *_ARROW_CODECS)
@@ -50,23 +50,23 @@ _LONGEST_WORD = 64 << 20  # bytes
 def find_files(paths: PathLike | Sequence[PathLike], exclude: Sequence[str] = ()) -> list[str]:
   """Finds the files of paths.
 
-  A folder stands for the files in it and in its folders, sorted by name, without names that start
-  with a dot and without folders that are links. A name with `*`, `?` or `[` that is not a file is a
-  pattern, in which `**` stands for any folders. '-' is standard input.
+  A folder means all files in it and in its subfolders, sorted by name, except hidden files and
+  linked folders. A name with `*`, `?` or `[` that is not a file is a pattern, in which `**` matches
+  any number of folders. '-' is standard input.
 
   Args:
     paths: a path, or a sequence of them.
-    exclude: patterns such as '*.png' or 'drafts/*'. Files of folders and patterns whose name, or
-      whose path in the folder, fits one of them are left out.
+    exclude: patterns such as '*.png' or 'drafts/*'. Files from folders and patterns are skipped if
+      their name, or their path in the folder, matches one of these patterns.
 
   Returns:
     Names of existing files.
 
   Raises:
-    FileNotFoundError: a path does not exist, a folder has no file in it, or a pattern
-      fits none.
+    FileNotFoundError: a path does not exist, a folder contains no files, or a pattern matches no
+      file.
     PermissionError: a folder cannot be read.
-    ValueError: there is no path, it is empty, or standard input is named twice.
+    ValueError: `paths` is empty or contains an empty path, or standard input is given twice.
   """
   return [path for path, _ in _find(paths, exclude)]
 
@@ -74,43 +74,43 @@ def find_files(paths: PathLike | Sequence[PathLike], exclude: Sequence[str] = ()
 def files_of_folders(
   paths: PathLike | Sequence[PathLike], exclude: Sequence[str] = ()
 ) -> frozenset[str]:
-  """Returns the files of `find_files` that come from folders and patterns, and are not named."""
+  """Returns the files of `find_files` from folders and patterns, without those given by name."""
   found = _find(paths, exclude)
   named = {os.path.abspath(path) for path, is_named in found if is_named}
   return frozenset(path for path, _ in found if os.path.abspath(path) not in named)
 
 
 def _find(paths, exclude) -> list[tuple[str, bool]]:
-  """Returns the files, and whether each is named itself."""
+  """Returns the files, each with True if it is given by name."""
   files: list[tuple[str, bool]] = []
   for path in [paths] if isinstance(paths, IS_PATH) else paths:
     if not str(path):
-      raise ValueError('the path of the text is empty: name a file or a folder')
+      raise ValueError('the path of the text must not be empty; name a file or a folder')
     path = os.path.expanduser(os.fspath(path))
     if path == STDIN or (os.path.exists(path) and not os.path.isdir(path)):
       files.append((path, True))
     elif os.path.isdir(path):
       found = [name for name in _files_in(path) if not _is_excluded(name, path, exclude)]
       if not found:
-        raise FileNotFoundError(f'{shown(path)}: there is no file in this folder')
+        raise FileNotFoundError(f'{shown(path)}: the folder contains no files')
       files += [(name, False) for name in found]
     elif glob.has_magic(path):
       found = sorted(p for p in _matches(path) if os.path.isfile(p))
       found = [name for name in found if not _is_excluded(name, '', exclude)]
       if not found:
-        raise FileNotFoundError(f'{shown(path)}: no file fits this pattern')
-      # `**` follows links, and comes to a file on several ways.
+        raise FileNotFoundError(f'{shown(path)}: no file matches this pattern')
+      # `**` follows links, and can reach a file by several paths.
       different: dict[str, str] = {}
       for name in found:
         different.setdefault(os.path.realpath(name), name)
       files += [(name, False) for name in different.values()]
     else:
       name = path if len(path) <= 200 else f'{path[:60]}...'
-      raise FileNotFoundError(f'{name}: no such file or folder{_remark(path)}')
+      raise FileNotFoundError(f'{name}: file or folder not found{_remark(path)}')
   if not files:
-    raise ValueError('there is no path of a text: name a file or a folder')
+    raise ValueError('paths must contain at least one path, got none; name a file or a folder')
   if [path for path, _ in files].count(STDIN) > 1:
-    raise ValueError("'-' is named twice: standard input can be read once")
+    raise ValueError("duplicate path '-'; standard input can be read once")
   return files
 
 
@@ -122,23 +122,23 @@ def _is_excluded(path: str, folder: str, exclude: Sequence[str]) -> bool:
 
 
 def _remark(path: str) -> str:
-  """Returns what may be meant by a path that does not exist."""
+  """Returns advice on a path that does not exist."""
   folder, name = os.path.split(path)
   with contextlib.suppress(OSError, ValueError):
     for other in os.listdir(folder or os.curdir):
       if unicodedata.normalize('NFC', other) == unicodedata.normalize('NFC', name):
-        return f'; there is one in another Unicode normalization, {other!a}'
+        return f'; a file with another Unicode normalization exists, {other!a}'
   if '://' in path:
-    return '; only files of this machine are read, so download it first'
+    return '; only local files can be read, so download it first'
   if ' ' in path or '\n' in path:
-    return '; a text itself is given as lists of words: [x.split() for x in text.splitlines()]'
+    return '; pass the text itself as lists of words: [x.split() for x in text.splitlines()]'
   return ''
 
 
 def _matches(pattern: str) -> list[str]:
-  """Returns the names that fit a pattern; `**` enters each folder once, also behind links.
+  """Returns the names that match a pattern; `**` enters each folder once, also through links.
 
-  `glob.glob` follows links in a circle until the name is too long, which may take forever.
+  `glob.glob` follows cyclic links until the name is too long, which may take very long.
   """
   parts = (pattern.replace(os.altsep, os.sep) if os.altsep else pattern).split(os.sep)
   if '**' not in parts:
@@ -158,7 +158,7 @@ def _matches(pattern: str) -> list[str]:
     found += _matches(os.path.join(glob.escape(folder), rest))
     try:
       names = sorted(os.listdir(folder or os.curdir), reverse=True)
-    except OSError:  # no folder, or one that cannot be read, as in `glob.glob`
+    except OSError:  # not a folder, or not readable, as in `glob.glob`
       continue
     paths = [os.path.join(folder, name) for name in names if not name.startswith('.')]
     folders += [path for path in paths if os.path.isdir(path)]
@@ -179,13 +179,13 @@ def _files_in(folder: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """A file as it was when it was read: what tells whether it is the same later.
+  """Identity of a file at the time of reading, to detect changes later.
 
   Attributes:
-    path: its absolute name; '-' for standard input.
-    size: bytes on disk, before decompression.
-    mtime_ns: when it was changed last; None for what is no regular file, as a pipe.
-    sha256: of those bytes, in hexadecimal digits.
+    path: absolute name of the file; '-' for standard input.
+    size: number of bytes on disk, before decompression.
+    mtime_ns: time of the last change; None if it is not a regular file, for example a pipe.
+    sha256: SHA-256 of these bytes, in hexadecimal digits.
   """
 
   path: str
@@ -194,9 +194,9 @@ class Source:
   sha256: str
 
   def is_same(self, path: str) -> bool:
-    """Whether a file has the same bytes.
+    """Returns whether a file has the same bytes.
 
-    It is read if its size is the same, and its name or the time of its change is not.
+    The method reads the file if it has the same size, but another name or time of change.
     """
     status = _regular(path)
     if status is None or self.mtime_ns is None or status.st_size != self.size:
@@ -208,27 +208,27 @@ class Source:
 
 
 def total_size(files: Sequence[str]) -> int | None:
-  """The bytes of the files on disk; None if there is one that is no regular file."""
+  """Returns the size of the files on disk in bytes; None if one is not a regular file."""
   found = [_regular(path) for path in files]
   sizes = [status.st_size for status in found if status is not None]
   return sum(sizes) if len(sizes) == len(found) else None
 
 
 def _regular(path: str) -> os.stat_result | None:
-  """The status of a regular file; None for standard input, pipes and devices."""
+  """Returns the status of a regular file; None for standard input, pipes and devices."""
   return os.stat(path) if path != STDIN and os.path.isfile(path) else None
 
 
 class TextReader:
-  """Reads files of text, one after another, once.
+  """Reads text files one after another, once.
 
-  A file may be compressed, whatever its name, or an archive (.tar, .zip) whose members are read.
+  A file of any name may be compressed, or an archive (.tar, .zip) whose members are read.
 
   Attributes:
-    sources: the files that have been read to their end.
-    not_utf8: byte sequences that were not valid in the encoding, and were replaced or left out.
-    skipped: names and kinds of files and members that were skipped since they are not text.
-    rows_skipped: rows without the field.
+    sources: the files that were read completely.
+    not_utf8: number of byte sequences that were replaced or dropped, being invalid in the encoding.
+    skipped: names and kinds of skipped files and members, which are not text.
+    rows_skipped: number of rows without the field.
   """
 
   def __init__(
@@ -246,16 +246,16 @@ class TextReader:
     """Stores the arguments; opens nothing yet.
 
     Args:
-      files: names of files, as from `find_files`.
-      errors: what happens to bytes that are not valid: 'strict' raises an error, 'replace' puts
-        U+FFFD in their place, 'ignore' leaves them out.
-      on_read: called with the size of each piece that is read from a file.
+      files: names of files, as returned by `find_files`.
+      errors: handling of invalid bytes: 'strict' raises an error, 'replace' replaces them by
+        U+FFFD, 'ignore' drops them.
+      on_read: function called with the size of each piece that is read from a file.
       max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
-      encoding: encoding of the text; a byte order mark decides before it.
-      field: field of JSON lines, CSV or Parquet files, each of whose rows is a line of text; '' to
-        read files as they are; None raises an error for such files.
-      may_skip: files that are skipped if they are not text; members of archives always are.
-      exclude: patterns of members of archives that are left out, as in `find_files`.
+      encoding: encoding of the text; a byte order mark takes precedence.
+      field: field of JSON lines, CSV or Parquet files whose rows are the lines of the text; '' to
+        read such files as plain text; None raises an error for them.
+      may_skip: files to skip if they are not text, in addition to members of archives.
+      exclude: patterns of members of archives to skip, as in `find_files`.
     """
     self._files, self._errors, self._on_read = files, errors, on_read
     self._max_expansion, self._encoding, self._field = max_expansion, encoding, field
@@ -270,26 +270,26 @@ class TextReader:
   ) -> Iterator[tuple[bytes, bool]]:
     """Yields the text in buffers of valid UTF-8, each cut after white space.
 
-    A byte order mark at the start of a file is left out.
+    The method drops a byte order mark at the start of a file.
 
     Args:
-      buffer_bytes: their size; a buffer with a longer word is longer. 8 MiB if None.
-      whole_words: otherwise buffers are cut after any character.
+      buffer_bytes: size of a buffer; a buffer with a longer word is longer. None for 8 MiB.
+      whole_words: True to cut after white space, False to cut after any character.
 
     Yields:
-      A buffer, and whether a file ends with it; only the last buffer of a file can be empty.
+      A buffer, and True if it is the last one of its file; only the last one can be empty.
 
     Raises:
-      OSError: a file cannot be read, or has changed or vanished in the meantime.
-      ValueError: a file is not text in the encoding or its compression is damaged; the message has
-        the file, and the byte offset in the uncompressed text; it becomes too large; or a word is
-        longer than 64 MiB.
+      OSError: a file cannot be read, or was changed or removed during reading.
+      ValueError: a file is not text in the encoding or its compression is corrupted (the message
+        contains the file and the byte offset in the decompressed text); the decompressed text is
+        too large; or a word is longer than 64 MiB.
     """
     for path in self._files:
       yield from self._of_file(path, buffer_bytes or _BUFFER_BYTES, whole_words)
 
   def _of_file(self, path: str, size: int, whole_words: bool) -> Iterator[tuple[bytes, bool]]:
-    """Yields the buffers of one file; it is a source when it has ended."""
+    """Yields the buffers of one file, and adds it to `sources` at its end."""
     before = _regular(path)
     with _Digest(path, self._on_read) as raw:
       expansion = lambda: Expansion(
@@ -301,7 +301,7 @@ class TextReader:
       for name, member, is_named in self._members(path, whole):
         text = member if member is whole else _decompressed(name, member, expansion())
         yield from _cut(name, self._pieces(name, text, size, is_named), whole_words)
-      while raw.read(1 << 20):  # what follows the compressed text belongs to the digest
+      while raw.read(1 << 20):  # bytes after the compressed text belong to the digest
         pass
       if before is not None:
         _check_unchanged(path, before)
@@ -310,9 +310,9 @@ class TextReader:
       self.sources.append(Source(name, raw.size, mtime, raw.sha256.hexdigest()))
 
   def _members(self, path: str, stream: '_Stream') -> Iterator[tuple[str, '_Stream', bool]]:
-    """Yields name and bytes of a file or of the members of an archive, and whether it is named.
+    """Yields the name and the bytes of a file or of each member of an archive.
 
-    Only a file that is named itself must be text; others are skipped.
+    The third value is True for a file given by name, which must be text; others are skipped.
     """
     is_named = path not in self._may_skip
     head = stream.peek(kinds.HEAD)
@@ -326,7 +326,7 @@ class TextReader:
               name, file = f'{path}:{member.name}', archive.extractfile(member)
               yield name, _Stream(name, io.BufferedReader(cast(Any, file))), False
       except tarfile.TarError as error:
-        raise ValueError(f'{path}: damaged tar archive: {error}') from error
+        raise ValueError(f'{path}: corrupted tar archive: {error}') from error
     else:
       yield path, stream, is_named
 
@@ -341,7 +341,7 @@ class TextReader:
           self._skip(path, kind, is_named)
           return
         for member in archive.infolist():
-          # A damaged name can be empty.
+          # A corrupted name can be empty.
           if member.filename[-1:] in ('', '/') or self._is_left_out(member.filename):
             continue
           name = f'{path}:{member.filename}'
@@ -359,7 +359,7 @@ class TextReader:
     return any(part.startswith('.') for part in parts) or _is_excluded(member, '', self._exclude)
 
   def _pieces(self, name: str, stream: '_Stream', size: int, is_named: bool) -> Iterator[bytes]:
-    """Yields the text of a file as valid UTF-8; nothing for a file to skip."""
+    """Yields the text of a file as valid UTF-8, or nothing if the file is skipped."""
     head = stream.peek(kinds.HEAD)
     encoding = kinds.encoding_of(head) or self._encoding
     structure = None
@@ -416,13 +416,13 @@ class TextReader:
       yield b''.join(lines)
 
   def _decoded(self, name: str, stream: '_Stream', encoding: str, size: int) -> Iterator[bytes]:
-    """Yields text of any encoding as UTF-8, in pieces of whole characters."""
+    """Decodes text of any encoding; yields UTF-8 in pieces of whole characters."""
     offset = 0
     if stream.peek(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
       offset = len(stream.read(len(codecs.BOM_UTF8)))
     make = codecs.getincrementaldecoder(encoding)
     decoder = make(self._errors)
-    # What 'replace' has more of U+FFFD than 'ignore' is not that of the text itself.
+    # The text itself may contain U+FFFD: 'ignore' counts these, 'replace' counts both.
     counters = [make('replace'), make('ignore')] if self._errors != 'strict' else []
     is_utf8 = codecs.lookup(encoding).name == 'utf-8'
     while True:
@@ -452,7 +452,7 @@ class TextReader:
         return
 
   def _encoded(self, name: str, text: str) -> bytes:
-    """Returns text as UTF-8; JSON and some codecs can hold surrogates, which are not valid."""
+    """Encodes text as UTF-8; surrogates, which JSON and some codecs allow, are invalid."""
     try:
       return text.encode()
     except UnicodeEncodeError as error:
@@ -466,15 +466,15 @@ class TextReader:
       return text.encode()
 
   def _skip(self, name: str, kind: str, is_named: bool, remedy: str = '') -> None:
-    """Notes a file that is not text, or raises an error if it is named itself."""
+    """Records a file that is not text, or raises an error if it was given by name."""
     if is_named:
       raise kinds.refuse(name, kind, remedy) if remedy else kinds.refuse(name, kind)
     self.skipped.append((name, kind))
 
 
 def _cut(name: str, pieces: Iterator[bytes], whole_words: bool) -> Iterator[tuple[bytes, bool]]:
-  """Yields pieces of a file cut after white space, or as they are; and the rest as last."""
-  rest: list[bytes] = []  # of a word that is longer than a buffer
+  """Yields pieces cut after white space, or unchanged; the last one with True."""
+  rest: list[bytes] = []  # parts of a word that is longer than a buffer
   for piece in pieces:
     cut = _after_white_space(piece) if whole_words else len(piece)
     if cut:
@@ -483,7 +483,9 @@ def _cut(name: str, pieces: Iterator[bytes], whole_words: bool) -> Iterator[tupl
     if cut < len(piece):
       rest.append(piece[cut:])
     if sum(map(len, rest)) > _LONGEST_WORD:
-      raise ValueError(f'{name}: no white space in {_LONGEST_WORD:,} bytes: this is no text')
+      raise ValueError(
+        f'{name}: a word must be at most {_LONGEST_WORD:,} bytes long; is this file text?'
+      )
   yield b''.join(rest), True
 
 
@@ -492,11 +494,11 @@ def _after_white_space(piece: bytes) -> int:
 
 
 class _Member(tarfile.TarInfo):
-  """A member of a tar archive; `tarfile` takes a damaged header for the end of the archive."""
+  """A member of a tar archive; `tarfile` mistakes a corrupted header for the end of the archive."""
 
   @classmethod
   def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
-    """Reads the next header, and raises an error unless it is whole or the mark of the end."""
+    """Reads the next header; raises an error if it is corrupted and not the end mark."""
     try:
       return super().fromtarfile(archive)
     except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -506,10 +508,10 @@ class _Member(tarfile.TarInfo):
 
 
 class _Stream(io.RawIOBase):
-  """Bytes of a file that can be looked at before they are read, after decompression.
+  """Decompressed bytes of a file, with a method to peek at them.
 
   Attributes:
-    is_decompressed: whether the bytes are not those of the file itself.
+    is_decompressed: True if the bytes differ from the file on disk.
   """
 
   def __init__(
@@ -523,13 +525,13 @@ class _Stream(io.RawIOBase):
     return True
 
   def peek(self, size: int) -> bytes:
-    """Returns the next bytes, fewer only at the end, and leaves them to be read."""
+    """Returns the next bytes without consuming them; fewer only at the end."""
     while len(self._head) < size and (piece := self._next(size - len(self._head))):
       self._head += piece
     return self._head[:size]
 
   def read(self, size: int = -1) -> bytes:
-    """Reads a piece of this size, less only at the end; everything if the size is negative."""
+    """Reads `size` bytes, fewer only at the end; all bytes if the size is negative."""
     pieces, left = [], size if size >= 0 else sys.maxsize
     while left:
       piece, self._head = self._head[:left], self._head[left:]
@@ -554,11 +556,11 @@ class _Stream(io.RawIOBase):
       else:
         piece = self._file.read(size)
     except _DAMAGED as error:
-      if isinstance(error, OSError) and error.errno:  # of the disk, not of what is on it
+      if isinstance(error, OSError) and error.errno:  # an error of the disk
         raise
       raise ValueError(f'{path}: cannot be decompressed: {error}') from error
-    except MemoryError as error:  # xz and zstd say how much they need
-      raise ValueError(f'{path}: cannot be decompressed in the memory that is there') from error
+    except MemoryError as error:  # from xz and zstd
+      raise ValueError(f'{path}: not enough memory to decompress it') from error
     try:
       if self._expansion is not None:
         self._expansion.add(len(piece))
@@ -571,7 +573,7 @@ def _check_unchanged(path: str, before: os.stat_result) -> None:
   try:
     after = os.stat(path)
   except FileNotFoundError as error:
-    raise FileNotFoundError(f'{path}: vanished while it was read') from error
+    raise FileNotFoundError(f'{path}: removed while it was read') from error
   same = (before.st_ino, before.st_size, before.st_mtime_ns)
   if (after.st_ino, after.st_size, after.st_mtime_ns) != same:
     raise OSError(f'{path}: changed while it was read')
@@ -603,13 +605,13 @@ class _Digest(io.RawIOBase):
 
 
 def _decompressed(path: str, file: _Stream, expansion: Expansion) -> _Stream:
-  """Returns the bytes of a file, decompressed by its first bytes."""
+  """Returns the decompressed bytes of a file; the first bytes identify the compression."""
   head = file.peek(kinds.HEAD)
   ending = kinds.compression_of(head) or ''
   if (
     not ending and _ending(path) in _COMPRESSED and (kinds.binary_kind(head) or not _is_utf8(head))
   ):
-    ending = _ending(path)  # damaged
+    ending = _ending(path)  # corrupted
   if ending == '.xz':
     return _Stream(path, lzma.LZMAFile(io.BufferedReader(file, 1 << 20)), expansion, True)
   if ending in _ARROW_CODECS:
@@ -633,7 +635,7 @@ def _ending(path: str) -> str:
 
 
 class _Pieces(io.RawIOBase):
-  """Pieces of bytes as a file."""
+  """File object that reads from an iterator of bytes."""
 
   def __init__(self, pieces: Iterator[bytes]):
     self._pieces, self._rest = pieces, b''
@@ -653,7 +655,7 @@ class _Pieces(io.RawIOBase):
 
 
 class TextFile(_Pieces):
-  """The text of one file as a file.
+  """File object with the decoded text of one file.
 
   Reading raises the errors of a `TextReader`, and a `ValueError` for an archive of several texts.
   """

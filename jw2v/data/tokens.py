@@ -26,9 +26,9 @@ from jw2v.utils.files import naming, sync
 from jw2v.utils.limits import TEXT_EXPANSION, check_max_expansion, shown
 
 SPLITS = ('whitespace', 'words')
-_WORKERS = 2  # threads that split; what is left for Python keeps about two busy
-_CHUNK = 1 << 20  # tokens that are held at once
-LONG_LINE = 8 << 20  # characters; a longer line comes to a tokenizer in pieces
+_WORKERS = 2  # threads that split; the part in Python cannot keep up with more
+_CHUNK = 1 << 20  # tokens in memory at once
+LONG_LINE = 8 << 20  # characters; longer lines are passed to a tokenizer in pieces
 _SPACED = bytes.maketrans(WHITE_SPACE, b' ' * len(WHITE_SPACE))
 _HEADER = 128  # bytes before the data of a .npy file of one axis
 
@@ -45,20 +45,20 @@ class TextConfig:
     split: 'whitespace' splits at ASCII white space; U+00A0, U+0085 and U+2028 are ordinary
       characters, as in the C tool. 'words' keeps letters and digits, with the combining marks after
       them and apostrophes inside, and drops everything else.
-    lowercase: whether to convert text to lower case.
+    lowercase: True to convert text to lower case.
     word_pattern: regular expression whose nonempty matches are the words, instead of `split`.
     tokenizer: function from the text of a line to its words, instead of `split`. A line of more
       than 8 Mi characters is passed in pieces, cut at white space if it has any. A CR before the LF
-      is a part of the line.
+      is part of the line.
     tokenizer_name: name of the tokenizer in a store, because functions cannot be compared. Without
       it, the text is encoded again in each run.
-    encoding: encoding of the text, any that Python knows; a byte order mark decides before it.
-    errors: what happens to bytes that are not valid in the encoding: 'strict' raises an error with
-      file and offset, 'replace' puts U+FFFD in their place, 'ignore' leaves them out.
+    encoding: any encoding that Python supports; a byte order mark takes precedence.
+    errors: handling of bytes that are invalid in the encoding: 'strict' raises an error with the
+      file and the offset, 'replace' replaces them by U+FFFD, 'ignore' drops them.
     field: field of JSON lines (.jsonl), of tables (.csv, .tsv) and of Parquet files whose rows are
       the lines of the text; 'a.b' is the field b of the object in a. '' reads such files as plain
       text, and None raises an error that lists the fields.
-    exclude: patterns such as '*.png' of names that are left out of folders.
+    exclude: patterns such as '*.png' of names to skip in folders.
     max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
       64 MiB are always allowed.
   """
@@ -81,7 +81,7 @@ class TextConfig:
         options = ', '.join(map(repr, allowed))
         raise ValueError(f'{name} must be one of {options}; got {getattr(self, name)!r}')
     try:
-      ''.encode(self.encoding)  # which takes encodings of text alone
+      ''.encode(self.encoding)  # raises an error for codecs that do not encode text
       codecs.getincrementaldecoder(self.encoding)
     except (LookupError, TypeError, ValueError):
       raise ValueError(
@@ -93,7 +93,7 @@ class TextConfig:
     object.__setattr__(self, 'exclude', tuple(self.exclude))
     for name in ('word_pattern', 'tokenizer_name', 'field'):
       if not isinstance(getattr(self, name), str | None):
-        raise TypeError(f'{name} must be a str, got {shown(repr(getattr(self, name)))}')
+        raise TypeError(f'{name} must be a string, got {shown(repr(getattr(self, name)))}')
     if self.word_pattern is not None:
       pattern = shown(repr(self.word_pattern))
       try:
@@ -118,13 +118,13 @@ class TextConfig:
       )
 
   def settings(self) -> dict[str, Any]:
-    """Returns the settings that decide the words of a text, as JSON values."""
+    """Returns the settings that determine the words of a text, as JSON values."""
     names = ('split', 'lowercase', 'word_pattern', 'tokenizer_name', 'encoding', 'errors', 'field')
     settings = {name: getattr(self, name) for name in (*names, 'exclude')}
     return settings | {'encoding': codecs.lookup(self.encoding).name}
 
   def is_split_in_threads(self) -> bool:
-    """Returns whether `split` decides, and not a pattern or a tokenizer."""
+    """Returns whether `split` defines the words, rather than a pattern or a tokenizer."""
     return self.word_pattern is None and self.tokenizer is None
 
   def words_of(self, line: str) -> Sequence[str]:
@@ -147,11 +147,11 @@ PRESETS = {'whitespace': TextConfig(), 'words': TextConfig(split='words', lowerc
 
 
 def text_config(text: TextConfig | str) -> TextConfig:
-  """Returns a config, or the preset of a name.
+  """Returns the given config, or the preset with the given name.
 
   Raises:
-    TypeError: it is neither a config nor a name.
-    ValueError: the name is not that of a preset.
+    TypeError: the value is neither a config nor a name.
+    ValueError: the preset does not exist.
   """
   if isinstance(text, TextConfig):
     return text
@@ -164,36 +164,36 @@ def text_config(text: TextConfig | str) -> TextConfig:
 
 
 class Buffer(NamedTuple):
-  """The words of some text, numbered within it."""
+  """Words of a piece of text, numbered within this piece."""
 
-  words: list[str]  # different ones, in the order of their first appearance
-  ids: np.ndarray  # [n] which of them each token is
-  line_ends: np.ndarray  # [lines] where lines end in it; what follows the last one goes on
+  words: list[str]  # distinct words, in the order of their first appearance
+  ids: np.ndarray  # [n] index in `words` of each token
+  line_ends: np.ndarray  # [lines] positions of line ends; the last line may continue
 
 
 def _not_words(line: object) -> str:
-  """Returns what a line is that is no list of words, and what to give instead."""
+  """Describes a line that is not a list of words, with advice, for an error."""
   if isinstance(line, str):
     return f'the text {line[:40]!r}; split it, such as line.split()'
   if isinstance(line, os.PathLike):
-    return f'{shown(repr(line))}; give files as a list, such as list(folder.glob("*.txt"))'
+    return f'{shown(repr(line))}; pass files as a list, such as list(folder.glob("*.txt"))'
   return f'the bytes {line[:40]!r}' if isinstance(line, bytes) else shown(repr(line))
 
 
 class NumberedText:
-  """Words, numbered in the order of their first appearance, as files in a folder.
+  """A text of words numbered in the order of their first appearance, as files in a folder.
 
-  `ids.npy` has the int32 numbers and `line_ends.npy` the int64 ends of the lines. In
-  memory are the different words and their counts, and no more than a chunk of the rest.
+  `ids.npy` has the int32 numbers, and `line_ends.npy` the int64 positions of line ends. The memory
+  holds the distinct words, their counts, and at most one chunk of the text.
 
   Attributes:
-    index: the number of each word.
-    num_tokens: how many numbers there are.
-    num_lines: how many line ends.
+    index: number of each word.
+    num_tokens: number of tokens.
+    num_lines: number of line ends.
   """
 
   def __init__(self, folder: pathlib.Path):
-    """Makes the two files, empty."""
+    """Creates the two files, empty."""
     self.index: dict[str, int] = collections.defaultdict(itertools.count().__next__)
     self.num_tokens = self.num_lines = self._last_end = 0
     self._paths = folder / 'ids.npy', folder / 'line_ends.npy'
@@ -204,12 +204,12 @@ class NumberedText:
 
   @property
   def words(self) -> list[str]:
-    """The words in the order of their numbers."""
+    """Words in the order of their numbers."""
     return list(map(str, self.index))  # NumPy's strings become plain ones
 
   @property
   def counts(self) -> np.ndarray:
-    """`[len(words)]` int64, how often each word stands in the text."""
+    """`[len(words)]` int64 number of occurrences of each word."""
     self._grow(len(self.index))
     return self._counts[: len(self.index)]
 
@@ -224,14 +224,14 @@ class NumberedText:
         self._write(ids, ends, numbers[buffer.ids], buffer.line_ends)
 
   def add_lines(self, lines: Iterable[Sequence[str]], name: str) -> None:
-    """Appends lists of words, one for a line.
+    """Appends lists of words, one per line.
 
     Args:
       lines: the lists.
-      name: what they are called in errors.
+      name: name of the corpus in errors.
 
     Raises:
-      TypeError: a line is no list, or a word no str.
+      TypeError: a line is not a list, or a word is not a string.
     """
     self._checked = len(self.index)
     with open(self._paths[0], 'ab') as ids, open(self._paths[1], 'ab') as ends:
@@ -243,8 +243,8 @@ class NumberedText:
           tokens.extend(map(self.index.__getitem__, line))
         except TypeError as error:  # a word that has no hash, such as a list
           raise TypeError(
-            f'{name}: words must be str, got {shown(repr(line))}; a corpus is a list of lines, and '
-            'a line a list of words'
+            f'{name}: words must be strings, got {shown(repr(line))}; a corpus is a list of '
+            'lines, and a line a list of words'
           ) from error
         line_ends.append(len(tokens))
         if len(tokens) >= _CHUNK or len(line_ends) >= _CHUNK:
@@ -256,7 +256,8 @@ class NumberedText:
     for word in itertools.islice(self.index, self._checked, None):
       if not isinstance(word, str):
         raise TypeError(
-          f'{name}: words must be str, got {shown(repr(word))}; convert a line with map(str, line)'
+          f'{name}: words must be strings, got {shown(repr(word))}; convert a line with '
+          'map(str, line)'
         )
     self._checked = len(self.index)
     tokens = np.array(tokens, np.int32)
@@ -279,14 +280,14 @@ class NumberedText:
     self._counts[: len(counts)] += counts
 
   def _grow(self, size) -> None:
-    """Makes room for counts, for twice as many at least, so that few are moved."""
+    """Enlarges the array of counts, at least by a factor of two, to copy it rarely."""
     if size > len(self._counts):
       self._counts = np.pad(self._counts, (0, max(size, len(self._counts))))
 
   def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The numbers in pieces, with the line ends in each, counted from its start.
+    """Yields pieces of the numbers, each with its line ends relative to its start.
 
-    A line end at the end of a piece belongs to it. Lines without words have none.
+    A line end at the end of a piece belongs to this piece. Empty lines have no line end.
     """
     with open(self._paths[0], 'rb') as ids, open(self._paths[1], 'rb') as ends:
       ids.seek(_HEADER)
@@ -302,16 +303,16 @@ class NumberedText:
         inside = np.searchsorted(waiting, stop, side='right')
         yield tokens, waiting[:inside] - start
         start, waiting = stop, waiting[inside:]
-      # NumPy takes an error of the disk for the end of the file.
+      # NumPy mistakes a disk error for the end of the file.
       if start != (os.fstat(ids.fileno()).st_size - _HEADER) // 4 or len(ends.read(1)):
         raise OSError(errno.EIO, 'cannot be read to its end', str(self._paths[0]))
 
   def replace(self, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Writes other numbers in the place of these.
+    """Replaces the numbers of the text in place.
 
     Args:
-      chunks: numbers and line ends, made from what `chunks` yields and never longer
-        than what has been taken from it: they overwrite what has been read.
+      chunks: numbers and line ends, computed from the pieces that the method `chunks` yields, and
+        in total never longer than the pieces consumed so far, because they overwrite these.
     """
     self.num_tokens = self.num_lines = self._last_end = 0
     self._counts = np.zeros_like(self._counts)
@@ -325,7 +326,7 @@ class NumberedText:
       ends.truncate()
 
   def finish(self) -> None:
-    """Makes the two files such that `numpy.load` can read them."""
+    """Completes the headers of the two files, so that `numpy.load` can read them."""
     for path, count, dtype in zip(
       self._paths, (self.num_tokens, self.num_lines), ('<i4', '<i8'), strict=True
     ):
@@ -341,14 +342,14 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
   """Reads files and numbers their words.
 
   Args:
-    reader: the files.
-    config: what a word is.
-    text: where the numbers go.
+    reader: reader of the files.
+    config: definition of a word.
+    text: numbered text that receives the words.
 
   Raises:
     OSError: a file cannot be read.
-    TypeError: the tokenizer gives something else than a list of words.
-    ValueError: a file is no text.
+    TypeError: the tokenizer does not return a list of words.
+    ValueError: a file is not text.
   """
   if config.is_split_in_threads():
     import_pyarrow()
@@ -358,7 +359,7 @@ def number_text(reader: TextReader, config: TextConfig, text: NumberedText) -> N
 
 
 def _lines(reader: TextReader) -> Iterator[str]:
-  """Lines without their LF; one that is very long comes in pieces."""
+  """Yields lines without their LF, very long lines in pieces."""
   rest = ''
   for buffer, last in reader.buffers(whole_words=False):
     *lines, rest = (rest + buffer.decode()).split('\n')
@@ -373,7 +374,7 @@ def _lines(reader: TextReader) -> Iterator[str]:
 
 
 def _split_in_threads(reader: TextReader, config: TextConfig) -> Iterator[Buffer]:
-  """The buffers of the files in their order; pyarrow works without Python's lock."""
+  """Yields split buffers in order; threads help, since pyarrow releases Python's lock."""
   with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
     waiting: collections.deque = collections.deque()
     for text, last in reader.buffers():
@@ -385,11 +386,11 @@ def _split_in_threads(reader: TextReader, config: TextConfig) -> Iterator[Buffer
 
 
 def _split(text: bytes, last: bool, config: TextConfig) -> Buffer:
-  """Splits a buffer at ASCII white space, after making everything between words a space.
+  """Splits a buffer at ASCII white space, after replacing other separators by spaces.
 
-  A token is taken with the one separator that ends it, so that the tokens are the text
-  itself and nothing is moved; separators are all made spaces first. A token that is a
-  space alone is no word: it stands between two separators.
+  A token includes the separator after it, so that the tokens are slices of the text and need no
+  copy; all separators are replaced by spaces first. A token that is a single space is not a word,
+  because it comes from two adjacent separators.
   """
   import pyarrow
 

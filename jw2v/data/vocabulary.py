@@ -18,15 +18,15 @@ from jw2v.utils.limits import shown
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vocabulary:
-  """The words of a corpus, the most frequent first.
+  """The words of a corpus with their counts, the most frequent first.
 
   Attributes:
-    words: V different words.
-    counts: `[V]` int64, occurrences of each in the corpus.
+    words: V distinct words.
+    counts: `[V]` int64 number of occurrences of each word in the corpus.
 
   Raises:
-    ValueError: there is not one count for each word, from 0 to 2^53, or a word is there
-      twice.
+    ValueError: the number of counts differs from the number of words, a count is not between 0 and
+      2^53, or a word is duplicate.
   """
 
   words: tuple[str, ...]
@@ -35,11 +35,11 @@ class Vocabulary:
   def __post_init__(self) -> None:
     counts = np.asarray(self.counts)
     if counts.dtype.kind not in 'iu' or counts.shape != (len(self.words),):
-      raise ValueError(f'{len(self.words)} words need as many whole numbers, got {counts!r}')
+      raise ValueError(f'counts must be {len(self.words)} integers, one per word, got {counts!r}')
     wrong = np.flatnonzero((counts < 0) | (counts > 2**53))
     if len(wrong):
       word, count = self.words[wrong[0]], counts[wrong[0]]
-      raise ValueError(f'the count of {shown(repr(word))} is {count}: must be from 0 to 2^53')
+      raise ValueError(f'the count of {shown(repr(word))} must be from 0 to 2^53, got {count}')
     if len(set(self.words)) < len(self.words):
       twice = next(word for word, n in collections.Counter(self.words).items() if n > 1)
       raise ValueError(f'duplicate word {shown(repr(twice))}')
@@ -54,43 +54,45 @@ class Vocabulary:
 
   @classmethod
   def of_words(cls, words: Iterable[str]) -> 'Vocabulary':
-    """Words of which no occurrence is counted yet."""
+    """Returns a vocabulary of words whose counts are 0."""
     words = tuple(words)
     return cls(words, np.zeros(len(words), np.int64))
 
   @functools.cached_property
   def index(self) -> dict[str, int]:
-    """The id of each word."""
+    """Dictionary from words to ids."""
     return {word: i for i, word in enumerate(self.words)}
 
   def save(self, path: str | os.PathLike[str]) -> None:
-    """Writes a line `word count` for each word, as `-save-vocab` of the C tool does.
+    """Writes a line `word count` for each word, like `-save-vocab` of the C tool.
 
     Args:
-      path: the file; it appears when it is whole.
+      path: the file; it is written atomically.
 
     Raises:
       FileNotFoundError: the folder does not exist.
-      ValueError: a word has a line feed in it, or is no valid Unicode.
+      ValueError: a word contains a line feed, or is not valid Unicode.
     """
     with atomic_write(path) as file:
       if self.words and self.words[0].startswith('\ufeff'):
-        file.write(codecs.BOM_UTF8)  # `load` takes the first one for a mark
+        file.write(codecs.BOM_UTF8)  # `load` drops the first one as a byte order mark
       for word, count in zip(self.words, self.counts.tolist(), strict=True):
         try:
           line = f'{word} {count}\n'.encode()
         except UnicodeEncodeError as error:
-          raise ValueError(f'{path}: cannot hold the word {shown(repr(word))}: {error}') from error
+          raise ValueError(
+            f'{path}: a word must be valid Unicode, got {shown(repr(word))}; {error}'
+          ) from error
         if '\n' in word:
-          raise ValueError(f'{path}: cannot hold the word {shown(repr(word))}: it has a line feed')
+          raise ValueError(f'{path}: a word must not contain a line feed, got {shown(repr(word))}')
         file.write(line)
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> 'Vocabulary':
-    """Reads a file of words and counts that this or another tool wrote.
+    """Reads a file of words and counts written by this or another tool.
 
-    The order is that of the file. The count is what follows the last space or tab of a
-    line, so that a word may have spaces.
+    The words have the order of the file. The count follows the last space or tab of a line, so
+    that a word may contain spaces.
 
     Args:
       path: the file.
@@ -99,14 +101,14 @@ class Vocabulary:
       The vocabulary.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is empty, or a line of it is no word and count.
+      FileNotFoundError: the file does not exist.
+      ValueError: the file is empty, or a line is not a word and a count.
     """
     words, counts = [], []
     lines: dict[str, int] = {}
     with naming(path), open(expanded(path), 'rb') as file:
       for number, line in enumerate(file, start=1):
-        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # what editors add
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # editors add it
         line = line.rstrip(b'\r\n')
         if not line.strip():  # such as an empty line at the end
           continue
@@ -118,12 +120,14 @@ class Vocabulary:
         except UnicodeDecodeError as error:
           raise ValueError(f'{path}: row {number}: {error}') from error
         if word in lines:
-          raise ValueError(f'{path}: row {number} repeats {shown(repr(word))} of row {lines[word]}')
+          raise ValueError(
+            f'{path}: duplicate word {shown(repr(word))} in rows {lines[word]} and {number}'
+          )
         lines[word] = number
         words.append(word)
         counts.append(int(line[cut + 1 :]))
     if not words:
-      raise ValueError(f'{path}: there is no word in it')
+      raise ValueError(f'{path}: contains no words')
     try:
       return cls(tuple(words), np.array(counts, np.int64))
     except ValueError as error:
@@ -140,25 +144,25 @@ def select_words(
   known: Vocabulary | None = None,
   keep_known: bool = True,
 ) -> tuple[Vocabulary, np.ndarray]:
-  """The vocabulary of the words that are frequent enough.
+  """Selects the most frequent words.
 
   Args:
-    words: the words found, in the order of their first appearance.
-    counts: `[len(words)]` occurrences of each.
-    min_count: fewer occurrences than this drop a word.
-    max_size: at most so many words stay, the most frequent ones; None for all.
-    reserved: words that stay whatever their count, 0 too, and come first, in this order.
-    known: words of an earlier corpus, whose counts are added; in the order, they appeared
-      before the others.
-    keep_known: whether they all stay, as reserved words do but in their place.
+    words: words of the corpus, in the order of their first appearance.
+    counts: `[len(words)]` number of occurrences of each word.
+    min_count: minimum number of occurrences of a word.
+    max_size: maximum number of words, the most frequent ones; None for no limit.
+    reserved: words to keep regardless of their counts, even 0; they come first, in this order.
+    known: words of an earlier corpus, whose counts are added; they precede new words with the same
+      count.
+    keep_known: True to keep all known words, in the order of their counts.
 
   Returns:
-    The vocabulary: the reserved words, then the others by count and by first appearance;
-    and `[len(words)]` int32, the new id of each word found, -1 where it is dropped.
+    The vocabulary: the reserved words, then the others by count and by first appearance; and
+    `[len(words)]` int32, the new id of each word, -1 for a dropped word.
 
   Raises:
-    ValueError: no word reaches `min_count`, `reserved` repeats a word, or the words that
-      must stay are more than `max_size`.
+    ValueError: no word reaches `min_count`, `reserved` contains a duplicate, or there are more
+      reserved and known words than `max_size`.
   """
   if len(set(reserved)) < len(reserved):
     twice = next(word for i, word in enumerate(reserved) if word in reserved[:i])
@@ -180,7 +184,10 @@ def select_words(
     total[old] += known.counts
     must[old] |= keep_known
   if max_size is not None and must.sum() > max_size:
-    raise ValueError(f'max_vocab_size={max_size}: {must.sum()} words are reserved or known')
+    raise ValueError(
+      f'max_vocab_size must be at least {must.sum()}, the number of reserved and known words, got '
+      f'{max_size}'
+    )
 
   order = np.argsort(-total, kind='stable')
   kept = must[order] | (total[order] >= min_count)
@@ -191,9 +198,9 @@ def select_words(
   order = np.concatenate([np.arange(len(reserved)), order[order >= len(reserved)]])
   if not total[order].any():
     most = int(total.argmax()) if names else 0
-    best = f'the most frequent, {shown(repr(names[most]))}, occurs {total[most]} times; '
+    best = f'the most frequent one, {shown(repr(names[most]))}, occurs {total[most]} times; '
     raise ValueError(
-      f'no word occurs min_count={min_count} times: {best if names else ""}lower min_count'
+      f'no word occurs min_count={min_count} times; {best if names else ""}decrease min_count'
     )
   new_ids = np.full(len(names), -1, np.int32)
   new_ids[order] = np.arange(len(order), dtype=np.int32)

@@ -70,7 +70,7 @@ def read_edges(
 
   Args:
     path: a file, or several (see `jw2v.data.text.find_files`), plain or compressed.
-    directed: whether an edge leads only from its first node to its second.
+    directed: True if an edge leads only from its first node to its second.
     max_expansion: largest ratio of decompressed to compressed size; None for no limit.
 
   Returns:
@@ -141,7 +141,7 @@ def _without_attributes(file: str, number: int, line: bytes) -> bytes:
 
 
 def _separator(file: str, number: int, line: bytes) -> bytes | None:
-  """Returns what separates the fields of the first edge: a comma, or None for white space."""
+  """Returns the separator of the fields of the first edge: a comma, or None for white space."""
   if line.endswith(b'}'):
     line = _without_attributes(file, number, line)
   by_commas = [field.strip() for field in line.split(b',')]
@@ -156,7 +156,7 @@ def _separator(file: str, number: int, line: bytes) -> bytes | None:
 
 
 def _fields(file: str, number: int, line: bytes, separator: bytes | None) -> list[bytes]:
-  """Returns the two nodes of an edge, and its weight if there is one."""
+  """Returns the two nodes of an edge, and its weight if it has one."""
   if line.endswith(b'}'):
     line = _without_attributes(file, number, line)
   fields = line.split(separator)
@@ -171,7 +171,7 @@ def _fields(file: str, number: int, line: bytes, separator: bytes | None) -> lis
 
 
 def _is_header(first: list[bytes], second: Sequence[bytes] = ()) -> bool:
-  """Returns whether the first line names columns, by these names or by the line after it."""
+  """Returns whether the first line is a header, from its names or from the line after it."""
   names = {re.sub(rb'[\W_]', b'', field).lower() for field in first[:2]}
   is_number = lambda field: field.lstrip(b'-').isdigit()
   return names in _HEADERS or (
@@ -218,7 +218,7 @@ def make_graph(
     sources: `[n]` source of each edge, between 0 and V - 1.
     targets: `[n]` target of each edge.
     weights: `[n]` positive weights; weights of duplicate edges are added up.
-    directed: whether an edge leads only from its source to its target.
+    directed: True if an edge leads only from its source to its target.
 
   Returns:
     The graph.

@@ -19,9 +19,9 @@ _OTHER, _LETTER, _MARK, _APOSTROPHE = range(4)
 _ASCII_WORDS = (string.ascii_letters + string.digits + "'\n").encode()
 _ASCII = bytes(byte if byte in _ASCII_WORDS else ord(' ') for byte in range(256))
 _ASCII_LOWER = _ASCII.lower()
-# Begins with the apostrophe itself, which `re` finds much faster than what is before it.
+# The pattern begins with the apostrophe, because `re` finds that much faster than a letter.
 _OUTER_APOSTROPHE = re.compile(rb"'(?:(?<![0-9A-Za-z]')|(?![0-9A-Za-z]))")
-_PIECE_BYTES = 1 << 16  # of text that is not all ASCII: the arrays of a piece stay in the cache
+_PIECE_BYTES = 1 << 16  # of text with non-ASCII characters; the arrays of a piece fit in a cache
 # The lower case of these two depends on the letters around, or has two characters.
 _SPECIAL_LOWER = '\u03a3\u0130'
 

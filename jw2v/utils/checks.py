@@ -32,7 +32,7 @@ def check_number(name: str, value: Any, kind: type, low: float, high: float | No
   ):
     noun = 'an integer' if kind is int else 'a number'
     limits = f'of at least {low}' if high is None else f'from {low} to {high}'
-    raise ValueError(f'{name}={value!r}: must be {noun} {limits}')
+    raise ValueError(f'{name} must be {noun} {limits}, got {value!r}')
   return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
@@ -72,7 +72,7 @@ def as_array(name: str, values: Any, dtype: Any = None) -> np.ndarray:
   array = np.asanyarray(values)
   if dtype is not None and array.dtype.kind in 'cmMSTU':
     raise ValueError(f'{name} must be real numbers, got {array.dtype}')
-  with np.errstate(over='ignore'):  # to infinity, which callers refuse
+  with np.errstate(over='ignore'):  # to infinity, for which callers raise an error
     array = array.astype(dtype or array.dtype, copy=False)
   return array if type(array) is np.memmap else np.asarray(array)
 

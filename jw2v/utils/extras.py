@@ -1,4 +1,4 @@
-"""Packages of the extras, imported where they are needed."""
+"""Imports the packages of the extras when they are needed."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # not 
 def expanded(path: str | os.PathLike[str]) -> pathlib.Path:
   """Returns a path with a leading `~` or `~user` replaced by the home folder.
 
-  A second call changes nothing, also for a path such as `./~`.
+  A second call does not change the result, also for a path such as `./~`.
 
   Raises:
     TypeError: the path is something else, such as an open file.
@@ -54,17 +54,17 @@ def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
     OSError: the path is a pipe or a device, which an atomic write would replace.
   """
   if path in ('', b''):
-    raise FileNotFoundError('the name of the file to write is empty')
+    raise FileNotFoundError('the name of the file to write must not be empty')
   path = expanded(path)
   path = pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path
   if path.is_symlink():
     raise OSError(errno.ELOOP, 'is a symbolic link to itself', os.fspath(path))
   if not path.parent.is_dir():
-    raise FileNotFoundError(f'{path}: there is no folder {path.parent}')
+    raise FileNotFoundError(f'{path}: folder {path.parent} not found')
   if path.is_dir():
-    raise IsADirectoryError(f'{path}: is a folder, not a file; name a file in it')
+    raise IsADirectoryError(f'{path}: must be a file, got a folder; name a file in it')
   if path.exists() and not path.is_file():
-    raise OSError(f'{path}: is a pipe or a device, not a file')
+    raise OSError(f'{path}: must be a file, got a pipe or device')
   return path
 
 
@@ -72,7 +72,7 @@ def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
   """Opens a file for writing that gets its name only after all of it is written.
 
-  If the `with` block raises an error, nothing is left and an older file stays as it was.
+  If the `with` block raises an error, the partial file is removed and an older file is unchanged.
   """
   path = check_output(path)
   with contextlib.ExitStack() as stack:
@@ -101,7 +101,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def sync(handle: int) -> None:
-  """Waits until an open file is on disk; does nothing on file systems that cannot tell."""
+  """Waits until an open file is on disk; does nothing if the file system does not support it."""
   try:
     os.fsync(handle)
   except OSError as error:
@@ -141,7 +141,7 @@ class _Output(io.FileIO):
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-  """Adds the name of a file to an `OSError` that has none, such as that of a full disk."""
+  """Adds the name of a file to an `OSError` without one, such as the error of a full disk."""
   try:
     yield
   except OSError as error:
@@ -152,7 +152,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _named(path: pathlib.Path) -> Iterator[None]:
-  """Replaces the name of a temporary file in an `OSError` by that of the final file."""
+  """Replaces the name of a temporary file in an `OSError` by the name of the final file."""
   try:
     yield
   except OSError as error:
@@ -162,7 +162,7 @@ def _named(path: pathlib.Path) -> Iterator[None]:
 
 
 def as_json(value: Any) -> Any:
-  """Converts a value to what reading it from JSON would return: tuples become lists."""
+  """Converts a value as a round trip through JSON would: tuples become lists."""
   return json.loads(json.dumps(value))
 
 
@@ -172,9 +172,9 @@ def digest(value: Any) -> str:
 
 
 def _make_partial(path: pathlib.Path, stack: contextlib.ExitStack) -> tuple[int, pathlib.Path]:
-  """Creates and locks a temporary file beside `path`; removes those of killed processes.
+  """Creates and locks a temporary file beside `path`; removes files of killed processes.
 
-  The file is registered as unfinished before it exists, so that no signal comes in between.
+  The file is registered as unfinished before it exists, so that a signal cannot arrive in between.
   """
   prefix = f'.{path.name[:40]}.'
   with contextlib.suppress(OSError):
@@ -214,9 +214,9 @@ def kept_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
   """
   folder = pathlib.Path(folder)
   if not folder.absolute().parent.is_dir():
-    raise FileNotFoundError(f'{folder}: there is no folder {folder.absolute().parent}')
+    raise FileNotFoundError(f'{folder}: folder {folder.absolute().parent} not found')
   if folder.exists() and not folder.is_dir():
-    raise NotADirectoryError(f'{folder}: is a file, not a folder')
+    raise NotADirectoryError(f'{folder}: must be a folder, got a file')
   if folder.exists():
     yield
     return

@@ -38,9 +38,9 @@ class Expansion:
     if self._most is not None and self._count > _ALWAYS:
       if self._count > self._most * (size := self._size()):
         raise ValueError(
-          f'{size:,} compressed bytes become {self._count:,} or more: at most '
-          f'max_expansion={self._most:g} times as many are read; a larger one, or None, if you '
-          'trust the file'
+          f'decompressed size must be at most {self._most:g} times the {size:,} compressed bytes '
+          f'(max_expansion), got {self._count:,} bytes or more; increase max_expansion, or set it '
+          'to None, if you trust the file'
         )
 
 

@@ -1,8 +1,8 @@
 """Exclusive locks between processes, on files and folders.
 
-The locks are those of `flock`: they belong to an open file, so the system releases them when
-the process ends, however it ends. They are advisory, and they leave no lock file behind unless
-`lock_file` creates one. Windows and some file systems have no such locks. There, everything
+The module uses `flock`: locks belong to an open file, so the system releases them when the process
+ends for any reason. They are advisory, and do not need a lock file unless `lock_file` creates one.
+Windows and some file systems do not support these locks. There, everything
 below behaves as if no other process existed, except that `try_lock` returns False: a file that
 might be in use by another process is not considered abandoned.
 """

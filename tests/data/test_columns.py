@@ -163,8 +163,8 @@ class TestRefused:
       ([1, 2], 'a column must contain strings or lists of words, got 1'),
       ([{'a': 'b'}], "a column must contain strings or lists of words, got {'a': 'b'}"),
       ([b'a b'], "a column must contain strings or lists of words, got b'a b'"),
-      ([['a', 'b'], ['c', None]], 'words must be str, got None'),
-      ([[1, 2]], 'words must be str, got 1'),
+      ([['a', 'b'], ['c', None]], 'words must be strings, got None'),
+      ([[1, 2]], 'words must be strings, got 1'),
     ],
   )
   def test_values_of_other_types(self, values, message):
@@ -172,7 +172,7 @@ class TestRefused:
       encode_corpus(arrow_array(values))
 
   def test_values_of_two_types(self):
-    with pytest.raises(TypeError, match=r'all values must be strings as the first one, got \[1\]'):
+    with pytest.raises(TypeError, match=r'all values must be strings like the first, got \[1\]'):
       encode_corpus(pandas_objects(['a b', [1]]))
     with pytest.raises(TypeError, match="a line must be a list of words, got the text 'a b'"):
       encode_corpus(pandas_objects([['a'], 'a b']))

@@ -107,7 +107,7 @@ class TestFind:
   def test_too_many_words_for_one_number(self, monkeypatch):
     lines = [[f'w{i}', 'of', f'w{i + 1}'] for i in range(50)]
     monkeypatch.setattr(phrases_module, '_KEY_BITS', 12)
-    with pytest.raises(ValueError, match=r'51 words and 2 sequences .* raise min_count'):
+    with pytest.raises(ValueError, match=r'51 words and 2 sequences .* increase min_count'):
       learn_phrases(lines, PhraseConfig(1, connector_words=('of',)))
 
   def test_long_runs_are_not_held(self, monkeypatch):

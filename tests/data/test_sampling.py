@@ -174,8 +174,8 @@ class TestKeepProbability:
     ('arguments', 'reason'),
     [
       (([1, -1], 0), 'counts must be finite and at least 0, got -1 at index 1'),
-      (([1], -1e-3), 'sample=-0.001: must be a number of at least 0'),
-      (([1], np.nan), 'sample=nan: must be a number of at least 0'),
+      (([1], -1e-3), 'sample must be a number of at least 0, got -0.001'),
+      (([1], np.nan), 'sample must be a number of at least 0, got nan'),
     ],
   )
   def test_errors(self, arguments, reason):

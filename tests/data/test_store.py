@@ -139,7 +139,7 @@ class TestDamage:
       lambda: open_corpus(place),
       lambda: encode_corpus(path, place, phrases=PhraseConfig(threshold=0.1)),
     ):
-      with pytest.raises(ValueError, match=rf'{name}: damaged, .*remove .*corpus to encode'):
+      with pytest.raises(ValueError, match=rf'{name}: corrupted .*remove .*corpus to encode'):
         again()
 
   @pytest.mark.parametrize('content', ['', '[]', '{}', '{"format": "jw2v corpus"}', None])
@@ -151,14 +151,14 @@ class TestDamage:
       )
     (place / 'manifest.json').write_text(content)
     for again in (open_corpus, lambda place: encode_corpus(path, place)):
-      with pytest.raises(ValueError, match=r'manifest\.json: damaged'):
+      with pytest.raises(ValueError, match=r'manifest\.json: corrupted'):
         again(place)
 
   def test_another_version_is_not_opened_but_made_anew(self, path, place, monkeypatch, reads):
     monkeypatch.setattr(store, '_VERSION', 99)
     encode_corpus(path, place)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match='version 99 of the format, not 1'):
+    with pytest.raises(ValueError, match='format must be version 1, got 99'):
       open_corpus(place)
     encode_corpus(path, place)
     assert open_corpus(place).words_read == 240
@@ -168,18 +168,18 @@ class TestPlace:
   def test_what_is_no_store_is_left_alone(self, path, tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.txt').write_text('years of work')
-    with pytest.raises(FileExistsError, match='is no encoded corpus: name another folder'):
+    with pytest.raises(FileExistsError, match='is not an encoded corpus; choose another folder'):
       encode_corpus(path, tmp_path / 'mine')
-    with pytest.raises(FileExistsError, match=r'text\.txt: is there'):
+    with pytest.raises(FileExistsError, match=r'text\.txt: exists'):
       encode_corpus(path, path)
-    with pytest.raises(FileNotFoundError, match='there is no encoded corpus in it'):
+    with pytest.raises(FileNotFoundError, match='encoded corpus not found'):
       open_corpus(tmp_path / 'mine')
     assert (tmp_path / 'mine' / 'thesis.txt').read_text() == 'years of work'
 
   def test_what_somebody_put_beside_the_store_is_left_alone(self, path, place):
     encode_corpus(path, place)
     (place / 'notes.txt').write_text('mine')
-    with pytest.raises(FileExistsError, match=r'other files than an encoded corpus: notes\.txt'):
+    with pytest.raises(FileExistsError, match=r'must not contain other files, got notes\.txt'):
       encode_corpus(path, place, min_count=2)
     assert (place / 'notes.txt').exists() and open_corpus(place).words_read == 240
 
@@ -187,21 +187,21 @@ class TestPlace:
     (tmp_path / 'app').mkdir()
     for content in ('{"name": "app"}', 'no json', '[]'):
       (tmp_path / 'app' / 'manifest.json').write_text(content)
-      with pytest.raises(FileExistsError, match='is no encoded corpus'):
+      with pytest.raises(FileExistsError, match='is not an encoded corpus'):
         encode_corpus(path, tmp_path / 'app')
 
   def test_a_store_whose_manifest_is_gone(self, path, place):
     encode_corpus(path, place)
     (place / 'manifest.json').unlink()
-    with pytest.raises(ValueError, match=r'manifest\.json: damaged, it is gone; remove '):
+    with pytest.raises(ValueError, match=r'manifest\.json: corrupted \(file not found\); remove '):
       encode_corpus(path, place)
     (place / 'line_ends.npy').unlink()
     (place / 'ids.npy').unlink()  # a vocabulary alone may be anybody's
-    with pytest.raises(FileExistsError, match='is no encoded corpus'):
+    with pytest.raises(FileExistsError, match='is not an encoded corpus'):
       encode_corpus(path, place)
 
   def test_in_the_folder_of_the_text(self, path):
-    with pytest.raises(ValueError, match='whose files are the text: name another folder'):
+    with pytest.raises(ValueError, match='must be outside of the text folder'):
       encode_corpus(path.parent, path.parent / 'run' / 'corpus')
 
   def test_in_a_file(self, path):
@@ -315,7 +315,7 @@ jw2v.encode_corpus(sys.argv[1], sys.argv[2])
     command = [sys.executable, '-c', code, tmp_path / 'text.txt', tmp_path / 'corpus']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert 'File too large (an encoded corpus takes 4 bytes a word)' in done.stderr
+    assert 'File too large (an encoded corpus needs 4 bytes per word)' in done.stderr
     assert str(tmp_path) in done.stderr.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ['text.txt']
 

@@ -261,7 +261,7 @@ class TestStored:
       assert stored[0].chunk(0, 0)[2] == 3000  # the file stays while it is open
     else:
       os.truncate(path, 130)
-      with pytest.raises(OSError, match=rf'{name}\.npy: damaged, it has been cut to 130 .*remove'):
+      with pytest.raises(OSError, match=rf'{name}\.npy: truncated to 130 .*remove'):
         stored[0].chunk(0, 0)
 
   def test_nothing_of_it_is_touched_in_the_map(self, stored, monkeypatch):

@@ -71,7 +71,7 @@ class TestTextConfig:
       TextConfig(tokenizer='split')
 
   def test_pattern_that_is_no_text(self):
-    with pytest.raises(TypeError, match='word_pattern must be a str, got '):
+    with pytest.raises(TypeError, match='word_pattern must be a string, got '):
       TextConfig(word_pattern=re.compile('x'))
 
   def test_settings_tell_configs_apart(self):

@@ -387,7 +387,7 @@ class TestKarate:
       ('data.sessions = {}', 'unknown setting config.data.walks; choose from max_expansion, path'),
       ('data = {"path": "x", "walks": 1}', 'config.data.walks must be a group of settings, got 1'),
       ('data.walks.p = -1.0', 'p must be a number between 1e-06 and 1e+06, got -1.0'),
-      ('data.path = "nothing.txt"', 'nothing.txt: no such file or folder'),
+      ('data.path = "nothing.txt"', 'nothing.txt: file or folder not found'),
     ],
   )
   def test_mistake_in_the_config(self, tmp_path, content, message):

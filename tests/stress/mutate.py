@@ -649,7 +649,7 @@ MUTATIONS = {
     ('missing = found < min(count, limit or count)', 'missing = False'),
     ('limit is None and found > count', 'False'),
     ('if len(text) > _LONGEST_ROW:', 'if False:'),
-    ("cut short')\n    yield text", "cut short')"),
+    ("truncated')\n    yield text", "truncated')"),
     ("or '' in words or not np", 'or not np'),
     ("not np.isfinite(vectors).all():\n    raise _NotTaken", 'False:\n    raise _NotTaken'),
     ("if any(b'_' in field for field in fields):", 'if False:'),
