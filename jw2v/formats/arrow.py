@@ -34,17 +34,17 @@ def read_arrow(
   Args:
     path: the file.
     format: 'parquet' or 'arrow'.
-    limit: read only the first so many rows.
-    max_expansion: largest allowed ratio of the size of the columns to that of the file; None for
+    limit: maximum number of rows to read, from the start.
+    max_expansion: largest allowed ratio of the size of the columns to the file size; None for
       no limit.
 
   Raises:
     ImportError: pyarrow is not installed.
-    ValueError: the file is damaged or too large, a column is missing or has another type, or a
+    ValueError: the file is corrupted or too large, a column is missing or has another type, or a
       row is not a word and as many finite float32 numbers as the first row.
   """
   pyarrow = _import_pyarrow(format)
-  with open(path, 'rb'):  # raises the OSError of an unreadable file, which is not damage
+  with open(path, 'rb'):  # raises an OSError for an unreadable file, which is not corrupted
     pass
   size = os.path.getsize(path)
   expansion = Expansion(max_expansion, lambda: size)
@@ -55,7 +55,7 @@ def read_arrow(
       table = None if width is None else GrowingTable(width, None)
       for batch, share in batches:
         batch = batch if limit is None else batch.slice(0, limit - len(words))
-        batch.validate(full=True)  # Arrow aborts the process if it uses damaged offsets
+        batch.validate(full=True)  # Arrow aborts the process if it uses corrupted offsets
         expansion.add(batch.nbytes + _viewed_bytes(batch.column(0)))
         if len(batch):
           names, vectors = _rows_of(batch, len(words) + 1, table.width if table else None)
@@ -67,7 +67,7 @@ def read_arrow(
   except (pyarrow.ArrowException, OSError) as error:
     if isinstance(error, OSError) and error.errno:
       raise
-    raise ValueError(f'damaged {format} file: {one_line(error)}') from error
+    raise ValueError(f'corrupted {format} file: {one_line(error)}') from error
   if table is None or not table.width:
     raise ValueError('contains no numbers')
   return VectorTable(words, table.finish(len(words)))
@@ -145,16 +145,16 @@ def _rows_of(batch, row: int, width: int | None) -> tuple[list[str], np.ndarray]
 
   word, vector = batch.columns
   words = word.to_pylist()
-  refuse([not one for one in words], 'has no word')
-  refuse([not one for one in vector.is_valid().to_pylist()], 'has no vector')
+  refuse([not one for one in words], 'must have a word')
+  refuse([not one for one in vector.is_valid().to_pylist()], 'must have a vector')
   lengths = np.array(compute.list_value_length(vector))
   width = int(lengths[0]) if width is None else width
-  refuse(lengths != width, f'must have {width} numbers, as the first row has')
+  refuse(lengths != width, f'must have {width} numbers, as the first row')
   numbers = vector.flatten()
-  with np.errstate(over='ignore'):  # to infinity, which is refused
+  with np.errstate(over='ignore'):  # to infinity, an error below
     vectors = np.array(numbers.fill_null(np.nan) if numbers.null_count else numbers)
     vectors = vectors.astype(np.float32).reshape(len(words), width)
-  refuse(~np.isfinite(vectors).all(axis=1), 'has a number that is not a finite float32')
+  refuse(~np.isfinite(vectors).all(axis=1), 'must have finite float32 numbers')
   return words, vectors
 
 

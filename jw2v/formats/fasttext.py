@@ -1,10 +1,10 @@
 """fastText models (`.bin`): words with the n-grams for vectors of out-of-vocabulary words.
 
-The layout is that of version 12 of the fastText program, or of version 11, in which supervised
-models have no n-grams. All numbers are little-endian: magic number and version; twelve int32
+The module reads versions 12 and 11 of the format of the fastText program. In version 11, supervised
+models do not have n-grams. All numbers are little-endian: magic number and version; twelve int32
 settings and a float64; the dictionary; a flag and the input matrix, with a row for each word and
-for each bucket of n-grams; a flag and the output matrix. We skip the output matrix when reading,
-and write zeros.
+for each bucket of n-grams; a flag and the output matrix. The module skips the output matrix when
+reading, and writes zeros.
 """
 
 import mmap
@@ -38,13 +38,13 @@ class _Reader:
   def numbers(self, layout: str, what: str) -> tuple:
     start, self.place = self.place, self.place + struct.calcsize(layout)
     if self.place > len(self.data):
-      raise ValueError(f'ends within {what}')
+      raise ValueError(f'the file ends in {what}')
     return struct.unpack_from(layout, self.data, start)
 
   def word(self, row: int) -> str:
     end = self.data.find(b'\0', self.place, self.place + _LONGEST_WORD)
     if end < 0:
-      raise ValueError(f'row {row} of the dictionary does not end')
+      raise ValueError(f'row {row} of the dictionary must end with NUL')
     word, self.place = self.data[self.place : end], end + 1
     try:
       return word.decode()
@@ -57,44 +57,46 @@ def read_fasttext_bin(path: str | os.PathLike[str], limit: int | None = None) ->
 
   Args:
     path: the file.
-    limit: return only the first so many words; n-grams are not limited.
+    limit: maximum number of words to return, from the start; does not limit n-grams.
 
   Returns:
     The table; without n-grams if the model has none.
 
   Raises:
-    ValueError: the model has another version, is quantized or pruned, or is damaged.
+    ValueError: the model has another version, is quantized or pruned, or is corrupted.
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
     reader = _Reader(data)
     magic, version = reader.numbers('<4si', 'the first numbers')
     if magic != MAGIC or version not in (11, 12):
-      raise ValueError(f'is not a fastText model of version 11 or 12: {magic!r}, {version}')
+      raise ValueError(
+        f'must be a fastText model of version 11 or 12, got {magic!r}, version {version}'
+      )
     args = dict(zip(_SETTINGS, reader.numbers('<12i', 'the settings'), strict=True))
     reader.numbers('<d', 'the settings')
     words, counts, pruned = _read_dictionary(reader, size)
     (quantized,) = reader.numbers('<?', 'the input matrix')
     if quantized or pruned > 0:
-      raise ValueError('is a quantized model: only those that were not quantized can be read')
+      raise ValueError('a quantized model cannot be read; use the model before quantization')
     rows, width = reader.numbers('<2q', 'the input matrix')
     start = reader.place
   if not 0 < width == args['dim'] or rows < len(words) or 4 * rows * width > size - start:
     raise ValueError(
-      f'an input matrix [{rows}, {width}] for {len(words)} words of width {args["dim"]} cannot '
-      f'be in {size - start} bytes'
+      f'the input matrix must have rows for {len(words)} words of width {args["dim"]} in '
+      f'{size - start} bytes, got [{rows}, {width}]'
     )
   matrix = np.memmap(path, '<f4', 'r', start, (rows, width)) if rows else np.zeros((0, width))
   if (unsound := first_not_finite(matrix)) is not None:
-    raise ValueError(f'row {unsound + 1} of the input matrix is not finite')
+    raise ValueError(f'row {unsound + 1} of the input matrix must be finite, got NaN or infinity')
   ngrams, words = matrix[len(words) :], words[:limit]
   min_n, max_n = max(args['minn'], 1), args['maxn']
   if (version == 11 and args['model'] == _SUPERVISED) or max_n <= 0 or not len(ngrams):
     return VectorTable(words, np.array(matrix[: len(words)], np.float32))
   if len(ngrams) != args['bucket'] or not min_n <= max_n <= LONGEST:
     raise ValueError(
-      f'{len(ngrams)} rows for n-grams of {min_n} to {max_n} characters; the settings say '
-      f'{args["bucket"]}, of at most {LONGEST}'
+      f'n-grams must have {args["bucket"]} rows and at most {LONGEST} characters, got '
+      f'{len(ngrams)} rows, min_n={min_n} and max_n={max_n}'
     )
   ngrams, word_rows = Ngrams(ngrams, min_n, max_n, len(ngrams)), matrix[: len(words)]
   vectors = word_vectors(words, word_rows, ngrams)
@@ -105,13 +107,17 @@ def _read_dictionary(reader: _Reader, size: int) -> tuple[list[str], np.ndarray,
   """Returns the words and counts without labels, and the number of pruned buckets or -1."""
   entries, num_words, _, _, pruned = reader.numbers('<3i2q', 'the dictionary')
   if not 0 <= num_words <= entries or entries * 10 > size:  # a NUL, a count and a kind each
-    raise ValueError(f'the dictionary cannot have {entries} entries, {num_words} of them words')
+    raise ValueError(
+      f'invalid size of the dictionary: {entries} entries, {num_words} of them words'
+    )
   words, counts = [], []
   for row in range(1, entries + 1):
     word = reader.word(row)
     count, kind = reader.numbers('<qb', f'row {row} of the dictionary')
     if kind != (row > num_words):
-      raise ValueError(f'row {row} of the dictionary is of kind {kind}: words (0) come first')
+      raise ValueError(
+        f'row {row} of the dictionary must have kind {int(row > num_words)}, got {kind}'
+      )
     if kind == 0:
       words.append(word)
       counts.append(count)
@@ -129,7 +135,7 @@ def write_fasttext_bin(file: BinaryIO, table: VectorTable) -> None:
   """
   ngrams, word_rows = table.ngrams, table.word_rows
   if ngrams is None or word_rows is None:
-    raise ValueError('a fastText model needs n-grams and the rows of the words themselves')
+    raise ValueError('a fastText model must have n-grams and the rows of words, got none')
   num_words, width = table.vectors.shape
   settings = {
     'dim': width, 'ws': 5, 'epoch': 1, 'minCount': 1, 'neg': 5, 'wordNgrams': 1,

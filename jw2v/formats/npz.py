@@ -22,14 +22,14 @@ def read_npz(
 
   Args:
     path: the file.
-    limit: return only the first so many rows.
-    max_expansion: largest allowed ratio of the size of the arrays to that of the file; None
+    limit: maximum number of rows to return, from the start.
+    max_expansion: largest allowed ratio of the size of the arrays to the file size; None
       for no limit.
 
   Raises:
-    ValueError: an array is missing, damaged, or too large.
+    ValueError: an array is missing, corrupted, or too large.
   """
-  with open(path, 'rb'):  # raises the OSError of an unreadable file, which is not damage
+  with open(path, 'rb'):  # raises an OSError for an unreadable file, which is not corrupted
     pass
   size = os.path.getsize(path)
   expansion = Expansion(max_expansion, lambda: size)
@@ -40,7 +40,7 @@ def read_npz(
   except (ValueError, MemoryError):
     raise
   except Exception as error:  # zipfile and the compressions have no common base class
-    raise ValueError(f'damaged archive: {shown(error)}') from error
+    raise ValueError(f'corrupted archive: {shown(error)}') from error
   words = split_words(text.tobytes(), len(vectors))
   return VectorTable(words[:limit], vectors[:limit])
 
@@ -52,25 +52,30 @@ def _array(archive, name, rank, dtype, expansion) -> np.ndarray:
   except KeyError:
     raise ValueError(f'array {name!r} not found') from None
   if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-    raise ValueError(f'{name!r} is compressed in a way that NumPy does not write')
+    raise ValueError(
+      f'the array {name!r} must have a compression that NumPy writes, stored or deflate'
+    )
   expansion.add(about.file_size)  # zipfile decompresses no more than this
   with archive.open(about) as file:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
     if read is None:
-      raise ValueError(f'the array {name!r} is in version {version} of the format, not (1, 0)')
+      raise ValueError(f'the array {name!r} must have version (1, 0) of the format, got {version}')
     try:
       shape, _, found = read(file)
     except Exception as error:  # parsing literals and dtypes raises many kinds
-      raise ValueError(f'the header of {name!r} cannot be read: {shown(error)}') from error
+      raise ValueError(f'invalid header of the array {name!r}: {shown(error)}') from error
     whole = all(type(size) is int and size >= 0 for size in shape)
     if found.newbyteorder('=') != dtype or len(shape) != rank or not whole:
       raise ValueError(
-        f'{name!r} is {shown(found)} of shape {shown(shape)}, not {dtype} of rank {rank}'
+        f'the array {name!r} must be {dtype} of rank {rank}, got {shown(found)} of shape '
+        f'{shown(shape)}'
       )
     needed = int(np.prod([dtype.itemsize, *shape], dtype=object))
     if needed > about.file_size:
-      raise ValueError(f'{name!r} of shape {shape} takes {needed} bytes: there are not so many')
+      raise ValueError(
+        f'the array {name!r} of shape {shape} must have {needed} bytes, got {about.file_size}'
+      )
   with archive.open(about) as file:
     return np.lib.format.read_array(file, allow_pickle=False)
 

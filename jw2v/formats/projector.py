@@ -34,7 +34,7 @@ def write_projector(folder: pathlib.Path, table: VectorTable) -> None:
       for name in (CONFIG, 'metadata.tsv', 'vectors.tsv')
     )
     if words[0].encode().startswith(BOM):
-      metadata.write(BOM)  # a reader takes the first one for a mark
+      metadata.write(BOM)  # readers drop the first one as a byte order mark
     row_format = '\t'.join(['%.9g'] * vectors.shape[1]) + '\n'
     for start in range(0, len(words), _ROWS):
       rows = vectors[start : start + _ROWS].tolist()
@@ -56,7 +56,7 @@ def read_projector(
 
   Args:
     folder: contains the config, and the files that it names.
-    limit: read only the first so many rows.
+    limit: maximum number of rows to read, from the start.
     max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
 
   Raises:
@@ -81,11 +81,11 @@ def read_projector(
     table = None
     for row, (numbers, line) in enumerate(itertools.zip_longest(rows, lines), start=1):
       if numbers is None or not line:
-        raise ValueError(f'row {row} has no {"vector" if numbers is None else "word"}')
+        raise ValueError(f'row {row} must have a {"vector" if numbers is None else "word"}')
       vector = parse_numbers(numbers.rstrip(b'\r').split(b'\t'), row)
       table = table or GrowingTable(len(vector), limit)
       if len(vector) != table.width:
-        raise ValueError(f'row {row} has {len(vector)} numbers, not {table.width}')
+        raise ValueError(f'row {row} must have {table.width} numbers, got {len(vector)}')
       try:
         words.append(line.rstrip(b'\r').split(b'\t')[0].decode())
       except UnicodeDecodeError as error:
@@ -94,14 +94,14 @@ def read_projector(
       if len(words) == limit:
         break
   if table is None:
-    raise ValueError('there is no vector in it')
+    raise ValueError('contains no vectors')
   return VectorTable(words, table.finish(len(words)))
 
 
 def _named(folder: pathlib.Path, config: str, name: str) -> pathlib.Path:
-  """Returns the path of the first file that the config gives this name."""
+  """Returns the path of the first file with this name in the config."""
   found = re.search(rf'^[^#\n]*\b{name}\s*:\s*"([^"\\\n]+)"', config, re.M)
   path = folder / found[1] if found and len(found[1]) <= _LONGEST_NAME else None
   if path is None or folder.resolve() not in path.resolve().parents:
-    raise ValueError(f'{CONFIG} names no {name} in the folder')
+    raise ValueError(f'{CONFIG} must have a {name} in its folder')
   return path

@@ -43,13 +43,13 @@ _ENDINGS = {  # the default format by file extension; any other extension is wor
   '.vec': 'fasttext',
 }
 _COMPRESSIBLE = ('word2vec', 'word2vec_binary', 'glove', 'fasttext')
-_COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {  # that are written, by file extension
+_COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {  # for writing, by file extension
   '.gz': lambda file: gzip.GzipFile('', 'wb', 6, file, mtime=0),  # the same bytes at any time
   '.bz2': lambda file: bz2.BZ2File(file, 'wb'),
   '.xz': lambda file: lzma.LZMAFile(file, 'wb'),
 }
 _NOT_COMPRESSED = ('.7z', '.br', '.lz4', '.rar', '.tar', '.tgz', '.z', '.zip', '.zst')
-_NOT_GUESSED = (  # names of files that word2vec text is not
+_NOT_GUESSED = (  # extensions that are not word2vec text
   '.csv', '.h5', '.hdf5', '.json', '.jsonl', '.npy', '.pickle', '.pkl', '.pt', '.tsv', '.xlsx',
 )  # fmt: skip
 _SEPARATORS = {  # not allowed in a word; for the formats not listed, ' ' and '\n'
@@ -66,7 +66,7 @@ _LONGEST = {_MODEL: 0xFFFF, 'word2vec_binary': 0xFFFF}  # bytes that readers acc
 # What JavaScript trims. TensorBoard skips a line without any other character, and then assigns the
 # wrong word to every later row.
 _BLANK = re.compile(r'[\t\v\f \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+')
-_SURROGATES = re.compile('[\ud800-\udfff]')  # half characters, which UTF-8 cannot encode
+_SURROGATES = re.compile('[\ud800-\udfff]')  # surrogates, which UTF-8 cannot encode
 _LOOKED_AT = 1 << 16  # bytes, to guess a format
 
 
@@ -82,7 +82,7 @@ def read_table(
   Args:
     path: the file or folder.
     format: one of `FORMATS`; guessed from the content if not given.
-    limit: read only the first so many words; None for all.
+    limit: maximum number of words to read, from the start; None for all.
     max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
 
   Returns:
@@ -90,7 +90,7 @@ def read_table(
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: the format is unknown, or the file is damaged; the message names the file.
+    ValueError: the format is unknown, or the file is corrupted; the message names the file.
   """
   _check_format(format)
   check_max_expansion(max_expansion)
@@ -101,8 +101,7 @@ def read_table(
     table, first = _read(path, guessed, limit, max_expansion)
     if format is None and guessed == 'glove' and _is_vocabulary(table):
       raise ValueError(
-        'must be vectors, and is a list of words and counts; if these are vectors of width 1, give '
-        "format='glove'"
+        "must be vectors, got a list of words and counts; use format='glove' for vectors of width 1"
       )
     return table, first
   except ValueError as error:
@@ -111,7 +110,7 @@ def read_table(
 
 def _not_empty(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
   if path in ('', b''):
-    raise FileNotFoundError('the name of the file to read is empty')
+    raise FileNotFoundError('the name of the file to read must not be empty')
   return path
 
 
@@ -158,8 +157,8 @@ def write_table(
   Args:
     table: the words, vectors and n-grams.
     path: the file or folder.
-    format: one of `FORMATS`; from the file extension if not given.
-    newline: whether a row of word2vec binary ends with a line feed.
+    format: one of `FORMATS`; None to choose by the file extension.
+    newline: True to end a row of word2vec binary with a line feed.
 
   Raises:
     FileNotFoundError: the folder does not exist.
@@ -172,24 +171,26 @@ def write_table(
   name, is_model, compress = str(path), format == _MODEL, _COMPRESSIONS.get(path.suffix.lower())
   if is_model and not is_complete:
     raise ValueError(
-      f'{name}: a .bin file of fastText is a model, and needs vectors with n-grams: the text is '
-      'a .vec file'
+      f'{name}: a fastText model must have vectors with n-grams, got none; end the name in .vec to '
+      'write text'
     )
   if not table.vectors.shape[1]:
-    raise ValueError(f'{name}: the vectors are 0 wide: there is nothing to write')
+    raise ValueError(f'{name}: vectors must have at least one column, got none')
   if not table.words and format in ('glove', 'projector'):
     raise ValueError(f'{name}: format={format!r} must have at least one word, got none')
   if table.ngrams is not None and not is_model and format != 'safetensors':
-    logging.warning('%s: the n-grams, which make vectors of unseen words, are left out', name)
+    logging.warning(
+      '%s: the file does not contain the n-grams for vectors of out-of-vocabulary words', name
+    )
   try:
     check_words(table.words, format)
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
   if (unsound := first_not_finite(table.vectors)) is not None:
-    raise ValueError(f'{name}: the vector of {shown(repr(table.words[unsound]))} is not finite')
+    raise ValueError(f'{name}: the vector of {shown(repr(table.words[unsound]))} must be finite')
   ngram_rows = None if table.ngrams is None else table.ngrams.vectors
   if ngram_rows is not None and (unsound := first_not_finite(ngram_rows)) is not None:
-    raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} is not finite')
+    raise ValueError(f'{name}: the vector of n-gram row {unsound + 1} must be finite')
   if format in FOLDERS:
     write = (
       projector.write_projector
@@ -212,20 +213,20 @@ def check_path(
   """Checks the name of a file or folder to write, without creating anything.
 
   Args:
-    path: the file or folder. Without a format, it is a folder if it ends in a slash, or is a folder
-      whose name is not that of a file.
-    format: one of `FORMATS`; from the file extension if not given.
-    has_ngrams: whether the vectors have the n-grams of a fastText model.
+    path: the file or folder. Without a format, it is a folder if it ends in a slash, or is an
+      existing folder without the file extension of a format.
+    format: one of `FORMATS`; None to choose by the file extension.
+    has_ngrams: True if the vectors have the n-grams of a fastText model.
 
   Returns:
     The path and the format, which is 'fasttext model' for a `.bin` file of fastText.
 
   Raises:
     FileNotFoundError: the name is empty.
-    ValueError: the file extension is that of a format that is not written.
+    ValueError: files with this file extension cannot be written.
   """
   if path in ('', b''):
-    raise FileNotFoundError('the name of the file to write is empty')
+    raise FileNotFoundError('the name of the file to write must not be empty')
   slash = isinstance(path, str | bytes) and os.fsdecode(path).endswith(('/', os.sep))
   path = expanded(path)
   last = path.suffix.lower()
@@ -233,7 +234,7 @@ def check_path(
   is_file_name = last == '.txt' or last in _ENDINGS or last in _COMPRESSIONS
   is_folder = slash or (path.is_dir() and (kept or not is_file_name))
   if not is_folder and last in (_NOT_COMPRESSED + (() if format else _NOT_GUESSED)):
-    raise ValueError(f'{path}: files ending in {last} are not written; end the name in .txt, '
+    raise ValueError(f'{path}: unsupported file extension {last}; end the name in .txt, '
                      f'{", ".join([*_ENDINGS, *_COMPRESSIONS])}')  # fmt: skip
   ending = path.with_suffix('').suffix.lower() if last in _COMPRESSIONS else last
   if format is None and is_folder:
@@ -243,7 +244,9 @@ def check_path(
     format = 'fasttext' if ending == '.bin' and has_ngrams else format
   format = _MODEL if format == 'fasttext' and ending == '.bin' else format
   if last in _COMPRESSIONS and format not in _COMPRESSIBLE:
-    raise ValueError(f'{path}: format={format!r} is not compressed: the name may not end in {last}')
+    raise ValueError(
+      f'{path}: the name must not end in {last} with format={format!r}, which is not compressed'
+    )
   return path, format
 
 
@@ -268,7 +271,7 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
   - word2vec and fastText do not allow a space or a line feed.
   - safetensors and NumPy do not allow a line feed.
   - GloVe text does not allow a line feed, white space at the ends of a word, or a number after
-    white space, since a reader could not tell it from the numbers of the vector.
+    white space, since a reader could not distinguish it from the numbers of the vector.
   - word2vec binary and fastText models do not allow more than 65,535 bytes, and fastText models
     no NUL.
   - A projector does not allow a tab, `\r` or a line feed, or a word of blanks only.
@@ -285,12 +288,12 @@ def check_words(words: Iterable[str], format: str = 'word2vec') -> None:
     if held and longest and len(word) * 4 > longest:
       held = len(word.encode()) <= longest
     if not held:
-      remedy = 'rename it, or save as .parquet, which holds it' if anywhere else 'rename it'
-      raise ValueError(f'a {format} file cannot hold the word {shown(repr(word))}; {remedy}')
+      remedy = 'rename it, or save as .parquet' if anywhere else 'rename it'
+      raise ValueError(f'a {format} file cannot represent the word {shown(repr(word))}; {remedy}')
 
 
 def describe_duplicate(words: list[str], first_row: int) -> str | None:
-  """Describes the first duplicate word with its two rows, for an error; None if there is none."""
+  """Describes the first duplicate word with its two rows, for an error; None without one."""
   rows: dict[str, int] = {}
   for row, word in enumerate(words, start=first_row):
     if word in rows:
@@ -301,7 +304,7 @@ def describe_duplicate(words: list[str], first_row: int) -> str | None:
 
 def _check_format(format: str | None) -> None:
   if format is not None and format not in FORMATS:
-    raise ValueError(f'format={format!r}: allowed are {", ".join(map(repr, FORMATS))}')
+    raise ValueError(f'format must be one of {", ".join(map(repr, FORMATS))}, got {format!r}')
 
 
 def _start(path) -> bytes:
@@ -327,7 +330,9 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     is_model = os.path.exists(os.path.join(os.fsdecode(path), static_embedding.MODULES))
     return 'static_embedding' if is_model else 'projector'
   if not os.path.isfile(path) and os.path.exists(path):
-    raise ValueError('is a pipe or device, which is read once: name its format')
+    raise ValueError(
+      'the format of a pipe or device must be given, since it can be read once; add format='
+    )
   start = _start(path)
   if not start:
     raise ValueError('the file is empty')
@@ -343,8 +348,8 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     return 'safetensors'
   if start[:1] == b'\x80' and start[1:2] in (b'\x02', b'\x03', b'\x04', b'\x05'):
     raise ValueError(
-      'a pickle of Python, as gensim saves, which could run anything when it is read: have '
-      'gensim write it with save_word2vec_format'
+      'must not be a Python pickle, such as a file saved by gensim, which can run any code when it '
+      'is read; write the vectors with save_word2vec_format of gensim'
     )
   line, _, rest = start.partition(b'\n')
   fields = line.split()
@@ -356,4 +361,6 @@ def guess_format(path: str | os.PathLike[str]) -> str:
     return 'word2vec' if word2vec_binary.looks_like_text(begin) else 'word2vec_binary'
   if (len(fields) > 1 and text.is_number(fields[-1])) or word2vec_binary.looks_like_text(start):
     return 'glove'
-  raise ValueError(f'no format of vectors begins with {start[:16]!r}; text must be UTF-8')
+  raise ValueError(
+    f'unknown format of vectors, which begins with {start[:16]!r}; text must be UTF-8'
+  )

@@ -1,14 +1,14 @@
 r"""safetensors files, with or without character n-grams.
 
-The format is our own choice of tensors, which any reader of safetensors can open:
+The file contains these tensors, which any reader of safetensors can open:
 
 =================  =====================================================================
 `vectors`          F32 [V, D]
 `words`            U8: UTF-8, with `\n` between words
 `word_rows`        F32 [V, D], the rows of the words without their n-grams
 `ngram_vectors`    F32 [U, D], the rows of n-grams
-`ngram_buckets`    I64 [U], the bucket of each row, increasing; left out if all have one
-`counts`           I64 [V], occurrences of the words; left out if not known
+`ngram_buckets`    I64 [U], the bucket of each row, increasing; omitted if all have one
+`counts`           I64 [V], occurrences of the words; omitted if unknown
 =================  =====================================================================
 
 Only the first two are required. With `ngram_vectors`, the metadata contains `min_n`, `max_n` and
@@ -43,17 +43,17 @@ _ROWS = 4096  # written at once
 
 
 def read_safetensors(path: str | os.PathLike[str], limit: int | None = None) -> VectorTable:
-  """Maps the tensors of a file: rows are read when they are used.
+  """Maps the tensors of a file, whose rows are read on use.
 
   Args:
     path: the file.
-    limit: return only the first so many words; n-grams are not limited.
+    limit: maximum number of words to return, from the start; does not limit n-grams.
 
   Returns:
     The table. Writing to its arrays does not change the file.
 
   Raises:
-    ValueError: a tensor is missing or damaged, or the tensors do not fit together.
+    ValueError: a tensor is missing or corrupted, or the tensors do not fit together.
   """
   file = TensorFile(path, _KINDS)
   start, end, (count, _) = file.span('vectors')
@@ -93,7 +93,9 @@ class TensorFile:
     with open(path, 'rb') as file:
       length = int.from_bytes(file.read(8), 'little')
       if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-        raise ValueError(f'the header is said to be {length} bytes long, the file has {size}')
+        raise ValueError(
+          f'the length of the header must fit in the file of {size} bytes, got {length}'
+        )
       try:
         header = json.loads(file.read(length))
       except (ValueError, RecursionError) as error:
@@ -116,20 +118,23 @@ class TensorFile:
     whole = lambda x: isinstance(x, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in x)
     if found.get('dtype') != dtype or not whole(shape) or len(shape) != rank:
       raise ValueError(
-        f'the tensor {name!r} is {shown(found.get("dtype"))} of shape {shown(shape)}, not {dtype} '
-        f'of rank {rank}'
+        f'the tensor {name!r} must be {dtype} of rank {rank}, got {shown(found.get("dtype"))} of '
+        f'shape {shown(shape)}'
       )
     bytes_needed = int(np.prod([_DTYPES[dtype].itemsize, *map(int, shape)], dtype=object))
     if not whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != bytes_needed:
       raise ValueError(
-        f'the tensor {name!r} of shape {shape} cannot be at the bytes {shown(offsets)}'
+        f'the tensor {name!r} of shape {shape} must have {bytes_needed} bytes, got the offsets '
+        f'{shown(offsets)}'
       )
     if offsets[1] > self._size:
-      raise ValueError(f'the tensor {name!r} ends at byte {offsets[1]}, the data at {self._size}')
+      raise ValueError(
+        f'the tensor {name!r} must end in the {self._size} bytes of data, got the end {offsets[1]}'
+      )
     return offsets[0], offsets[1], shape
 
   def map(self, name: str) -> np.ndarray:
-    """Maps a tensor; an empty one is not mapped, since the system cannot."""
+    """Maps a tensor; returns an array in memory for an empty one, which cannot be mapped."""
     (start, end, shape), dtype = self.span(name), _DTYPES[self._kinds[name][0]]
     if start == end:
       return np.zeros(shape, dtype)
@@ -143,29 +148,35 @@ def _with_ngrams(words, vectors, tensors, about) -> VectorTable:
   try:
     min_n, max_n, buckets = (int(about[name]) for name in ('min_n', 'max_n', 'buckets'))
   except (KeyError, OverflowError, TypeError, ValueError) as error:
-    raise ValueError(f'min_n, max_n and buckets are not in the metadata: {shown(about)}') from error
+    raise ValueError(
+      f'the metadata must have min_n, max_n and buckets, got {shown(about)}'
+    ) from error
   if not 1 <= min_n <= max_n <= LONGEST:
-    raise ValueError(f'n-grams of {min_n} to {max_n} characters; at most {LONGEST}')
+    raise ValueError(
+      f'n-grams must have from 1 to {LONGEST} characters, got min_n={min_n} and max_n={max_n}'
+    )
   if not 1 <= buckets <= _MOST_BUCKETS:
-    raise ValueError(f'{buckets} buckets of n-grams: must be from 1 to {_MOST_BUCKETS}')
+    raise ValueError(f'buckets must be from 1 to {_MOST_BUCKETS}, got {buckets}')
   if rows.shape[1] != vectors.shape[1] or len(rows) != (buckets if index is None else len(index)):
     raise ValueError(
-      f'{buckets} buckets of n-grams have rows {list(rows.shape)}, and words are '
-      f'{vectors.shape[1]} wide'
+      f'ngram_vectors must be [{buckets if index is None else len(index)}, {vectors.shape[1]}], '
+      f'got {list(rows.shape)}'
     )
   if index is not None and len(index):
     if index[0] < 0 or index[-1] >= buckets or np.any(index[1:] <= index[:-1]):
-      raise ValueError(f'ngram_buckets do not increase from 0 to {buckets - 1}')
+      raise ValueError(f'ngram_buckets must be increasing numbers from 0 to {buckets - 1}')
   if (unsound := first_not_finite(rows)) is not None:
-    raise ValueError(f'row {unsound + 1} of ngram_vectors is not finite')
+    raise ValueError(f'row {unsound + 1} of ngram_vectors must be finite, got NaN or infinity')
   word_rows, counts = tensors.get('word_rows'), tensors.get('counts')
   for name, found in (('word_rows', word_rows), ('counts', counts)):
     if found is not None and (
       len(found) < len(words) or found.shape[1:] != vectors.shape[1:][: found.ndim - 1]
     ):
-      raise ValueError(f'{name} of shape {list(found.shape)} for {len(words)} words')
+      raise ValueError(
+        f'{name} must have a row for each of the {len(words)} words, got shape {list(found.shape)}'
+      )
   if word_rows is not None and (unsound := first_not_finite(word_rows)) is not None:
-    raise ValueError(f'row {unsound + 1} of word_rows is not finite')
+    raise ValueError(f'row {unsound + 1} of word_rows must be finite, got NaN or infinity')
   ngrams = Ngrams(rows, min_n, max_n, buckets, None if index is None else np.array(index))
   part = lambda found: None if found is None else found[: len(words)]
   return VectorTable(words, vectors, ngrams, part(word_rows), part(counts))

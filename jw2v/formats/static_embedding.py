@@ -4,7 +4,7 @@ The embedding of a text is the mean of the vectors of its words. The folder cont
 and a folder `0_StaticEmbedding` with `model.safetensors` and `tokenizer.json`.
 
 The tokenizer yields whole words only. It is a BPE model without merges and without an unknown
-token, because such a model drops what it does not know, whereas a WordLevel model must count
+token, because such a model drops unknown tokens, whereas a WordLevel model must count
 unknown words in the mean. A mark before each word keeps the model from using single letters.
 """
 
@@ -90,11 +90,11 @@ def read_static_embedding(folder: pathlib.Path, limit: int | None = None) -> Vec
 
   Args:
     folder: contains `modules.json`.
-    limit: return only the first so many words.
+    limit: maximum number of words to return, from the start.
 
   Raises:
     OSError: a file is missing.
-    ValueError: a file is damaged, the first module is not a `StaticEmbedding` in the folder, or
+    ValueError: a file is corrupted, the first module is not a `StaticEmbedding` in the folder, or
       its tokenizer does not have one word for each vector.
   """
   modules = _read_json(folder / MODULES)
@@ -121,7 +121,7 @@ def read_static_embedding(folder: pathlib.Path, limit: int | None = None) -> Vec
   if all(word.startswith(_MARK) for word in words):
     words = [word[1:] for word in words]
   if '' in words:
-    raise ValueError(f'row {words.index("") + 1} has no word')
+    raise ValueError(f'row {words.index("") + 1} must have a word')
   return VectorTable(words[:limit], vectors[:limit])
 
 

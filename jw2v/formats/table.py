@@ -30,7 +30,7 @@ _MAGIC = {
   'xz': re.compile(rb'\xfd7zXZ\0'),
   'zstd': re.compile(rb'\x28\xb5\x2f\xfd'),
 }
-_HEAD = 10  # bytes that the longest of these takes
+_HEAD = 10  # length of the longest of these
 _BLOCK = 1 << 20  # bytes copied at once
 _MOST_GROWTH = 16  # times at once
 
@@ -56,7 +56,7 @@ class VectorTable(NamedTuple):
 class GrowingTable:
   """One array that grows with the rows appended to it.
 
-  A damaged header may promise any number of rows, so it does not decide how much is
+  A corrupted header may have any number of rows, so it does not determine how much is
   allocated. The allocation is extrapolated from the share of the file read so far.
   """
 
@@ -102,7 +102,9 @@ def _compression_of(file: Any) -> str | None:
       raise ValueError('a zip archive must be a file, not a pipe; unpack it')
     try:
       return None if any(name.endswith('.npy') for name in _members(file)) else 'zip'
-    except Exception:  # zipfile has no base class; the reader of NumPy archives names the damage
+    except (
+      Exception
+    ):  # zipfile errors have no base class; reading the archive raises the right error
       return None
     finally:
       file.seek(0)
@@ -129,7 +131,7 @@ def _decompressed(file: Any, kind: str) -> Any:
       )
     try:
       return zipfile.ZipFile(file).open(names[0])
-    except Exception as error:  # encrypted, compressed in another way, or damaged
+    except Exception as error:  # encrypted, compressed in another way, or corrupted
       raise ValueError(f'{names[0]} cannot be unpacked: {one_line(error)}') from error
   if kind == 'zstd':
     pyarrow = import_pyarrow()
@@ -187,11 +189,11 @@ class Input:
     Args:
       path: the file.
       max_expansion: largest allowed ratio of decompressed to compressed size; None for no limit.
-      mark: whether to skip a byte order mark.
+      mark: True to skip a byte order mark.
 
     Raises:
       OSError: the file cannot be opened.
-      ValueError: the compressed data are damaged, or the archive has several files.
+      ValueError: the compressed data are corrupted, or the archive has several files.
     """
     path = expanded(path)
     self._raw = open(path, 'rb')  # closed by __exit__
@@ -225,7 +227,7 @@ class Input:
     """Returns the next `size` bytes, or fewer at the end of the file.
 
     Raises:
-      ValueError: the compressed data are damaged or truncated, or expand too much.
+      ValueError: the compressed data are corrupted or truncated, or expand too much.
     """
     start, self._start = self._start[:size], self._start[size:]
     return start + self._read(size - len(start)) if len(start) < size else start
@@ -242,7 +244,7 @@ class Input:
       of_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
       if self._kind is None or of_disk:
         raise
-      raise ValueError(f'damaged {self._kind} data: {one_line(error)}') from error
+      raise ValueError(f'corrupted {self._kind} data: {one_line(error)}') from error
     self._expansion.add(len(data))
     return data
 
@@ -267,9 +269,11 @@ def split_words(text: bytes, count: int) -> list[str]:
   try:
     words = text.decode().split('\n') if text or count else []
   except UnicodeDecodeError as error:
-    raise ValueError(f'the words are not UTF-8: {error}') from error
+    raise ValueError(f'words must be UTF-8: {error}') from error
   if len(words) != count:
-    raise ValueError(f'{len(words)} words for {count} vectors')
+    raise ValueError(
+      f'the number of words must be {count}, the number of vectors, got {len(words)}'
+    )
   if '' in words:
-    raise ValueError(f'row {words.index("") + 1} has no word')
+    raise ValueError(f'row {words.index("") + 1} must have a word')
   return words

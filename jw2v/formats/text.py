@@ -20,9 +20,9 @@ from jw2v.utils.limits import shown
 _BUFFER_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 26  # bytes
 _LONGEST_HEADER = 100
-_WIDEST = 1 << 12  # pyarrow takes kilobytes for each column
+_WIDEST = 1 << 12  # pyarrow needs kilobytes per column
 _ROWS = 1024  # written at once: numbers of Python take eight times the memory
-# Each digit can be taken in one way only, or many of them would take quadratic time.
+# Each digit can match in one way only; otherwise long numbers would take quadratic time.
 _NUMBER = re.compile(rb'[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)', re.I)
 
 _Rows = tuple[list[str], np.ndarray]
@@ -41,7 +41,7 @@ def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple
     V, the number of rows, and D, their width.
 
   Raises:
-    ValueError: the line is missing, or promises more rows than fit into the file.
+    ValueError: the line is missing, or has more rows than fit into the file.
   """
   line = b''
   while not line.endswith(b'\n') and len(line) < _LONGEST_HEADER and (byte := file.read(1)):
@@ -51,12 +51,12 @@ def read_header(file: Input, bytes_per_row: int, bytes_per_number: int) -> tuple
     raise ValueError(f'row 1 must be "words width" in digits, got {line[:40]!r}')
   count, width = map(int, fields)
   if not 0 < width < 1 << 31:
-    raise ValueError(f'row 1 says that vectors are {width} wide: must be from 1 to 2^31 - 1')
+    raise ValueError(f'the width in row 1 must be from 1 to 2^31 - 1, got {width}')
   need = count * (bytes_per_row + bytes_per_number * width)
   if file.size is not None and need > file.size:
     raise ValueError(
-      f'row 1 promises {count} rows of {width} numbers, which take {need} bytes or more; '
-      f'the file has {file.size}'
+      f'the file must have at least {need} bytes for the {count} rows of {width} numbers in row 1, '
+      f'got {file.size}'
     )
   return count, width
 
@@ -66,7 +66,7 @@ def read_word2vec(file: Input, limit: int | None = None) -> VectorTable:
 
   Args:
     file: the file, at its start.
-    limit: read only the first so many rows.
+    limit: maximum number of rows to read, from the start.
 
   Raises:
     ValueError: the number of rows is not V, a row is not a word and D finite float32 numbers,
@@ -85,11 +85,11 @@ def _never(extra: Sequence[bytes]) -> bool:
 def _check_count(found: int, count: int, limit: int | None) -> None:
   missing = found < min(count, limit or count)
   if missing or (limit is None and found > count):
-    raise ValueError(f'{found} rows of words, the header says {count}')
+    raise ValueError(f'the file must have {count} rows as in the header, got {found}')
 
 
 def read_glove(file: Input, limit: int | None = None) -> tuple[VectorTable, int]:
-  """Reads rows without a line `V D` before them; the first row gives the width.
+  """Reads rows without a line `V D` before them; the first row determines the width.
 
   The last D fields of a row are its numbers. The fields before them are the word, which may
   contain spaces. If all fields of the word but the first are numbers, the row has too many
@@ -98,7 +98,7 @@ def read_glove(file: Input, limit: int | None = None) -> tuple[VectorTable, int]
 
   Args:
     file: the file, at its start.
-    limit: read only the first so many rows.
+    limit: maximum number of rows to read, from the start.
 
   Returns:
     The table, and the number of its first row in the file.
@@ -141,7 +141,7 @@ def _split(row: bytes, width: int) -> list[bytes]:
 
 
 def _count_numbers(row: bytes) -> int:
-  """Returns how many of the last fields of a row are numbers, without the first field."""
+  """Returns the number of numeric fields at the end of a row, without the first field."""
   fields = row.split()
   first = 0 if row.startswith(b' ') else 1
   return next((n for n, field in enumerate(reversed(fields[first:])) if not is_number(field)),
@@ -149,7 +149,7 @@ def _count_numbers(row: bytes) -> int:
 
 
 def has_number(word: str) -> bool:
-  """Returns whether a word has a number after white space, as columns that are read as a word."""
+  """Returns whether a word has a number after white space, as if it contained columns."""
   return any(is_number(part.rstrip(',;').encode()) for part in word.split()[1:])
 
 
@@ -160,7 +160,7 @@ def write_rows(file: BinaryIO, table: VectorTable, *, header: bool) -> None:
   """
   words, vectors = table.words, table.vectors
   if not header and words[0].encode().startswith(BOM):
-    file.write(BOM)  # a reader takes the first one for a mark
+    file.write(BOM)  # readers drop the first one as a byte order mark
   if header:
     file.write(f'{len(words)} {vectors.shape[1]}\n'.encode())
   row_format = ' '.join(['%s', *['%.9g'] * vectors.shape[1]]) + '\n'
@@ -197,7 +197,7 @@ def _buffers(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
   """Yields the rest of a file in buffers of complete rows, without blank lines at its end."""
   rows, text = first_row, start
   while True:
-    # Blank lines wait for what follows them.
+    # Keep blank lines until the next row, since blank lines at the end are dropped.
     end = text.rfind(b'\n') + 1
     last = len(text[:end].rstrip())
     end = text.find(b'\n', last) + 1 if last else 0
@@ -206,12 +206,12 @@ def _buffers(file: Input, start: bytes, first_row: int) -> Iterator[bytes]:
       yield text[:end]
       text = text[end:]
     if len(text) > _LONGEST_ROW:
-      raise ValueError(f'row {rows} is longer than {_LONGEST_ROW} bytes')
+      raise ValueError(f'row {rows} must be at most {_LONGEST_ROW} bytes long')
     if not (more := file.read(_BUFFER_BYTES)):
       break
     text += more
   if text.strip():
-    logging.warning('the last line has no line feed: the file may be cut short')
+    logging.warning('the last line does not end with a line feed; the file may be truncated')
     yield text
 
 
@@ -242,7 +242,7 @@ def _parse_with_pyarrow(buffer: bytes, width: int) -> _Rows:
   first = buffer[: buffer.find(b'\n') + 1]
   if (
     width > _WIDEST or len(first) > _BUFFER_BYTES // 4 or buffer.startswith(BOM)
-  ):  # pyarrow would leave that out
+  ):  # pyarrow would drop a byte order mark
     raise _NotTaken
   padded = first.endswith(b' \n')  # the C tool and fastText end rows with a space
   if first.count(b' ') != width + padded or b'\r' in buffer or b'\t ' in buffer:
@@ -288,10 +288,10 @@ def _parse_by_row(buffer: bytes, row: int, width: int, spaced: _Spaced) -> _Rows
     if len(fields) <= width or (extra and not spaced(extra)):
       hint = "; if words contain spaces, give format='glove' (jw2v convert --from glove)"
       hint = hint if extra and spaced is _never else ''
-      raise ValueError(f'row {number} has {max(count, 0)} numbers, not {width}{hint}')
+      raise ValueError(f'row {number} must have {width} numbers, got {max(count, 0)}{hint}')
     word = fields[0]
     if not word:
-      raise ValueError(f'row {number} has no word')
+      raise ValueError(f'row {number} must have a word')
     try:
       words.append(word.decode())
     except UnicodeDecodeError as error:
@@ -307,12 +307,14 @@ def parse_numbers(fields: Sequence[bytes], row: int) -> np.ndarray:
     ValueError: a field is not such a number; the message names the row.
   """
   if any(b'_' in field for field in fields):
-    raise ValueError(f'row {row} has an underscore in a number')  # float() takes 1_0 for 10
+    raise ValueError(
+      f'row {row} must not have an underscore in a number'
+    )  # float() accepts 1_0 as 10
   try:
-    with np.errstate(over='ignore'):  # to infinity, which is refused below
+    with np.errstate(over='ignore'):  # to infinity, an error below
       vector = np.array([float(field) for field in fields]).astype(np.float32)
   except ValueError as error:
     raise ValueError(f'row {row}: {shown(error)}') from error
   if not np.isfinite(vector).all():
-    raise ValueError(f'row {row} has a number that is not a finite float32')
+    raise ValueError(f'row {row} must have finite float32 numbers, got NaN, infinity or overflow')
   return vector

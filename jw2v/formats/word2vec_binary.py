@@ -39,7 +39,7 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> VectorTable:
 
   Args:
     file: the file, at its start.
-    limit: read only the first so many rows.
+    limit: maximum number of rows to read, from the start.
 
   Raises:
     ValueError: the file is text, is truncated or longer than its header says, or a row is not
@@ -47,7 +47,7 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> VectorTable:
   """
   count, width = read_header(file, 2, 4)
   if 4 * width > _LONGEST_ROW:
-    raise ValueError(f'row 1 says that vectors are {width} wide: {_LONGEST_ROW // 4} at most')
+    raise ValueError(f'the width in row 1 must be at most {_LONGEST_ROW // 4}, got {width}')
   wanted = min(count, limit or count)
   words: list[str] = []
   table, buffer, size = GrowingTable(width, wanted), b'', 4 * width
@@ -57,19 +57,25 @@ def read_word2vec_binary(file: Input, limit: int | None = None) -> VectorTable:
     if not words and width > 1:
       first = buffer.partition(b' ')[2][:size]  # the numbers of the first row
       if len(first) == size and looks_like_text(first):
-        raise ValueError("row 1 looks like text: the format is 'word2vec', or the file is damaged")
+        raise ValueError(
+          "row 1 must be binary, got text; use format='word2vec' unless the file is corrupted"
+        )
     names, rows, place = _split_rows(buffer, size, wanted - len(words), len(words) + 1)
     buffer = buffer[place:]
     if names:
       vectors = np.frombuffer(b''.join(rows), _FLOAT32).reshape(-1, width)
       if (unsound := first_not_finite(vectors)) is not None:
-        raise ValueError(f'row {len(words) + unsound + 1} has a number that is not finite')
+        raise ValueError(f'row {len(words) + unsound + 1} must be finite, got NaN or infinity')
       words += names
       table.append(vectors, file.share_read())
     elif not more:
-      raise ValueError(f'ends within row {len(words) + 1}; the header says {count} rows')
+      raise ValueError(
+        f'the file must have {count} rows as in the header, but ends in row {len(words) + 1}'
+      )
   if wanted == count and (buffer + file.read(2)).removeprefix(b'\n'):
-    raise ValueError(f'there is more after the {count} rows of {width} that the header promises')
+    raise ValueError(
+      f'the file must end after {count} rows of width {width} as in the header, got more bytes'
+    )
   return VectorTable(words, table.finish(len(words)))
 
 
@@ -81,7 +87,9 @@ def _split_rows(buffer, size, wanted, row) -> tuple[list[str], list[bytes], int]
     start = place + (buffer[place : place + 1] == b'\n')
     space = buffer.find(b' ', start, start + _LONGEST_WORD)
     if space < 0 and len(buffer) - start >= _LONGEST_WORD:
-      raise ValueError(f'row {row + len(words)} has no space in its first {_LONGEST_WORD} bytes')
+      raise ValueError(
+        f'row {row + len(words)} must have a space in its first {_LONGEST_WORD} bytes'
+      )
     if space < 0 or len(buffer) < space + 1 + size:
       break
     try:
@@ -89,7 +97,7 @@ def _split_rows(buffer, size, wanted, row) -> tuple[list[str], list[bytes], int]
     except UnicodeDecodeError as error:
       raise ValueError(f'row {row + len(words)}: {error}') from error
     if not word:
-      raise ValueError(f'row {row + len(words)} has no word')
+      raise ValueError(f'row {row + len(words)} must have a word')
     words.append(word)
     place = space + 1 + size
     rows.append(buffer[space + 1 : place])

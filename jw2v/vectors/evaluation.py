@@ -22,7 +22,7 @@ def _lines(path: str | os.PathLike[str], encoding: str) -> Iterator[tuple[int, s
   with open(expanded(path), encoding=encoding, newline='\n') as file:
     try:
       for number, line in enumerate(file, start=1):
-        line = line.removeprefix('\ufeff') if number == 1 else line  # what some editors add
+        line = line.removeprefix('\ufeff') if number == 1 else line  # some editors add it
         if line.strip():
           yield number, line.rstrip('\r\n')
     except UnicodeDecodeError as error:
@@ -75,7 +75,7 @@ def read_pairs(
       ) from None
     pairs.append((fields[0], fields[1], score))
   if not pairs:
-    raise ValueError(f'{path}: there is no pair of words in it')
+    raise ValueError(f'{path}: contains no pairs of words')
   return pairs
 
 
@@ -101,14 +101,14 @@ def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
     elif len(words := line.split()) == 4:
       sections.setdefault(name, []).append(tuple(words))
     else:
-      raise ValueError(f'{path}: line {number} has {len(words)} words, not 4: {line[:200]!r}')
+      raise ValueError(f'{path}: line {number} must have 4 words, got {len(words)}: {line[:200]!r}')
   if not any(sections.values()):
-    raise ValueError(f'{path}: there is no question in it')
+    raise ValueError(f'{path}: contains no questions')
   return sections
 
 
 def _index(words: list[str], case_insensitive: bool) -> dict[str, int]:
-  """Returns the row of each word; if case does not matter, of its first variant."""
+  """Returns the row of each word, or of its first variant if case is ignored."""
   if not case_insensitive:
     return {word: row for row, word in enumerate(words)}
   return {words[row].upper(): row for row in reversed(range(len(words)))}
@@ -127,8 +127,8 @@ def evaluate_pairs(
     kv: the vectors.
     pairs: (word, word, score).
     restrict_vocab: number of words, from the first, to use; None for all.
-    case_insensitive: whether to ignore case, and use the first variant of a word.
-    dummy4unknown: whether a pair with an unknown word has cosine 0; otherwise it is skipped.
+    case_insensitive: True to ignore case, and use the first variant of a word.
+    dummy4unknown: True to score pairs with unknown words with cosine 0; False to skip them.
 
   Returns:
     Pearson's and Spearman's correlation, each with `statistic` and `pvalue` (the results of
@@ -149,7 +149,9 @@ def evaluate_pairs(
   cosines[known] = product / (kv.norms[first[known]] * kv.norms[second[known]])
   counted = known | dummy4unknown
   if counted.sum() < 2:
-    raise ValueError(f'{known.sum()} of {len(pairs)} pairs have two known words: 2 are needed')
+    raise ValueError(
+      f'at least 2 of the {len(pairs)} pairs must have two known words, got {known.sum()}'
+    )
   scores, cosines = scores[counted], cosines[counted]
   share = 100 * float(np.mean(~known))
   return stats.pearsonr(scores, cosines), stats.spearmanr(scores, cosines), share
@@ -170,9 +172,8 @@ def evaluate_analogies(
     sections: questions (a, b, c, d) by section.
     restrict_vocab: number of words, from the first, that are known and may be answers; None
       for all.
-    case_insensitive: whether to ignore case, and use the first variant of a word.
-    dummy4unknown: whether a question with an unknown word counts as wrong; otherwise it is
-      skipped.
+    case_insensitive: True to ignore case, and use the first variant of a word.
+    dummy4unknown: True to count questions with unknown words as wrong; False to skip them.
     similarity_function: 'most_similar' for 3CosAdd, 'most_similar_cosmul' for 3CosMul.
 
   Returns:
@@ -185,7 +186,7 @@ def evaluate_analogies(
   """
   if similarity_function not in SIMILARITY_FUNCTIONS:
     raise ValueError(
-      f'similarity_function={similarity_function!r}: allowed are {SIMILARITY_FUNCTIONS}'
+      f'similarity_function must be one of {SIMILARITY_FUNCTIONS}, got {similarity_function!r}'
     )
   words, fold = kv.index_to_key[:restrict_vocab], str.upper if case_insensitive else str
   index = _index(words, case_insensitive)
@@ -204,7 +205,9 @@ def evaluate_analogies(
       total[verdict].append(question)
   count = len(total['correct']) + len(total['incorrect'])
   if not count:
-    raise ValueError(f'none of the {len(asked)} questions has four known words')
+    raise ValueError(
+      f'at least 1 of the {len(asked)} questions must have four known words, got none'
+    )
   logging.info('%d of %d questions have an unknown word', len(asked) - len(known), len(asked))
   return len(total['correct']) / count, [*results.values(), total]
 

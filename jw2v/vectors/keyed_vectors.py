@@ -1,6 +1,6 @@
 """Word vectors with similarity queries, with or without n-grams, and their files.
 
-Names, arguments and results are those of gensim, so that code can be carried over.
+Names, arguments and results are the same as in gensim, so that code can be reused.
 """
 
 import numbers
@@ -102,7 +102,7 @@ class KeyedVectors(WordVectors):
     """
     positive, negative = _as_list(positive), _as_list(negative)
     if not positive and not negative:
-      raise ValueError('most_similar needs a positive or negative word or vector')
+      raise ValueError('most_similar must have a positive or negative word or vector, got none')
     topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
     if topn is not None and topn < 1:
       return []
@@ -137,9 +137,9 @@ class KeyedVectors(WordVectors):
     """Answers many `most_similar` queries at once, with matrix products on the device.
 
     Args:
-      positive: for each query, what to add, as in `most_similar`. A list of n words is n
+      positive: for each query, the terms to add, as in `most_similar`. A list of n words means n
         queries.
-      negative: for each query, what to subtract; nothing if not given.
+      negative: for each query, the terms to subtract; none if not given.
       topn: number of words per query.
       restrict_vocab: number of words, from the first, that are candidates; None or 0 for all.
 
@@ -148,8 +148,8 @@ class KeyedVectors(WordVectors):
 
     Raises:
       KeyError: an unknown word.
-      ValueError: `topn` is below 1, there is not one `negative` for each `positive`, or as
-        in `most_similar`.
+      ValueError: `topn` is below 1, `negative` and `positive` have different lengths, or as in
+        `most_similar`.
     """
     topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
     if topn is None or topn < 1:
@@ -158,13 +158,15 @@ class KeyedVectors(WordVectors):
     negative = None if negative is None else _rows(negative)
     negative = [None] * len(positive) if negative is None else negative
     if len(negative) != len(positive):
-      raise ValueError(f'{len(positive)} positive and {len(negative)} negative are not one each')
+      raise ValueError(
+        f'negative must have {len(positive)} elements, one per query, got {len(negative)}'
+      )
     end = restrict_vocab or len(self)
     asked, targets = [], np.zeros((len(positive), self.vector_size), np.float32)
     for i, (plus, minus) in enumerate(zip(positive, negative, strict=True)):
       plus, minus = _as_list(plus), _as_list(minus)
       if not plus and not minus:
-        raise ValueError(f'question {i} has no positive or negative word or vector')
+        raise ValueError(f'query {i} must have a positive or negative word or vector, got none')
       keys, target = self._target(plus, minus)
       targets[i] = unit(target)
       asked.append([self.key_to_index.get(key, -1) for key in keys if isinstance(key, str)])
@@ -240,7 +242,7 @@ class KeyedVectors(WordVectors):
     """
     positive, negative = _as_list(positive), _as_list(negative)
     if not positive:
-      raise ValueError('most_similar_cosmul needs a positive word or vector')
+      raise ValueError('most_similar_cosmul must have a positive word or vector, got none')
     topn, restrict_vocab = _topn(topn), check_count('restrict_vocab', restrict_vocab)
     if topn is not None and topn < 1:
       return []
@@ -280,9 +282,9 @@ class KeyedVectors(WordVectors):
     words = word_list(words)
     known = [word for word in words if word in self]
     if len(known) < len(words):
-      logging.warning('unknown words are left out: %s', [w for w in words if w not in self])
+      logging.warning('unknown words are skipped: %s', [w for w in words if w not in self])
     if not known:
-      raise ValueError(f'none of the words {list(words)!r} is known')
+      raise ValueError(f'words must contain at least one known word, got {list(words)!r}')
     vectors = np.stack([self.get_vector(word, norm=True) for word in known])
     cosines = vectors @ unit(vectors.mean(axis=0))
     return sorted(zip(cosines.tolist(), known, strict=True), reverse=True)
@@ -295,7 +297,7 @@ class KeyedVectors(WordVectors):
     """Returns the word of a list that is nearest to `key1`."""
     keys_list = word_list(keys_list)
     if not keys_list:
-      raise ValueError('most_similar_to_given needs a word to choose')
+      raise ValueError('keys_list must have at least one word, got none')
     return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
 
   def closer_than(self, key1: str, key2: str) -> list[str]:
@@ -341,7 +343,7 @@ class KeyedVectors(WordVectors):
 
     Args:
       keys: words.
-      allow_inference: whether to include out-of-vocabulary words with vectors from n-grams.
+      allow_inference: True to include out-of-vocabulary words with vectors from n-grams.
     """
     has = self if allow_inference else self.key_to_index
     known = [word for word in dict.fromkeys(word_list(keys)) if word in has]
@@ -370,14 +372,16 @@ class KeyedVectors(WordVectors):
       ValueError: `parts` is empty, `axis` is not 0 or 1, or the widths differ.
     """
     parts = list(parts)
-    if not parts or axis not in (0, 1):
-      raise ValueError(f'axis={axis!r}, {len(parts)} tables: axis 0 or 1 of at least one table')
+    if not parts:
+      raise ValueError('parts must have at least one table, got none')
+    if axis not in (0, 1):
+      raise ValueError(f'axis must be 0 or 1, got {axis!r}')
     if axis == 1:
       words = [word for word in parts[0] if all(word in part.key_to_index for part in parts)]
       return KeyedVectors(words, np.concatenate([part[words] for part in parts], axis=1))
     widths = {part.vector_size for part in parts}
     if len(widths) > 1:
-      raise ValueError(f'tables {sorted(widths)} wide: their words need one width')
+      raise ValueError(f'tables must have the same width for axis=0, got {sorted(widths)}')
     seen: set[str] = set()
     new = []  # the words of each part that no earlier one has
     for part in parts:
@@ -462,7 +466,7 @@ class SubwordVectors(KeyedVectors):
     word_rows: np.ndarray | None = None,
     counts: np.ndarray | None = None,
   ):
-    """Takes V words with their vectors or their rows, and the rows of n-grams.
+    """Stores V words with their vectors or their rows, and the rows of n-grams.
 
     Raises:
       ValueError: as for `KeyedVectors`, or both `vectors` and `word_rows` are None.
@@ -471,7 +475,7 @@ class SubwordVectors(KeyedVectors):
     word_rows = None if word_rows is None else as_array('word_rows', word_rows)
     if vectors is None:
       if word_rows is None:
-        raise ValueError('vectors=None: needs word_rows, to make them of')
+        raise ValueError('vectors or word_rows must be given, got None for both')
       vectors = word_vectors(words, word_rows, ngrams)
     super().__init__(words, vectors)
     self.ngrams: Ngrams = ngrams
@@ -516,7 +520,7 @@ def load_vectors(
     format: one of `jw2v.formats.registry.FORMATS`; guessed from the content if not given.
       'fasttext' is both the text of a `.vec` file and the model of a `.bin` file. 'glove' also
       reads text with a line `V D` and words that contain spaces.
-    limit: read only the first so many words; None for all.
+    limit: maximum number of words to read, from the start; None for all.
     max_expansion: largest allowed ratio of decompressed to compressed size, for compressed files
       and for NumPy, Parquet and Arrow files; None for no limit. 64 MiB are always allowed.
 
@@ -528,7 +532,7 @@ def load_vectors(
     ImportError: the file is Parquet, Arrow or zstd, without the extra `text`.
     OSError: the file cannot be read.
     TypeError: `path` is an open file; only paths are read.
-    ValueError: the format is unknown, or the file is damaged; the message names the row and
+    ValueError: the format is unknown, or the file is corrupted; the message names the row and
       the reason.
   """
   table, first_row = read_table(path, format, limit=limit, max_expansion=max_expansion)
@@ -554,7 +558,7 @@ def save_vectors(
   `fasttext`           for a `.vec` file, the same text as word2vec; for a `.bin` file of
                        vectors with n-grams, a fastText model
   `safetensors`        `vectors` F32 [V, D] and `words` U8, UTF-8 with `\n` between words;
-                       and the n-grams, if there are any
+                       and the n-grams, if the vectors have any
   `numpy`              a `.npz` file with the same two arrays
   `parquet`            a column `word` of strings, and a column `vector` of fixed-size lists
                        of float32
@@ -574,10 +578,10 @@ def save_vectors(
       and a symbolic link its target.
     format: one of `jw2v.formats.registry.FORMATS`. If not given, the file extension decides:
       `.bin`, `.vec`, `.safetensors`, `.npz`, `.parquet`, `.arrow` or `.feather`; a folder is a
-      projector, and anything else word2vec text, unless the name is that of another kind of file,
-      such as `.csv` or `.zip`. A `.bin` file is word2vec binary, or a
-      fastText model if the vectors have n-grams.
-    newline: whether each row of word2vec binary ends with a line feed, as the word2vec tool
+      projector, and anything else word2vec text, unless the name has another known file
+      extension, such as `.csv` or `.zip`. A `.bin` file is word2vec binary, or a fastText model if
+      the vectors have n-grams.
+    newline: True to end each row of word2vec binary with a line feed, as the word2vec tool
       writes it, or not, as gensim does.
 
   Raises:
@@ -595,7 +599,7 @@ def save_vectors(
 
 def _format(binary: bool, no_header: bool) -> str:
   if binary and no_header:
-    raise ValueError('binary=True and no header: the binary form has a header')
+    raise ValueError('binary must be False for a file without header, got True')
   return 'word2vec_binary' if binary else 'glove' if no_header else 'word2vec'
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jw2v.utils.checks import as_array, first_not_finite
 from jw2v.utils.limits import shown
 
-_SUGGEST_AMONG = 100_000  # words that are looked through for one like an unknown word
+_SUGGEST_AMONG = 100_000  # words to search for suggestions
 
 
 class WordVectors:
@@ -24,7 +24,7 @@ class WordVectors:
   """
 
   def __init__(self, words: Iterable[str], vectors: np.ndarray):
-    """Takes V different words and their `[V, D]` vectors.
+    """Stores V distinct words and their `[V, D]` vectors.
 
     Raises:
       TypeError: a word is not a string.
@@ -36,15 +36,15 @@ class WordVectors:
     self.vectors: np.ndarray = as_array('vectors', vectors, np.float32)
     if self.vectors.ndim != 2 or len(self.vectors) != len(self.index_to_key):
       raise ValueError(
-        f'{len(self.index_to_key)} words need vectors [{len(self.index_to_key)}, D], '
-        f'got {list(self.vectors.shape)}'
+        f'vectors must be [{len(self.index_to_key)}, D], one row per word, got '
+        f'{list(self.vectors.shape)}'
       )
     if len(self.key_to_index) != len(self.index_to_key):
       twice = next(w for i, w in enumerate(self.index_to_key) if self.key_to_index[w] != i)
       raise ValueError(f'duplicate word {shown(repr(twice))}')
     if (unsound := first_not_finite(self.vectors)) is not None:
       word = shown(repr(self.index_to_key[unsound]))
-      raise ValueError(f'row {unsound + 1} has a number that is not finite: the word is {word}')
+      raise ValueError(f'row {unsound + 1} must be finite, got NaN or infinity for the word {word}')
     self._norms: np.ndarray | None = None
 
   @property
@@ -92,7 +92,7 @@ class WordVectors:
       raise KeyError(self._unknown(key)) from None
 
   def _unknown(self, word: object) -> str:
-    message = f'the word {shown(repr(word))} is not among the {len(self)} words'
+    message = f'word {shown(repr(word))} not found among {len(self)} words'
     if not isinstance(word, str) or not word:
       return message
     # The comparison is slow, so compare only words with the same initial and a similar length.
@@ -102,7 +102,7 @@ class WordVectors:
       if w[:1].lower() == begin and abs(len(w) - len(word)) <= 2
     )  # fmt: skip
     near = difflib.get_close_matches(word, like, 3, 0.75)
-    return message + (f'; close to it are {", ".join(map(repr, near))}' if near else '')
+    return message + (f'; did you mean {" or ".join(map(repr, near))}?' if near else '')
 
   def get_vector(self, key: str, norm: bool = False) -> np.ndarray:
     """Returns the vector `[D]` of a word as a read-only view, or a normalized copy if `norm`."""
@@ -135,7 +135,7 @@ class WordVectors:
         raise
       array = None
     if array is None or array.shape != (self.vector_size,):
-      raise ValueError(f'{vector!r} is neither a word nor a vector [{self.vector_size}]')
+      raise ValueError(f'a term must be a word or a vector [{self.vector_size}], got {vector!r}')
     return array
 
   def get_mean_vector(
@@ -151,9 +151,9 @@ class WordVectors:
     Args:
       keys: words or vectors `[D]`.
       weights: one weight per key; 1 if not given.
-      pre_normalize: whether to normalize the vectors of words; vectors are never normalized.
-      post_normalize: whether to normalize the result.
-      ignore_missing: whether to skip unknown words.
+      pre_normalize: True to normalize the vectors of words; other vectors remain unchanged.
+      post_normalize: True to normalize the result.
+      ignore_missing: True to skip unknown words.
 
     Returns:
       `[D]` float32.
@@ -164,13 +164,13 @@ class WordVectors:
     """
     keys = word_list(keys)
     if len(keys) == 0:
-      raise ValueError('the mean of no vector is asked for: give at least one word')
+      raise ValueError('keys must have at least one word or vector, got none')
     if weights is None:
       weights = [1.0] * len(keys)
     weights = weights if hasattr(weights, '__array__') else list(weights)
     weights = as_array('weights', weights, np.float64)
     if len(weights) != len(keys):
-      raise ValueError(f'{len(keys)} words or vectors have {len(weights)} weights')
+      raise ValueError(f'weights must have {len(keys)} elements, one per key, got {len(weights)}')
     mean, total = np.zeros(self.vector_size, np.float64), 0.0
     for key, weight in zip(keys, weights, strict=True):
       if isinstance(key, str) and ignore_missing and key not in self:
@@ -203,7 +203,7 @@ def strings(words: Iterable[str]) -> list[str]:
 def word_list(words: Any) -> list[Any]:
   """Returns a list of words from any collection; one word becomes a list of one.
 
-  Elements of NumPy and Arrow become Python strings. Elements that are vectors stay as they are.
+  Elements of NumPy and Arrow become Python strings. Elements that are vectors are unchanged.
   """
   if isinstance(words, str):
     return [words]

@@ -14,9 +14,9 @@ import numpy as np
 
 _QUERIES = 256  # scored at once
 _ROWS = 1 << 14  # scored at once: 16 MiB of scores, which a cache may hold
-_FEWEST_ROWS = 1 << 10  # scored at once where there are many terms
-_COSINES = 1 << 25  # of terms with rows, that are kept at once if that is enough
-_GROUP = 64  # rows whose maximum is taken before the best are looked for
+_FEWEST_ROWS = 1 << 10  # minimum number of rows scored at once
+_COSINES = 1 << 25  # cosines of terms with rows to keep in memory, if they fit
+_GROUP = 64  # size of a group whose maximum is computed first
 
 
 def nearest(
@@ -77,7 +77,7 @@ def nearest_to_combinations(
     terms: `[T, D]` vectors of length 1 or 0.
     positive: `[Q, P]` rows of `terms`.
     negative: `[Q, N]` rows of `terms`.
-    multiply: whether the score is 3CosMul.
+    multiply: True if the score is 3CosMul.
     excluded: `[Q, E]` rows to exclude for each query; -1 for none.
     k: number of rows per query.
 
@@ -117,14 +117,14 @@ class _Search:
       here = slice(first, min(first + _QUERIES, count))
       pad = lambda x: np.pad(
         x, [(0, min(_QUERIES, count) - len(x)), *[(0, 0)] * (x.ndim - 1)]
-      )  # so that every call has one shape
+      )  # so that all calls have the same shape
       place = self.excluded[here] - start
       place = np.where((place >= 0) & (place < size), place, size)
       scores, rows = best(*(pad(x[here]) for x in queries), pad(place), min(self.k, size))
       asked = here.stop - first
       scores = np.concatenate([self.scores[here], np.asarray(scores)[:asked]], axis=1)
       rows = np.concatenate([self.rows[here], np.asarray(rows)[:asked] + start], axis=1)
-      # Of scores alike, those of -inf too, the earlier one: the -1 of the start.
+      # Ties, also of -inf, keep the earlier row: the initial -1.
       order = np.argsort(-scores, axis=1, kind='stable')[:, : self.k]
       self.scores[here] = np.take_along_axis(scores, order, axis=1)
       self.rows[here] = np.take_along_axis(rows, order, axis=1)

@@ -20,7 +20,7 @@ WORD_PATTERN = r"[^\W_]+(?:['\u2019][^\W_]+)*"
 WEIGHTS = ('mean', 'sif')
 
 _WORD = re.compile(WORD_PATTERN)
-_SIZES = ((1 << 9, 1 << 7), (1 << 14, 1 << 12))  # words and texts in a batch: one is compiled each
+_SIZES = ((1 << 9, 1 << 7), (1 << 14, 1 << 12))  # words and texts in a batch; compiled for each
 _ROWS = 1 << 14  # converted to float64 at once
 
 
@@ -75,8 +75,8 @@ def text_vectors(
   of all x. Out-of-vocabulary words are skipped, unless the vectors have n-grams. A text without
   any known word has a zero vector, and does not change u.
 
-  Remove the component of the training texts from new texts, since a component of a few texts
-  contains what the texts are about:
+  Remove the component of the training texts from new texts, since the component of a few texts
+  contains their topics:
 
   >>> import jw2v
   >>> kv = jw2v.KeyedVectors(['the', 'cat', 'dog'], [[2, 0], [1, 1], [1, -1]])
@@ -101,8 +101,8 @@ def text_vectors(
       `WORD_PATTERN` (letters and digits, with apostrophes inside) in lower case; a word that
       `kv` has only as written is looked up as written.
     component: `[D]` u of other texts, to remove instead of the component of these texts; zeros
-      remove nothing.
-    return_component: whether to return u as well.
+      to keep the vectors unchanged.
+    return_component: True to return u as well.
 
   Returns:
     `[N, D]` float32; with `return_component`, also `[D]` float32, of length 1 or 0.

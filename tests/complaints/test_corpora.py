@@ -16,27 +16,27 @@ from jw2v.training.checkpoints import Checkpoints
 
 PATHS = 'corpus must be a path, paths, or lists of words, got '
 LINE = 'the corpus: a line must be a list of words, got '
-TEXT = 'a text itself is given as lists of words'
+TEXT = 'pass the text itself as lists of words'
 
 
 @pytest.mark.parametrize(('corpus', 'message'), [
   # gensim trains on the characters of such sentences.
-  (lambda: ['the cat sat'] * 9, f'the cat sat: no such file or folder; {TEXT}'),
-  (lambda: 'the cat sat\non the mat', f'no such file or folder; {TEXT}'),
+  (lambda: ['the cat sat'] * 9, f'the cat sat: file or folder not found; {TEXT}'),
+  (lambda: 'the cat sat\non the mat', f'file or folder not found; {TEXT}'),
   (lambda: (line for line in ['the cat']), f"{LINE}the text 'the cat'; split it, such"),
   (lambda: np.array(['the cat'] * 9), f"{LINE}the text 'the cat'; split it"),
-  (lambda: [[['the', 'cat'], ['sat']]], "words must be str, got [['the', 'cat'], ['sat']]; a"),
-  (lambda: pathlib.Path(__file__).parent.glob('*.py'), 'give files as a list, such as list('),
-  (lambda: os.scandir(pathlib.Path(__file__).parent), 'give files as a list, such as list('),
+  (lambda: [[['the', 'cat'], ['sat']]], "words must be strings, got [['the', 'cat'], ['sat']]; a"),
+  (lambda: pathlib.Path(__file__).parent.glob('*.py'), 'pass files as a list, such as list('),
+  (lambda: os.scandir(pathlib.Path(__file__).parent), 'pass files as a list, such as list('),
   (lambda: open(__file__), f'{PATHS}a TextIOWrapper; pass the name of a file'),
   (lambda: io.BytesIO(b'the cat'), f'{PATHS}a BytesIO; pass the name of a file'),
   (lambda: b'text.txt', f"{PATHS}b'text.txt'"),
   (lambda: {'text': ['the', 'cat']}, f"{PATHS}{{'text': ['the', 'cat']}}"),
-  (lambda: np.arange(9).reshape(3, 3), 'words must be str, got np.int64(0)'),
-  (lambda: [[17, 4], [4, 17]], 'words must be str, got 17; convert a line with map(str, line)'),
+  (lambda: np.arange(9).reshape(3, 3), 'words must be strings, got np.int64(0)'),
+  (lambda: [[17, 4], [4, 17]], 'words must be strings, got 17; convert a line with map(str, line)'),
   (lambda: [['the', 'cat'], None], f'{LINE}None'),
-  (lambda: 'https://example.org/text.txt', 'only files of this machine are read, so download it'),
-  (lambda: 's3://bucket/text.txt', 'only files of this machine are read, so download it'),
+  (lambda: 'https://example.org/text.txt', 'only local files can be read, so download it'),
+  (lambda: 's3://bucket/text.txt', 'only local files can be read, so download it'),
 ])  # fmt: skip
 def test_error_says_what_a_corpus_must_be(corpus, message):
   given = corpus()

@@ -69,7 +69,7 @@ def test_no_neighbors_are_an_empty_list(kv):  # gensim 2105
 
 def test_no_words_are_refused_by_means(kv):  # gensim 743
   for words in ([], (), ['a'][:0]):
-    with pytest.raises(ValueError, match='give at least one word'):
+    with pytest.raises(ValueError, match='keys must have at least one word'):
       kv.n_similarity(['a'], words)
 
 

@@ -51,7 +51,7 @@ def test_symbolic_link_to_itself_is_refused_and_stays(tmp_path):
 @pytest.mark.parametrize('name', ['v.txt', 'v.bin', 'v.npz', 'v.safetensors', 'v.parquet'])
 def test_folder_in_place_of_the_file_stays_empty(tmp_path, name):
   (tmp_path / name).mkdir()
-  with pytest.raises(IsADirectoryError, match='is a folder, not a file; name a file in it'):
+  with pytest.raises(IsADirectoryError, match='must be a file, got a folder; name a file in it'):
     save_vectors(KV, tmp_path / name)
   assert not list((tmp_path / name).iterdir())
   save_vectors(KV, f'{tmp_path}/{name}/')  # a projector, as the slash says
@@ -61,7 +61,7 @@ def test_folder_in_place_of_the_file_stays_empty(tmp_path, name):
 
 @pytest.mark.parametrize('format', FORMATS)
 def test_missing_folder_is_named(tmp_path, format):
-  with pytest.raises(FileNotFoundError, match=r'v: there is no folder .*no'):
+  with pytest.raises(FileNotFoundError, match=r'v: folder .*no not found'):
     save_vectors(KV, tmp_path / 'no' / 'v', format)
   assert not list(tmp_path.iterdir())
 

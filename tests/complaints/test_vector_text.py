@@ -70,12 +70,12 @@ def test_glove_words_with_spaces_are_read(tmp_path):
 def test_word2vec_text_with_spaces_in_words_is_read_as_glove(tmp_path):
   """NILC's vectors for Portuguese (makcedward/nlpaug issue 5)."""
   path = written(tmp_path / 'v.txt', '3 2\nR$ 0,00 0.5 0.25\ncasa -0.5 0.75\nR$ 000 1 2\n')
-  with pytest.raises(ValueError, match=r"row 2 has 3 numbers, not 2; .* give format='glove'"):
+  with pytest.raises(ValueError, match=r"row 2 must have 2 numbers, got 3; .* give format='glove'"):
     load_vectors(path)
   kv = load_vectors(path, 'glove')
   assert kv.index_to_key == ['R$ 0,00', 'casa', 'R$ 000']
   assert kv.vectors.tolist() == [[0.5, 0.25], [-0.5, 0.75], [1, 2]]
-  with pytest.raises(ValueError, match='3 rows of words, the header says 4'):
+  with pytest.raises(ValueError, match='must have 4 rows as in the header, got 3'):
     load_vectors(written(path, '4' + path.read_text()[1:]), 'glove')
   with pytest.raises(ValueError, match="row 3: duplicate word 'a b', first in row 2"):
     load_vectors(written(path, '2 2\na b 1 2\na b 1 2\n'), 'glove')

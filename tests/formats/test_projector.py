@@ -26,14 +26,18 @@ class TestRefused:
       load_vectors(tmp_path)
     save_vectors(KeyedVectors(['a', 'b'], np.ones((2, 2))), tmp_path, 'projector')
     for name, text, reason in (
-      ('metadata.tsv', 'a\n', 'row 2 has no word'),
-      ('metadata.tsv', 'a\nb\nc\n', 'row 3 has no vector'),
+      ('metadata.tsv', 'a\n', 'row 2 must have a word'),
+      ('metadata.tsv', 'a\nb\nc\n', 'row 3 must have a vector'),
       ('metadata.tsv', 'a\na\n', "row 2: duplicate word 'a'"),
-      ('vectors.tsv', '1\t2\n1\n', 'row 2 has 1 numbers, not 2'),
+      ('vectors.tsv', '1\t2\n1\n', 'row 2 must have 2 numbers, got 1'),
       ('vectors.tsv', '1\t2\n1\tx\n', 'row 2: could not convert'),
-      ('vectors.tsv', '', 'row 1 has no vector'),
-      ('projector_config.pbtxt', '', 'names no tensor_path'),
-      ('projector_config.pbtxt', 'tensor_path: "../secret"', 'names no tensor_path in the folder'),
+      ('vectors.tsv', '', 'row 1 must have a vector'),
+      ('projector_config.pbtxt', '', 'must have a tensor_path'),
+      (
+        'projector_config.pbtxt',
+        'tensor_path: "../secret"',
+        'must have a tensor_path in its folder',
+      ),
     ):
       before = (tmp_path / name).read_text()
       (tmp_path / name).write_text(text)
@@ -45,7 +49,7 @@ class TestRefused:
 
   @pytest.mark.parametrize('word', ['a\tb', 'a\rb', '\u3000', '\xa0\ufeff'])
   def test_word_that_it_cannot_hold(self, tmp_path, word):
-    with pytest.raises(ValueError, match='a projector file cannot hold the word'):
+    with pytest.raises(ValueError, match='a projector file cannot represent the word'):
       save_vectors(KeyedVectors([word], np.ones((1, 2))), tmp_path / 'v', 'projector')
     assert not list(tmp_path.iterdir())
 

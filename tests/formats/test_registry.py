@@ -143,7 +143,7 @@ class TestEdges:
     found = load_vectors(tmp_path / 'pipe', format)
     feed.join()
     np.testing.assert_array_equal(found.vectors, kv.vectors)
-    with pytest.raises(ValueError, match='is a pipe or device, which is read once: name its'):
+    with pytest.raises(ValueError, match='format of a pipe or device must be given'):
       load_vectors(tmp_path / 'pipe')
 
   @pytest.mark.parametrize(('limit', 'count'), [(np.int64(2), 2), (None, 3)])
@@ -153,7 +153,7 @@ class TestEdges:
 
   @pytest.mark.parametrize('limit', [0, -1, True, 1.5, '2'])
   def test_limits_that_are_none(self, tmp_path, limit):
-    with pytest.raises(ValueError, match=r'limit=.*: must be an integer of at least 1'):
+    with pytest.raises(ValueError, match='limit must be an integer of at least 1'):
       load_vectors(tmp_path / 'v', limit=limit)
 
   def test_names_in_bytes(self, tmp_path):
@@ -208,7 +208,7 @@ class TestSameBytes:
 class TestDamaged:
   @pytest.mark.parametrize(('content', 'reason'), [
     (b'', 'the file is empty'),
-    (b'\xff\xfea\x00 \x001\x00\n\x00', 'no format of vectors begins with'),
+    (b'\xff\xfea\x00 \x001\x00\n\x00', 'unknown format of vectors, which begins with'),
   ])  # fmt: skip
   def test_file_is_refused(self, tmp_path, content, reason):
     path = tmp_path / 'damaged'
@@ -268,7 +268,7 @@ class TestRefusedToWrite:
   @pytest.mark.parametrize('format', registry.FORMATS)
   @pytest.mark.parametrize('word', ['', 'half \ud800'])
   def test_word_that_no_format_can_hold(self, tmp_path, word, format):
-    with pytest.raises(ValueError, match=f'v: a {format} file cannot hold the word'):
+    with pytest.raises(ValueError, match=f'v: a {format} file cannot represent the word'):
       save_vectors(KeyedVectors(['a', word], np.ones((2, 2))), tmp_path / 'v', format)
     assert not list(tmp_path.iterdir())
 
@@ -278,7 +278,7 @@ class TestRefusedToWrite:
                                         'projector')),
   ])  # fmt: skip
   def test_word_with_its_separator(self, tmp_path, format, word):
-    with pytest.raises(ValueError, match=f'a {format} file cannot hold the word'):
+    with pytest.raises(ValueError, match=f'a {format} file cannot represent the word'):
       save_vectors(KeyedVectors([word], np.ones((1, 2))), tmp_path / 'v', format)
     assert not list(tmp_path.iterdir())
 
@@ -286,31 +286,31 @@ class TestRefusedToWrite:
   def test_vector_that_is_not_finite(self, tmp_path, value):
     kv = KeyedVectors(['a', 'b'], [[1, 2], [3, 4]])
     kv.vectors[1, 1] = value
-    with pytest.raises(ValueError, match=r"the vector of 'b' is not finite"):
+    with pytest.raises(ValueError, match=r"the vector of 'b' must be finite"):
       save_vectors(kv, tmp_path / 'v.txt')
     assert not list(tmp_path.iterdir())
 
   @pytest.mark.parametrize('format', registry.FORMATS)
   def test_vectors_of_no_width(self, tmp_path, format):
-    with pytest.raises(ValueError, match='the vectors are 0 wide'):
+    with pytest.raises(ValueError, match='vectors must have at least one column'):
       save_vectors(KeyedVectors(['a'], np.zeros((1, 0))), tmp_path / 'v', format)
 
   @pytest.mark.parametrize('name', ['no/v.txt', 'no/v.npz', 'no/v.parquet', 'no/folder/'])
   def test_folder_that_does_not_exist(self, tmp_path, name):
-    with pytest.raises(FileNotFoundError, match='there is no folder'):
+    with pytest.raises(FileNotFoundError, match=r'folder .* not found'):
       save_vectors(KeyedVectors(['a'], [[1]]), f'{tmp_path}/{name}')
     assert not list(tmp_path.iterdir())
 
   def test_name_that_contradicts_the_format(self, tmp_path):
     kv = KeyedVectors(['a'], [[1]])
-    with pytest.raises(ValueError, match=r'a \.bin file of fastText is a model'):
+    with pytest.raises(ValueError, match='a fastText model must have vectors with n-grams'):
       save_vectors(kv, tmp_path / 'v.bin', 'fasttext')
     for format in ('safetensors', 'numpy', 'parquet', 'arrow', *registry.FOLDERS):
       with pytest.raises(ValueError, match='is not compressed'):
         save_vectors(kv, tmp_path / 'v.gz', format)
     (tmp_path / 'file').write_text('x')
     for format in registry.FOLDERS:
-      with pytest.raises(NotADirectoryError, match='file: is a file, not a folder'):
+      with pytest.raises(NotADirectoryError, match='file: must be a folder, got a file'):
         save_vectors(kv, tmp_path / 'file', format)
     assert [p.name for p in tmp_path.iterdir()] == ['file']
 
@@ -318,16 +318,16 @@ class TestRefusedToWrite:
     kv = KeyedVectors(['a'], [[1]])
     for call in (lambda: load_vectors(tmp_path / 'v', 'elmo'),
                  lambda: save_vectors(kv, tmp_path / 'v', 'elmo')):  # fmt: skip
-      with pytest.raises(ValueError, match="format='elmo': allowed are 'word2vec'"):
+      with pytest.raises(ValueError, match="format must be one of 'word2vec'"):
         call()
     for limit in (0, -1, 2.5):
-      with pytest.raises(ValueError, match=r'limit=.*must be an integer of at least 1'):
+      with pytest.raises(ValueError, match=r'limit must be an integer of at least 1'):
         load_vectors(tmp_path / 'v', limit=limit)
 
 
 def test_a_vocabulary_is_not_vectors(tmp_path):
   (tmp_path / 'vocabulary.txt').write_text('the 30\nsea 4\nland 1\n')
-  with pytest.raises(ValueError, match=r'vocabulary.txt: must be vectors, and is a list of words'):
+  with pytest.raises(ValueError, match=r'vocabulary.txt: must be vectors, got a list of words'):
     registry.read_table(tmp_path / 'vocabulary.txt')
   assert registry.read_table(tmp_path / 'vocabulary.txt', 'glove')[0].vectors.shape == (3, 1)
   (tmp_path / 'v.txt').write_text('the 0.5\nsea 4\n')

@@ -39,15 +39,15 @@ class TestBytes:
 
 class TestDamaged:
   @pytest.mark.parametrize(('content', 'reason'), [
-    (BINARY, 'row 1 promises 2 rows of 2 numbers, which take 20 bytes or more; the file has 15'),
-    (gzip.compress(BINARY, mtime=0), 'ends within row 2; the header says 2 rows'),
-    (gzip.compress(BINARY[:-3], mtime=0), 'ends within row 1; the header says 2 rows'),
-    (BINARY.replace(b'2 2', b'1 2') + b'b', 'there is more after the 1 rows of 2'),
-    (BINARY.replace(b'2 2', b'1000000000000 2'), 'row 1 promises 1000000000000 rows'),
+    (BINARY, 'at least 20 bytes for the 2 rows of 2 numbers in row 1, got 15'),
+    (gzip.compress(BINARY, mtime=0), 'must have 2 rows as in the header, but ends in row 2'),
+    (gzip.compress(BINARY[:-3], mtime=0), 'must have 2 rows as in the header, but ends in row 1'),
+    (BINARY.replace(b'2 2', b'1 2') + b'b', 'must end after 1 rows of width 2'),
+    (BINARY.replace(b'2 2', b'1000000000000 2'), 'bytes for the 1000000000000 rows'),
     (BINARY + BINARY[4:], "row 2: duplicate word 'a', first in row 1"),
     (BINARY + b'\xff' + BINARY[5:], 'row 2: .*utf-8'),
-    (BINARY + BINARY[5:], 'row 2 has no word'),
-    (BINARY + b'b ' + np.array([1, np.nan], '<f4').tobytes(), 'row 2 has a number that is not'),
+    (BINARY + BINARY[5:], 'row 2 must have a word'),
+    (BINARY + b'b ' + np.array([1, np.nan], '<f4').tobytes(), 'row 2 must be finite'),
   ])  # fmt: skip
   def test_file_is_refused(self, tmp_path, content, reason):
     path = tmp_path / 'damaged'
@@ -57,15 +57,17 @@ class TestDamaged:
 
   def test_row_of_binary_that_is_too_wide(self, tmp_path):
     (tmp_path / 'v.gz').write_bytes(gzip.compress(b'1 2000000000\na ' + bytes(1000), mtime=0))
-    with pytest.raises(ValueError, match='vectors are 2000000000 wide: 16777216 at most'):
+    with pytest.raises(
+      ValueError, match='the width in row 1 must be at most 16777216, got 2000000000'
+    ):
       load_vectors(tmp_path / 'v.gz', 'word2vec_binary')
 
   def test_text_read_as_binary_is_told(self, tmp_path):
     save_vectors(KeyedVectors(['a', 'b'], RNG.normal(size=(2, 9))), tmp_path / 'v')
-    with pytest.raises(ValueError, match="row 1 looks like text: the format is 'word2vec'"):
+    with pytest.raises(ValueError, match="row 1 must be binary, got text; use format='word2vec'"):
       load_vectors(tmp_path / 'v', 'word2vec_binary')
 
   def test_row_without_an_end(self, tmp_path):
     (tmp_path / 'v').write_bytes(b'1 2\n' + b'x' * (1 << 18))
-    with pytest.raises(ValueError, match='row 1 has no space in its first 65536 bytes'):
+    with pytest.raises(ValueError, match='row 1 must have a space in its first 65536 bytes'):
       load_vectors(tmp_path / 'v', 'word2vec_binary')

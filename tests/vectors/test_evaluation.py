@@ -137,14 +137,15 @@ class TestFiles:
     ('a b 1\na b\n', "line 2 must be two words and, in column 3, a score, got 'a b'"),
     ('a b 1\n,b,1\n', 'line 2 must be'),
     ('a b 1\na b x\n', 'line 2 must be'), ('a b 1\na b nan\n', 'line 2 must be'),
-    ('', 'there is no pair'), ('a\n', 'line 1 must be'), ('# a\n', 'there is no pair'),
+    ('', 'contains no pairs'), ('a\n', 'line 1 must be'), ('# a\n', 'contains no pairs'),
   ])  # fmt: skip
   def test_pairs_that_are_refused(self, tmp_path, text, reason):
     with pytest.raises(ValueError, match=f'p: .*{reason}'):
       evaluation.read_pairs(write(tmp_path / 'p', text))
 
   @pytest.mark.parametrize(('text', 'reason'), [
-    (': s\na b c\n', 'line 2 has 3 words, not 4'), ('', 'no question'), (': s\n', 'no question'),
+    (': s\na b c\n', 'line 2 must have 4 words, got 3'), ('', 'contains no questions'),
+    (': s\n', 'contains no questions'),
   ])  # fmt: skip
   def test_analogies_that_are_refused(self, tmp_path, text, reason):
     with pytest.raises(ValueError, match=f'q: .*{reason}'):
@@ -157,9 +158,13 @@ class TestFiles:
         read(tmp_path / 'q')
 
   def test_nothing_known(self, tmp_path, kv):
-    with pytest.raises(ValueError, match='0 of 2 pairs have two known words'):
+    with pytest.raises(
+      ValueError, match='at least 2 of the 2 pairs must have two known words, got 0'
+    ):
       kv.evaluate_word_pairs(write(tmp_path / 'p', 'a b 1\nc d 2\n'))
-    with pytest.raises(ValueError, match='none of the 1 questions has four known words'):
+    with pytest.raises(
+      ValueError, match='at least 1 of the 1 questions must have four known words'
+    ):
       kv.evaluate_word_analogies(write(tmp_path / 'q', ': s\na b c d\n'))
-    with pytest.raises(ValueError, match="similarity_function='cosine': allowed are"):
+    with pytest.raises(ValueError, match=r"similarity_function must be one of .*, got 'cosine'"):
       kv.evaluate_word_analogies(tmp_path / 'q', similarity_function='cosine')
