@@ -1,4 +1,4 @@
-"""Word vectors in JAX: losses with proven closed-form gradients, and their trainer."""
+"""Word2vec-style embeddings in JAX: losses with proven closed-form gradients, and a trainer."""
 
 import importlib
 
@@ -203,7 +203,7 @@ __all__ = [
 
 
 def __getattr__(name: str):
-  """Imports `jw2v.testing` when it is first used: most programs do without it."""
+  """Imports `jw2v.testing` on first use, because most programs do not need it."""
   if name == 'testing':
     return importlib.import_module('jw2v.testing')
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

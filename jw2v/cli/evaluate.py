@@ -77,7 +77,7 @@ def score_pairs(
     kv: the vectors.
     pairs: (word, word, score).
     restrict: number of first words that count as known; None for all.
-    case_insensitive: whether to ignore case.
+    case_insensitive: True to ignore case.
 
   Returns:
     `count`, the number of pairs; `known`, the number of known pairs; `spearman` and `pearson` of
@@ -117,7 +117,7 @@ def score_analogies(
     kv: the vectors.
     sections: questions (a, b, c, d) by section.
     restrict: number of first words that count as known and can be answers; None for all.
-    case_insensitive: whether to ignore case.
+    case_insensitive: True to ignore case.
     functions: names from `evaluation.SIMILARITY_FUNCTIONS`, 3CosAdd and 3CosMul.
 
   Returns:
@@ -154,7 +154,7 @@ def score(
     kv: the vectors, the most frequent word first.
     questions: for each file its name and the result of `read_questions`.
     restrict: number of first words that count as known and can be answers; None for all.
-    case_insensitive: whether to ignore case.
+    case_insensitive: True to ignore case.
     functions: functions that answer analogies.
 
   Returns:

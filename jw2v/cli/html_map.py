@@ -45,7 +45,7 @@ def html_map(
   Raises:
     ImportError: bokeh, which draws the map in the browser, is not installed.
     KeyError: a word is unknown.
-    ValueError: there are no words, a word is a duplicate, the positions are not `[n, 2]` finite
+    ValueError: `words` is empty, a word is a duplicate, the positions are not `[n, 2]` finite
       numbers, or `neighbors` is below 0.
     OSError: the file cannot be written.
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command and returns its exit status.
 
   Args:
-    arguments: the command and its arguments; None for those of the process.
+    arguments: the command and its arguments; None for the arguments of the process.
   """
   process.prepare_process(packages=())
   given = list(sys.argv[1:] if arguments is None else arguments)

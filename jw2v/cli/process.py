@@ -71,7 +71,7 @@ def one_line_errors(*, has_workers: bool = False) -> Iterator[None]:
   escaped. A reader that closes the pipe is not an error.
 
   Args:
-    has_workers: whether the program waits for processes that it started (benchmarks/workers.py).
+    has_workers: True if the program waits for processes that it started (benchmarks/workers.py).
 
   Raises:
     SystemExit: with the line and status 1, status 143 for SIGTERM, or 130 for Ctrl-C.

@@ -93,7 +93,7 @@ class Settings:
   Attributes:
     topn: number of words in an answer.
     restrict: number of first words that can be answers; 0 for all.
-    mul: whether analogies use 3CosMul.
+    mul: True if analogies use 3CosMul.
     encoding: encoding of the output; other characters are escaped.
   """
 
@@ -377,7 +377,7 @@ def _line_editor(kv: jw2v.KeyedVectors) -> Any:
 
 
 def completions(kv: jw2v.KeyedVectors, text: str) -> list[str]:
-  """Returns what a started word can become: commands after `:`, otherwise frequent words."""
+  """Returns the completions of a started word: commands after `:`, otherwise frequent words."""
   if text.startswith(':'):
     return [f':{name}' for name in _COMMANDS if name.startswith(text[1:])]
   words = (word for word in kv.index_to_key if word.startswith(text) and show(word) == word)

@@ -55,7 +55,7 @@ def read_corpus(
     settings: the settings of the library.
     workdir: folder of the run.
     initial: vectors to start from, whose words are kept.
-    replace: whether the encoded text of the workdir is replaced if it is another text.
+    replace: True to replace the encoded text of the workdir if the text has changed.
   """
   data, phrases = config['data'], config['data'].get('phrases', {})
   expansion = data.get('max_expansion', TEXT_EXPANSION)
@@ -88,7 +88,7 @@ def read_corpus(
 
 
 def text_of(data: Settings) -> jw2v.TextConfig:
-  """Returns how the text of an experiment is read: a preset, with the settings that are given."""
+  """Returns the settings for reading the text of an experiment: a preset with changes."""
   names = ('lowercase', 'encoding', 'errors', 'field', 'exclude', 'max_expansion')
   given = {name: data[name] for name in names if data.get(name) is not None}
   if isinstance(given.get('exclude'), str):

@@ -1,4 +1,4 @@
-"""Words that show what a run has learned, chosen from the text itself."""
+"""Chooses words of the text that illustrate the vectors of a run."""
 
 import itertools
 

@@ -93,8 +93,8 @@ def train(
     workdir: folder for the results; with `output`, for the encoded text and checkpoints.
     output: file for the vectors; the workdir is then removed at the end. None for `vectors.txt` in
       the workdir, with all other results.
-    quiet: whether to print neither the summary nor the progress.
-    restart: whether to ignore checkpoints.
+    quiet: True to print neither the summary nor the progress.
+    restart: True to ignore checkpoints.
   """
   # Settings. Nothing is written before they are valid.
   config = train_config(settings)
@@ -230,7 +230,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(values: Any) -> None:
-  """Trains as the arguments say."""
+  """Trains with the settings that the arguments describe."""
   settings, given = _settings(values), values.output is not None
   if given and values.workdir is not None:
     raise ValueError('--output and --workdir must not be given together; --workdir/vectors.txt has '
@@ -245,7 +245,7 @@ def run(values: Any) -> None:
 
 
 def _settings(values: Any) -> dict[str, Any]:
-  """Returns the settings of the config file, if there is one, with those of the flags."""
+  """Returns the settings of the flags, combined with the config file if it is given."""
   settings = read_config(values.config) if values.config is not None else {'data': {}}
   for field in dataclasses.fields(jw2v.TrainConfig):
     if (value := getattr(values, field.name)) is not None:
@@ -289,7 +289,7 @@ def read_config(path: str) -> dict[str, Any]:
       sys.path.append(str(each))
   spec = importlib.util.spec_from_file_location('_jw2v_config', path)
   if spec is None or spec.loader is None:
-    raise ValueError(f'config={path!r}: must be a Python file, whose name ends in .py')
+    raise ValueError(f'config must be a Python file, whose name ends in .py, got {path!r}')
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
@@ -318,7 +318,7 @@ def _setting_texts() -> dict[str, str]:
   texts = {}
   for names, text in re.findall(r'^    ([\w, ]+): (.+(?:\n      .+)*)', lines, re.M):
     plain_text = ' '.join(text.replace('`', '').split()).replace('%', '%%')
-    plain_text = plain_text.replace('None takes', 'by default').replace('None does', 'by default')
+    plain_text = plain_text.replace('None for', 'default:')
     for name in names.split(', '):
       texts[name] = re.split(r'(?<=[^.])\. |\.$', plain_text)[0]
   return texts

@@ -133,7 +133,7 @@ class TestRefused:
     ({'vocabulary': 'v'}, '--min_count=N needs --vocabulary=FILE'),
     ({'words': 'empty'}, 'empty: contains no words'),
     ({'words': 'latin'}, "latin: 'utf-8' codec can't decode"),
-    ({'output': 'no/such/o.txt'}, "no/such/o.txt: there is no folder no/such"),
+    ({'output': 'no/such/o.txt'}, "no/such/o.txt: folder no/such not found"),
   ])  # fmt: skip
   def test_with_nothing_written(self, source, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)

@@ -102,7 +102,11 @@ class TestProgram:
     assert not closed.stderr and (files / 'o.json').exists()
 
   def test_output_that_is_no_file(self, files):
-    for output, message in (('', 'is empty'), ('.', 'is a folder'), ('no/s', 'there is no folder')):
+    for output, message in (
+      ('', 'must not be empty'),
+      ('.', 'got a folder'),
+      ('no/s', 'not found'),
+    ):
       done = start('--vectors=v.txt', f'--output={output}', 'pairs.tsv', cwd=files)
       assert done.returncode == 1 and message in done.stderr and not done.stdout
 

@@ -141,7 +141,7 @@ class TestErrors:
   @pytest.mark.parametrize(('words', 'positions', 'options', 'error', 'message'), [
     ([], np.zeros((0, 2)), {}, ValueError, 'a map must have at least 1 word, got none'),
     (['a', 'a'], np.zeros((2, 2)), {}, ValueError, "duplicate word 'a'"),
-    (['a', 'x'], np.zeros((2, 2)), {}, KeyError, "'x' is not among"),
+    (['a', 'x'], np.zeros((2, 2)), {}, KeyError, "'x' not found among"),
     (['a'], np.zeros((2, 2)), {}, ValueError, r'positions must be \[1, 2\], got \[2, 2\]'),
     (['a'], np.zeros((1, 3)), {}, ValueError, r'positions must be \[1, 2\], got \[1, 3\]'),
     (['a'], [[0, np.nan]], {}, ValueError, 'positions must be finite, got NaN or infinity'),

@@ -154,10 +154,10 @@ class TestTrain:
 
   @pytest.mark.parametrize(('given', 'message'), [
     ([], 'name a text to train on'),
-    (['no.txt'], 'no.txt: no such file or folder'),
-    (['{text}', '--output=no/such/v.txt'], 'there is no folder no/such'),
+    (['no.txt'], 'no.txt: file or folder not found'),
+    (['{text}', '--output=no/such/v.txt'], 'folder no/such not found'),
     (['{text}', '--output=v.txt', '--workdir=run'], 'must not be given together'),
-    (['{text}', '--dim=0'], 'dim=0: must be'),
+    (['{text}', '--dim=0'], 'dim must be'),
     (['--config=no.py'], "config='no.py': file not found"),
   ])  # fmt: skip
   def test_error_writes_nothing(self, capsys, text, monkeypatch, tmp_path, given, message):
@@ -204,7 +204,7 @@ class TestNeighbors:
   def test_of_words(self, capsys, file):
     status, out, err = said(capsys, 'neighbors', file, 'GOLD', 'war', 'peace')
     assert status == 1 and out == 'gold: silver, war\n war: silver, gold\n'
-    assert err.startswith("error: the word 'peace' is not among the 3 words")
+    assert err.startswith("error: word 'peace' not found among 3 words")
 
   def test_needs_words(self, capsys, file):
     assert 'name at least one word' in said(capsys, 'neighbors', file)[2]

@@ -167,7 +167,7 @@ class TestProgram:
     ([], 'exactly one of --words a,b,c and --neighborhood word is required'),
     (['--words=w1', '--neighborhood=w1'], 'exactly one of'),
     (['--neighborhood=w1', '--method=pca'], '--method needs --words'),
-    (['--neighborhood=w99'], "the word 'w99' is not among the 30 words"),
+    (['--neighborhood=w99'], "word 'w99' not found among 30 words"),
     (['--words=w1', 'other.txt'], 'name one file of vectors'),
     (['--words=x,y'], 'none of the words is in the vocabulary: x, y'),
     (['--wrds=w1'], "'--wrds' is not a flag of jw2v plot; did you mean --words"),

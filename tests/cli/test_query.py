@@ -221,7 +221,7 @@ class TestAnswers:
   def test_unknown_word(self, line):
     said, sound = talk([line, 'pear ~ pear'])
     assert said.splitlines()[0] == (
-      "error: the word 'kings' is not among the 6 words; close to it are 'king'"
+      "error: word 'kings' not found among 6 words; did you mean 'king'?"
     )
     assert 'pear ~ pear  1.000' in said and not sound
 

@@ -74,10 +74,10 @@ REFUSED = {  # and what the line says
   'rows.csv': (table(LINES), "choose the field of the text, such as field='text'"),
   'rows.jsonl': ('\n'.join(json.dumps({'n': 1, 'text': x}) for x in LINES), "such as field='text'"),
   'latin1.txt': (('Größe und Stürme\n' * 99).encode('latin-1'), "encoding='cp1252'"), 
-  'three.txt': ('One line.\nTwo lines.\nThree lines.\n', 'lower min_count'),
+  'three.txt': ('One line.\nTwo lines.\nThree lines.\n', 'decrease min_count'),
   'empty.txt': ('', 'no words found'),
   'pictures': ({'a.png': PNG}, 'no words found'),
-  'nothing.txt': (None, 'no such file or folder'),
+  'nothing.txt': (None, 'file or folder not found'),
 }  # fmt: skip
 
 

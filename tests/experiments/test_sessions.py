@@ -81,9 +81,21 @@ class TestReadSessions:
       (LOG, {'delimiter': ';'}, "no column 'session'; the columns are 'when,session,item,price'"),
       ('session,item,item\n1,a,b\n', {}, "two columns 'item'; the columns are"),
       ('session,item\n1,a\n1\n', {}, 'Row #3: Expected 2 columns, got 1: 1'),
-      ('session,item\n1,a\n,b\n', {}, "row 3 has nothing in the column 'session'"),
-      ('session,item\n1,a\n1,b\n1,\n1,c\n', {}, "row 4 has nothing in the column 'item'"),
-      ('session,item\n1,"a\n1,b\n', {}, "row 2 has 'a\\n1,b\\n', with a line end in it in the"),
+      (
+        'session,item\n1,a\n,b\n',
+        {},
+        "row 3 must have a name without line ends in the column 'session', got an empty cell",
+      ),
+      (
+        'session,item\n1,a\n1,b\n1,\n1,c\n',
+        {},
+        "row 4 must have a name without line ends in the column 'item', got an empty cell",
+      ),
+      (
+        'session,item\n1,"a\n1,b\n',
+        {},
+        "row 2 must have a name without line ends in the column 'item', got 'a\\n1,b\\n' with",
+      ),
       (b'session,item\n1,\xe9\n', {}, 'not UTF-8 at byte 15'),
       ('session,item\n', {}, 'contains no rows'),
       ('', {}, 'the first row must contain the names of the columns'),
@@ -95,7 +107,9 @@ class TestReadSessions:
 
   def test_row_of_an_error_in_a_later_piece(self, tmp_path, monkeypatch):
     monkeypatch.setattr(sessions, '_BLOCK_BYTES', 64)
-    with pytest.raises(ValueError, match="row 102 has nothing in the column 'item'"):
+    with pytest.raises(
+      ValueError, match=r"row 102 must have a name .* in the column 'item', got an empty cell"
+    ):
       read(tmp_path, 'session,item\n' + '1,a\n' * 100 + '1,\n')
 
   @pytest.mark.parametrize(
@@ -118,7 +132,7 @@ class TestReadSessions:
       read(tmp_path, LOG, **settings)
 
   def test_missing_file_and_standard_input(self):
-    with pytest.raises(FileNotFoundError, match=r'nothing.csv: no such file or folder'):
+    with pytest.raises(FileNotFoundError, match=r'nothing.csv: file or folder not found'):
       read_sessions('nothing.csv')
     with pytest.raises(ValueError, match='a log must be a file, got standard input'):
       read_sessions('-')
@@ -159,7 +173,7 @@ class TestMadeUpBaskets:
   @pytest.mark.slow
   def test_no_folder_for_it(self, tmp_path):
     done = run('experiments.sessions', f'--output={tmp_path / "no" / "log.csv"}')
-    assert done.returncode != 0 and 'there is no folder' in done.stderr
+    assert done.returncode != 0 and 'not found' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
@@ -222,8 +236,8 @@ class TestBaskets:
         'data.errors = "replace"',
         'unknown setting config.data.errors; choose from max_expansion, path, sessions',
       ),
-      ('data.path = "nothing.csv"', 'nothing.csv: no such file or folder'),
-      ('epochs = 1', "cannot hold the word 'olives, green'"),
+      ('data.path = "nothing.csv"', 'nothing.csv: file or folder not found'),
+      ('epochs = 1', "cannot represent the word 'olives, green'"),
     ],
   )
   def test_mistake_in_the_config_or_the_log(self, tmp_path, content, message):

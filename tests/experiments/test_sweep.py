@@ -60,7 +60,7 @@ class TestSweep:
       '--grid=dim=0,8', f'--evaluation={text.parent / "pairs.tsv"}',
     ]  # fmt: skip
     done = run(*command)
-    assert done.returncode == 1 and 'dim=0: must be an integer' in done.stderr
+    assert done.returncode == 1 and 'dim must be an integer' in done.stderr
     assert (tmp_path / 'sweep' / 'sweep.md').read_text() == done.stdout
     results = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
     assert [len(result['runs']) for result in results] == [0, 1]
