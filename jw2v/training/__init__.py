@@ -1,5 +1,5 @@
 """One training run, from a corpus to vectors.
 
-`run` has `train`; `loop` has the loop that it calls; `step` the compiled step function; `state` the
-tables and optimizers; `history`, `checkpoints`, `memory` and `workdir` what surrounds them.
+`run` has `train`, `loop` the training loop, `step` the compiled step function, and `state` the
+tables and optimizers. `history`, `checkpoints`, `memory` and `workdir` have the parts around them.
 """

@@ -1,7 +1,7 @@
 """Checkpoints of a run, from which it resumes to bit-identical results.
 
 Orbax writes a checkpoint in the background, whole or not at all. `Checkpoints.restore` reads the
-newest one, and raises an error if it is damaged or belongs to another run.
+newest one, and raises an error if it is corrupted or belongs to another run.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from jw2v.utils.checks import check_number
 from jw2v.utils.files import as_json, digest, expanded
 from jw2v.utils.limits import one_line, shown
 
-_FORMAT = 6  # of what is written here; another one is refused
+_FORMAT = 6  # version of checkpoints; other versions raise an error
 
 
 class Stopped(Exception):
@@ -122,7 +122,7 @@ class Checkpoints:
       The state as NumPy arrays, and the `run` value saved with it; None without a checkpoint.
 
     Raises:
-      ValueError: the checkpoint is damaged, or belongs to a run with other settings or words; the
+      ValueError: the checkpoint is corrupted, or belongs to a run with other settings or words; the
         message has the first difference.
       OSError: the folder cannot be read or written, or the disk is too full.
     """
@@ -136,7 +136,7 @@ class Checkpoints:
       step = manager.latest_step()
     except OSError:
       raise
-    except Exception as error:  # orbax reads what it has written of all of them
+    except Exception as error:  # orbax raises many types
       raise _damaged(self.folder, error) from error
     if is_first():
       self._check_room(state)
@@ -153,10 +153,10 @@ class Checkpoints:
     except Exception as error:  # orbax and tensorstore have no common error
       raise _damaged(where, error) from error
     if not isinstance(about, dict):
-      raise _damaged(where, 'its record is no dict')
+      raise _damaged(where, 'its record is not a dict')
     checksum = about.pop('checksum', None)
     if checksum not in (None, digest(about)):
-      raise _damaged(where, 'its record is not what was written')
+      raise _damaged(where, 'the checksum of its record does not match')
     if checksum is None or about.get('format') != _FORMAT:
       raise ValueError(
         f'{where}: the format must be {_FORMAT}, got {about.get("format")!r}; name another folder, '
@@ -165,11 +165,11 @@ class Checkpoints:
     kinds = {'settings': dict, 'run': dict, 'checksums': list, 'vocabulary': str}
     whole = all(isinstance(about.get(name), kind) for name, kind in kinds.items())
     if not whole:
-      raise _damaged(where, 'its record lacks what a run needs')
+      raise _damaged(where, 'its record is incomplete')
     _check_same(about['settings'], settings, where)
     if about['vocabulary'] != _digest_of(vocabulary):
       _refuse_words(saved_words, vocabulary, where)
-    # Into the memory of the host: the devices may have room for a part of them each.
+    # Into the memory of the host, since a device may have memory for a part of them only.
     templates = {_name(i): np.empty(leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)}
     try:
       args = orbax.args.Composite(state=orbax.args.StandardRestore(templates))
@@ -178,12 +178,12 @@ class Checkpoints:
       raise _damaged(where, error) from error
     arrays = [found[_name(i)] for i in range(len(leaves))]
     if len(about['checksums']) != len(arrays):
-      raise _damaged(where, f'{len(about["checksums"])} checksums of {len(arrays)} arrays')
+      raise _damaged(where, f'expected {len(arrays)} checksums, got {len(about["checksums"])}')
     for i, array in enumerate(arrays):
       if array.shape != leaves[i].shape or array.dtype != leaves[i].dtype:
         raise _damaged(where, f'array {i} is {array.dtype} of shape {array.shape}')
       if _checksum(np.asarray(array)) != about['checksums'][i]:
-        raise _damaged(where, f'array {i} is not what was written')
+        raise _damaged(where, f'the checksum of array {i} does not match')
     self._settings, self._last = settings, time.monotonic()
     self._words = about['vocabulary']
     return jax.tree.unflatten(structure, arrays), about['run']
@@ -192,7 +192,7 @@ class Checkpoints:
     """Writes a checkpoint in the background, from copies of the arrays.
 
     Args:
-      step: the number of the step, larger than that of earlier checkpoints.
+      step: the number of the step, larger than in earlier checkpoints.
       state: arrays.
       run: further JSON values that the run needs to resume.
 
@@ -230,7 +230,7 @@ class Checkpoints:
     self._last = time.monotonic()
 
   def wait(self) -> None:
-    """Waits until the last checkpoint is written; raises `OSError` if it could not be."""
+    """Waits until the last checkpoint is written; raises `OSError` if writing failed."""
     if self._manager is not None and self._saving is not None:
       try:
         self._manager.wait_until_finished()
@@ -263,7 +263,7 @@ class Checkpoints:
           self._remove_partial()  # of a run that was killed
           self.folder.mkdir(parents=True, exist_ok=True)
         orbax, own = _import_orbax(), process_number()
-        # Of several processes each has a manager for itself, and the first one writes.
+        # Each of several processes has its own manager, and the first process writes.
         alone = orbax.options.MultiprocessingOptions(
           primary_host=own, active_processes={own}, barrier_sync_key_prefix=f'jw2v{own}'
         )
@@ -342,7 +342,7 @@ def _digest_of(vocabulary: Vocabulary) -> str:
 
 def _damaged(where, error):
   return ValueError(
-    f'{where}: damaged checkpoint ({one_line(error)}); remove this folder to resume from the '
+    f'{where}: corrupted checkpoint ({one_line(error)}); remove this folder to resume from the '
     'previous checkpoint, or start again with restart'
   )
 
@@ -365,7 +365,7 @@ _NAMES = {'num_words': 'the number of words of the text'}
 
 
 def _refuse_words(path: pathlib.Path, wanted: Vocabulary, where: pathlib.Path) -> NoReturn:
-  """Raises an error with the first difference of a vocabulary from that of the checkpoint."""
+  """Raises an error with the first difference from the vocabulary of the checkpoint."""
   try:
     saved = Vocabulary.load(path)
   except (OSError, ValueError):

@@ -16,10 +16,10 @@ _BAR_DELAY = 0.5  # seconds; a shorter run shows no bar
 
 
 def mean_losses(history: Sequence[dict[str, Any]]) -> list[float]:
-  """Returns for each record the mean loss of the epoch that ends there, weighted by words.
+  """Returns the mean loss over the epoch before each record, weighted by words.
 
-  The loss differs between parts of a text, and rises where a text becomes harder. Its mean over an
-  epoch falls while training goes well. Within the first epoch it is the mean since the start.
+  The loss differs between parts of a text, and increases in harder parts. Its mean over an epoch
+  decreases as long as training makes progress. In the first epoch it is the mean since the start.
   """
   words = [record['words'] for record in history]
   sizes = [end - begin for begin, end in zip([0, *words], words, strict=False)]
@@ -42,11 +42,11 @@ _NAMES = (
 
 
 def check_scores(scores: Any) -> dict[str, float]:
-  """Returns the scores that an `evaluate` function has returned, for a record.
+  """Checks the scores returned by an `evaluate` function, and returns them for a record.
 
   Raises:
     TypeError: they are not a dict of numbers.
-    ValueError: a name is that of another entry of a record.
+    ValueError: a record already has an entry with this name.
   """
   if not isinstance(scores, Mapping):
     raise TypeError(f'evaluate must return a dict of numbers, got {shown(repr(scores))}')
@@ -164,7 +164,7 @@ class History:
     return time.perf_counter() - self._start
 
   def begins_record(self, words: int, now: bool = False) -> bool:
-    """Returns whether the dispatch that ends at this word makes a record: 20 times an epoch.
+    """Returns whether a record ends with the dispatch up to this word: 20 per epoch.
 
     The decision comes before the results, since measurements must be started with the dispatch.
     """

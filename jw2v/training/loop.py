@@ -108,7 +108,7 @@ def fit(
     layout: the devices.
     history: collects the results.
     initial: as for `train`, like the following arguments.
-    checkpoints: where the run saves checkpoints.
+    checkpoints: the checkpoints of the run; None for none.
     evaluate: scores of the vectors at the end of each epoch.
     started: called when the run has started.
 
@@ -130,7 +130,7 @@ def fit(
   if checkpoints is not None:
     longest = longest_line(corpus.line_ends)
     if config.learning_rate == config.default_rate(layout.copies, len(corpus.ids), longest):
-      settings['config']['learning_rate'] = None  # that of any layout
+      settings['config']['learning_rate'] = None  # differs between layouts
     saved = _restore(checkpoints, shapes, corpus, settings, history)
   if saved is None:
     params = initial_params(corpus.vocabulary, config, objective.subwords, initial)
@@ -166,7 +166,7 @@ def fit(
       measured |= check_scores(evaluate(export(layout.in_order(params, shapes.params))))
     return measured
 
-  # The dispatches of this process, together with those of the others.
+  # The dispatches of all processes, in step.
   own_shape = {**shape, 'blocks_per_step': shape['blocks_per_step'] // num_streams}
   epochs = range(0) if stopping.triggered else range(config.epochs)
   requests, closed = _Requests(checkpoints), threading.Event()
@@ -274,7 +274,7 @@ def fit(
     read, results, measured, seconds = pending.popleft()
     measured = measure(state.params, False) if measured is None else measured
     history.add(read, results, measured, seconds, last=True)
-  if not all_finite(state.params):  # the update of the last step is in no loss
+  if not all_finite(state.params):  # no loss includes the update of the last step
     raise FloatingPointError(
       f'step {history.history[-1]["step"]}: the vectors must be finite, got NaN or infinity; try a '
       'lower learning_rate'
@@ -287,7 +287,7 @@ def fit(
 
 @contextlib.contextmanager
 def _interrupts(keep: bool) -> Iterator[threading.Event]:
-  """Sets an event at the first Ctrl-C, so that a run ends with what it has; the second one raises.
+  """Sets an event at the first Ctrl-C, which ends the run early; the second one raises.
 
   Does nothing if the program handles Ctrl-C itself, or if several processes train.
   """
@@ -302,7 +302,9 @@ def _interrupts(keep: bool) -> Iterator[threading.Event]:
   def interrupt(*_: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     event.set()
-    logging.warning('interrupted: the run ends with the vectors so far; interrupt again to stop it')
+    logging.warning(
+      'interrupted: the run ends with the current vectors; interrupt again to stop now'
+    )
 
   signal.signal(signal.SIGINT, interrupt)
   try:
@@ -380,7 +382,7 @@ def _restore(
   """Returns the state, positions and early stopping of the newest checkpoint, and loads history.
 
   Raises:
-    ValueError: the checkpoint is damaged or belongs to another run, or processes see different
+    ValueError: the checkpoint is corrupted or belongs to another run, or processes see different
       checkpoints.
   """
   # A run may resume with another layout.
@@ -412,7 +414,7 @@ def _restore(
 def _resume(
   training: TextBlocks, positions: tuple[Position, ...], history: History
 ) -> tuple[Position, ...]:
-  """Returns the positions at which the streams of this run resume after those of the checkpoint."""
+  """Returns the positions at which the streams of this run continue after the checkpoint."""
   number = training.shard[1]
   shards = [training._replace(shard=(i, number)) for i in range(number)]
   resumed = tuple(shard.resume(positions) for shard in shards)
@@ -426,7 +428,7 @@ def steps_per_dispatch(
 ) -> tuple[int, int]:
   """Returns the steps of a dispatch, and the steps of a device between two merges.
 
-  They are those of the config, or fewer for a small corpus, to have enough records and merges. A
+  Both are from the config, or smaller for a small corpus, to have enough records and merges. A
   dispatch ends with a merge.
 
   Args:

@@ -34,8 +34,8 @@ def state_bytes(state: TrainState, parts: int = 1, layout: str = 'replicated') -
   Args:
     state: shapes and dtypes of the state, see `state.abstract_state`.
     parts: number of devices that the width is split over; in 'rows' the rows.
-    layout: the name of the layout; 'local' needs the tables of the last merge too. The rows that
-      a device fetches in 'rows' are not counted.
+    layout: the name of the layout; 'local' also needs the tables of the last merge. The result
+      does not include the rows that a device fetches in 'rows'.
   """
   leaves = jax.tree.leaves(state) + (jax.tree.leaves(state.params) if layout == 'local' else [])
   is_split = is_by_row if layout == 'rows' else lambda leaf: leaf.ndim == 2
@@ -88,7 +88,7 @@ def check_fits(
     allows_rows: as for `needs`.
 
   Raises:
-    MemoryError: with the memory needed and available, and a layout that would fit.
+    MemoryError: the message contains the memory needed and available, and a layout that would fit.
   """
   width = 1 if layout.mesh is None else layout.mesh.shape['width']
   parts, dim = layout.devices if layout.name == 'rows' else width, state.params.center.shape[1]
@@ -136,7 +136,7 @@ def device_memory(layout: Layout) -> int | None:
 def predict_peak(
   compiled: jax.stages.Compiled, state: TrainState, blocks: Blocks, waiting: int, saves: bool
 ) -> int:
-  """Predicts the peak memory of the process in bytes: what it holds now, and what training adds.
+  """Predicts the peak memory of the process in bytes: its current memory plus training.
 
   Training adds the waiting dispatches, the buffers of the compiled steps, and the larger of two:
   the exported vectors, or the copies of the state while a checkpoint is written.

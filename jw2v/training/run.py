@@ -34,8 +34,8 @@ from jw2v.training.workdir import Workdir
 from jw2v.utils.progress_bar import import_tqdm
 from jw2v.vectors.keyed_vectors import KeyedVectors
 
-_ENOUGH = 1_000_000  # words, with the repetitions by epochs, from which vectors begin to be useful
-_UNTRAINED = 0.9  # of the loss without training: learning has hardly begun
+_ENOUGH = 1_000_000  # minimum number of words read, over all epochs, for useful vectors
+_UNTRAINED = 0.9  # share of the untrained loss above which vectors are nearly untrained
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,7 +45,7 @@ class TrainResult:
   Attributes:
     vectors: the words with their input vectors; `SubwordVectors` if the words have n-grams.
     params: both tables on the devices of the run, split or copied as in `layout`; with 'rows' in
-      the memory of the host. With n-grams the rows of the n-grams follow those of the words in the
+      the memory of the host. With n-grams, the rows of n-grams follow the rows of words in the
       center table. With the hierarchical softmax the rows of the outside table are the nodes of the
       Huffman tree of the counts.
     vocabulary: the words with their counts.
@@ -90,7 +90,7 @@ def train(
   evaluate: Callable[[KeyedVectors], dict[str, float]] | None = None,
   started: Callable[[Started], Any] | None = None,
 ) -> TrainResult:
-  """Learns vectors of the words of a corpus.
+  """Trains vectors of the words of a corpus.
 
   If several processes train (`start_processes`), all of them call `train` with the same arguments.
   The first process writes to `workdir` and `checkpoints`, in folders that all processes see.
@@ -107,18 +107,18 @@ def train(
       per record, written during training); with n-grams also `vectors.safetensors`, and for text
       `corpus`, its encoded store, which the next run on the same text opens. The folder is created
       if it does not exist, and locked while the run uses it.
-    text: how text is read and split, for paths: 'words' (the default: lower case, letters and
-      digits), 'whitespace', or a `TextConfig`.
+    text: settings for reading and splitting the text of paths: 'words' (the default: lower case,
+      letters and digits), 'whitespace', or a `TextConfig`.
     progress: True to show a progress bar on standard error.
     callbacks: functions that are called with a copy of each record of the history.
     initial: vectors to start from, of an earlier run (with both tables) or of a file. They are
       copied to the rows of their words; the nodes of a hierarchical softmax are copied only if the
-      words and the tree are the same. All these words are kept, whatever their count in the
+      words and the tree are the same. All these words are kept regardless of their counts in the
       corpus, and their counts are added, unless the corpus is already encoded.
-    checkpoints: saves the run from time to time. If the folder has a checkpoint, the run resumes
+    checkpoints: checkpoints of the run. If their folder has a checkpoint, the run resumes
       from the newest one and produces bit-identical results.
     evaluate: returns a dict of scores of the vectors, for the record at the end of each epoch. The
-      names must differ from those of the record.
+      names must differ from the names in the record.
     started: called once: after the second dispatch, or at the end of a run that has fewer.
 
   Returns:
@@ -216,7 +216,7 @@ def train(
 
 
 def _checked_callables(callbacks: Any, evaluate: Any, started: Any) -> list[Callable[..., Any]]:
-  """Returns the callbacks as a list; raises a `TypeError` for what cannot be called."""
+  """Returns the callbacks as a list; raises a `TypeError` unless all are callable."""
   if callable(callbacks) or not isinstance(callbacks, Iterable):
     raise TypeError(f'callbacks must be a list of functions, got {callbacks!r}; use [function]')
   callbacks = list(callbacks)
@@ -230,7 +230,7 @@ def _checked_callables(callbacks: Any, evaluate: Any, started: Any) -> list[Call
 def make_streams(
   corpus: EncodedCorpus, config: TrainConfig, objective: Objective, layout: Layout = Layout()
 ) -> tuple[TextBlocks, TextBlocks]:
-  """Returns the stream of the text to train on, and that of the text that is held out."""
+  """Returns the streams of the training text and of the held-out text."""
   end, devices = held_out_start(corpus.line_ends, config.held_out), layout.data_devices
   training = TextBlocks.of_corpus(
     corpus,
@@ -269,7 +269,7 @@ def _warn_of_few_cores(config: TrainConfig, device_kind: str) -> None:
 
 
 def _warn_if_untrained(result: TrainResult) -> None:
-  """Warns if the loss is nearly that of untrained vectors, whose scores are 0."""
+  """Warns if the loss is close to the loss of untrained vectors, whose scores are 0."""
   config, num_words = result.config, len(result.vocabulary)
   untrained = {
     'negative_sampling': (1 + (config.negatives or 0)) * math.log(2),
@@ -285,8 +285,8 @@ def _warn_if_untrained(result: TrainResult) -> None:
   if config.sample:
     advice.append(f'sample=0 (now {config.sample:g})')
   logging.warning(
-    'the vectors hardly trained: the loss is %.3f, and %.3f without training. The text has %s '
-    'known words; the number of steps was %s. Use %s, or more text',
+    'the vectors are nearly untrained: the loss is %.3f, and %.3f without training. The text has '
+    '%s known words; the number of steps was %s. Use %s, or more text',
     loss, untrained, f'{last["words"] // max(1, round(last["epoch"])):,}', f'{last["step"]:,}',
     ', '.join(advice),
   )  # fmt: skip

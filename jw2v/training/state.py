@@ -168,7 +168,7 @@ def warm_start(
   """Copies the vectors of an earlier run to the rows of their words and n-grams.
 
   Args:
-    params: tables for the words of `vocabulary`; the rows of new words stay as they are.
+    params: tables for the words of `vocabulary`; the rows of new words are unchanged.
     vocabulary: the words of this run.
     vectors: the words and vectors of the earlier run; `SubwordVectors` if `subwords` is given.
     outside: output vectors of the earlier run, one row for each of its words; or None.

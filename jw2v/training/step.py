@@ -78,10 +78,10 @@ def make_run_steps(
 
   Returns:
     A function that donates the state and scans S steps of N blocks; in 'local' and 'rows' S steps
-    of N blocks on each device. `copies` are those of `Layout.make_copies`, which it donates too.
-    `progress` `[S]` is the fraction of the run's words read by the end of each step, and
-    `constants` those of the objective. It returns the state, the copies and the `Results` of the
-    steps.
+    of N blocks on each device. `copies` is the result of `Layout.make_copies`, which it also
+    donates. `progress` `[S]` is the fraction of the run's words read by the end of each step, and
+    `constants` are the constants of the objective. It returns the state, the copies and the
+    `Results` of the steps.
   """
   # XLA's CPU backend computes the products of a block on one core and independent products side
   # by side, hence a chain of products for each of two cores. The exact softmax has one large
@@ -128,7 +128,7 @@ def make_run_steps(
     center, outside = state.params
     rows = gradients(state, blocks, constants, number)
     squares = _squares(rows.center, len(center))
-    if exact:  # the rows of all devices would be as many as the table has on each of them
+    if exact:  # the number of rows of all devices would be as large as the table
       d_outside = layout.add_up(rows.outside, len(outside))
       (d_center,) = layout.exchange(rows.center)
     else:
@@ -148,7 +148,7 @@ def make_run_steps(
     return (state, work), (rows.loss, rows.predictions, *squares)
 
   def steps_apart(constants, state: TrainState, inputs):
-    """Runs steps on a copy of this device, and adds up the work on each row."""
+    """Runs steps on the copy of this device, and sums the work on each row."""
     work = Word2VecParams(*(jnp.zeros(len(table), jnp.float32) for table in state.params))
     (state, work), sums = jax.lax.scan(functools.partial(step, constants), (state, work), inputs)
     return state, work, sums
@@ -166,8 +166,8 @@ def make_run_steps(
     return shares_along_changes(rows_of, before, after, directions, DATA)
 
   def merged_steps(constants, carry: tuple[TrainState, Word2VecParams], inputs):
-    """Runs steps on the copy of this device, and merges it with those of the others."""
-    state, _ = carry  # the copies are memory only
+    """Runs steps on the copy of this device, and merges the copies of all devices."""
+    state, _ = carry  # the copies only provide memory
     before = state.params
     state, work, sums = steps_apart(constants, state, inputs)
     theirs = pass_on(jax.tree.map(lambda x: x[-1], inputs[1]), DATA)
@@ -238,7 +238,7 @@ def compile_steps(run_steps: jax.stages.Wrapped, *arguments: Any) -> jax.stages.
 
 
 def _squares(rows: RowGradients, num_rows: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the summed squared norms of the measured gradients, and how many rows these are."""
+  """Returns the summed squared norms of the measured gradients, and their number of rows."""
   count = max(1, len(rows.ids) // _ROWS)
   squares = jnp.sum(jnp.square(rows.values[:count].astype(jnp.float32)), axis=1)
   is_row = rows.ids[:count] < num_rows

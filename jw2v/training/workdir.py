@@ -14,7 +14,7 @@ from jw2v.utils.locks import lock_file
 from jw2v.vectors.keyed_vectors import KeyedVectors, SubwordVectors, save_vectors
 
 _FOLDERS = {'checkpoints', 'corpus', 'tensorboard'}
-# Files that tell a run's folder from another one, and keys that they have.
+# Files and keys by which the folder of a run is recognized.
 _MARKS = {'config.json': {'dim', 'epochs'}, 'metrics.jsonl': {'loss', 'words_per_second'}}
 
 
@@ -23,7 +23,7 @@ class Workdir:
 
   Attributes:
     path: the folder.
-    config: JSON value that `config.json` gets; None for the settings of the run.
+    config: JSON value for `config.json`; None for the settings of the run.
   """
 
   def __init__(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None):
@@ -37,8 +37,8 @@ class Workdir:
 
     Raises:
       NotADirectoryError: the path is a file or inside one.
-      IsADirectoryError: the name of a result is that of a folder.
-      FileExistsError: the folder has files, and no run has made it.
+      IsADirectoryError: a folder has the name of a result.
+      FileExistsError: the folder has files and was not created by a run.
       PermissionError: the folder, or the one to create it in, is not writable.
     """
     existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
@@ -48,7 +48,7 @@ class Workdir:
       )
     for name in ('vectors.txt', 'config.json', 'metrics.jsonl'):
       if (self.path / name).is_dir():
-        raise IsADirectoryError(f'{self.path / name} must be a file, and is a folder; remove it')
+        raise IsADirectoryError(f'{self.path / name} must be a file, got a folder; remove it')
     if existing == self.path and not _is_of_a_run(self.path):
       names = sorted(path.name for path in self.path.iterdir())
       raise FileExistsError(
@@ -65,7 +65,7 @@ class Workdir:
   def locked(self) -> Iterator['Workdir']:
     """Locks the folder for this process; creates it if missing, and removes it if still empty.
 
-    The operating system releases the lock when the process ends, for whatever reason. Locking the
+    The operating system releases the lock when the process ends for any reason. Locking the
     same object again has no effect.
 
     Raises:
@@ -117,7 +117,7 @@ class Workdir:
 
 
 def _is_of_a_run(folder: pathlib.Path) -> bool:
-  """Returns whether a run has made the folder, or nothing is in it."""
+  """Returns whether the folder is empty or was created by a run."""
   names = {path.name for path in folder.iterdir() if not path.name.startswith('.')}
   if names <= _FOLDERS:  # a run that was killed early
     return True
@@ -132,7 +132,7 @@ def _is_of_a_run(folder: pathlib.Path) -> bool:
 
 
 def _line(record: dict[str, Any]) -> str:
-  """Returns a record as a line of JSON, which has no NaN and no infinity: they become null."""
+  """Returns a record as a line of JSON; NaN and infinity become null."""
   finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
   return json.dumps({name: finite(x) for name, x in record.items()}, allow_nan=False) + '\n'
 
@@ -146,7 +146,7 @@ class MetricsFile:
     self._file: Any = None
 
   def start(self, history: list[dict[str, Any]]) -> None:
-    """Replaces the file by the records of the run so far, none or those of its checkpoint."""
+    """Replaces the file by the records of the checkpoint, or by an empty file."""
     with atomic_write(self._path) as file:
       file.write(''.join(map(_line, history)).encode())
     self._file = open(self._path, 'ab', buffering=0)  # closed by close()

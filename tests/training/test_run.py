@@ -355,7 +355,7 @@ class TestWorkdir:
     assert not (tmp_path / 'run').exists()
 
   def test_words_that_the_file_cannot_hold_are_found_before_training(self, tmp_path):
-    with pytest.raises(ValueError, match="cannot hold the word 'new york'"):
+    with pytest.raises(ValueError, match="cannot represent the word 'new york'"):
       train([['new york', 'b']] * 9, TrainConfig(**TINY), workdir=tmp_path / 'run', progress=False)
     assert not (tmp_path / 'run').exists()
     assert 'new york' in fit([['new york', 'b']] * 9).vectors  # without a file they are fine
@@ -589,7 +589,7 @@ class TestInterrupt:
     finally:
       signal.signal(signal.SIGINT, before)
     assert 0 < result.history[-1]['epoch'] < 100 and len(result.vectors) == 14
-    assert 'interrupted: the run ends with the vectors so far' in caplog.text
+    assert 'interrupted: the run ends with the current vectors' in caplog.text
 
   def test_the_second_one_raises(self):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -614,7 +614,7 @@ class TestInterrupt:
 class TestAdvice:
   def test_on_text_that_is_too_small(self, caplog):
     train([['a', 'b', 'c'], ['d', 'b', 'e']] * 3, TrainConfig(dim=4, min_count=1), progress=False)
-    assert re.search(r'hardly trained: the loss is 4\.\d+, and 4\.159 without', caplog.text)
+    assert re.search(r'nearly untrained: the loss is 4\.\d+, and 4\.159 without', caplog.text)
     assert '18 known words' in caplog.text and 'sample=0 (now 0.001), or more' in caplog.text
 
   def test_not_on_text_that_is_learned(self, caplog):

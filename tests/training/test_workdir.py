@@ -118,7 +118,7 @@ def test_a_refused_run_keeps_the_encoded_text(tmp_path):
   run()
   before = (tmp_path / 'run' / 'corpus' / 'manifest.json').read_bytes()
   (tmp_path / 'text').write_text('sea land sea land sea\n' * 50)
-  with pytest.raises(ValueError, match='must be those of the checkpoints, and have changed'):
+  with pytest.raises(ValueError, match='must match the checkpoints, got different ones'):
     run()
   assert (tmp_path / 'run' / 'corpus' / 'manifest.json').read_bytes() == before
   run(restart=True)
