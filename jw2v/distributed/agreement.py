@@ -27,7 +27,7 @@ from jw2v.utils.limits import one_line
 _ANSWER_SECONDS = 300  # timeout for the facts of another process
 _LONG_SECONDS = 7 * 24 * 3600  # timeout for process 0 while it works alone
 # An exchange takes milliseconds. Processes agree on as many dispatches at once as take this time,
-# so that the exchange is cheap and a request to stop is soon heard.
+# so that exchanges are cheap and a request to stop takes effect soon.
 _AGREE_SECONDS, AGREE_AT_MOST = 0.5, 8
 _numbers = itertools.count()  # of calls, the same in all processes
 _in_order = False  # inside of `first_exits_last`
@@ -40,8 +40,8 @@ class JointDispatch(NamedTuple):
     blocks: the blocks of this process.
     words: `[S]` corpus words that all processes have read by the end of each step.
     ends: the first block of each stream after this dispatch.
-    save: whether to write a checkpoint after it; None if this process decides alone.
-    stop: whether to stop the run after it.
+    save: True to write a checkpoint after it; None if this process decides alone.
+    stop: True to stop the run after it.
   """
 
   blocks: Blocks
@@ -92,7 +92,7 @@ def _exit_in_order(key: str) -> None:
 
 
 def first_then_others(work: Callable[[], Any], name: str) -> Any:
-  """Calls a function that leaves a file in process 0, then in the others, which find the file.
+  """Calls a function that writes a file in process 0, and then in the others, which reuse it.
 
   Args:
     work: the function; every process calls it.
@@ -121,10 +121,10 @@ def check_same(values: dict[str, Any]) -> None:
   """Raises an error in every process if their values differ.
 
   Args:
-    values: by name what must be equal in all processes; JSON values.
+    values: JSON values by name, which must be equal in all processes.
 
   Raises:
-    ValueError: with the first name whose values differ.
+    ValueError: values differ; the message contains the first such name.
     ProcessLost: a process does not answer.
   """
   if num_processes() == 1:

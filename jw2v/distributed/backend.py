@@ -1,6 +1,6 @@
 """Settings that JAX reads when it starts its backend.
 
-`jw2v.prepare_backend` makes them; the programs and `jw2v.train` call it first.
+`jw2v.prepare_backend` changes them; the programs and `jw2v.train` call it first.
 """
 
 import importlib.metadata
@@ -11,7 +11,7 @@ import re
 import warnings
 
 import jax
-from jax._src.xla_bridge import backends_are_initialized  # there is no public function
+from jax._src.xla_bridge import backends_are_initialized  # not public
 
 from jw2v.utils.limits import one_line
 
@@ -61,7 +61,7 @@ def platform() -> str:
   """Starts the backend of JAX and returns its name: 'cpu', 'gpu' or 'tpu'.
 
   Raises:
-    ValueError: the backend that `JAX_PLATFORMS` asks for cannot start.
+    ValueError: a backend in `JAX_PLATFORMS` cannot start.
   """
   try:
     return jax.default_backend()
@@ -77,7 +77,7 @@ def platform() -> str:
 
 
 def prepare_backend(devices: int | None = None) -> None:
-  """Makes the settings that JAX reads when it starts its backend; call it first in a program.
+  """Changes the settings that JAX reads when it starts its backend; call it first in a program.
 
   `train` calls it too. It does not start the backend. It appends to `XLA_FLAGS` and keeps the
   flags that are already set.

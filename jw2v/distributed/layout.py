@@ -12,10 +12,10 @@ A layout places arrays on a `Mesh` with the axes 'data' and 'width', maps the st
 | 'local' | all | all of its own step | nothing; the tables after many steps |
 | 'rows' | 1/n of the words | all of its own step | nothing; the rows touched in many steps |
 
-In 'local' each device takes steps of its own, on its own share of the text and its own copy of the
-tables, and from time to time the copies are merged, see `merge.py`. So it does in 'rows', on copies
-of the rows that its text touches, see `rows.py`. The other layouts compute the
-steps of a single device on the same windows, up to rounding. If columns are split, the devices
+In 'local' each device takes separate steps, on its own share of the text and its own copy of the
+tables, and the copies are merged after many steps, see `merge.py`. In 'rows' each device does the
+same on copies of the rows that its text touches, see `rows.py`. The other layouts compute the steps
+of a single device on the same windows, up to rounding. If columns are split, the devices
 compute partial scores and norms, and a psum adds them; gathers, gradients and updates of rows are
 local. If windows are split, each device adds the rows of all devices to its copy of the table, so
 that all copies stay equal.
@@ -41,9 +41,9 @@ from jw2v.distributed.rows import LEAST_ROWS, is_by_row, joined_rows, request_ro
 from jw2v.losses.rows import RowGradients
 
 DATA, WIDTH = 'data', 'width'
-# By default a CPU is so many devices at most, and has so many words of the text for each.
+# Default limits of a CPU: the largest number of devices, and the words of the text per device.
 _MOST_DEVICES, _WORDS_OF_DEVICE = 4, 4_000_000
-_MEMORY = 0.5  # share of the memory of a machine that their copies of the tables may take
+_MEMORY = 0.5  # maximum share of the memory of a machine for the copies of the tables
 _HOST_BYTES = 64e6  # of a table, gathered on each device at a time
 
 
@@ -65,12 +65,12 @@ class Layout(NamedTuple):
 
   @property
   def data_devices(self) -> int:
-    """Number of devices that have windows of their own."""
+    """Number of devices with different windows."""
     return self.mesh.shape[DATA] if self.mesh is not None and self.data_axis else 1
 
   @property
   def copies(self) -> int:
-    """Number of devices that take steps of their own: one but in 'local' and 'rows'."""
+    """Number of devices that take separate steps; 1 except in 'local' and 'rows'."""
     return self.data_devices if self.name in APART else 1
 
   @property
@@ -86,7 +86,7 @@ class Layout(NamedTuple):
 
   @property
   def step_index(self) -> Any:
-    """Index of this device among those that share a step; within `map`."""
+    """Index of this device among the devices that share a step; within `map`."""
     return 0 if self.step_devices == 1 else jax.lax.axis_index(self.data_axis)
 
   @property
@@ -96,7 +96,7 @@ class Layout(NamedTuple):
 
   @property
   def shard(self) -> tuple[int, int]:
-    """(i, n): this process reads the i-th of n streams, the windows of its own devices."""
+    """Pair (i, n): this process reads the i-th of n streams, the windows of its own devices."""
     if self.mesh is None or self.data_axis is None or jax.process_count() == 1:
       return 0, 1
     owners = [tuple(sorted({d.process_index for d in row})) for row in self.mesh.devices]
@@ -198,7 +198,7 @@ class Layout(NamedTuple):
     return jax.tree.map(lambda x: _put(np.asarray(x), whole), values)
 
   def put_blocks(self, blocks: Any) -> Any:
-    """Places the blocks of a dispatch; each process passes those of its own devices."""
+    """Places the blocks of a dispatch; each process passes the blocks of its own devices."""
     if self.mesh is None:
       return blocks
     sharding = NamedSharding(self.mesh, self.blocks_spec)
@@ -221,7 +221,7 @@ class Layout(NamedTuple):
     """Gathers the rows of all devices that share a step; within `map`, one collective.
 
     Args:
-      *parts: rows of this device, for each of some tables.
+      *parts: rows of this device, for each of several tables.
 
     Returns:
       For each table the rows of all devices, equal on each of them.
@@ -229,7 +229,7 @@ class Layout(NamedTuple):
     if self.step_devices == 1:
       return parts
     leaves, structure = jax.tree.flatten(parts)
-    # As integers, so that nothing rounds them on the way.
+    # As integers, so that the exchange does not round them.
     bits = [jax.lax.bitcast_convert_type(x, jnp.int32).reshape(-1) for x in leaves]
     found = jax.lax.all_gather(jnp.concatenate(bits), self.data_axis)  # [n, numbers]
     ends = np.cumsum([len(x) for x in bits])
@@ -273,12 +273,12 @@ class Layout(NamedTuple):
 def default_devices(
   config: TrainConfig, num_words: int | None = None, vocabulary_size: int = 1
 ) -> int:
-  """Returns how many devices a CPU is split into where the settings do not say it.
+  """Returns the default number of devices that a CPU is split into.
 
   Args:
     config: the run's settings.
-    num_words: words of the text; None if they are not known yet.
-    vocabulary_size: number of different words.
+    num_words: number of words of the text; None if it is not known yet.
+    vocabulary_size: number of distinct words.
   """
   if num_processes() > 1 or config.layout not in (None, 'local'):
     return 1
@@ -295,8 +295,8 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
 
   Args:
     config: the run's settings.
-    num_words: words of the text; 0 if they are not known.
-    vocabulary_size: number of different words.
+    num_words: number of words of the text; 0 if it is unknown.
+    vocabulary_size: number of distinct words.
 
   Raises:
     ValueError: the config asks for more devices than exist, or for a part of the devices of
@@ -317,16 +317,16 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
     raise ValueError(f'devices must be at most {len(jax.local_devices())}, got {own}{hint}')
   if several and number != len(available):
     raise ValueError(
-      f'devices={own}: {jax.process_count()} processes have {len(available)} devices; all of them '
-      'train, so leave it to None'
+      f'devices must be all {len(available)} devices of the {jax.process_count()} processes, got '
+      f'{own} per process; set devices=None'
     )
   if number == 1:
     return Layout()
   name, exact = config.layout, config.objective == 'naive_softmax'
   if name == 'rows' and 0 < num_words and vocabulary_size < LEAST_ROWS * number:
     raise ValueError(
-      f"devices={number}: layout='rows' needs {LEAST_ROWS} words for each, and the text has "
-      f'{vocabulary_size}'
+      f"the vocabulary must have at least {LEAST_ROWS} words per device with layout='rows', got "
+      f'{vocabulary_size} for devices={number}'
     )
   if name is None and is_cpu and not exact:
     name = 'local'
@@ -334,22 +334,24 @@ def make_layout(config: TrainConfig, num_words: int = 0, vocabulary_size: int = 
     name = 'width' if config.dim % number == 0 and not exact else 'data'
   width = {'width': number, 'data_width': config.width_devices or 2}.get(name, 1)
   if number % width:
-    raise ValueError(f'width_devices={width}: must divide devices={number}')
+    raise ValueError(f'width_devices must divide devices={number}, got {width}')
   if config.dim % width:
     raise ValueError(
-      f'dim={config.dim}: layout={name!r} splits it over {width} devices, which must divide it'
+      f'dim must be a multiple of {width}, the number of devices that layout={name!r} splits it '
+      f'over, got {config.dim}'
     )
   parts = number // width if name in ('data', 'data_width') else 1
   if config.blocks_per_step % parts:
     raise ValueError(
-      f'batch_size={config.batch_size}: layout={name!r} splits its {config.blocks_per_step} blocks '
-      f'over {parts} devices, which must divide them'
+      f'batch_size must have a multiple of {parts} blocks, the number of devices that '
+      f'layout={name!r} splits it over, got batch_size={config.batch_size} with '
+      f'{config.blocks_per_step} blocks'
     )
   blocks = num_words // config.block_size
   if name in APART and 0 < num_words and blocks < number:
     raise ValueError(
-      f'devices={number}: layout={name!r} needs a block of {config.block_size} words for each, and '
-      f'the text has {blocks}'
+      f'the text must have at least one block of {config.block_size} words per device with '
+      f'layout={name!r}, got {blocks} blocks for devices={number}'
     )
   return Layout(name, Mesh(np.array(available[:number]).reshape(-1, width), (DATA, WIDTH)))
 
@@ -362,7 +364,7 @@ def is_here(array: Any) -> bool:
 
 
 def to_host(array: jax.Array) -> np.ndarray:
-  """Copies an array to the memory of this process, wherever its parts are."""
+  """Copies an array to the memory of this process, including parts on other processes."""
   if is_here(array):
     return np.asarray(array)
   sharding: Any = array.sharding  # a NamedSharding: the array is of a layout

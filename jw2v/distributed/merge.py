@@ -1,4 +1,4 @@
-r"""Merging what devices have trained apart: copies of the tables in 'local', of rows in 'rows'.
+r"""Merges the changes of separate devices: copies of tables in 'local', of rows in 'rows'.
 
 Between two merges, device :math:`i` moves a row from :math:`x` by :math:`\Delta_i`. The merged row
 is
@@ -8,23 +8,24 @@ is
    z_i = \rho \sum_{\text{steps}} \eta\, h,
 
 with the curvature :math:`h` of the row in each step of the device. On the quadratic model of
-`curvature_damped_sgd`, a device on its way to a minimum :math:`x^*` has come to
-:math:`\Delta_i = (1 - e^{-z_i}) (x^* - x)`, and one device that takes the steps of all would come
-to :math:`(1 - e^{-\sum_i z_i}) (x^* - x)`: this is the merged row. Little work on a row, as on that
-of a rare word, gives :math:`w = 1` and the sum of the changes. Much work on all n devices gives
-:math:`w = 1/n` and the mean of the copies. A row that one device alone has touched gets the change
-of that device.
+`curvature_damped_sgd`, the steps of a device towards a minimum :math:`x^*` change the row by
+:math:`\Delta_i = (1 - e^{-z_i}) (x^* - x)`. One device that takes the steps of all devices would
+change it by :math:`(1 - e^{-\sum_i z_i}) (x^* - x)`, which is the merged change. With little work
+on a row, such as the row of a rare word, :math:`w = 1` and the changes are summed. With much work
+on all n devices, :math:`w = 1/n` and the merged row is the mean of the copies. If a single device
+has touched a row, the merged row is the row of this device.
 
-The trace :math:`h` is a bound, and :math:`\rho` is the share of it that belongs to the direction of
-the change. It is far smaller than along a gradient: where a row has much curvature, it arrives in a
-few steps, and what still moves after many is the rest. So it is measured before each merge, on the
-blocks of another device's last step, by the change of the gradients between both ends of the way:
+The trace :math:`h` is an upper bound, and :math:`\rho` is the share of the trace in the direction
+of the change. This share is far smaller than along a gradient: directions of high curvature
+converge in a few steps, so that the change after many steps has mostly directions of low curvature.
+Therefore each merge measures the share on the blocks of another device's last step, from the
+difference of the gradients before and after the change:
 
 .. math:: \rho = \frac{\sum \kappa}{\sum h}, \qquad
    \kappa = \frac{\Delta^\top (\nabla J(x + \Delta) - \nabla J(x))}{\|\Delta\|^2}.
 
-As in the steps, the part of a change along the common direction of a table is apart. It keeps the
-share that damps gradients along that direction.
+As in the steps, the component of a change along the common direction of a table is treated
+separately, with the share that damps gradients along this direction.
 
 Axes: V rows of a table, D columns, N rows of a step.
 
@@ -44,8 +45,8 @@ from jw2v.losses.rows import RowGradients
 from jw2v.losses.window import Word2VecParams
 from jw2v.optim import CurvatureDampedState, common_direction, damping_shares
 
-_STEPS, _ROWS = 1024, 200_000  # default steps between two merges, for tables of so many rows
-_LEAST_SHARE = 1e-3  # so that a measured share of 0 divides nothing by 0
+_STEPS, _ROWS = 1024, 200_000  # default steps between two merges, for tables of _ROWS rows
+_LEAST_SHARE = 1e-3  # avoids a division by 0 for a measured share of 0
 # Bytes of a table that are merged at once: they stay in the cache of a core, or, between processes,
 # are enough for the network.
 _BYTES, _BYTES_BETWEEN = 2**20, 2**25
@@ -213,7 +214,7 @@ def merge_rows(
 
 
 def _mean_curvatures(state: CurvatureDampedState, axis: str) -> CurvatureDampedState:
-  """Returns the state with the means of what the devices have measured."""
+  """Returns the state with the means of the measurements of all devices."""
   shared = {name: getattr(state, name) for name in ('last', 'curvatures', 'direction')}
   return state._replace(**jax.lax.pmean(shared, axis))
 
@@ -228,12 +229,12 @@ def _add_changes(
 ) -> jax.Array:
   """Returns `before` and the changes of all copies, each row weighted along and across a direction.
 
-  It goes through the table in parts, which takes half the time and no memory of the table's size.
+  The function processes the table in parts, which halves the time and avoids a temporary table.
   """
 
   def merge_part(merged: jax.Array, start: Any, size: int) -> jax.Array:
     part = lambda array: jax.lax.dynamic_slice_in_dim(array, start, size)
-    # The sum of the changes. To make the changes of each copy first would take twice as long.
+    # The sum of the changes. Computing the changes of each copy first would take twice as long.
     change = jax.lax.psum(part(table), axis) - jax.lax.axis_size(axis) * part(merged)
     more_along = part(along - across) * (change @ direction)
     rows = part(merged) + part(across)[:, None] * change + jnp.outer(more_along, direction)
@@ -251,8 +252,7 @@ def _weights(
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the weights w of each row for its change along and across the common direction.
 
-  They are 0 where no device did any work. Rounding has left something of the change of such a row,
-  which must keep its bits.
+  They are 0 for rows without work. Rounding errors in the change of such a row must not alter it.
   """
   total, (share_along, _) = over_devices(work), damping_shares(state)
 

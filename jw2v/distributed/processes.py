@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax._src import distributed  # there is no public access to the key-value store
+from jax._src import distributed  # the key-value store has no public interface
 
 from jw2v.distributed.backend import num_cores
 from jw2v.utils.limits import one_line
@@ -77,7 +77,7 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
       coordinator, number, index, initialization_timeout=left,
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, shutdown_timeout_seconds=_HEARTBEAT_SECONDS,
     )  # fmt: skip
-    # Threads of XLA wait busily for work, so that those of one process would slow others down.
+    # Idle threads of XLA spin, so that the threads of one process would slow down others.
     threads = max(1, num_cores() // _processes_here(number, index, left))
     os.environ.setdefault('NPROC', str(threads))
   except RuntimeError as error:
@@ -90,7 +90,7 @@ def start_processes(coordinator: str, number: int, index: int, timeout: float = 
 
 
 def _processes_here(number: int, index: int, timeout: int) -> int:
-  """Returns how many of the processes run on this host."""
+  """Returns the number of processes of the run on this host."""
   own, store = socket.gethostname(), client()
   store.key_value_set(f'jw2v/host/{index}', own)
   hosts = [store.blocking_key_value_get(f'jw2v/host/{i}', 1000 * timeout) for i in range(number)]
@@ -114,7 +114,7 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def ending_without_the_others() -> Iterator[None]:
-  """Ends the program at an error, where JAX would wait for other processes that may be gone.
+  """Ends the program at an error without waiting for other processes, which may be gone.
 
   Process 0 waits three seconds, since JAX aborts all others as soon as it is gone.
   """

@@ -28,7 +28,7 @@ import numpy as np
 from jw2v.data.sampling import NO_ROW, Blocks
 from jw2v.losses.window import Word2VecParams
 
-# Owners keep at least so many rows, so that no other array of a state is as long as a table.
+# Minimum number of rows of an owner, so that no other array of a state is as long as a table.
 LEAST_ROWS = 8
 
 
@@ -38,7 +38,7 @@ def is_by_row(leaf: Any) -> bool:
 
 
 def split_rows(leaf: Any, owners: int) -> Any:
-  """Returns an array by row so that equal parts of it are those of the owners.
+  """Reorders an array by row, so that equal parts of it belong to the owners.
 
   Args:
     leaf: `[V, D]` or `[V]`; other arrays are returned as they are.
@@ -57,7 +57,7 @@ def split_rows(leaf: Any, owners: int) -> Any:
 
 
 def joined_rows(leaf: Any, owners: int, shape: tuple[int, ...]) -> Any:
-  """Returns the array of a shape that `split_rows` has split."""
+  """Returns the array before `split_rows`, of the given shape."""
   if not is_by_row(leaf):
     return leaf
   by_row = leaf.reshape(owners, -1).T if len(shape) == 1 else leaf
@@ -117,22 +117,22 @@ def _requested(
 
 
 def exchange(parts: jax.Array, axis: str) -> jax.Array:
-  """Sends part `[:, o]` of an array `[C, n, ...]` to device o; returns those sent to this one."""
+  """Sends part `[:, o]` of an array `[C, n, ...]` to device o; returns the received parts."""
   return jax.lax.all_to_all(parts, axis, 1, 1)
 
 
 def pass_on(tree: Any, axis: str) -> Any:
-  """Sends arrays of this device to the next one, and returns those of the one before."""
+  """Sends arrays of this device to the next one, and returns arrays of the previous one."""
   size = jax.lax.axis_size(axis)
   ring = [(i, (i + 1) % size) for i in range(size)]
   return jax.tree.map(lambda x: jax.lax.ppermute(x, axis, ring), tree)
 
 
 def fetch_rows(tables: Any, asked: jax.Array, axis: str) -> Any:
-  """Returns the small tables of this device, and sends the others theirs.
+  """Sends the requested rows to all devices, and returns the small tables of this device.
 
   Args:
-    tables: arrays `[R, ...]` of the rows that this device owns, and others, which stay.
+    tables: arrays `[R, ...]` of the rows that this device owns; other arrays are unchanged.
     asked: `[C, n]` the rows that each device needs of these.
     axis: mesh axis of the devices.
 
@@ -150,7 +150,7 @@ def fetch_rows(tables: Any, asked: jax.Array, axis: str) -> Any:
 
 
 def ids_of(requests: jax.Array) -> jax.Array:
-  """Returns the `[C n]` ids of the rows of a small table, with some number of at least V for none.
+  """Returns the `[C n]` ids of the rows of a small table, with an id of at least V for padding.
 
   Args:
     requests: `[C, n]` the rows of each owner.
@@ -161,7 +161,7 @@ def ids_of(requests: jax.Array) -> jax.Array:
 
 
 class Probe(NamedTuple):
-  """Some blocks of another device, with tables that have a row for each occurrence of a word.
+  """Blocks of another device, with tables that have a row for each occurrence of a word.
 
   Attributes:
     blocks: the blocks, with ids that are rows of these tables.
@@ -177,7 +177,7 @@ class Probe(NamedTuple):
 def exchange_probes(
   blocks: Blocks, fetched: Word2VecParams, requests: Word2VecParams, axis: str
 ) -> Probe:
-  """Sends blocks of this device to the next one, and returns those of the one before.
+  """Sends blocks of this device to the next one, and returns blocks of the previous one.
 
   Args:
     blocks: `[N, ...]` blocks with rows of the small tables for ids.
@@ -208,7 +208,7 @@ def exchange_probes(
 
 
 def own_rows(ids: jax.Array, others: jax.Array, table: jax.Array, requests: jax.Array) -> jax.Array:
-  """Returns rows of a small table by id, and those of another device where it does not have them.
+  """Returns rows of a small table by id, or the rows of another device for missing ids.
 
   Args:
     ids: `[P]` ids.
@@ -222,5 +222,5 @@ def own_rows(ids: jax.Array, others: jax.Array, table: jax.Array, requests: jax.
   ranks = jax.vmap(jnp.searchsorted, in_axes=(1, None), out_axes=1)(requests, row)  # [P, n]
   rank = jnp.take_along_axis(ranks, owner[:, None], axis=1)[:, 0]
   rank = jnp.minimum(rank, len(requests) - 1)
-  found = requests[rank, owner] == row  # of no row of padding, whose id is NO_ROW
+  found = requests[rank, owner] == row  # excludes padding, whose id is NO_ROW
   return jnp.where(found[:, None], table[rank * owners + owner], others)

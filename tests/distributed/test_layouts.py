@@ -265,20 +265,26 @@ class TestBadInput:
     ('settings', 'message'),
     [
       ({'devices': 9}, r'devices must be at most 8, got 9; call jw2v.prepare_backend\(9\)'),
-      ({'devices': 3, 'layout': 'width'}, "dim=16: layout='width' splits it over 3 devices"),
+      (
+        {'devices': 3, 'layout': 'width'},
+        "dim must be a multiple of 3, .* layout='width' .*, got 16",
+      ),
       (
         {'devices': 3, 'layout': 'data'},
-        "batch_size=64: layout='data' splits its 16 blocks over 3 devices",
+        'batch_size must have a multiple of 3 blocks, .*, got batch_size=64 with 16 blocks',
       ),
-      ({'devices': 3, 'layout': 'data_width'}, 'width_devices=2: must divide devices=3'),
+      ({'devices': 3, 'layout': 'data_width'}, 'width_devices must divide devices=3, got 2'),
       (
         {'devices': 6, 'layout': 'data_width', 'width_devices': 3},
-        "dim=16: layout='data_width' splits it over 3 devices",
+        "dim must be a multiple of 3, .* layout='data_width' .*, got 16",
       ),
-      ({'layout': 'columns'}, "layout='columns': allowed are None, 'data'"),
-      ({'layout': 'data', 'width_devices': 2}, "width_devices=2: needs layout='data_width'"),
-      ({'devices': 0}, 'devices=0: must be an integer of at least 1'),
-      ({'product_dtype': 'float16'}, "product_dtype='float16': allowed are 'bfloat16', 'float32'"),
+      ({'layout': 'columns'}, "layout must be one of None, 'data'"),
+      (
+        {'layout': 'data', 'width_devices': 2},
+        "width_devices must be None unless layout='data_width', got 2",
+      ),
+      ({'devices': 0}, 'devices must be an integer of at least 1, got 0'),
+      ({'product_dtype': 'float16'}, "product_dtype must be one of 'bfloat16', 'float32'"),
     ],
   )
   def test_refused_at_start(self, settings, message):

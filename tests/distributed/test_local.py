@@ -142,11 +142,14 @@ class TestBadInput:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'merge_steps': 0}, 'merge_steps=0: must be an integer of at least 1'),
-      ({'merge_steps': 1.5}, 'merge_steps=1.5: must be an integer of at least 1'),
-      ({'merge_steps': 9, 'layout': 'data'}, "merge_steps=9: needs layout='local', 'rows' or None"),
+      ({'merge_steps': 0}, 'merge_steps must be an integer of at least 1, got 0'),
+      ({'merge_steps': 1.5}, 'merge_steps must be an integer of at least 1, got 1.5'),
+      (
+        {'merge_steps': 9, 'layout': 'data'},
+        "merge_steps must be None unless layout is 'local', 'rows' or None",
+      ),
       ({'devices': 9}, 'devices must be at most 8, got 9'),
-      ({'devices': 8}, "devices=8: layout='local' needs a block of 4 words for each, and the text"),
+      ({'devices': 8}, "at least one block of 4 words per device with layout='local', got "),
     ],
   )
   def test_refused_before_anything_is_written(self, settings, message, tmp_path):

@@ -286,12 +286,18 @@ class TestBadInput:
   @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-      ({'objective': 'naive_softmax'}, "layout='rows': needs an objective with noise words, 'nce'"),
-      ({'objective': 'hierarchical_softmax'}, "layout='rows': needs an objective with noise words"),
-      ({'devices': 4}, "devices=4: layout='rows' needs 8 words for each, and the text has 20"),
+      (
+        {'objective': 'naive_softmax'},
+        "objective must be one of 'nce', .* with layout='rows', got 'naive",
+      ),
+      (
+        {'objective': 'hierarchical_softmax'},
+        "objective must be one of .* with layout='rows', got 'hier",
+      ),
+      ({'devices': 4}, "at least 8 words per device with layout='rows', got 20 for devices=4"),
       (
         {'devices': 2, 'block_size': 16},
-        "devices=2: layout='rows' needs a block of 16 words",
+        "at least one block of 16 words per device with layout='rows'",
       ),
     ],
   )
