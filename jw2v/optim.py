@@ -18,18 +18,17 @@ from jw2v.losses.rows import CurvatureSample, RowGradients, check_row_gradients,
 
 
 def combine_repeated(gradients: RowGradients, num_rows: int) -> RowGradients:
-  """Adds the rows of each id into one of them, without a sort.
+  """Combines rows with the same id into one row, without sorting.
 
-  Every id elects one of the rows that carry it (whichever the scatter lets win), and
-  all of them are added there.
+  A scatter selects one of the rows of each id, and the function adds the other rows to it.
 
   Args:
-    gradients: N rows. Ids of any integer dtype; those outside [0, V) are padding.
-    num_rows: V, the rows of the table.
+    gradients: N rows. Ids of any integer dtype; ids outside [0, V) are padding.
+    num_rows: V, the number of rows of the table.
 
   Returns:
-    N rows without curvature, of which the elected ones hold the sums and all others are padding.
-    The ids are int32; the values are float32 if those of the gradients are narrower.
+    N rows without curvature: the selected rows hold the sums, all other rows are padding. The ids
+    are int32. The values have the dtype of the gradients, at least float32.
 
   Raises:
     AssertionError: the ids are not `[N]` integers, or the values not floating `[N, D]`.
@@ -93,16 +92,16 @@ def rowwise(tx: optax.GradientTransformation) -> RowwiseTransformation:
   Rows with the same id are added first, in float32 or wider, so that the transformation sees their
   sum, in the dtype of the table.
 
-  For SGD and Adagrad the result is that of the dense transformation. Where a dense
-  optimizer also moves rows whose gradient is zero, the row-wise one is lazy: the
-  moments of Adam and RMSProp and the velocity of momentum do not decay, and their rows
-  do not move, in steps that do not touch them. The same goes for weight decay.
+  For SGD and Adagrad the result equals the dense transformation. Some dense optimizers also move
+  rows whose gradient is zero. The row-wise optimizer is lazy instead: in steps that do not touch a
+  row, its moments of Adam and RMSProp and its velocity of momentum do not decay, and the row does
+  not move. The same applies to weight decay.
 
   Args:
     tx: an optax transformation that treats each element by itself. Others, such as clipping by a
-      global norm, would see the touched rows for the table and return wrong results. `init` raises
-      an error for `optax.MultiSteps`, Adafactor, Muon, L-BFGS, NovoGrad and SM3, and cannot detect
-      others. The masks and labels of `optax.masked` and `optax.multi_transform` must be those of
+      global norm, would mistake the touched rows for the table and return wrong results. `init`
+      raises an error for `optax.MultiSteps`, Adafactor, Muon, L-BFGS, NovoGrad and SM3, and cannot
+      detect others. The masks and labels of `optax.masked` and `optax.multi_transform` must be for
       one table. For different transformations, make one row-wise optimizer per table.
 
   Returns:
@@ -197,7 +196,7 @@ def _nodes(tree: Any) -> Iterator[Any]:
     yield from _nodes(child)
 
 
-# A sample of curvatures counts in about so many samples: 1 / (1 - 0.9).
+# The decaying average covers about this number of samples: 1 / (1 - 0.9).
 _DECAY = 0.9
 # Lower bounds of the share across m: _FLOOR times the square of the share along it, and _LEAST.
 _FLOOR, _LEAST = 0.3, 0.01
@@ -205,20 +204,20 @@ _FLOOR, _LEAST = 0.3, 0.01
 
 @exportable
 class CurvatureDampedState(NamedTuple):
-  """The state of `curvature_damped_sgd`; the rate lies where `inject_hyperparams` has it."""
+  """State of `curvature_damped_sgd`, with the learning rate as in `optax.inject_hyperparams`."""
 
   hyperparams: dict[str, jax.Array]  # {'learning_rate': []}
   # [V] zeros between steps: to clear the touched ones is cheaper than all. float32 or wider.
   total: jax.Array
   last: jax.Array  # [3] the curvatures of the last sample
-  curvatures: jax.Array  # [3] decaying average of those of all samples
+  curvatures: jax.Array  # [3] decaying average of the curvatures of all samples
   direction: jax.Array  # [1, D] decaying average of their directions
 
 
 def common_direction(state: CurvatureDampedState, axis_name: str | None = None) -> jax.Array:
-  """Returns the `[D]` unit vector m along which the next sample is to be measured.
+  """Returns the `[D]` unit vector m along which the next sample is measured.
 
-  It is the mean of the vectors that the rows of the table met in the last samples, weighted by the
+  It is the direction of the mean vector of the other table in the last samples, weighted by the
   curvature of the terms; zeros before the first sample.
 
   Args:
@@ -245,50 +244,53 @@ def curvature_damped_sgd(
      \varphi(z) = \frac{1 - e^{-z}}{z}
 
   with the sums :math:`g` of a row's gradients and :math:`h` of its curvatures. The part
-  :math:`g_\parallel = (g^\top m)\, m` of the gradient is in the common direction :math:`m` of a
-  table, and :math:`g_\perp` is the rest. The two shares of the curvature are those of a table too,
+  :math:`g_\parallel = (g^\top m)\, m` of the gradient is along the common direction :math:`m` of
+  the table, and :math:`g_\perp` is the rest. Each table also has two shares of the curvature,
 
   .. math:: \rho_\parallel = \max(2 s, \rho_\perp), \qquad
      \rho_\perp = 2\, (1 - s)\, r + 0.3\, s^2,
 
   neither below 0.01 nor above 1.
 
-  **Why damp.** A step sums the gradients of every occurrence of a word in it, all taken at the same
-  point. Where they are many, the sum steps over the minimum that one occurrence after the other
-  would have approached, and further out each time: plain SGD diverges. On the way that they would
-  have gone, the gradient changes: for small steps as :math:`\dot x = -\nabla J(x)`. With the
-  quadratic model :math:`\nabla J = g + H (x - x_0)`, the place reached at time :math:`\eta` is
+  **Damping.** A step sums the gradients of all occurrences of a word, computed at the same point.
+  If a word has many occurrences, the sum overshoots the minimum that sequential updates would
+  approach, and plain SGD diverges. The gradient would change along the path of sequential updates,
+  which for small steps follows :math:`\dot x = -\nabla J(x)`. With the quadratic model
+  :math:`\nabla J = g + H (x - x_0)`, this path reaches at time :math:`\eta` the point
 
   .. math:: x_0 - \eta\, \varphi(\eta H)\, g,
 
-  the exponential Euler step. A matrix for each row would cost too much: two numbers replace it.
+  which is the exponential Euler step. A matrix for each row would be too expensive, so two numbers
+  replace it.
 
-  **Two numbers.** The vectors :math:`u_o` of :math:`H = \sum_o h_o u_o u_o^\top`, those that the
-  row meets on the other side, have a part in common: their mean. Along its direction :math:`m` the
-  curvature :math:`m^\top H m` is far above that of any other direction, often half of the trace
-  :math:`h`. The rest of the gradient has the curvature
-  :math:`\kappa = g_\perp^\top H g_\perp / \|g_\perp\|^2`, far below the trace that is left, since
-  what remains of the :math:`u_o` has many directions. One number for both makes the step too short
-  across :math:`m` or too long along it.
+  **Two numbers.** The vectors :math:`u_o` in :math:`H = \sum_o h_o u_o u_o^\top` are the rows of
+  the other table in the terms of the row. They have a common component, their mean. Along its
+  direction :math:`m` the curvature :math:`m^\top H m` is far larger than along any other direction,
+  often half of the trace :math:`h`. The rest of the gradient has the curvature
+  :math:`\kappa = g_\perp^\top H g_\perp / \|g_\perp\|^2`, which is far smaller than the rest of the
+  trace, since the remaining components of the :math:`u_o` have many directions. A single number
+  would make the step too short across :math:`m` or too long along it.
 
-  **Measured.** Over the part of the batch that `RowGradients.sample` covers, for a table
+  **Measurement.** For each table, the optimizer computes
   :math:`s = \sum m^\top H m / \sum \operatorname{tr} H` and
-  :math:`r = \sum \kappa / \sum (\operatorname{tr} H - m^\top H m)`. They change slowly over a run.
-  The shares are the larger ones of two: those of the last sample, and those of a decaying average
-  over about ten. :math:`m` is the average of :math:`\sum_o h_o u_o`, and the first sample has
-  nothing else; until the second one, the trace damps.
+  :math:`r = \sum \kappa / \sum (\operatorname{tr} H - m^\top H m)` over the part of the batch in
+  `RowGradients.sample`. Both change slowly over a run. The optimizer uses the larger share of the
+  last sample and of a decaying average over about ten samples. The direction :math:`m` is the
+  average of :math:`\sum_o h_o u_o`. The first sample only measures this direction, so the optimizer
+  damps by the trace until the second sample.
 
-  **Twice.** The rows of both tables move in one step, and a score :math:`u^\top v` changes by both
-  moves. So each is damped twice, up to the trace.
+  **Factor 2.** A step moves the rows of both tables, and a score :math:`u^\top v` changes by both
+  moves. So each table is damped twice, but not beyond the trace.
 
-  **The floor.** The shares are those of a table, and a single row may have more curvature across
-  :math:`m`. Where nearly all of the table's is along :math:`m`, as in a text of one word, little is
-  measured of the rest: hence :math:`0.3\, s^2`.
+  **Lower bound.** The shares are averages over a table, and a single row may have more curvature
+  across :math:`m`. If nearly all curvature of the table is along :math:`m`, as in a text of one
+  word, the share across it is poorly measured. The term :math:`0.3\, s^2` bounds it from below.
 
-  **Limits.** A row seen once has a small :math:`\eta h`, and :math:`\varphi(z) = 1 - z/2 + O(z^2)`
-  leaves it to plain SGD. Where all terms have one direction, it is :math:`m` with :math:`s = 1`,
-  and the trace damps. With the shares of the row itself, no step at any learning rate raises its
-  model. `docs/optimizer.md` has the scores, `docs/experiments_tried.md` the alternatives.
+  **Limits.** A row with one occurrence has a small :math:`\eta h`, and
+  :math:`\varphi(z) = 1 - z/2 + O(z^2)` makes its step plain SGD. If all terms have the same
+  direction, this direction is :math:`m` with :math:`s = 1`, and the optimizer damps by the trace.
+  With the exact shares of the row, no step at any learning rate increases its quadratic model.
+  `docs/optimizer.md` has plots and the alternatives that were tried.
 
   Args:
     learning_rate: :math:`\eta`, a number or a scalar array; part of the state. For a schedule,
@@ -337,7 +339,7 @@ def curvature_damped_sgd(
   ) -> tuple[jax.Array, CurvatureDampedState]:
     ids, values, curvature, sample, along = gradients
     if curvature is None:
-      raise ValueError('curvature=None: curvature_damped_sgd needs the curvature of each row')
+      raise ValueError('curvature must be [N] numbers for curvature_damped_sgd, got None')
     if ids.dtype != jnp.int32:  # int32 ids need no conversion: the lookups below do not wrap
       ids = row_ids(ids, table.shape[0])
     dtype = state.total.dtype
@@ -352,7 +354,7 @@ def curvature_damped_sgd(
 
     def factor(share):  # -rate phi(rate share h)
       z = jnp.maximum(rate * share * of_rows, 1e-30)  # phi(1e-30) is 1
-      # The division last: XLA would compute what comes after it once for every column.
+      # The division comes last: XLA would compute later operations once for every column.
       return rate * jnp.expm1(-z) / z
 
     of_common, of_across = damping_shares(state)
@@ -375,7 +377,7 @@ def curvature_damped_sgd(
 def _add_sample(
   state: CurvatureDampedState, sample: CurvatureSample, m: jax.Array, axis_name: str | None
 ) -> CurvatureDampedState:
-  """Adds a sample that was measured with m; one of nothing, or one that is not finite, is none."""
+  """Adds a sample that was measured with m; skips a sample that is empty or not finite."""
   average = lambda old, new: _DECAY * old + (1 - _DECAY) * new
   squares = _over(jnp.array([m @ m, sample.direction @ sample.direction]), axis_name)
   is_sample = jnp.isfinite(sample.curvatures).all() & jnp.isfinite(squares[1])
@@ -400,7 +402,7 @@ def _shares(curvatures: jax.Array) -> jax.Array:
 
 
 def _share(part: jax.Array, whole: jax.Array, otherwise: float) -> jax.Array:
-  """Returns the share of a part, from 0 to 1; `otherwise` where there is nothing."""
+  """Returns the share of a part, from 0 to 1; `otherwise` if the whole is 0."""
   known = whole > 0
   return jnp.where(known, jnp.clip(part / jnp.where(known, whole, 1), 0, 1), otherwise)
 

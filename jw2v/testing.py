@@ -1,10 +1,11 @@
-"""Checks of gradients that are written by hand.
+"""Checks of hand-written gradients.
 
 `check_value_and_grad` compares a closed form with autodiff of its loss. It works for any loss, not
 only for those of this library. `explain_gradient` compares a gradient of one of our losses with
-the right one and with the misprints that circulate, and says which of them it is.
+the right one and with known misprints, and returns an explanation.
 
-The module needs jax and NumPy only. It compares in float64, whatever the settings of the program.
+The module needs jax and NumPy only. It compares in float64, regardless of the settings of the
+program.
 """
 
 import contextlib
@@ -65,14 +66,14 @@ def _error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 
 
 def _worst(got: np.ndarray, want: np.ndarray) -> str:
-  """Says which element is off the most."""
+  """Describes the element with the largest error."""
   index = np.unravel_index(np.argmax(_error(got, want)), got.shape)  # the first nan, if any
   where = f'element {list(map(int, index))} ' if got.shape else ''
   return f'{where}is {_number(got[index])}, want {_number(want[index])}'
 
 
 def _factor(got: np.ndarray, want: np.ndarray, tolerance: float) -> float | None:
-  """Returns the number that `got` is times `want`, or None if there is none."""
+  """Returns the factor between `got` and `want`, or None if they are not proportional."""
   square = np.sum(want * want)
   if got.shape != want.shape or not (0 < square < np.inf and np.isfinite(got).all()):
     return None
@@ -81,7 +82,7 @@ def _factor(got: np.ndarray, want: np.ndarray, tolerance: float) -> float | None
 
 
 def _fraction(x: float) -> str:
-  """Writes 0.3333333 as 1/3, and 0.37 as it is."""
+  """Formats a number, as a fraction if it is 1/n: 0.3333333 becomes 1/3."""
   count = round(1 / x) if x else 0
   is_simple = abs(count) > 1 and abs(count * x - 1) <= 1e-6
   return f'{"-" * (x < 0)}1/{abs(count)}' if is_simple else f'{x:.6g}'
@@ -105,7 +106,7 @@ def _assert_equal(got, want, what: str, must: str, rtol: float, atol: float, hin
     message += f' ({off.sum()} of {off.size} elements differ, at most by {_largest(error):.6g})'
   factor = _factor(got, want, 1e-6)
   if factor is not None and off[want != 0].all():
-    message += f'; got is {_fraction(factor)} times what is right'
+    message += f'; got is {_fraction(factor)} times the right one'
   raise AssertionError(message + (hint(got) if hint else ''))
 
 
@@ -128,7 +129,7 @@ def check_value_and_grad(
   .. math:: (J, g) \text{ with } g = \partial \textstyle\sum J / \partial x
      \text{ element by element}, \qquad \dot J = \langle g, \dot x \rangle
 
-  `checks` names what is compared, by default all of it:
+  `checks` selects the comparisons, by default all of them:
 
   - `'value'`: the value equals the loss.
   - `'gradient'`: the gradient equals `jax.grad` in structure, shapes, dtypes and elements.
@@ -279,7 +280,7 @@ class _Example:
     raise ValueError(f'argnums must name arguments ({", ".join(arguments)}), got {number!r}')
 
   def convert(self):
-    """Makes every floating array one of float64, also what is only convertible to one."""
+    """Converts all floating arrays, and values convertible to one, to float64."""
     self.chosen = jax.tree.map(lambda x: np.asarray(x, np.float64), self.chosen)
     self.others = _cast(self.others, np.float64)
 
@@ -296,7 +297,7 @@ class _Example:
     return self._call(self._loss, chosen, others)
 
   def twin(self, chosen, others):
-    """Returns the value and the gradient, as the function under test returns them."""
+    """Returns the value and the gradient of the function under test."""
     result = self._call(self._value_and_grad, chosen, others)
     if not (isinstance(result, tuple | list) and len(result) == 2):
       kind = f'{len(result)} results' if isinstance(result, tuple | list) else _described(result)
@@ -305,7 +306,7 @@ class _Example:
 
   @functools.cached_property
   def run(self):
-    """Compiles the loss, the twin and autodiff; further dtypes compile anew."""
+    """Compiles the loss, the twin and autodiff, once per dtype."""
     results = _results(self.loss, self.twin, 0)
     return jax.jit(lambda chosen, others: results((chosen, others), {}))
 
@@ -393,7 +394,7 @@ def _assert_gradients(got: Mapping, want: Mapping, must: str, rtol: float, atol:
 
 
 def _other_argument(path, everything, got) -> str:
-  """Says so if the gradient to one argument is in the place of another."""
+  """Describes a gradient that is the gradient to another argument."""
   for other, want in everything.items():
     if other != path and np.shape(got) == np.shape(want) and np.any(want):
       if np.allclose(got, want):
@@ -512,7 +513,7 @@ _CHECKS: dict[str, Callable] = {
 }
 
 
-# --- The misprints that circulate ---
+# --- Known misprints ---
 
 
 class Misprint(NamedTuple):
@@ -665,7 +666,7 @@ def _of_binary(
   center, outside, negatives, *, weights=None, log_expected_outside=None,
   log_expected_negatives=None,
 ):  # fmt: skip
-  """Negative sampling, and NCE, where the logarithms are given."""
+  """Misprints of negative sampling, or of NCE if the logarithms are given."""
   v, u, n = center, outside, negatives
   w = np.ones(len(n)) if weights is None else weights.astype(np.float64)
   a, b, others = u @ v, n @ v, {}
@@ -1022,12 +1023,12 @@ def misprints(name: str, /, *args: Any, **kwargs: Any) -> list[Misprint]:
 def explain_gradient(
   name: str, got: Any, /, *args: Any, argument: str | None = None, **kwargs: Any
 ) -> str:
-  """Says whether a gradient of one of our losses is right, and if not, which misprint it is.
+  """Explains a gradient of one of the losses: correct, or the most likely mistake.
 
-  The gradient is compared with the right one, with the known misprints (`misprints`), and with
-  general faults: a flipped sign, a constant factor, a transpose, another shape, a sum or a mean too
-  many, the gradient of another argument. If the data cannot tell two of them apart, the text names
-  both: at a score of 0, s(x) equals s(-x).
+  The function compares the gradient with the right one, with the known misprints (`misprints`), and
+  with general mistakes: a flipped sign, a constant factor, a transpose, another shape, an extra sum
+  or mean, the gradient of another argument. If the data do not distinguish two of them, the
+  text contains both. For example, s(x) equals s(-x) at a score of 0.
 
   Args:
     name: name of the function, as for `misprints`.
@@ -1037,7 +1038,7 @@ def explain_gradient(
     **kwargs: keyword arguments of the function.
 
   Returns:
-    'right', or a line for each argument: its name and what its gradient is.
+    'right', or a line for each argument: its name and the explanation of its gradient.
 
   Raises:
     AssertionError: an argument of the function has the wrong rank, shape or dtype.
@@ -1106,7 +1107,7 @@ def _path_of(name, paths, what):
 
 
 def _sizes(args, kwargs) -> dict[int, str]:
-  """Returns what numbers above 1 count: the lengths of the axes of the arguments."""
+  """Returns the lengths of the axes of the arguments, to interpret factors above 1."""
   sizes: dict[int, str] = {}
   for x in jax.tree.leaves((args, kwargs)):
     for axis, length in enumerate(np.shape(x)):
@@ -1123,7 +1124,7 @@ def _tolerance(x) -> float:
 
 
 def _explained(path, got, right, wrong, sizes) -> tuple[int, str]:
-  """Returns the explanation of the gradient to one argument, and how sure it is (0 is most)."""
+  """Returns the explanation of the gradient to one argument, and its rank (0 is most certain)."""
   tolerance = _tolerance(got)
   got, want = np.asarray(got, np.float64), right[path]
   same = lambda x, y=got: (
@@ -1136,7 +1137,7 @@ def _explained(path, got, right, wrong, sizes) -> tuple[int, str]:
     return 3, f'not finite: {_first_not_finite(got)}'
   named = _listed(x for x in ours if same(x.gradient))
   if same(want):
-    return 0, f'right, but this data cannot tell it from: {named}' if named else 'right'
+    return 0, f'right, but on this data the same as: {named}' if named else 'right'
   if named:
     return 1, named
   if general := _general(path, got, right, same, tolerance, sizes):
@@ -1155,7 +1156,7 @@ def _listed(found: Iterable[Misprint]) -> str:
 
 
 def _general(path, got, right, same, tolerance, sizes) -> str:
-  """Returns the fault that any gradient can have, or an empty text."""
+  """Describes a mistake that any gradient can have; an empty string if none is found."""
   want = right[path]
   if not got.any() and got.shape == want.shape:
     return 'zero everywhere'
@@ -1171,10 +1172,10 @@ def _general(path, got, right, same, tolerance, sizes) -> str:
   for axis in range(want.ndim):
     for word, reduced in (('summed', want.sum(axis)), ('averaged', want.mean(axis))):
       if want.shape[axis] > 1 and same(reduced):
-        return f'{word} over axis {axis}, where nothing is to be {word}'
+        return f'{word} over axis {axis}, which must not be {word}'
       repeated = np.broadcast_to(np.expand_dims(reduced, axis), want.shape)
       if want.shape[axis] > 1 and same(repeated):
-        return f'every entry along axis {axis} is the one that is {word} over it'
+        return f'every entry along axis {axis} is the gradient {word} over this axis'
   factor = _factor(got, want, tolerance)
   if factor is not None and factor:
     count = max(abs(factor), 1 / abs(factor))

@@ -371,7 +371,9 @@ class TestCurvatureDampedSgd:
     assert_close(optimizer.update(rows, state, once)[0], 2 * once)
 
   def test_needs_the_curvature(self):
-    with pytest.raises(ValueError, match='curvature=None: curvature_damped_sgd needs'):
+    with pytest.raises(
+      ValueError, match=r'curvature must be \[N\] numbers for curvature_damped_sgd'
+    ):
       self._update(gradients(np.random.default_rng(0)))
 
 

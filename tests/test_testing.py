@@ -193,7 +193,7 @@ class TestWrongTwins:
     nearly = twin_with(center=lambda g: g * (1 + 1e-6))
     check(nearly, rtol=1e-5)
     check(nearly, atol=1e-5)
-    with pytest.raises(AssertionError, match=r"^gradient to 'center' .* times what is right$"):
+    with pytest.raises(AssertionError, match=r"^gradient to 'center' .* times the right one$"):
       check(nearly)
     steep = lambda x: (jnp.sum(1e4 * x), jnp.full_like(x, 1e4 + 0.1))
     check(steep, X, loss=lambda x: steep(x)[0], rtol=2e-5)
@@ -205,7 +205,7 @@ class TestWrongTwins:
     ('factor', 'text'), [(-1, '-1'), (2, '2'), (1 / 3, '1/3'), (0.37, '0.37')]
   )
   def test_one_factor(self, factor, text):
-    with pytest.raises(AssertionError, match=f'; got is {text} times what is right$'):
+    with pytest.raises(AssertionError, match=f'; got is {text} times the right one$'):
       check(twin_with(negatives=lambda g: factor * g))
 
   def test_gradient_of_another_argument(self):
@@ -283,7 +283,7 @@ class TestWrongTwins:
     message = 'jax.jvp of the loss must equal the gradient times a random direction: is '
     with fails(message) as error:
       check(twin, X, loss=loss, checks=('forward',))
-    assert str(error.value).endswith('; got is 1.5 times what is right')
+    assert str(error.value).endswith('; got is 1.5 times the right one')
 
   def test_an_error_of_the_loss_names_the_check(self):
     @jax.custom_vjp
@@ -614,7 +614,7 @@ class TestExplanation:
     text = explain_gradient('negative_sampling_loss', grads, v, u, n)
     center, outside, negatives = text.splitlines()
     assert negatives == (
-      'negatives: right, but this data cannot tell it from: '
+      'negatives: right, but on this data the same as: '
       'the sigmoid lost its minus sign: (1 - s(u_k v)) v; D23'
     )
     assert center.startswith('center: right, but') and outside == 'outside: right'
@@ -644,10 +644,10 @@ class TestExplanation:
        '[7, 4])'),
       (lambda u: 0.37 * u, '0.37 times the right gradient'),
       (lambda u: u[:, :, None], 'right but for the shape [7, 4, 1], want [7, 4]'),
-      (lambda u: u.sum(axis=1), 'summed over axis 1, where nothing is to be summed'),
-      (lambda u: u.mean(axis=1), 'averaged over axis 1, where nothing is to be averaged'),
-      (lambda u: u.sum(axis=1, keepdims=True) + 0 * u, 'every entry along axis 1 is the one that '
-       'is summed over it'),
+      (lambda u: u.sum(axis=1), 'summed over axis 1, which must not be summed'),
+      (lambda u: u.mean(axis=1), 'averaged over axis 1, which must not be averaged'),
+      (lambda u: u.sum(axis=1, keepdims=True) + 0 * u, 'every entry along axis 1 is the gradient '
+       'summed over this axis'),
       (lambda u: u[:5, :3], 'has the shape [5, 3], want [7, 4]'),
       (lambda u: np.where(np.arange(7)[:, None] == 2, np.nan, u), 'not finite: nan at [2, 0]'),
     ],

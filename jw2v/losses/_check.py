@@ -20,8 +20,8 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
   Args:
     **arguments: by name `(value, axes)` or `(value, axes, kind)`. `axes` names the
       axes, blank-separated (`'K D'`; `''` is a scalar); in one call a letter has one length,
-      given by the first argument that has it. A leading `...` stands for any number of axes,
-      likewise the same in one call. A leading `?` marks an option, whose value may be `None`.
+      given by the first argument that has it. A leading `...` means any number of axes,
+      also the same in one call. A leading `?` marks an option, whose value may be `None`.
       `kind` is `float` (default), `int` or `bool`; or the name of an argument before it: any
       real value, converted to the dtype in which sums over that argument are carried.
 

@@ -173,12 +173,12 @@ def cross_entropy_gradient(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
 
 
 def _scaled_norm(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-  """Whether x is 0, `x / s`, `|x / s|` and `1 / s`, with s = max|x|.
+  """Returns `x == 0`, `x / s`, `|x / s|` and `1 / s`, with s = max|x|.
 
-  So no square over- or underflows. s counts as a constant for autodiff: x / |x| does not
-  depend on it. For the zero vector s and the norm are given as 1, which keeps every
-  derivative finite. XLA divides by multiplying with a reciprocal, and that of the largest
-  floats is flushed to 0: hence the detour over an eighth of them.
+  The scaling prevents overflow and underflow of squares. s is a constant for autodiff, since
+  x / |x| does not depend on it. For the zero vector, s and the norm are 1, which keeps every
+  derivative finite. XLA divides by multiplying with a reciprocal, and flushes the reciprocal of the
+  largest floats to 0, so these are scaled by an eighth first.
   """
   largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
   is_zero = largest == 0
@@ -190,7 +190,7 @@ def _scaled_norm(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Arr
 
 
 def l2_normalize(x: ArrayLike) -> jax.Array:
-  r"""The unit vector in the direction of `x`; the zero vector gives zeros.
+  r"""Unit vector in the direction of `x`; the zero vector gives zeros.
 
   .. math:: \hat x = x / \lVert x \rVert
 

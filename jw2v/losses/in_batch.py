@@ -37,7 +37,7 @@ def _check_batch(queries, keys, log_expected, key_ids, temperature, where):
     temperature=(temperature, '', 'keys'),
     where=(where, '?B', bool),
   )
-  # The value of an array of JAX is not read, since that would wait for it.
+  # Reading the value of a JAX array would block, so it is not checked.
   if not isinstance(given, jax.Array) and not given > 0:
     raise ValueError(f'temperature must be greater than 0, got {given!r}')
   if where is not None:  # padding may hold anything

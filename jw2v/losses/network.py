@@ -20,7 +20,7 @@ from jw2v.losses.numerics import common_dtype, dot, exportable, outer, widen
 
 @exportable
 class TwoLayerParams(NamedTuple):
-  """Weights and biases, and the shape of their gradients."""
+  """Weights and biases of the network, or their gradients."""
 
   w1: jax.Array  # [Dx, H]
   b1: jax.Array  # [H]
@@ -172,7 +172,7 @@ def two_layer_num_params(input_dim: int, hidden_dim: int, output_dim: int) -> in
   widths = {'input_dim': input_dim, 'hidden_dim': hidden_dim, 'output_dim': output_dim}
   for name, width in widths.items():
     if not hasattr(width, '__index__'):
-      raise TypeError(f'{name}={width!r}: must be an integer')
+      raise TypeError(f'{name} must be an integer, got {width!r}')
     if width < 1:
-      raise ValueError(f'{name}={width}: must be at least 1')
+      raise ValueError(f'{name} must be at least 1, got {width}')
   return (input_dim + 1) * hidden_dim + (hidden_dim + 1) * output_dim

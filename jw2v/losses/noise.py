@@ -47,7 +47,7 @@ def sample_alias(
     raise ValueError('table must have at least one slot, got none')
   # x = 2^32 high + low is uniform over 64 bits, and V x / 2^64 is uniform over the table: its
   # integer part is the slot, its fraction the place in the slot. A float32 would have too few bits
-  # for both, and `jax.random.randint` is biased by V / 2^32 from V = 2^16 up.
+  # for both, and `jax.random.randint` is biased by V / 2^32 for V of at least 2^16.
   size = jnp.uint32(alias.size)
   high, low = jax.random.bits(key, (2, *shape), jnp.uint32)
   fraction = high * size + (carried := _high_word(low, size))

@@ -21,7 +21,7 @@ def exportable(cls: Class) -> Class:
 
 
 def common_dtype(*arrays: jax.Array) -> jnp.dtype:
-  """Returns the dtype that JAX gives an operation on the arrays, under strict promotion too."""
+  """Returns the result dtype of an operation on the arrays, also under strict promotion."""
   with jax.numpy_dtype_promotion('standard'):
     return functools.reduce(jnp.promote_types, [x.dtype for x in arrays])
 
@@ -56,7 +56,7 @@ def outer(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def in_range(ids: jax.Array, num_rows: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the ids, 0 where they are out of [0, num_rows), and where they are in range."""
+  """Returns the ids with 0 for those out of [0, num_rows), and the mask of ids in range."""
   if ids.dtype.itemsize < 4:  # where `num_rows` may not fit
     ids = ids.astype(jnp.int32)
   valid = (ids >= 0) & (ids < num_rows)

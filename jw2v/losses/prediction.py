@@ -242,8 +242,8 @@ def negative_sampling_value_and_grad(
      \partial \ell / \partial u_k &= w_k\, \sigma(u_k^\top v)\, v
 
   Returns:
-    `(loss, NegativeSamplingGrads)`, a row for each negative: a word drawn twice comes
-    as two rows, which whoever scatters them into a table adds up.
+    `(loss, NegativeSamplingGrads)`, one row per negative. A word drawn twice has two rows; add them
+    when scattering the rows into a table.
 
   References:
     Derivations D21 to D27.
@@ -272,7 +272,7 @@ def nce_loss(
     center: `[D]` input vector :math:`v`.
     outside: `[D]` output vector :math:`u_o` of the observed word.
     negatives: `[K, D]` output vectors :math:`u_k` of the noise words.
-    log_expected_outside: `[]` log(K q(o)): how often, in logarithm, the observed word
+    log_expected_outside: `[]` log(K q(o)): logarithm of the number of times that the observed word
       is expected among the K draws from the noise distribution q.
     log_expected_negatives: `[K]` log(K q(w_k)), as `jw2v.log_expected_counts` makes it.
       +inf drops a negative.
@@ -342,7 +342,7 @@ def nce_value_and_grad(
 
 
 def _required(log_expected_outside, log_expected_negatives):
-  """Refuses None, which the loss of scores takes for no correction."""
+  """Raises a `TypeError` for None, which the loss of scores accepts as no correction."""
   for name, axes, value in (
     ('log_expected_outside', '', log_expected_outside),
     ('log_expected_negatives', 'K', log_expected_negatives),
@@ -412,7 +412,7 @@ def sampled_softmax_value_and_grad(
      \partial \ell / \partial v = \sum_w \delta_w u_w, \qquad
      \partial \ell / \partial u_w = \delta_w v
 
-  with w over the observed word and the negatives, and :math:`y` one-hot at the former.
+  with w over the observed word and the negatives, and :math:`y` one-hot at the observed word.
 
   Returns:
     `(loss, SampledSoftmaxGrads)`.

@@ -28,8 +28,8 @@ class CurvatureSample(NamedTuple):
   Let :math:`H = \sum_o h_o u_o u_o^\top` be a Hessian of the loss by a row and :math:`g` its
   gradient, both over the same terms of the loss; and let :math:`m` be a unit vector that the
   :math:`u_o` of a table have in common, see `jw2v.optim.common_direction`. The fields are sums over
-  some rows. The optimizer adds the M of them up and uses ratios only: their number and a common
-  factor do not matter.
+  some rows. The optimizer adds the M sums and uses only ratios, so their number and a common factor
+  do not matter.
   """
 
   curvatures: jax.Array  # [M, 3] d^T H d / d^T d with d = g - (g^T m) m; m^T H m; and tr H
@@ -40,14 +40,14 @@ class CurvatureSample(NamedTuple):
 class RowGradients(NamedTuple):
   """The gradient of a [V, D] table as rows: `dense[ids[n]] += values[n]`.
 
-  An id may repeat. The id V marks padding: it names no row, and its values are dropped. The
-  optimizers treat every id outside [0, V) as padding.
-  (A row of zeros under a real id would not do: to Adam it is a gradient like any other.)
+  An id may repeat. The id V marks padding, whose values are dropped. The optimizers treat every id
+  outside [0, V) as padding. A row of zeros with a valid id is not padding, because Adam would treat
+  it as a gradient.
 
   The curvature of an id is the sum over its rows: an estimate of the trace of the Hessian of the
   loss with respect to that row of the table (see `objectives/logistic.py`). Only
-  `curvature_damped_sgd` needs it, and only this optimizer reads the sample, which tells it what
-  share of the trace to damp by.
+  `curvature_damped_sgd` needs it, and only this optimizer reads the sample, to estimate the
+  share of the trace for damping.
   """
 
   ids: jax.Array  # [N] integers in [0, V]
@@ -97,7 +97,7 @@ def check_row_gradients(gradients: RowGradients, table: jax.Array | None = None)
 
 
 def row_ids(ids: jax.Array, num_rows: int) -> jax.Array:
-  """Returns ids as int32, with the padding id for all that name no row.
+  """Returns ids as int32, with ids that are out of range replaced by the padding id.
 
   Args:
     ids: integers of any dtype and shape.
@@ -110,7 +110,7 @@ def row_ids(ids: jax.Array, num_rows: int) -> jax.Array:
 
 
 def _gather(table, ids, fill_value):
-  """Rows of `row_ids`; `fill_value` for padding."""
+  """Gathers the rows of `row_ids`; `fill_value` for padding."""
   return table.at[ids].get(mode='fill', fill_value=fill_value)
 
 
@@ -122,11 +122,11 @@ def gather_rows(tables: Any, ids: Any, *, fill_value: float = jnp.nan) -> Any:
 
   Args:
     tables: pytree of `[V, D]` tables, each with its own V and D.
-    ids: pytree of integer arrays of any shape `[...]` and dtype, of which `tables` is a tree
-      prefix: under each table stands one array, or a tree of them.
+    ids: pytree of integer arrays of any shape `[...]` and dtype, in a tree with
+      `tables` as a prefix: one array, or a tree of arrays, for each table.
     fill_value: the elements of vectors whose id is outside [0, V). Negative ids do not wrap. NaN
-      shows a wrong id in the loss. Where padding is looked up and a mask drops its loss, pass 0,
-      since the gradient of a masked NaN is NaN.
+      shows a wrong id in the loss. If a mask drops the loss of padding, pass 0, since the
+      gradient of a masked NaN is NaN.
 
   Returns:
     The tree of `ids`, with `[..., D]` vectors in the dtype of their table.
@@ -200,7 +200,7 @@ def row_gradients(tables: Any, ids: Any, d_vectors: Any) -> Any:
 
 
 def _pairs(ids, d_vectors):
-  """The leaves of two trees of one structure, side by side."""
+  """Returns pairs of leaves of two trees with the same structure."""
   leaves, structure = jax.tree.flatten(ids)
   return zip(leaves, structure.flatten_up_to(d_vectors), strict=True)
 
@@ -396,7 +396,7 @@ def cbow_row_gradients(
 
 
 def _as_rows(table, *parts):
-  """The gradients of several lookups in a table, whose ids are `row_ids`."""
+  """Joins the gradients of several lookups in a table, whose ids are `row_ids`."""
   ids = [ids.reshape(-1) for ids, _ in parts]
   values = [values.reshape(-1, table.shape[1]).astype(table.dtype) for _, values in parts]
   return RowGradients(jnp.concatenate(ids), jnp.concatenate(values))

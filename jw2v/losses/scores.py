@@ -1,4 +1,4 @@
-r"""The losses of scores, which the losses of vectors are made of.
+r"""Losses of scores, on which the losses of vectors are built.
 
 A model that makes its own scores (with a temperature or a bias, from cosines or kernels, in
 float32, on a mesh) calls these. Each has a `..._value_and_grad` twin: the same arguments, result

@@ -39,7 +39,7 @@ def default_tile_size(num_rows: int) -> int:
 
 
 def tile_size(tile: int | None, num_rows: int, num_vectors: int, width: int) -> int:
-  """Returns the rows of a tile, at most those of the table.
+  """Returns the rows of a tile, at most the rows of the table.
 
   The default is all of them if all scores take at most half of the memory of the table's gradient:
   then they are made once. Otherwise a tile on a CPU has about a million scores. A divisor of V is
@@ -477,9 +477,10 @@ def tiled_softmax_loss(
 
   .. math:: \ell = \log \sum_w e^{s_w} - s_o, \qquad s_w = u_w^\top v + b_w
 
-  for every vector :math:`v` with its label :math:`o`. Memory is that of a tile of scores `[M, S]`,
-  the gradients, and a few arrays `[M, D]`; the scores are made twice for a gradient. `jax.grad`,
-  `jax.jvp`, `jax.hessian`, `jax.vmap`, `jax.checkpoint`, `jax.shard_map` and `jax.export` work.
+  for every vector :math:`v` with its label :math:`o`. The memory holds a tile of scores
+  `[M, S]`, the gradients, and a few arrays `[M, D]`. A gradient computes the scores twice.
+  `jax.grad`, `jax.jvp`, `jax.hessian`, `jax.vmap`, `jax.checkpoint`, `jax.shard_map` and
+  `jax.export` work.
 
   With label smoothing :math:`\alpha`, z-loss :math:`\zeta`, and n classes that are not excluded,
 
@@ -492,14 +493,14 @@ def tiled_softmax_loss(
       gradient 0, unless `where` is False there.
     table: `[V, D]`, a row :math:`u_w` for each class.
     bias: `[V]` :math:`b_w`, 0 if not given; -inf excludes a class.
-    where: `[...]` bool, False for padding: loss 0 and gradient 0, whatever vector and label are.
+    where: `[...]` bool, False for padding, whose loss and gradient are 0 for any vector and label.
     label_smoothing: :math:`\alpha` in [0, 1], a Python number.
     z_loss: :math:`\zeta`, a number or a scalar array.
     soft_cap: c, a Python number, which makes the scores :math:`c \tanh(s_w / c)`; None for no cap.
     tile: S, the number of classes whose scores are in memory at once; V, or more, for all. The
-      default makes a tile of about a million scores on a CPU, and of 8,192 classes elsewhere, but
-      has all scores at once if M is at most D / 2, where they are small beside the table's
-      gradient. It divides V where V has a divisor near; any other S costs a copy of that gradient.
+      default is a tile of about a million scores on a CPU, and of 8,192 classes on other devices.
+      It is V if M is at most D / 2, since all scores are then small compared with the gradient of
+      the table. The default divides V if V has a divisor near it; any other S copies this gradient.
 
   Returns:
     `[...]` losses in float32, or float64 for such inputs; at least 0.

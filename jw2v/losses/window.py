@@ -32,7 +32,7 @@ from jw2v.losses.numerics import (
 
 @exportable
 class Word2VecParams(NamedTuple):
-  """The two tables of word2vec, one vector a row, and the shape of their gradients."""
+  """The two tables of word2vec with one vector per row, or their gradients."""
 
   center: jax.Array  # [V, D] input vectors
   outside: jax.Array  # [V, D] output vectors
@@ -41,7 +41,9 @@ class Word2VecParams(NamedTuple):
 def _check_window(params, id_name, id_, ids_name, ids, negative_ids, negative_weights, mask, slots):
   """Checks one window's arguments and fills in the mask; negatives have axes `slots`."""
   if negative_weights is not None and negative_ids is None:
-    raise ValueError('negative_weights is given without negative_ids: give both or neither')
+    raise ValueError(
+      'negative_weights must not be given without negative_ids; give both or neither'
+    )
   center, outside, id_, ids, mask, negative_ids, negative_weights = check(
     **{
       'params.center': (params.center, 'V D'),
@@ -87,7 +89,7 @@ def _like(params, grads):
 
 
 def _check_skip_gram(params, center_id, outside_ids, negative_ids, negative_weights, mask):
-  """The checked arguments, with the mask of the negatives: that of their slot."""
+  """Returns the checked arguments; the mask of a slot also applies to its negatives."""
   params, center_id, outside_ids, negative_ids, negative_weights, mask = _check_window(
     params, 'center_id', center_id, 'outside_ids', outside_ids,
     negative_ids, negative_weights, mask, 'C K',
@@ -221,9 +223,9 @@ def skip_gram_value_and_grad(
 
 
 def _check_cbow(params, context_ids, target_id, negative_ids, negative_weights, mask, combine):
-  """The checked arguments and 1 / n for the mean, 1 for the sum."""
+  """Returns the checked arguments, and 1 / n for the mean or 1 for the sum."""
   if combine not in ('sum', 'mean'):
-    raise ValueError(f"combine={combine!r}: allowed are 'sum' and 'mean'")
+    raise ValueError(f"combine must be 'sum' or 'mean', got {combine!r}")
   params, target_id, context_ids, negative_ids, negative_weights, mask = _check_window(
     params, 'target_id', target_id, 'context_ids', context_ids,
     negative_ids, negative_weights, mask, 'K',

@@ -174,19 +174,19 @@ def cbow(
 
 
 def distance_weights(weighting: str, window: int) -> np.ndarray:
-  r"""How much a context word counts by its distance d from the center, 1 to m.
+  r"""Returns the weights of context words by their distance d from the center, 1 to m.
 
   - 'equal': 1, within the size of the window, which may be drawn;
   - 'harmonic': :math:`1 / d`, as in GloVe;
-  - 'linear': :math:`(m - d + 1) / m`, the probability that a window whose size is drawn
-    from 1 to m reaches as far: the same loss in the mean, with every word of the full window.
+  - 'linear': :math:`(m - d + 1) / m`, the probability that a window whose size is drawn from 1 to
+    m contains distance d: the same expected loss, with every word of the full window.
 
   Args:
-    weighting: one of these.
+    weighting: one of these names.
     window: m.
 
   Returns:
-    `[m]` float64, for d from 1 on.
+    `[m]` float64 weights of the distances 1 to m.
 
   References:
     Pennington, Socher and Manning, `GloVe <https://aclanthology.org/D14-1162/>`_, 2014,
@@ -220,12 +220,12 @@ def window_weights(
 
 
 def center_ids_of(blocks: Blocks) -> np.ndarray | jax.Array:
-  """`[N, B]`: all but the m tokens at either end."""
+  """Returns `[N, B]` ids of the centers: all tokens but the m at either end."""
   return blocks.token_ids[:, blocks.margin : blocks.margin + blocks.left.shape[1]]
 
 
 def context_size(blocks: Blocks) -> np.ndarray | jax.Array:
-  """`[N, B]`: how many context words each center has."""
+  """Returns `[N, B]` numbers of context words of the centers."""
   return blocks.left.astype(jnp.int32) + blocks.right.astype(jnp.int32)
 
 
@@ -235,23 +235,23 @@ def gather_rows(table: jax.Array, ids: np.ndarray | jax.Array) -> jax.Array:
 
 
 def transposed(matrices: jax.Array) -> jax.Array:
-  """The small matrices of a batch, transposed in memory and not in the product.
+  """Transposes the small matrices of a batch in memory.
 
-  XLA would fold the transpose into the product, for which its CPU kernels are slower.
+  XLA would otherwise fold the transpose into the next product, which is slower on a CPU.
   """
   return jax.lax.optimization_barrier(jnp.swapaxes(matrices, 1, 2))
 
 
 def padded_ids(ids: np.ndarray | jax.Array, touched: jax.Array, num_rows: int) -> jax.Array:
-  """Returns flat int32 ids, with V, which is not a row, where a row is not touched."""
+  """Returns flat int32 ids, with the padding id V for rows that are not touched."""
   return jnp.where(touched, ids, num_rows).reshape(-1).astype(jnp.int32)
 
 
 def flat(values: jax.Array) -> jax.Array:
-  """Rows `[..., D]` as one list."""
+  """Flattens rows `[..., D]` to `[n, D]`."""
   return values.reshape(-1, values.shape[-1])
 
 
 def squared_norms(vectors: jax.Array) -> jax.Array:
-  """The squared lengths of vectors `[..., D]`."""
+  """Returns the squared norms of vectors `[..., D]`."""
   return jnp.sum(vectors * vectors, axis=-1)

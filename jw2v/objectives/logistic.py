@@ -1,4 +1,4 @@
-r"""Objectives made of logistic terms: negative sampling, NCE and the hierarchical softmax.
+r"""Logistic objectives: negative sampling, NCE and the hierarchical softmax.
 
 All three are sums of binary decisions,
 
@@ -89,11 +89,11 @@ def negative_sampling(
       factor V normalizes the model, see `objective.make_objective`.
     measured: blocks whose loss is summed. The logarithms of a loss cost a tenth of a step, and no
       gradient needs them.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
-    The loss and its gradients: those of `jw2v.negative_sampling_loss` or `jw2v.nce_loss`,
-    summed over the predictions.
+    The loss and its gradients: `jw2v.negative_sampling_loss` or `jw2v.nce_loss`, summed over the
+    predictions.
   """
   num_noise = noise_ids.shape[1]
   noise_weights = (predictions.totals * (negatives / num_noise))[:, None]  # [N, 1, I]
@@ -138,11 +138,10 @@ def hierarchical_softmax(
       the list; `sampling.Capacity` makes such blocks.
     table: the outside table, whose first rows are the inner nodes.
     measured: blocks whose loss is summed.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
-    The loss and its gradients: those of `jw2v.hierarchical_softmax_loss`, summed over the
-    predictions.
+    The loss and its gradients: `jw2v.hierarchical_softmax_loss`, summed over the predictions.
   """
   words = predictions.word_ids  # [N, B]
 
@@ -173,7 +172,9 @@ def hierarchical_softmax(
   vectors = jnp.einsum('nob,nbd->nod', paths[0], predictions.vectors)
   of_nodes = _of_term(listed, vectors, table, measured, products)
 
-  def measure(gradients, common):  # the gradient of a node's vector is that of its word
+  def measure(
+    gradients, common
+  ):  # the gradient of a node's vector equals the gradient of its word's vector
     of_words = sample(paths[0], measured)
     return of_nodes.measure(jnp.einsum('nob,nbd->nod', of_words, gradients), common)
 
@@ -201,7 +202,7 @@ def _of_term(
 
 
 def _loss(scores: jax.Array, weights: jax.Array, positive: jax.Array) -> jax.Array:
-  """The sum of -w t log s(z) - w (1 - t) log s(-z), exact for t of 0 and 1 (D20)."""
+  """Returns the sum of -w t log s(z) - w (1 - t) log s(-z), exact for t of 0 and 1 (D20)."""
   softplus = jnp.log1p(jnp.exp(-jnp.abs(scores)))
   return jnp.sum(
     jnp.where(scores > 0, (weights - positive), -positive) * scores + weights * softplus

@@ -38,9 +38,9 @@ class Objective(NamedTuple):
   """The objective of a run.
 
   Attributes:
-    rows: `rows(params, blocks, constants, measured=ALL) -> ObjectiveRows`, the sums over some
-      blocks. The loss, the predictions and the sample of the curvature are those of the blocks that
-      `measured` selects, see `scores.Measured`.
+    rows: `rows(params, blocks, constants, measured=ALL) -> ObjectiveRows`, the sums over a
+      batch of blocks. The loss, the predictions and the sample of the curvature cover the blocks
+      that `measured` selects, see `scores.Measured`.
     constants: arrays by name, of words or nodes. They are arguments of the compiled step, since
       constants embedded in it would be slow.
     num_rows: the number of rows of the center table and of the outside table.
@@ -105,7 +105,7 @@ def make_objective(
 
 
 def centers_predict(config: TrainConfig) -> bool:
-  """Returns True if the predicting vectors are those of the centers, False for the context."""
+  """Returns True if the centers predict, False if the context does."""
   return config.architecture == 'skip_gram' and config.objective != 'hierarchical_softmax'
 
 
@@ -154,7 +154,7 @@ def block_objective(
 def _measure(gradients: Gradients, measured: Measured) -> Word2VecParams:
   """Returns the samples of the curvature of both tables."""
   assert measured.common is not None
-  # Along the gradients of the predicting vectors, of which those of the rows are sums.
+  # Along the gradients of the predicting vectors; the gradients of rows are sums of these.
   along = sample(gradients.vectors, measured)
   measure = lambda: gradients.measure(along, measured.common)
   zeros = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure))

@@ -20,7 +20,7 @@ from jw2v.objectives.architectures import flat, gather_rows, padded_ids, squared
 
 
 class Products(NamedTuple):
-  """How products that sum over the columns of the tables are computed.
+  """Settings of products that sum over the columns of the tables.
 
   Attributes:
     axis: mesh axis that the columns are split over. Each device sums over its columns, and a psum
@@ -57,11 +57,11 @@ class Measured(NamedTuple):
   """The measurements of a step, in addition to the gradients.
 
   Attributes:
-    blocks: the blocks whose loss and curvature are measured: a slice of them; or indices, padded
-      with those of no block.
+    blocks: slice or indices of the blocks whose loss and curvature are measured; indices that are
+      out of range are padding.
     common: the `[D]` common directions for the rows of both tables, see
       `jw2v.optim.common_direction`; None measures no curvature.
-    curvature: False leaves the measured curvature at zeros; a bool or an array of one.
+    curvature: bool, or an array of one; with False the measured curvature is 0.
   """
 
   blocks: slice | jax.Array = slice(None)
@@ -153,7 +153,7 @@ def scores_vjp(
     vectors: `[N, I, D]` vectors.
     num_rows: V, the rows of the table.
     measured: the blocks whose curvature is measured.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
     The gradient by the vectors, its curvature, the function that measures the curvature along
@@ -198,7 +198,7 @@ def measure_curvature(
     gradients: `[N, I, D]` gradients; a gradient of zeros adds nothing to the curvature along them.
     h: `[N, O, I]` curvatures of scores; or `[N, O]` if O = I and gradient o meets row o only.
     common: `[D]` the direction m.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
     The sums over all N I gradients.
@@ -208,7 +208,7 @@ def measure_curvature(
     _products_of(rows, gradients, each, products), squared_norms(gradients),
     *(jnp.matmul(x, common, precision='highest') for x in (rows, gradients)), squared_norms(rows),
   )  # fmt: skip
-  # What gradients have beside the common direction is rounding at least. Tiny ones add nothing.
+  # Across the common direction, gradients have at least rounding errors. Skip tiny ones.
   squares = jnp.maximum(squares - along * along, 1e-6 * squares)
   inverse = jnp.where(squares > 1e-30, 1 / jnp.maximum(squares, 1e-30), 0)
   if each:

@@ -67,10 +67,10 @@ def naive_softmax(
     table: the outside table.
     tile: number of words whose scores are in memory at once, at most V.
     measured: blocks whose loss is summed.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
-    The loss and its gradients: those of `jw2v.naive_softmax_loss`, summed over the predictions.
+    The loss and its gradients: `jw2v.naive_softmax_loss`, summed over the predictions.
     The rows are all V rows (some of the last tile twice, with zeros) and the predicted words.
   """
   vectors = predictions.vectors
@@ -102,10 +102,10 @@ def sampled_softmax(
     table: the outside table.
     log_expected: `[V]` log(K q(w)) of each word.
     measured: blocks whose loss is summed.
-    products: how the products are computed.
+    products: settings of the products.
 
   Returns:
-    The loss and its gradients: those of `jw2v.sampled_softmax_loss`, summed over the predictions.
+    The loss and its gradients: `jw2v.sampled_softmax_loss`, summed over the predictions.
   """
   vectors = predictions.vectors
   noise = score(noise_ids, table, vectors, each=False, products=products)
@@ -136,7 +136,7 @@ def sampled_softmax(
 
 
 def _words(predictions, table, products):
-  """Returns the predicted words with their scores and weights, and which rows are touched."""
+  """Returns the predicted words with their scores and weights, and the mask of touched rows."""
   if predictions.one_to_one:
     scored = score(predictions.word_ids, table, predictions.vectors, each=True, products=products)
     return scored, predictions.weights, predictions.weights > 0
@@ -168,7 +168,7 @@ def _denominator(
   some = part(vectors), part(totals), part(by_block)
 
   def scored(begin, v, n, log_normalizer):
-    """Rows and ids of a tile, and n y: both derivative and curvature of its scores."""
+    """Returns the scored rows of a tile, and n y: both derivative and curvature of its scores."""
     rows, ids, is_new = tile_at(table, begin, tile)
     log_y = products.scores(v, rows) - log_normalizer[:, None]
     return rows, ids, n[:, None] * jnp.where(is_new, jnp.exp(jnp.minimum(log_y, 0)), 0)

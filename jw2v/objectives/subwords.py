@@ -58,7 +58,7 @@ class Subwords(NamedTuple):
 
     Args:
       blocks: `[S, N, ...]` blocks.
-      of_centers: True if the vectors are those of the centers, False if of all tokens.
+      of_centers: True for the vectors of the centers, False for the vectors of all tokens.
       lists: smallest number of lists of a step, C, which divides N: one list for each device that
         has blocks of its own.
 

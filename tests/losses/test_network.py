@@ -128,7 +128,7 @@ class TestNumParams:
     assert jw2v.two_layer_num_params(DX, H, DY) == counted
 
   def test_a_width_below_one_is_refused(self):
-    with pytest.raises(ValueError, match='hidden_dim=0: must be at least 1'):
+    with pytest.raises(ValueError, match='hidden_dim must be at least 1, got 0'):
       jw2v.two_layer_num_params(3, 0, 2)
-    with pytest.raises(TypeError, match=r'input_dim=3\.5: must be an integer'):
+    with pytest.raises(TypeError, match=r'input_dim must be an integer, got 3\.5'):
       jw2v.two_layer_num_params(3.5, 1, 2)

@@ -180,7 +180,9 @@ class TestSkipGram(TwinProof):
   def test_weights_without_negatives_are_refused(self):
     args, _ = skip_gram(np.random.default_rng(0))
     for function in (self.loss, self.twin):
-      with pytest.raises(ValueError, match='negative_weights is given without negative_ids'):
+      with pytest.raises(
+        ValueError, match='negative_weights must not be given without negative_ids'
+      ):
         function(*args, negative_weights=np.ones((C, K)))
 
 
@@ -285,13 +287,15 @@ class TestCbow(TwinProof):
   def test_unknown_combine_is_refused(self):
     args, _ = cbow(np.random.default_rng(0))
     for function in (self.loss, self.twin):
-      with pytest.raises(ValueError, match="combine='max': allowed are 'sum' and 'mean'"):
+      with pytest.raises(ValueError, match="combine must be 'sum' or 'mean', got 'max'"):
         function(*args, combine='max')
 
   def test_weights_without_negatives_are_refused(self):
     args, _ = cbow(np.random.default_rng(0))
     for function in (self.loss, self.twin):
-      with pytest.raises(ValueError, match='negative_weights is given without negative_ids'):
+      with pytest.raises(
+        ValueError, match='negative_weights must not be given without negative_ids'
+      ):
         function(*args, negative_weights=np.ones(K))
 
 
