@@ -6,9 +6,9 @@ r"""Time and memory of the softmax losses beside optax's.
 Each row is the value and the gradient of a mean loss of M vectors over V classes of width D, in
 float32 on random data. `optax` is `softmax_cross_entropy_with_integer_labels` of all scores. The
 functions run in turn, so that drift of the machine affects all alike. Times are ratios to optax's:
-the median of the rounds, with the lowest and the highest; memory is what XLA reports for temporary
-buffers. A last table has the errors with bfloat16 inputs against float64: relative, and of the
-gradients the root mean square.
+the median of the rounds, with the lowest and the highest; memory is the number reported by XLA for
+temporary buffers. A last table has the errors with bfloat16 inputs against float64: relative, and
+of the gradients the root mean square.
 """
 
 import itertools

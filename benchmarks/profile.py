@@ -159,7 +159,7 @@ def time_calls(encoded: Any, config: Any, *, profile: bool = False) -> Timed:
   Args:
     encoded: a `jw2v.EncodedCorpus`.
     config: a `jw2v.TrainConfig`.
-    profile: whether to run the profiler for `Timed.kernels`.
+    profile: True to run the profiler for `Timed.kernels`.
 
   Raises:
     ValueError: the text is too short for two calls.

@@ -164,8 +164,8 @@ def merge_bytes(config: TrainConfig, num_words: int) -> int:
 def fetched_rows(config: TrainConfig, devices: int, num_words: int) -> float:
   """Returns the rows that a device of `rows` fetches between two merges, for words by Zipf's law.
 
-  The words of the text have the share 1 / r, with r their rank. The expected number of different
-  words among the centers and the noise words of the steps is that of independent draws.
+  Shares of words are proportional to 1 / rank. The centers and noise words of the steps are assumed
+  to be independent draws, and the function returns their expected number of distinct words.
   """
   steps = steps_between_merges(config.merge_steps, devices)
   shares = 1 / np.arange(1, num_words + 1)
@@ -177,11 +177,11 @@ def fetched_rows(config: TrainConfig, devices: int, num_words: int) -> float:
 
 
 def fetch_bytes(config: TrainConfig, rows: float) -> float:
-  """Returns the bytes that a device of `rows` gets for some rows of both tables, its own too.
+  """Returns the bytes that a device of `rows` receives for rows of both tables, including its own.
 
-  Of each row these are its id, the row and a number of the optimizer, and, from the devices that
-  have fetched it, their changes and the work. The blocks that a device gets to measure the share
-  along the changes are not counted.
+  For each row, a device receives its id, the row and a number of the optimizer. From the devices
+  that fetched the row, it receives their changes and the work. The result excludes the blocks for
+  measuring the share along the changes.
   """
   return 2 * _NUMBER * rows * (2 * config.dim + 3)
 
@@ -191,7 +191,7 @@ def table_bytes(config: TrainConfig, layout: str, data: int, width: int, num_wor
   state = abstract_state(make_optimizer(config), (num_words, num_words), config.dim)
   if layout != 'rows':
     return state_bytes(state, width, layout)
-  fetched = fetched_rows(config, data, num_words)  # as they were, and trained
+  fetched = fetched_rows(config, data, num_words)  # before and after training
   return state_bytes(state, data, layout) + 2 * 2 * _NUMBER * config.dim * fetched
 
 

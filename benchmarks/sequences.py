@@ -185,10 +185,10 @@ class DataSet(NamedTuple):
   """A generated data set.
 
   Attributes:
-    make: function of the size that generates the lines and what the score needs.
+    make: function of the size that generates the lines and the evaluation data.
     window: window of the systems.
     score_name: name of the score.
-    score: function of the nearest neighbors and of what the score needs.
+    score: function of the nearest neighbors and the evaluation data.
   """
 
   make: Callable[[float], Data]

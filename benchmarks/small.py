@@ -3,11 +3,11 @@ r"""Compares jw2v with gensim on small corpora and wide windows, each at its def
   pip install 'jw2v[benchmark]'
   python -m benchmarks.small --text=wiki8 --evaluation=eval --output=small.md
 
-The systems train on each case in turn, once for each seed, each in its own process. A setting that
-a case does not name is the default of each system. In these defaults the systems agree (width 100,
-window 5, 5 epochs, 5 negatives, `min_count` 5, `sample` 1e-3), except that gensim trains CBOW
-unless told otherwise: the columns `jw2v` and `gensim` are skip-gram, the default of jw2v, and the
-others say CBOW. `untrained` are the same words with vectors drawn at random. The output is a
+The systems train on each case in turn, once for each seed, each in its own process. All other
+settings have the defaults of each system. The defaults are equal (width 100, window 5, 5 epochs, 5
+negatives, `min_count` 5, `sample` 1e-3), except that gensim trains CBOW by default and jw2v
+skip-gram. The columns `jw2v` and `gensim` are skip-gram, and the others have CBOW in their names.
+`untrained` has random vectors of the same words. The output is a
 Markdown table of scores.
 
 - ratings: generated sessions of 900 viewers with about 100 movies each, of 1,350. Score: share of
@@ -233,7 +233,7 @@ def evaluate(folder: str, kv: Any) -> dict[str, tuple[float, int, int]]:
 
 
 def _make(job):
-  """Writes the text of a case and what its score needs; returns the number of words."""
+  """Writes the text and the evaluation data of a case; returns the number of words."""
   folder = pathlib.Path(job['folder'])
   folder.mkdir()
   case = CASES[folder.name]

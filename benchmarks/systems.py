@@ -157,7 +157,7 @@ def _train_fasttext(job):
 
 
 def _train_word2vec(job):
-  """Runs the C tool, whose time and memory are those of its whole process."""
+  """Runs the C tool, and measures the time and memory of its whole process."""
   settings, counts = job['settings'], f'{job["vectors"]}.counts'
   arguments = {
     'train': job['text'], 'output': job['vectors'], 'save-vocab': counts, 'size': settings['dim'],

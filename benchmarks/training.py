@@ -254,7 +254,7 @@ def checked_systems(
   Args:
     values: the flags.
     known: the systems of the benchmark.
-    runs_peers: whether the peers must be installed.
+    runs_peers: True if the peers must be installed.
 
   Raises:
     ValueError: a flag is invalid.

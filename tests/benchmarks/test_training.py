@@ -216,8 +216,8 @@ class TestErrors:
       ('dim=3', 'all systems have this setting; use --dim'),
       ('seed=3', 'all systems have this setting; use --seeds'),
       ('batch_size', 'must be NAME=VALUE, got'),
-      ('batch_size=many', "batch_size='many': must be an integer"),
-      ('optimizer=lion', "optimizer='lion': allowed are"),
+      ('batch_size=many', "batch_size must be an integer of at least 1, got 'many'"),
+      ('optimizer=lion', 'optimizer must be one of'),
     ],
   )
   def test_bad_setting(self, assignment, message):
@@ -244,7 +244,7 @@ class TestErrors:
   @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-      (['--set=batch_size=33'], 'batch_size=33: must be a multiple of block_size=16'),
+      (['--set=batch_size=33'], 'batch_size must be a multiple of block_size=16, got 33'),
       (['dim=200'], "'dim=200' is not a flag"),
     ],
   )
