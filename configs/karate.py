@@ -2,11 +2,11 @@
 
 python -m experiments.train --config=configs/karate.py --workdir=runs/karate
 
-Expect, on two cores of an AMD EPYC: 3 seconds, 2 of them training; the neighbours of 1, the
-instructor, are 17, 4, 8, 5, 6, 18 and 2, those of 34, the officer, are 33, 15, 23, 16, 30, 19 and
-21. When the club split, every one of these went where 1 or 34 did. Two clusters of all vectors
-(2-means of their directions) are the two clubs, but for one of the 34 members: 9, the one whom
-Zachary's own model gets wrong. Of the seeds 0 to 7, one gets 3 wrong too.
+Expected on two cores of an AMD EPYC: 3 seconds, 2 of them training. The nearest neighbors of 1, the
+instructor, are 17, 4, 8, 5, 6, 18 and 2. The nearest neighbors of 34, the officer, are 33, 15, 23,
+16, 30, 19 and 21. When the club split, all of these members joined the same new club as 1 or 34.
+Clustering the directions of all vectors by 2-means recovers the two clubs except for member 9, whom
+Zachary's own model also misclassifies. With one of the seeds 0 to 7, member 3 is also wrong.
 """
 
 import pathlib
@@ -18,17 +18,17 @@ from configs import quickstart
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """The settings of the run; those of the quickstart, but for these."""
+  """Returns the settings of the quickstart, changed as below."""
   config = quickstart.get_config()
   config.data = config_dict.create(
-    # An edge list: a line is `node node` or `node node weight`.
+    # An edge list with lines `node node` or `node node weight`.
     path=str(pathlib.Path(__file__).parent / 'data' / 'karate.txt'),
     walks=config_dict.create(
-      p=1.0,  # Above 1, a walk seldom goes back at once.
-      q=2.0,  # Above 1, it stays near where it came from; below 1, it leaves.
+      p=1.0,  # Above 1, a walk rarely returns to the previous node.
+      q=2.0,  # Above 1, a walk stays near the previous node; below 1, it moves away.
       walks_per_node=10,
-      length=40,  # Nodes of a walk.
-      directed=False,  # Whether an edge leads from its first node to its second only.
+      length=40,  # Number of nodes of a walk.
+      directed=False,  # True: an edge leads only from its first node to its second.
     ),
   )
   config.dim = 16

@@ -1,16 +1,16 @@
 r"""Skip-gram in several processes, on one machine or many.
 
-In two terminals, or on two machines that see the same folders:
+In two terminals, or on two machines with shared folders:
 python -m experiments.train --config=configs/multihost.py --workdir=runs/multihost \
   --coordinator=localhost:7700 --processes=2 --process=0
 python -m experiments.train --config=configs/multihost.py --workdir=runs/multihost \
   --coordinator=localhost:7700 --processes=2 --process=1
 
-Process 0 reads the text, and tells and writes the results; both train, each on its share of the
-text. --config.devices=2 besides makes two devices of the CPU of each process. If a process is
-lost the others end with an error, and the same commands go on from the last checkpoint.
-docs/scaling.md tells when more devices are faster, and with which layout; on two cores of one
-machine, one process is.
+Process 0 reads the text, and prints and writes the results. Each process trains on its share of the
+text. To split the CPU of each process into two devices, add --config.devices=2. If a process is
+lost, the others end with an error, and the same commands resume from the last checkpoint.
+docs/scaling.md explains when several devices are faster, and which layout to choose. On two cores
+of one machine, a single process is faster.
 """
 
 import ml_collections
@@ -19,8 +19,8 @@ from configs import quickstart
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """The settings of the run; those of the quickstart, but for these."""
+  """Returns the settings of the quickstart, changed as below."""
   config = quickstart.get_config()
-  config.layout = 'data'  # Each process has windows of its own, and all of the tables.
+  config.layout = 'data'  # Each process has its own windows and a copy of both tables.
   config.epochs = 5
   return config

@@ -3,11 +3,11 @@
 curl -O https://mattmahoney.net/dc/text8.zip && unzip text8.zip
 python -m experiments.train --config=configs/text8.py --config.data.path=text8 --workdir=runs/text8
 
-Expect, on two cores of an AMD EPYC: 28 seconds, 24 of them training at 2.8 M words/s, 640 MB at
-most, a loss of 2.27. Scores x100, on a text of this format and size with other articles:
+Expected on two cores of an AMD EPYC: 28 seconds, 24 of them training at 2.8 M words/s, 640 MB peak
+memory, a loss of 2.27. Scores x100, on a text of this format and size with other articles:
 WordSim-353 67.5, SimLex-999 29.7, MEN 60.0, RareWords 40.1, Google analogies 34.2 among the
-first 30,000 words and 26.7 among all. Those of other systems are in docs/performance.md. To score
-your run, name the files: --config.evaluation='("questions-words.txt",)'
+first 30,000 words and 26.7 among all. docs/performance.md has the scores of other
+systems. To score your run, add the files: --config.evaluation='("questions-words.txt",)'
 """
 
 import ml_collections
@@ -16,10 +16,10 @@ from configs import quickstart
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """The settings of the run; those of the quickstart, but for these."""
+  """Returns the settings of the quickstart, changed as below."""
   config = quickstart.get_config()
   config.data.path = 'text8'
-  config.data.text = 'whitespace'  # The text has lower case and letters only.
+  config.data.text = 'whitespace'  # The text contains only lower-case letters.
   config.window = 5
   config.min_count = 5
   config.epochs = 4

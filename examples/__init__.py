@@ -1,1 +1,1 @@
-"""Other people's programs, in their style, that use only the losses of jw2v."""
+"""Standalone example programs that use only the losses of jw2v."""

@@ -1,11 +1,12 @@
-"""A small language model whose softmax is exact and whose scores are never all there.
+"""A small language model with an exact softmax, without materializing all scores.
 
   python -m examples.language_model
 
-A gated recurrent unit reads words and predicts the next one, of 20,000. The usual cross entropy
-makes a [batch x length, vocabulary] matrix of scores; `jw2v.tiled_softmax_loss` makes it in
-tiles, with the same value and gradient, on the way back too. Printed are both values, what XLA
-says that the gradients need of memory, and how the loss falls on a text that counts.
+A gated recurrent unit reads words and predicts the next one out of 20,000. The usual cross entropy
+materializes a [batch x length, vocabulary] matrix of scores. `jw2v.tiled_softmax_loss` computes the
+same value and gradient in tiles, also in the backward pass. The program prints both values, the
+memory of the gradients as reported by XLA, and the loss while training on a text of consecutive
+numbers.
 """
 
 import jax
@@ -18,17 +19,17 @@ WORDS, DIM, BATCH, LENGTH = 20_000, 32, 16, 24
 
 
 def init(key: jax.Array) -> dict[str, jax.Array]:
-  """The weights."""
+  """Draws the initial weights."""
   keys = jax.random.split(key, 3)
   return {
-    'words': 0.1 * jax.random.normal(keys[0], (WORDS, DIM)),  # of the input and the output
+    'words': 0.1 * jax.random.normal(keys[0], (WORDS, DIM)),  # shared by input and output
     'input': jax.random.normal(keys[1], (DIM, 3 * DIM)) / DIM**0.5,
     'state': jax.random.normal(keys[2], (DIM, 3 * DIM)) / DIM**0.5,
   }
 
 
 def states(params: dict[str, jax.Array], ids: jax.Array) -> jax.Array:
-  """`[T, D]`: the state after each of `[T]` words, of a gated recurrent unit."""
+  """Returns the states `[T, D]` of a gated recurrent unit after each of `[T]` words."""
 
   def read(state, word):
     reset, update, new = jnp.split(word @ params['input'], 3)
@@ -42,25 +43,25 @@ def states(params: dict[str, jax.Array], ids: jax.Array) -> jax.Array:
 
 
 def tiled_loss(params: dict[str, jax.Array], ids: jax.Array) -> jax.Array:
-  """The mean loss of `[B, T + 1]` words, in tiles of the vocabulary."""
+  """Returns the mean loss of `[B, T + 1]` words, in tiles of the vocabulary."""
   vectors = jax.vmap(states, (None, 0))(params, ids[:, :-1]).reshape(-1, DIM)
   return jw2v.tiled_softmax_loss(vectors, ids[:, 1:].reshape(-1), params['words'], tile=1000).mean()
 
 
 def usual_loss(params: dict[str, jax.Array], ids: jax.Array) -> jax.Array:
-  """The same, with all scores at once."""
+  """Returns the mean loss of `[B, T + 1]` words, with all scores at once."""
   scores = jax.vmap(states, (None, 0))(params, ids[:, :-1]) @ params['words'].T
   return optax.softmax_cross_entropy_with_integer_labels(scores, ids[:, 1:]).mean()
 
 
 def text(key: jax.Array) -> jax.Array:
-  """`[B, T + 1]`: words that count up from somewhere among the first thousand."""
+  """Returns `[B, T + 1]` consecutive words, with random starts among the first thousand."""
   first = jax.random.randint(key, (BATCH, 1), 0, 1_000)
   return first + jnp.arange(LENGTH + 1)
 
 
 def main(steps: int = 40) -> dict[str, float]:
-  """Compares both losses, trains with the tiled one, and returns what was printed."""
+  """Compares both losses, trains with the tiled one, and returns the printed values."""
   init_key, key = jax.random.split(jax.random.key(0))
   params, ids = init(init_key), text(key)
   found = {}

@@ -1,13 +1,13 @@
-"""Gradients of each example, clipped and blurred: private word vectors with optax.
+"""Private word vectors with optax: per-example gradients, clipped and with noise.
 
   python -m examples.private
 
-For privacy no example may move a model by more than a bound (Abadi et al., `Deep learning with
-differential privacy <https://arxiv.org/abs/1607.00133>`_, 2016): the gradient of each is
-clipped, and noise is added to their sum. Autodiff gives the gradient of a mean; here `jax.vmap` of
-`jw2v.negative_sampling_value_and_grad` gives those of all examples in closed form, without
-a backward pass, and optax clips and blurs them. Printed are how long they were, and how
-the loss falls with more noise.
+Differential privacy bounds the influence of each example on a model (Abadi et al., `Deep learning
+with differential privacy <https://arxiv.org/abs/1607.00133>`_, 2016): training clips the gradient
+of each example, and adds noise to their sum. Autodiff returns the gradient of a mean. Here
+`jax.vmap` of `jw2v.negative_sampling_value_and_grad` computes the gradients of all examples in
+closed form, without a backward pass, and optax clips them and adds noise. The program prints the
+mean norm of the gradients, and the loss for increasing noise.
 """
 
 import jax
@@ -21,7 +21,7 @@ WORDS, DIM, BATCH, NEGATIVES = 60, 16, 64, 5
 
 
 def pairs(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """`[4000]` centers and their contexts: words of the same six."""
+  """Returns `[4000]` centers and contexts, which are random words of the same group of six."""
   center_key, context_key = jax.random.split(key)
   centers = jax.random.randint(center_key, (4_000,), 0, WORDS)
   return centers, centers // 6 * 6 + jax.random.randint(context_key, (4_000,), 0, 6)
@@ -30,7 +30,7 @@ def pairs(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 def example_gradients(
   params: jw2v.Word2VecParams, center: jax.Array, context: jax.Array, noise: jax.Array
 ) -> tuple[jax.Array, jw2v.Word2VecParams]:
-  """`[B]` losses, and `[B, V, D]` gradients of both tables, one for each example."""
+  """Returns `[B]` losses, and `[B, V, D]` gradients of both tables for each example."""
 
   def one(center, context, noise):
     loss, gradients = jw2v.negative_sampling_value_and_grad(
@@ -46,7 +46,7 @@ def example_gradients(
 
 
 def train(noise_multiplier: float, steps: int) -> tuple[float, float]:
-  """The loss at the end, and the mean length of the gradients of the first batch."""
+  """Trains; returns the final loss, and the mean norm of the gradients of the first batch."""
   data_key, init_key, key = jax.random.split(jax.random.key(0), 3)
   centers, contexts = pairs(data_key)
   tables = 0.3 * jax.random.normal(init_key, (2, WORDS, DIM))
@@ -78,7 +78,7 @@ def train(noise_multiplier: float, steps: int) -> tuple[float, float]:
 
 
 def main(steps: int = 200) -> list[float]:
-  """Trains with more and more noise; returns the losses."""
+  """Trains with increasing noise; returns the losses."""
   losses = []
   for multiplier in (0.0, 1.0, 3.0):
     loss, length = train(multiplier, steps)

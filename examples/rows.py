@@ -22,17 +22,17 @@ import optax
 import jw2v
 
 USERS, DIM, BATCH, NEGATIVES = 10_000, 32, 256, 5
-EVERY_STEP = 20  # the first users and items are in the same pairs in every batch, and in no others
+EVERY_STEP = 20  # first users and items, which are in the same pairs of every batch
 
 
 def loss(vectors: dict[str, Any]) -> jax.Array:
-  """The sum over a batch: users against bought items and others."""
+  """Returns the summed loss of a batch: users against bought items and other items."""
   bought, others = vectors['items']
   return jnp.sum(jax.vmap(jw2v.negative_sampling_loss)(vectors['users'], bought, others))
 
 
 def draw(key: jax.Array, count: int, users: tuple, items: tuple) -> tuple[jax.Array, ...]:
-  """`[count]` users, `[count]` bought items and `[count, K]` others, of two ranges of ids."""
+  """Draws `[count]` users, `[count]` bought and `[count, K]` other items from ranges of ids."""
   keys = jax.random.split(key, 3)
   return (
     jax.random.randint(keys[0], (count,), *users),
@@ -42,7 +42,7 @@ def draw(key: jax.Array, count: int, users: tuple, items: tuple) -> tuple[jax.Ar
 
 
 def batch(key: jax.Array, items: int) -> dict[str, Any]:
-  """The ids of a batch, as the lookups in each table."""
+  """Draws the ids of a batch, for lookups in each table."""
   same = draw(jax.random.key(1), 2 * EVERY_STEP, (0, EVERY_STEP), (0, EVERY_STEP))
   new = draw(key, BATCH - 2 * EVERY_STEP, (EVERY_STEP, USERS), (EVERY_STEP, items))
   user, bought, others = map(jnp.concatenate, zip(same, new, strict=True))
@@ -50,7 +50,7 @@ def batch(key: jax.Array, items: int) -> dict[str, Any]:
 
 
 def init_tables(items: int) -> dict[str, jax.Array]:
-  """The vectors of users and items."""
+  """Draws the initial vectors of users and items."""
   keys = jax.random.split(jax.random.key(0))
   shapes = {'users': (USERS, DIM), 'items': (items, DIM)}
   draw = lambda key, name: 0.1 * jax.random.normal(key, shapes[name])
@@ -58,7 +58,7 @@ def init_tables(items: int) -> dict[str, jax.Array]:
 
 
 def of_every_step(tables: dict[str, jax.Array]) -> jax.Array:
-  """The rows that every batch touches."""
+  """Returns the rows that every batch touches."""
   return jnp.concatenate([table[:EVERY_STEP] for table in tables.values()])
 
 
@@ -84,7 +84,7 @@ def train(init: Callable, update: Callable, items: int, steps: int) -> tuple[jax
 
 
 def main(items: int = 1_000_000, steps: int = 20) -> dict[str, float]:
-  """Trains in both ways, and returns what was printed."""
+  """Trains in both ways, and returns the printed values."""
   tx = optax.adam(0.01)
   rowwise = jw2v.rowwise(tx)
 

@@ -1,13 +1,13 @@
-"""A recommender of two towers, in Equinox: what was bought against what was not.
+"""A two-tower recommender in Equinox: purchases against random items.
 
   python -m examples.two_tower
 
-A user's tower is the mean of what was bought before, through a layer; an item's tower is its
-vector. `jw2v.negative_sampling_loss` takes vectors, so it does not care where they come from:
-gradients flow through it into both towers. The data are made up: items of eight kinds, and
-users who like one of them. Printed is the share of held-out purchases that are among the ten
-items with the highest scores, before and after: by chance it is 5%, and as nine of ten are of the
-kind that the user likes, which has 25 items, hardly more than 36% could be.
+The tower of a user is a linear layer on the mean vector of earlier purchases; the tower of an item
+is its vector. `jw2v.negative_sampling_loss` accepts any vectors, and its gradients flow into both
+towers. The data are synthetic: items of eight kinds, and users who like one kind each. The program
+prints the share of held-out purchases among the ten items with the highest scores, before and after
+training. It is 5% by chance. Nine of ten purchases are of the kind that the user likes, which has
+25 items, so the best possible share is about 36%.
 """
 
 import equinox as eqx
@@ -21,24 +21,24 @@ KINDS, ITEMS, USERS, BEFORE, NEGATIVES = 8, 200, 2_000, 5, 20
 
 
 class Towers(eqx.Module):
-  """Both towers."""
+  """Weights of both towers."""
 
   items: jax.Array  # [ITEMS, D]
   layer: eqx.nn.Linear
 
   def __init__(self, dim: int, *, key: jax.Array):
-    """Draws the weights."""
+    """Draws the initial weights."""
     items_key, layer_key = jax.random.split(key)
     self.items = 0.1 * jax.random.normal(items_key, (ITEMS, dim))
     self.layer = eqx.nn.Linear(dim, dim, key=layer_key)
 
   def user(self, before: jax.Array) -> jax.Array:
-    """The vector of a user who has bought the items `before`, `[BEFORE]` ids."""
+    """Returns the vector of a user who has bought the items `before`, `[BEFORE]` ids."""
     return self.layer(self.items[before].mean(axis=0))
 
 
 def purchases(key: jax.Array) -> jax.Array:
-  """`[USERS, BEFORE + 1]`: what each user bought, one kind with some exceptions."""
+  """Draws `[USERS, BEFORE + 1]` purchases, most of them of one kind per user."""
   kind_key, item_key, other_key, which_key = jax.random.split(key, 4)
   shape = USERS, BEFORE + 1
   kinds = jax.random.randint(kind_key, (USERS, 1), 0, KINDS)
@@ -48,7 +48,7 @@ def purchases(key: jax.Array) -> jax.Array:
 
 
 def loss(towers: Towers, bought: jax.Array, key: jax.Array) -> jax.Array:
-  """The mean over the users of a batch."""
+  """Returns the mean loss over the users of a batch."""
   others = jax.random.randint(key, (len(bought), NEGATIVES), 0, ITEMS)
   users = jax.vmap(towers.user)(bought[:, :-1])
   each = jax.vmap(jw2v.negative_sampling_loss)(
@@ -58,7 +58,7 @@ def loss(towers: Towers, bought: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def recall(towers: Towers, bought: jax.Array) -> float:
-  """The share of users whose last purchase is among the ten best items."""
+  """Returns the share of users whose last purchase is among the ten best items."""
   scores = jax.vmap(towers.user)(bought[:, :-1]) @ towers.items.T
   best = jax.lax.top_k(scores, 10)[1]
   return float((best == bought[:, -1:]).any(axis=1).mean())
