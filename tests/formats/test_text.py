@@ -160,7 +160,7 @@ class TestDamaged:
     for bad, reason in ((b'a nan 1\n', 'finite float32'), (b'a 1\n', 'got 1'),
                         (b'a  1\n', 'could not'), (b'\xff 1 2\n', 'utf-8'), (b'a 1 2 \n3', 'got 0'),
                         (b'a 1 1e39\n', 'finite float32'), (b'"a 1 2\n" 1 2 3\n', 'got 3'),
-                        (b' 1 2\n', 'no word'), (b'\na 1 2\n', 'got 0bers')):  # fmt: skip
+                        (b' 1 2\n', 'must have a word'), (b'\na 1 2\n', 'got 0')):  # fmt: skip
       (tmp_path / 'v').write_bytes(b'30001 2\n' + sound + bad)
       with pytest.raises(ValueError, match=rf'row 3000[2-3].*{reason}'):
         load_vectors(tmp_path / 'v')
