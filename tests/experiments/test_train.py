@@ -124,7 +124,7 @@ class TestTrain:
         [*QUICK, '--config.data.path=TEXT', '--config.data.word_pattern=[a-z0-9]+ [a-z0-9]+'],
         'represent the word',
       ),
-      (['--config.data.path='], 'the path of the text is empty'),
+      (['--config.data.path='], 'the path of the text must not be empty'),
       (['dim=200'], "'dim=200' is not a flag"),
     ],
   )
