@@ -166,7 +166,7 @@ class TestRun:
     assert [score[1:] for score in found] == [(1008, 1008)] * 2
     assert found[0] != found[1] and all(1 < score[0] < 4 for score in found)  # of 23 / 1007
 
-  @pytest.mark.slow
+  @pytest.mark.release
   def test_of_the_program(self, tmp_path):
     output = tmp_path / 'page.md'
     done = run_program(

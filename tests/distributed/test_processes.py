@@ -173,7 +173,9 @@ class TestOtherRuns:
 
 @pytest.mark.slow
 class TestCheckpoints:
-  @pytest.mark.parametrize(('layout', 'kill_at'), [('data', 150), ('local', 100)])
+  @pytest.mark.parametrize(
+    ('layout', 'kill_at'), [pytest.param('data', 150, marks=pytest.mark.release), ('local', 100)]
+  )
   def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(
     self, layout, kill_at, store, tmp_path
   ):
