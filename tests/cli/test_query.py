@@ -372,7 +372,7 @@ class TestProgram:
                env=ENVIRONMENT | {'PYTHONIOENCODING': 'ascii'})  # fmt: skip
     assert done.returncode == 1 and words_of(done.stdout.split('\n')[:3])[0] == 'man'
     assert done.stdout.isascii() and ' #######' in done.stdout and 'pear' not in done.stdout
-    assert done.stderr.startswith("error: the word 'kings'") and done.stderr.count('\n') == 1
+    assert done.stderr.startswith("error: word 'kings'") and done.stderr.count('\n') == 1
 
   def test_help_says_how_to_use_it(self, file):
     done = run(file, '--help', stdout=subprocess.PIPE)
@@ -403,7 +403,7 @@ class TestProgram:
     with piped(command(file, '--topn=2'), PYTHONIOENCODING='ascii') as process:
       for question, first in (
         (b'apple\n', b'pear'),
-        (b'\xff\xfe\n', b"error: the word '\\ufffd"),
+        (b'\xff\xfe\n', b"error: word '\\ufffd"),
         (b'\n  \nking ~ man\r\n', b'king ~ man  0.800'),
       ):
         process.stdin.write(question)
@@ -485,7 +485,7 @@ class TestTerminal:
     terminal.type(b'\x03')  # Ctrl-C drops the line
     assert 'error' not in terminal.read(b'\n> ')
     terminal.type(b'kin\n')
-    assert "error: the word 'kin'" in terminal.read(b'\n\n> '.replace(b'\n', b'\r\n'))
+    assert "error: word 'kin'" in terminal.read(b'\n\n> '.replace(b'\n', b'\r\n'))
     terminal.type(b'\x1b[A\x1b[A\n')  # the line before the last, from the history
     assert 'pear  1.000' in terminal.read(b'\n> ')
     terminal.type(b'\x04')

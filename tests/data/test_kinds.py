@@ -190,7 +190,7 @@ class TestNotText:
       caplog.clear()
       corpus = encode_corpus(path, tmp_path / 'store', min_count=1)
       assert corpus.vocabulary.words == WORDS
-    assert f'skipped {len(NOT_TEXT)} of the files' not in caplog.text  # the store was opened
+    assert f'skipped {len(NOT_TEXT)} files' not in caplog.text  # the store was opened
     with pytest.raises(ValueError, match='a PNG image'):
       encode([folder, folder / '00'])
 
