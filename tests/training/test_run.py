@@ -619,7 +619,7 @@ class TestAdvice:
 
   def test_not_on_text_that_is_learned(self, caplog):
     train(two_topics(), TrainConfig(dim=8, min_count=1, sample=0, epochs=30), progress=False)
-    assert 'hardly trained' not in caplog.text
+    assert 'nearly untrained' not in caplog.text
 
   def test_on_more_devices_than_cores(self, caplog, monkeypatch):
     monkeypatch.setattr('jw2v.training.run.num_cores', lambda: 2)
