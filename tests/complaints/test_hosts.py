@@ -193,7 +193,7 @@ class TestCallbacks:
       fit(evaluate=lambda _: {name: 9.0})
 
   def test_every_name_of_a_record_is_known(self):
-    """Of a run with all of them."""
+    """A run with held-out text has all names of a record."""
     record = fit({'held_out': 0.2}).history[-1]
     for name in record:
       with pytest.raises(ValueError, match='other than those of the record'):

@@ -33,7 +33,7 @@ def step(optimizer, gradients=GRADIENTS, tables=TABLES, state=None):
 
 
 class TestTransformation:
-  """What users put into `rowwise`."""
+  """Transformations that users pass to `rowwise`."""
 
   def test_accumulated_gradients_of_rows_are_not_lost(self):
     """A row touched between two emitted steps would not move: MultiSteps updates in the last."""

@@ -98,7 +98,7 @@ class TestNames:
       find_files('x' * 5000)
 
   def test_a_store_does_not_take_the_rest_of_another(self, tmp_path):
-    """What a killed run of `corpus.v2` has left is not `corpus`."""
+    """A folder that a killed run of `corpus.v2` left behind is not `corpus`."""
     rest = tmp_path / '.corpus.v2.0a1b2c3d.partial.old'
     rest.mkdir()
     encoded(SENTENCES, folder=tmp_path / 'corpus')

@@ -256,7 +256,7 @@ class TestReadEdges:
     'user item weight\n1 2 1\n2 3 0.5\n', 'from node,to node\n1,2\n2,3,0.5'.replace(' ', '_'),
   ])  # fmt: skip
   def test_files_of_others(self, tmp_path, text):
-    """Those of SNAP, KONECT, Matrix Market and networkx, and tables with commas and a header."""
+    """Files of SNAP, KONECT, Matrix Market and networkx, and tables with commas and a header."""
     graph = read(tmp_path, text)
     assert graph.names == ['1', '2', '3']
     assert graph.weights.tolist() == [1, 1, 0.5, 0.5]

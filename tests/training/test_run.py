@@ -529,7 +529,7 @@ class TestErrors:
 
   @pytest.mark.parametrize('steps', [1, 64])
   def test_results_stay_if_no_pair_is_left(self, tmp_path, steps):
-    """Of an earlier run, in one compiled call and in many."""
+    """Keeps the results of an earlier run, with one compiled call and with many."""
     run = functools.partial(train, [['a', 'b', 'c']] * 400, workdir=tmp_path, progress=False)
     config = TrainConfig(**{**TINY, 'steps_per_call': steps})
     run(config)
