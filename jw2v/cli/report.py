@@ -19,7 +19,7 @@ from jw2v.cli.settings import Settings, kind_of, text_of
 from jw2v.cli.tables import plural
 from jw2v.data.text import find_files
 from jw2v.distributed.processes import num_processes
-from jw2v.training.history import mean_losses
+from jw2v.training.history import MEASUREMENTS, mean_losses
 from jw2v.training.loop import Started
 from jw2v.utils.files import atomic_write
 from jw2v.utils.limits import shown
@@ -29,10 +29,6 @@ _NAMES = {  # of the data, its words and its lines
   'text': ('text', 'words', 'lines'),
   'walks': ('graph', 'nodes', 'walks'),
 }
-_MEASURES = (
-  'loss', 'held_out_loss', 'learning_rate', 'words_per_second', 'gradient_norm', 'center_norm',
-  'outside_norm', 'step', 'epoch', 'words',
-)  # fmt: skip
 
 
 # The table at the start.
@@ -115,7 +111,7 @@ def _duration(seconds: float) -> str:
 
 def scores_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
   """Returns the names of the scores in records, which are not measures of the training itself."""
-  return sorted({name for record in records for name in record} - {*_MEASURES})
+  return sorted({name for record in records for name in record} - {*MEASUREMENTS})
 
 
 def loss_of_last_epoch(history: list[dict[str, Any]]) -> float:

@@ -35,7 +35,8 @@ def mean_losses(history: Sequence[dict[str, Any]]) -> list[float]:
   return means
 
 
-_NAMES = (
+# Names of the measurements in a record; scores of the user have others.
+MEASUREMENTS = (
   'step', 'epoch', 'words', 'words_per_second', 'loss', 'learning_rate', 'gradient_norm',
   'center_norm', 'outside_norm', 'held_out_loss',
 )  # fmt: skip
@@ -54,7 +55,7 @@ def check_scores(scores: Any) -> dict[str, float]:
   for name, value in scores.items():
     if not isinstance(name, str):
       raise TypeError(f'evaluate must return a dict whose keys are strings, got the key {name!r}')
-    if name in _NAMES:
+    if name in MEASUREMENTS:
       raise ValueError(
         f'evaluate must return names other than those of the record, got {name!r}; rename it, '
         f'such as {"my_" + name!r}'
