@@ -75,7 +75,7 @@ OTHER_NAMES = {
   'max_final_vocab': 'max_vocab_size', 'max_vocab': 'max_vocab_size', 'maxn_grams': 'maxn',
   'min_alpha': 'min_learning_rate', 'mincount': 'min_count', 'model': 'architecture',
   'neg': 'negatives', 'negative': 'negatives', 'ns_exponent': 'noise_exponent',
-  'null_word': 'min_count', 'save_vocab': 'workdir', 'sg': 'architecture', 'size': 'dim',
+  'save_vocab': 'workdir', 'sg': 'architecture', 'size': 'dim',
   't': 'sample', 'thread': 'devices', 'threads': 'devices', 'train': 'FILE',
   'vector_size': 'dim', 'vectors_size': 'dim', 'workers': 'devices', 'ws': 'window',
 }  # fmt: skip
