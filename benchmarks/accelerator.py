@@ -65,8 +65,8 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
   base['max_vocab_size'] = _MOST_WORDS
   widths, sizes = list(map(int, flags.FLAGS.widths)), list(map(int, flags.FLAGS.sizes))
 
-  heading = ['width', 'windows a step', 'products', 'M words/s', 'ns a center']
-  heading += ['GFLOP/s', 'of most', 'GB/s of rows', 'of most']
+  heading = ['width', 'windows per step', 'products', 'M words/s', 'ns per center']
+  heading += ['GFLOP/s', 'share of peak', 'GB/s of rows', 'share of peak']
   rows = [heading]
   for dim, dtype, size in itertools.product(widths, ('float32', 'bfloat16'), sizes):
     if late() or (dtype == 'bfloat16' and jax.default_backend() == 'cpu'):
@@ -95,7 +95,7 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     timed = timed_or_none(config, profile=True)
     kernels = timed.kernels if timed else collections.Counter()
     total = sum(kernels.values()) or 1
-    rows = [['kernel', 'us a step', 'share']] + [
+    rows = [['kernel', 'us per step', 'share']] + [
       [name[:80], f'{seconds * 1e6:,.1f}', f'{seconds / total:.1%}']
       for name, seconds in kernels.most_common(20)
     ]
@@ -114,8 +114,8 @@ def page(encoded: Any, deadline: float) -> Iterator[str]:
     yield (
       f'## Exact softmax over {len(encoded.vocabulary):,} words\n\n'
       f'{timed.words_per_second:,.0f} words/s, '
-      f'{timed.seconds * 1e6:.1f} us a center, {rate / 1e12:.2f} TFLOP/s'
-      + (f', {rate / machine.flops:.1%} of the most' if machine else '')
+      f'{timed.seconds * 1e6:.1f} us per center, {rate / 1e12:.2f} TFLOP/s'
+      + (f', {rate / machine.flops:.1%} of the peak' if machine else '')
     )
 
   yield from _trained(encoded, base, widths[0], sizes, deadline)
@@ -141,7 +141,7 @@ def _trained(encoded, base, dim, sizes, deadline):
       scored = quality.evaluate(flags.FLAGS.evaluation, result.vectors)
       found |= {name: f'{score:.1f}' for name, (score, *_) in scored.items()}
     longest = max(longest, time.monotonic() - began)
-    rows = rows or [['windows a step', *found]]
+    rows = rows or [['windows per step', *found]]
     rows.append([f'{size:,}', *found.values()])
   if rows:
     yield f'## Trained for {base["epochs"]} epochs, width {dim}\n\n{markdown_table(rows)}'

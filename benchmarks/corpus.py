@@ -45,14 +45,14 @@ _LINE, _LINES = 20, 50_000  # words per line of a generated text; lines per writ
 _NOTES = """\
 - jw2v counts and writes the text as ids to a store on disk, new in each round; gensim's
   build_vocab() counts, and draws the first vectors; the C tool counts.
-- seconds: after the imports, of which pyarrow is one; of the C tool, its whole process. CPU:
-  of all threads meanwhile. Speeds are compared by round; above 1, jw2v is faster.
-- peak: resident memory of the whole process. The text is in memory that the system keeps.
-- second run: seconds after the imports, with the store there. encode_corpus() opens it;
+- seconds: after the imports, which include pyarrow; for the C tool, of its whole process. CPU: of
+  all threads in this time. Speeds are compared by round; above 1, jw2v is faster.
+- peak: resident memory of the whole process. The text is in the page cache.
+- second run: seconds after the imports, with an existing store. encode_corpus() opens it;
   train() opens it, and compiles."""
 _MEMORY_NOTES = f"""\
-A text has every word of the given one once, and then {_LINE} words at a time from any place of
-it. jw2v encodes it with min_count=1: no word is left out. MB are 1,000,000 bytes."""
+A text contains every word of the given text once, and then pieces of {_LINE} words from random
+places of it. jw2v encodes it with min_count=1, which keeps all words. MB are 1,000,000 bytes."""
 
 
 def _measure(job, call):

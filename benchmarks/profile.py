@@ -387,11 +387,12 @@ def parts_page(parts: Mapping[str, Any]) -> str:
   measured = sum(parts['parts'].values())
   total = max(parts['profiled_cpu'], measured)
   inside = [['inside the step', 'CPU ns', 'share']]
-  for name, ns in {**parts['parts'], 'in no event': total - measured}.items():
+  for name, ns in {**parts['parts'], 'unattributed': total - measured}.items():
     inside.append([name, f'{ns:,.1f}', f'{ns / total:.1%}'])
   return (
     f'{page}CPU time per center in one profiled call; the profiler slows it down. If XLA splits a '
-    'part over threads, only the thread that starts it has an event. In the products n is the '
-    'block, d the width, and o, i, b, t and h are outside rows, vectors that predict, centers, '
-    f'tokens and hot nodes.\n\n{markdown_table(inside)}'
+    'part over threads, only the thread that starts it has an event. The letters of a product name '
+    'axes: n blocks, d width, o outside rows, i predicting vectors, t tokens, h frequent nodes of '
+    'the tree, m predictions, and s the words of a tile.'
+    f'\n\n{markdown_table(inside)}'
   )

@@ -304,7 +304,7 @@ def measured(
         )  # fmt: skip
         timed = time_calls(encoded, config)
         found.setdefault((dim, layout, data, width), []).append(1e9 * timed.seconds)
-  rows = [['width', 'layout', 'devices', 'ns a center', 'times the first']]
+  rows = [['width', 'layout', 'devices', 'ns per center', 'relative time']]
   for (dim, layout, data, width), times in found.items():
     first = next(times for (d, *_), times in found.items() if d == dim)
     ratios = [one / alone for one, alone in zip(times, first, strict=True)]

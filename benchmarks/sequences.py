@@ -63,8 +63,8 @@ _WALKS, _LENGTH = 10, 40  # walks from each node, nodes in a walk
 _NOTES = """\
 - Scores: means over the seeds times 100, with the lowest and the highest value. words/s: medians of
   training alone, with the compilation of jw2v; words are items or nodes, times the epochs.
-- All settings but those of a variant are the same, with full windows; learning rates are the
-  defaults of the systems.
+- The systems have the same settings, with full windows, except for those that a variant changes.
+  Learning rates are the defaults of the systems.
 - The data are the same for all seeds.
 """
 

@@ -191,10 +191,9 @@ def front_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
 
   figure = Figure(figsize=(8, 5), layout='constrained')
   axes = figure.subplots()
-  speeds_of = lambda results: [run['words'] / run['seconds'] / 1e6 for run in results]
-  by_speed = sorted(runs, key=lambda name: statistics.fmean(speeds_of(runs[name])))
   for name, results in runs.items():
-    speeds, scores = speeds_of(results), [_mean_score(run) for run in results]
+    speeds = [run['words'] / run['seconds'] / 1e6 for run in results]
+    scores = [_mean_score(run) for run in results]
     point = statistics.fmean(speeds), statistics.fmean(scores)
     if math.isnan(point[1]):
       continue
@@ -202,14 +201,14 @@ def front_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
       [[middle - min(values)], [max(values) - middle]]
       for middle, values in zip(point, (speeds, scores), strict=True)
     )
-    color = 'C1' if name == _BEFORE else '0.4' if name in _PEERS else 'C0'
-    axes.errorbar(*([x] for x in point), *reversed(list(bars)), fmt='o', color=color, capsize=2)
-    shift = -13 if by_speed.index(name) % 2 else 5  # points with similar speeds have two sides
-    axes.annotate(name, point, (5, shift), textcoords='offset points', color=color, fontsize=9)
+    color = {'color': 'black'} if name in _PEERS else {}
+    axes.errorbar(
+      *([x] for x in point), *reversed(list(bars)), fmt='o', capsize=2, label=name, **color
+    )
     if name == 'gensim':
       above = point[1] + _MARGIN
       axes.axhline(above, color='0.4', linestyle='--', linewidth=1, label=f'gensim + {_MARGIN:g}')
-      axes.legend(frameon=False)
+  axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
   axes.set_xlabel('training, million words/s')
   axes.set_ylabel('mean of the scores')
   axes.margins(0.15)

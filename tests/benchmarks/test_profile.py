@@ -114,9 +114,9 @@ class TestPage:
     assert '| host sampling, one thread | 80.0 |' in lines
     assert '| compiled step, wall time | 500.0 (400.0..900.0) |' in lines
     assert '| gather of rows | 600.0 | 60.0% |' in lines
-    assert '| in no event | 250.0 | 25.0% |' in lines
+    assert '| unattributed | 250.0 | 25.0% |' in lines
 
   def test_backend_without_events(self):
     measured = {'sampling': [80.0], 'wall': [5.0], 'cpu': [6.0], 'profiled_cpu': 0.0, 'parts': {}}
     page = profile.parts_page(measured)
-    assert 'no events of instructions' in page and 'in no event' not in page
+    assert 'no events of instructions' in page and 'unattributed' not in page

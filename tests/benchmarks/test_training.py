@@ -143,8 +143,8 @@ class TestPicture:
       'fasttext': [result(6e6, 1, 2, math.nan)],
     }
     (axes,) = training.front_figure(runs).axes
-    points = {text.get_text(): text.xy for text in axes.texts}
-    assert points == {'gensim': (1.25, 40.5), 'batch_size=64': (4, 43.5)}
+    points = {bars.get_label(): bars.lines[0].get_xydata()[0].tolist() for bars in axes.containers}
+    assert points == {'gensim': [1.25, 40.5], 'batch_size=64': [4, 43.5]}
     (dashed,) = [line for line in axes.lines if line.get_linestyle() == '--']
     assert set(dashed.get_ydata()) == {41}
     ends = [c.lines[2][axis].get_segments()[0] for c in axes.containers for axis in (0, 1)]

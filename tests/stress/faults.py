@@ -6,7 +6,7 @@
 What belongs here: the faults; `disturbances.py` has the means, `disturbed.py` the programs and
 the checks. Each fault has a folder and processes of its own, and moments and offsets that its
 number gives. A line a fault goes to standard error, and the table of docs/reliability.md to
-standard output. Takes some twelve minutes on two cores. Exit status 1 if a fault is not survived.
+standard output. It takes about twelve minutes on two cores. The exit status is 1 if a fault fails.
 What this system has no means for (a file system of its own, strace, a C compiler) is told as not
 tried.
 """
@@ -363,7 +363,7 @@ def tried(world: World, number: int, row: str, function, arguments) -> tuple[str
       case.close()
     break
   seconds = time.monotonic() - began
-  kind = 'NOT TRIED' if wrong.startswith('not tried') else 'NOT SURVIVED' if wrong else 'survived'
+  kind = 'NOT TRIED' if wrong.startswith('not tried') else 'FAILED' if wrong else 'passed'
   about = f'{case.about} ' if case.about else ''
   print(f'{kind:12} {number} {row}: {words} {about}({seconds:.1f} s){wrong and ": " + wrong}',
         file=sys.stderr, flush=True)  # fmt: skip
@@ -371,11 +371,11 @@ def tried(world: World, number: int, row: str, function, arguments) -> tuple[str
 
 
 def main() -> int:
-  """Tries the faults, and prints the table; the number that are not survived."""
+  """Injects the faults, prints the table, and returns the number that failed."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('words', nargs='*', help='only faults whose line has one of them')
   parser.add_argument('--rounds', type=int, default=1, help='so many times as many')
-  parser.add_argument('--keep', help='a folder for what is not survived')
+  parser.add_argument('--keep', help='a folder for the files of faults that failed')
   arguments = parser.parse_args()
   wanted = [
     (number, *fault) for number, fault in enumerate(faults(arguments.rounds))
@@ -388,16 +388,16 @@ def main() -> int:
     world = World(pathlib.Path(folder), arguments.keep and pathlib.Path(arguments.keep))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
       results = list(pool.map(lambda fault: tried(world, *fault), wanted))
-  print('| fault | tried | survived |\n|---|---|---|')
+  print('| fault | tried | passed |\n|---|---|---|')
   for row in dict.fromkeys(row for row, _ in results):
     found = [wrong for name, wrong in results if name == row]
     left_out = sum(wrong.startswith('not tried') for wrong in found)
-    survived = found.count('')
-    print(f'| {row} | {len(found) - left_out or "not tried"} | {survived or ""} |')
+    passed = found.count('')
+    print(f'| {row} | {len(found) - left_out or "not tried"} | {passed or ""} |')
   left_out = sum(wrong.startswith('not tried') for _, wrong in results)
-  survived = sum(not wrong for _, wrong in results)
-  print(f'| all | {len(results) - left_out} | {survived} |')
-  return len(results) - left_out - survived
+  passed = sum(not wrong for _, wrong in results)
+  print(f'| all | {len(results) - left_out} | {passed} |')
+  return len(results) - left_out - passed
 
 
 if __name__ == '__main__':
