@@ -146,7 +146,7 @@ class TestReadme:
     ):
       numbers = [float(cell.replace(',', '')) for cell in cells(table, row)]
       assert cells(README, ours) == [shown(number) for number in numbers]
-      assert len(numbers) == 2
+      assert len(numbers) == 3
 
   def test_files_it_names_exist(self):
     for target in re.findall(r'\]\((?!http|#)([^)#]+)', README) + re.findall(

@@ -97,6 +97,6 @@ def _faults(site):
   if 'href="../reference/losses/#jw2v.losses.prediction.naive_softmax_loss"' not in derivations:
     yield 'docs/derivations.md must link to the functions of the reference'
   front = (site / 'index.html').read_text('utf-8')
-  for link in ('href="tutorial/"', 'src="images/words.png"'):
+  for link in ('href="tutorial/"', 'src="images/speed.svg"'):
     if link not in front:
       yield f'the front page must contain {link}'
