@@ -105,7 +105,7 @@ from jw2v.vectors.keyed_vectors import (
 )
 from jw2v.vectors.text_vectors import text_vectors
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 __all__ = [
   'AliasTable',

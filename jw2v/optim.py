@@ -1,8 +1,9 @@
 """Row-wise optimizers: gradients as rows, and updates of the touched rows only.
 
-A step touches a few thousand of the V rows of a table, and a dense [V, D] gradient would cost more
-than the step itself. `rowwise` turns any elementwise optax transformation into a row-wise
-optimizer; `curvature_damped_sgd` is the optimizer that the trainer uses by default.
+A step touches a few thousand rows of a table `[V, D]`, and a dense gradient would take longer than
+the step itself. `rowwise` turns any elementwise optax transformation into a row-wise optimizer.
+`curvature_damped_sgd` is the default optimizer of `jw2v.train`. Unlike in optax, `update` returns
+the new table.
 """
 
 from collections.abc import Callable, Iterator

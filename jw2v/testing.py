@@ -4,8 +4,8 @@
 only for those of this library. `explain_gradient` compares a gradient of one of our losses with
 the right one and with known misprints, and returns an explanation.
 
-The module needs jax and NumPy only. It compares in float64, regardless of the settings of the
-program.
+The checks run in float64, regardless of the settings of the program. Only the check `'bfloat16'`
+runs in bfloat16.
 """
 
 import contextlib

@@ -1,13 +1,19 @@
 """Losses as pure functions, each with its gradient in closed form.
 
-`scores` has the losses of scores. `prediction` has the losses of one prediction, which are these
-and the chain rule through the scores, and `window` sums them over a skip-gram or CBOW window.
-`in_batch` and `tiled_softmax` have the softmax losses of a batch: against each other's keys, and
-over a table too large for a matrix of scores. `rows` has gradients as rows of large tables, with
-the lookups for any loss, and `noise` draws negatives on the device. `derivatives` has the building
-blocks of the textbook, and `network` the two-layer network of the course.
+Most losses are functions of scores, and a score is a dot product of two vectors. The gradient with
+respect to the vectors follows by the chain rule from the derivative with respect to the scores:
 
-The package imports jax and chex only, so that a function can be copied or imported anywhere.
-`numerics` has the arithmetic that the losses share; `_check` checks their arguments, and `_mesh`
-makes them work on meshes of explicit axes.
+- `scores` computes losses from scores, and their derivatives.
+- `prediction` computes the same losses from the vectors of one prediction.
+- `window` sums them over a skip-gram or CBOW window.
+- `in_batch` computes the softmax loss of a batch whose examples are each other's negatives.
+- `tiled_softmax` computes the softmax loss over a table too large for a matrix of all scores.
+- `rows` computes gradients as rows of large tables, and looks up rows for any loss.
+- `noise` draws negatives on the device.
+- `derivatives` contains the derivatives of softmax, sigmoid and others, and `network` a two-layer
+  network, as in courses on neural networks.
+
+The modules import only jax and chex, so the folder can be copied into another project. `numerics`
+contains the arithmetic that the losses share, `_check` checks their arguments, and `_mesh` makes
+them work on meshes of explicit axes.
 """
