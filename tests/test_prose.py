@@ -1,12 +1,11 @@
 """Docstrings and messages in plain English: mechanical rules, which do not replace a reader."""
 
 import ast
-import pathlib
 import re
 
 import pytest
+from source import ROOT, messages_of
 
-ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ('jw2v', 'experiments', 'configs', 'benchmarks', 'examples')
 PARAPHRASES = {  # pattern: advice
   r'\b(is|are) no\b(?! longer)': 'write "is not a", "without" or "not found"',
@@ -69,29 +68,6 @@ def docstring_violations(tree: ast.Module) -> list[str]:
       line = node.body[0].lineno if node.body else 1
       for text, patterns in checked:
         found += [f'{line}: {text!r}: {advice}' for advice in violations(text, patterns)]
-  return found
-
-
-def text_of(node: ast.AST) -> str:
-  """Returns a string with `{}` for each value that is inserted; an empty one for other nodes."""
-  if isinstance(node, ast.Constant):
-    return node.value if isinstance(node.value, str) else ''
-  if isinstance(node, ast.JoinedStr):
-    return ''.join(text_of(part) or '{}' for part in node.values)
-  return ''
-
-
-def messages_of(tree: ast.Module) -> list[tuple[int, str]]:
-  """Returns the messages of errors and warnings with their lines."""
-  found = []
-  for node in ast.walk(tree):
-    call = node.exc if isinstance(node, ast.Raise) else node
-    if not isinstance(call, ast.Call):
-      continue
-    name = ast.unparse(call.func)
-    if isinstance(node, ast.Raise) or name in ('logging.warning', 'warnings.warn'):
-      texts = [text_of(argument) for argument in call.args]
-      found += [(call.lineno, text) for text in texts if ' ' in text]
   return found
 
 
