@@ -24,12 +24,14 @@ _TEST = re.compile(r'\]\(\.\./(tests/[\w/]+\.py)')
 
 
 def on_files(files, config):
-  """Adds the pages at the top of the repository, the reference, and the tests of the losses."""
+  """Adds the files at the top of the repository, the reference, and the tests of the losses."""
   for name, content in reference_pages().items():
     files.append(File.generated(config, f'reference/{name}.md', content=content))
   for name, source in _PAGES.items():
     text = (ROOT / source).read_text(encoding='utf-8')
     files.append(File.generated(config, name, content=_LINK.sub(_from_top, text)))
+  for name in ('CITATION.cff', 'LICENSE'):
+    files.append(File.generated(config, name, content=(ROOT / name).read_text(encoding='utf-8')))
   for path in sorted((ROOT / 'tests' / 'losses').glob('*.py')):
     # As text, since servers offer .py files as downloads.
     name = f'{path.relative_to(ROOT).as_posix()}.txt'
