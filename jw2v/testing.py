@@ -106,7 +106,8 @@ def _assert_equal(got, want, what: str, must: str, rtol: float, atol: float, hin
     message += f' ({off.sum()} of {off.size} elements differ, at most by {_largest(error):.6g})'
   factor = _factor(got, want, 1e-6)
   if factor is not None and off[want != 0].all():
-    message += f'; got is {_fraction(factor)} times the right one'
+    times = f'{_fraction(factor)} times the right one' if factor else 'zero everywhere'
+    message += f'; got is {times}'
   raise AssertionError(message + (hint(got) if hint else ''))
 
 

@@ -30,7 +30,7 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
     cannot express by position.
 
   Raises:
-    AssertionError: from chex, naming the argument, for a wrong rank, shape or dtype.
+    AssertionError: naming the argument, for a wrong rank, shape or dtype.
     TypeError: naming the argument, for a value that is not an array, or is one of 8-bit floats.
     ValueError: naming the argument, for integers that do not fit in the integers of JAX.
   """
@@ -62,7 +62,12 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
     contract += f', got {array.dtype}{list(array.shape)}'
     if like is not None and not jnp.iscomplexobj(array):
       array = array.astype(wide_dtype(like))
-    chex.assert_type(array, float if like is not None else kind, custom_message=contract)
+    try:
+      chex.assert_type(array, float if like is not None else kind)
+      if axes[:1] != ['...']:
+        chex.assert_rank(array, len(axes))
+    except AssertionError:
+      raise AssertionError(contract) from None  # without the words of chex in front
     checked[name] = array
     shape: tuple[Any, ...] = array.shape
     if axes[:1] == ['...']:
@@ -70,8 +75,6 @@ def check(**arguments: tuple[Any, ...]) -> list[jax.Array]:
         raise AssertionError(contract)
       split = array.ndim - len(axes) + 1
       shape = (shape[:split], *shape[split:])
-    else:
-      chex.assert_rank(array, len(axes), custom_message=contract)
     for axis, length in zip(axes, shape, strict=True):
       if length != lengths.setdefault(axis, (length, name))[0]:
         raise AssertionError(contract)

@@ -182,9 +182,8 @@ def _loss(config, products):
       predictions, blocks.negative_ids, table, log_expected=constants['log_expected'],
       measured=measured, products=products,
     )  # fmt: skip
-  if config.objective in ('negative_sampling', 'nce'):
-    return lambda predictions, blocks, table, constants, measured: logistic.negative_sampling(
-      predictions, blocks.negative_ids, table, negatives=config.negatives,
-      log_expected=constants.get('log_expected'), measured=measured, products=products,
-    )  # fmt: skip
-  raise ValueError(f'objective must have a loss over blocks, got {config.objective!r}')
+  # 'negative_sampling', or 'nce', whose constants have `log_expected`
+  return lambda predictions, blocks, table, constants, measured: logistic.negative_sampling(
+    predictions, blocks.negative_ids, table, negatives=config.negatives,
+    log_expected=constants.get('log_expected'), measured=measured, products=products,
+  )  # fmt: skip

@@ -26,7 +26,7 @@ def _lines(path: str | os.PathLike[str], encoding: str) -> Iterator[tuple[int, s
         if line.strip():
           yield number, line.rstrip('\r\n')
     except UnicodeDecodeError as error:
-      raise ValueError(f'{path}: {error}') from error
+      raise ValueError(f'{path}: {error}; convert the file to UTF-8, or set encoding') from error
 
 
 def read_pairs(
@@ -186,7 +186,8 @@ def evaluate_analogies(
   """
   if similarity_function not in SIMILARITY_FUNCTIONS:
     raise ValueError(
-      f'similarity_function must be one of {SIMILARITY_FUNCTIONS}, got {similarity_function!r}'
+      f'similarity_function must be one of {", ".join(map(repr, SIMILARITY_FUNCTIONS))}, got '
+      f'{similarity_function!r}'
     )
   words, fold = kv.index_to_key[:restrict_vocab], str.upper if case_insensitive else str
   index = _index(words, case_insensitive)

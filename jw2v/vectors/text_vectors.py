@@ -119,12 +119,14 @@ def text_vectors(
   if weights not in WEIGHTS:
     raise ValueError(f'weights must be one of {", ".join(map(repr, WEIGHTS))}, got {weights!r}')
   if weights == 'mean' and (component is not None or return_component):
-    raise ValueError("component must be left out with weights='mean'; use weights='sif'")
+    raise ValueError(
+      "component and return_component must be left out with weights='mean'; use weights='sif'"
+    )
   if isinstance(texts, str | bytes):
     raise TypeError(f'texts must be a list of texts, got {shown(repr(texts))}; put it into a list')
   smoothing = check_number('smoothing', smoothing, float, 0)
   if not smoothing:
-    raise ValueError(f'smoothing must be above 0, got {smoothing}')
+    raise ValueError(f'smoothing must be a number above 0, got {smoothing}')
   if component is not None:
     component = as_array('component', component, np.float32)
     if component.shape != (kv.vector_size,) or not np.isfinite(component).all():
