@@ -97,7 +97,7 @@ def _batches(
   from pyarrow import csv as arrow_csv
 
   if file == STDIN:
-    raise ValueError('a log must be a file, got standard input (-)')
+    raise ValueError('a log must be a file, got standard input (-); write it to a file first')
 
   def open_csv(text, **convert):
     return arrow_csv.open_csv(

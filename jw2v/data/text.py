@@ -334,7 +334,7 @@ class TextReader:
     self, path: str, stream: '_Stream', is_named: bool
   ) -> Iterator[tuple[str, '_Stream', bool]]:
     if path == STDIN or not os.path.isfile(path) or stream.is_decompressed:
-      raise kinds.refuse(path, 'a zip archive in a pipe', 'extract it first')
+      raise kinds.refuse(path, 'a zip archive in a pipe or a compressed file', 'extract it first')
     try:
       with zipfile.ZipFile(path) as archive:
         if kind := kinds.document_in_zip(archive):

@@ -186,7 +186,9 @@ def _lines(file: str, max_expansion: float | None) -> Iterator[bytes]:
     yield from lines
     number += len(lines)
     if len(rest) > _LONGEST_LINE:
-      raise ValueError(f'{file}: line {number} is longer than {_LONGEST_LINE} bytes')
+      raise ValueError(
+        f'{file}: line {number} must be at most {_LONGEST_LINE:,} bytes long; is this an edge list?'
+      )
   yield rest
 
 

@@ -134,7 +134,7 @@ class TestText:
   def test_a_long_line_of_edges_is_not_moved_for_each_block(self, tmp_path, monkeypatch):
     monkeypatch.setattr('jw2v.data.walks._LONGEST_LINE', 1000)
     (tmp_path / 'edges').write_bytes(b'1 2\n' + b'1 2 ' * 3_000_000)
-    with pytest.raises(ValueError, match='edges: line 2 is longer than 1000 bytes'):
+    with pytest.raises(ValueError, match='edges: line 2 must be at most 1,000 bytes long'):
       read_edges(tmp_path / 'edges')
 
 
