@@ -224,7 +224,7 @@ def run(values: Any) -> Iterator[str]:
   names = ['jw2v', 'jax', 'pyarrow'] + ['gensim'] * values.gensim
   about = environment('benchmarks.corpus', names)
   size = f'- text: {os.path.getsize(text) / _MB:,.1f} MB'
-  yield f'# Counting and encoding\n\n{size}\n{about}'
+  yield f'# Counting and encoding\n\n{about}\n{size}'
   with tempfile.TemporaryDirectory(prefix='jw2v_') as folder:
     runs, counts = _run_in_turn(values, text, folder)
     yield f'## Speed\n\n{speed_table(runs)}\n\n{_NOTES}'
