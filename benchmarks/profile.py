@@ -392,7 +392,7 @@ def parts_page(parts: Mapping[str, Any]) -> str:
   return (
     f'{page}CPU time per center in one profiled call; the profiler slows it down. If XLA splits a '
     'part over threads, only the thread that starts it has an event. The letters of a product name '
-    'axes: n blocks, d width, o outside rows, i predicting vectors, t tokens, h frequent nodes of '
-    'the tree, m predictions, and s the words of a tile.'
+    'axes: n blocks, d width, o outside rows, i predicting vectors, t tokens, m predictions, and s '
+    'the words of a tile.'
     f'\n\n{markdown_table(inside)}'
   )
