@@ -1,9 +1,10 @@
 """Losses on a mesh of explicit axes.
 
-JAX calls the axes of `jax.make_mesh` explicit: every operation must then say how its result is
-sharded, and a product over a sharded width or a look-up in sharded rows is an error. The losses
-leave that to the compiler, as on a mesh of automatic axes, and say only how their results are
-sharded: a loss as its batch, a gradient as the argument that it belongs to.
+The axes of `jax.make_mesh` are explicit: the sharding is part of the type of an array. JAX then
+raises an error for an operation whose result could have several shardings, such as a product over a
+sharded width or a lookup in sharded rows, unless it names one. The losses leave that to the
+compiler, as on a mesh of automatic axes, and say only how their results are sharded: a loss as its
+batch, a gradient as the argument that it belongs to.
 """
 
 import functools

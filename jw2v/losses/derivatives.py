@@ -1,8 +1,8 @@
-"""Closed-form derivatives of the scalar and vector functions under every loss.
+"""Closed-form derivatives of the functions from which the losses are built.
 
-What belongs here: a function of one array whose derivative the textbook derives
-by hand. Forward functions that `jax.nn` has (softmax, sigmoid, log-sigmoid, leaky
-ReLU) are not written again. One example at a time: batch with `jax.vmap`.
+Each is the derivative of a function of one array, derived by hand in the textbook. Functions that
+`jax.nn` has (softmax, sigmoid, log-sigmoid, leaky ReLU) are not written again. One example at a
+time: batch with `jax.vmap`.
 
 Axes: n classes, D vector width. `docs/derivations.md` has every derivation.
 """

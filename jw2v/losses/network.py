@@ -1,8 +1,8 @@
 """The two-layer sigmoid network of the textbook, with hand-derived backpropagation.
 
-What belongs here: the network, its loss, and the chain rule through it written out.
-It trains nothing in this project; it is the chapter's exercise, and small enough to
-check every delta by hand. One example at a time: batch with `jax.vmap`.
+The module contains the network, its loss, and the chain rule through it, written out. Nothing in
+this project trains it: it is an exercise of the textbook, small enough to check by hand. One
+example at a time: batch with `jax.vmap`.
 
 Axes: Dx input width, H hidden width, Dy classes. Vectors are rows: `x @ w1 + b1`.
 """

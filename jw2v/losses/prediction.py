@@ -1,9 +1,9 @@
 r"""The losses of one prediction, each with its gradient in closed form.
 
 A loss is a scalar function of a center vector and the output vectors that it is scored against. It
-is a loss of scores (`scores.py`) at the scores :math:`s_w = u_w^\top v`. Its
-`..._value_and_grad` twin takes the same arguments and returns `(loss, Grads)`: the derivatives by
-the scores from `scores.py`, then the chain rule through the scores. A twin never calls `jax.grad`.
+is a loss of scores (`scores.py`) at the scores :math:`s_w = u_w^\top v`. Its `..._value_and_grad`
+twin takes the same arguments and returns `(loss, Grads)`: the derivatives with respect to the
+scores from `scores.py`, then the chain rule. A twin never calls `jax.grad`.
 
 The losses take vectors; the caller looks them up in a table (`rows.py` helps). One prediction at a
 time: batch with `jax.vmap`. Options may be given by position, so that `in_axes` can share them:
@@ -12,7 +12,7 @@ time: batch with `jax.vmap`. Options may be given by position, so that `in_axes`
       centers, outsides, shared_negatives, log_expected_outsides, log_expected_negatives)
 
 A loss has the common dtype of its vectors, a gradient the dtype of its vector. Sums are carried in
-float32 or better. A wrong rank, shape or dtype raises chex's `AssertionError` at trace time, with
+float32 or better. A wrong rank, shape or dtype raises an `AssertionError` at trace time, with
 the argument's name.
 
 Axes: D vector width, V vocabulary, K negatives, L Huffman code length. Tables are

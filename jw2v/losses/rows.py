@@ -1,9 +1,10 @@
 """Lookups in tables, and gradients as rows of the tables.
 
 A batch touches a few thousand of the V rows of a table. A dense [V, D] gradient would cost more
-than the rest of the step, so a gradient is a list of rows: ids and values. For any loss of vectors:
-`gather_rows`, `jax.value_and_grad` by the vectors, `row_gradients`, and an optimizer of
-`jw2v.optim`. For windows of negative sampling the closed forms do all of it but the update.
+than the rest of the step, so a gradient is a list of rows: ids and values. For any loss of vectors,
+call `gather_rows`, `jax.value_and_grad` with respect to the vectors, `row_gradients`, and then an
+optimizer of `jw2v.optim`. For windows of negative sampling, the closed forms here do everything
+except the update.
 
 Axes: V rows of a table, D vector width, N rows of a gradient, B windows, C context slots, K
 negatives.

@@ -2,14 +2,14 @@ r"""Losses of scores, on which the losses of vectors are built.
 
 A model that makes its own scores (with a temperature or a bias, from cosines or kernels, in
 float32, on a mesh) calls these. Each has a `..._value_and_grad` twin: the same arguments, result
-`(loss, Grads)` with the derivative of the loss by every score. Those are the :math:`\delta` of the
+`(loss, Grads)` with the derivatives with respect to the scores. They are the :math:`\delta` of the
 textbook; the chain rule through :math:`s_w = u_w^\top v` turns them into the gradients of vectors
 (`prediction.py`).
 
 One prediction at a time: batch with `jax.vmap`. Options may be given by position, so that
 `jax.vmap(loss, (0, 0, None))` shares them. A loss has the common dtype of its scores, a gradient
 the dtype of its score. Sums are carried in float32 or better. A wrong rank, shape or dtype raises
-chex's `AssertionError` at trace time, with the argument's name.
+an `AssertionError` at trace time, with the name of the argument.
 
 Axes: K negatives, L Huffman code length.
 """

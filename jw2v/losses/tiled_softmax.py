@@ -5,8 +5,8 @@ model the largest array by far. This module never has more than the scores of on
 
 1. The first pass over the tiles keeps the largest score so far and a sum of exponentials (Milakov
    and Gimelshein, 2018). For a gradient it also sums :math:`e^{s_w} u_w`, the gradient of the
-   denominator to the vectors.
-2. The second pass makes the scores of each tile again, and from them the gradient to its rows.
+   denominator with respect to the vectors.
+2. The second pass makes the scores of each tile again, and from them the gradient of its rows.
 
 The label's class is kept out of both sums: with the other classes' total :math:`A_o` the loss is
 :math:`\mathrm{softplus}(\log A_o - s_o)` (derivation D04), which is never negative and keeps its

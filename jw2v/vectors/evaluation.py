@@ -1,4 +1,4 @@
-"""Evaluation of word vectors on similarity ratings and on analogies, with gensim's results."""
+"""Evaluation of word vectors on ratings and analogies, with the same results as gensim."""
 
 import os
 import re
