@@ -171,15 +171,18 @@ class TestOtherRuns:
     assert told['words'] == 280_000
 
 
-@pytest.mark.slow
 class TestCheckpoints:
   @pytest.mark.parametrize(
-    ('layout', 'kill_at'), [pytest.param('data', 150, marks=pytest.mark.release), ('local', 100)]
+    ('layout', 'kill_at'),
+    [
+      pytest.param('data', 150, marks=pytest.mark.release),
+      pytest.param('local', 100, marks=pytest.mark.slow),
+    ],
   )
   def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(
     self, layout, kill_at, store, tmp_path
   ):
-    """One of two is killed: the other ends soon, and both, or one alone, go on."""
+    """If one of two is killed, the other ends soon, and both, or one alone, resume."""
     settings = {'layout': layout, 'steps_per_call': 16}
     wanted, _ = fit(2, store, tmp_path / 'wanted', settings)
     options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
