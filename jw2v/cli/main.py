@@ -68,5 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser = Parser(f'jw2v {command}', module.__doc__)
   module.add_arguments(parser)
   values = parser.parse(rest)
+  process.FLAGS.mark_as_parsed()  # else absl notes before the first warning that they are not
   with process.one_line_errors():
     return module.run(values) or 0

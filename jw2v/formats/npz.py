@@ -72,10 +72,9 @@ def _array(archive, name, rank, dtype, expansion) -> np.ndarray:
         f'{shown(shape)}'
       )
     needed = int(np.prod([dtype.itemsize, *shape], dtype=object))
-    if needed > about.file_size:
-      raise ValueError(
-        f'the array {name!r} of shape {shape} must have {needed} bytes, got {about.file_size}'
-      )
+    size = about.file_size - file.tell()  # without the header
+    if needed > size:
+      raise ValueError(f'the array {name!r} of shape {shape} must have {needed} bytes, got {size}')
   with archive.open(about) as file:
     return np.lib.format.read_array(file, allow_pickle=False)
 

@@ -153,7 +153,7 @@ def _with_ngrams(words, vectors, tensors, about) -> VectorTable:
     ) from error
   if not 1 <= min_n <= max_n <= LONGEST:
     raise ValueError(
-      f'n-grams must have from 1 to {LONGEST} characters, got min_n={min_n} and max_n={max_n}'
+      f'n-grams must have 1 <= min_n <= max_n <= {LONGEST}, got min_n={min_n} and max_n={max_n}'
     )
   if not 1 <= buckets <= _MOST_BUCKETS:
     raise ValueError(f'buckets must be from 1 to {_MOST_BUCKETS}, got {buckets}')

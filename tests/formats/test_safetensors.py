@@ -91,7 +91,7 @@ class TestDamaged:
       (lambda h: h.pop('__metadata__'), 'metadata must have'),
       (lambda h: h['__metadata__'].update(min_n='six'), 'metadata must have'),
       (lambda h: h['__metadata__'].update(min_n='6'), 'got min_n=6 and max_n=5'),
-      (lambda h: h['__metadata__'].update(max_n='101'), 'from 1 to 100 characters'),
+      (lambda h: h['__metadata__'].update(max_n='101'), 'max_n <= 100, got'),
       (lambda h: h['__metadata__'].update(buckets='10'), 'increasing numbers from 0 to 9'),
       (lambda h: h.pop('ngram_buckets'), r'must be \[5000, '),
       (lambda h: h['ngram_vectors'].update(dtype='F64'), "'ngram_vectors' must be .*, got F64"),
