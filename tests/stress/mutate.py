@@ -666,7 +666,7 @@ MUTATIONS = {
     ('if space < 0 and len(buffer) - start >= _LONGEST_WORD:', 'if False:'),
   ],
   'formats/npz': [
-    ('needed > about.file_size', 'False'),
+    ('needed > size', 'False'),
   ],
   'formats/table@formats/safetensors': [
     ('if len(words) != count:', 'if False:'),
@@ -865,7 +865,7 @@ MUTATIONS = {
     ('if offsets[1] > self._size:', 'if False:'),
     ("b' ' * (-len(encoded) % 8)", "b''"),
     ('header if isinstance(header, dict) else {}', 'header'),
-    ('1 <= min_n <= max_n', '1 <= max_n'),
+    ('not 1 <= min_n <= max_n', 'not 1 <= max_n'),
     ('index[1:] <= index[:-1]', 'index[1:] < index[:-1]'),
     ('len(found) < len(words)', 'False'),
   ],
