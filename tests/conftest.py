@@ -1,4 +1,4 @@
-"""Shared by all tests: how XLA compiles, eight devices, float64, and tables of cases."""
+"""Settings for all tests: compilation, eight devices, float64, and tables of cases."""
 
 import os
 import pathlib
@@ -10,8 +10,8 @@ from jw2v.distributed.backend import prepare_backend
 
 CACHE = pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'jax'
 
-# Compiled functions are kept between runs. Workers share them, and so do processes that tests
-# start, which read the environment. Delete the folder at any time.
+# Caches compiled functions between runs, for all workers and for processes that tests start,
+# which read the environment. The folder can be deleted at any time.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(CACHE))
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
@@ -21,23 +21,23 @@ jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 
 def pytest_configure(config):
-  """The fast tests are compiled without LLVM's optimizations, which saves a third of the time.
+  """Compiles the fast tests without LLVM's optimizations, which saves a third of the time.
 
-  HLO is optimized as ever. All other tests compile as users do, and so does `-m ''`.
+  XLA still optimizes HLO. All other tests, and `-m ''`, compile as users do.
   """
   if 'not slow' in config.option.markexpr:
     jax.config.update('jax_disable_most_optimizations', True)
 
 
-prepare_backend(8)  # of which a run takes one, if it does not ask for more
+prepare_backend(8)  # a run uses one of them by default
 
 
 def pytest_generate_tests(metafunc):
-  """A test with the argument `case` runs for each entry of its class's `CASES`.
+  """Runs a test with the argument `case` for each entry of its class's `CASES`.
 
-  One with `main_case` does so too, and leaves all but those of `MAIN` to a release. One with
-  `argument` runs for each of `ARGUMENTS`, as (name, path, case function); one with
-  `shaped_argument` leaves out those of `GIVES_SHAPE`.
+  With `main_case`, the entries outside of `MAIN` are marked `release`. With `argument`, the test
+  runs for each of `ARGUMENTS`, as (name, path, case function). With `shaped_argument`, it skips the
+  names in `GIVES_SHAPE`.
   """
   if 'case' in metafunc.fixturenames:
     cases = metafunc.cls.CASES
@@ -58,9 +58,9 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """Leaves to a release the slow tests of classes with `REPEATS`, and those slow more than once.
+  """Marks as `release` the slow tests of classes with `REPEATS`, and tests that are slow twice.
 
-  Such a test is slow by itself and by a parameter, or by two parameters: two deviations at a time.
+  A test is slow twice by itself and by a parameter, or by two parameters.
   """
   for item in items:
     count = len(list(item.iter_markers('slow')))
@@ -72,6 +72,6 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def float64():
-  """float64 arrays, and no silent broadcasting of ranks."""
+  """Enables float64 and forbids implicit broadcasting of ranks."""
   with jax.enable_x64(True), jax.numpy_rank_promotion('raise'):
     yield

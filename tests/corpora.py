@@ -12,7 +12,7 @@ def two_topics(lines=200, seed=0):
   return [list(rng.choice(topics[i % 2], size=8)) for i in range(lines)]
 
 
-# Texts whose steps of a thousand windows touch a row hundreds or thousands of times.
+# Texts in which a step of 1,000 windows touches a row hundreds or thousands of times.
 HARD = {
   'one word': lambda: [['word'] * 50] * 100,
   'bursts': lambda: [line + ['burst'] * 500 * (i % 20 == 0) for i, line in enumerate(two_topics())],
@@ -21,7 +21,7 @@ HARD = {
 
 
 def is_plain(content):
-  """Returns whether bytes are read as they are: not compressed, in UTF-16, or a known format."""
+  """Returns whether bytes are read unchanged: not compressed, UTF-16, or a known format."""
   head = content[: kinds.HEAD]
   return kinds.encoding_of(head) in (None, 'utf-8') and not (
     kinds.compression_of(head) or kinds.is_zip(head) or kinds.is_tar(head)

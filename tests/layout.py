@@ -1,4 +1,4 @@
-"""The modules of the repository, taken from its tree, for tests that go through all of them."""
+"""Modules of the repository, read from its tree, for tests over all modules."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Words, vectors and checks of labels for tests of pictures."""
+"""Words, vectors and label checks for tests of pictures."""
 
 import warnings
 
@@ -18,7 +18,7 @@ ALPHABETS = {
 
 
 def words_of(alphabet, count, longest, seed=0):
-  """Different random words, and those that must be drawn as they are."""
+  """Returns distinct random words, beginning with the words in `LITERAL`."""
   rng = np.random.default_rng(seed)
   words = dict.fromkeys(LITERAL)
   while len(words) < count:
@@ -31,16 +31,16 @@ def random_vectors(words, width=6, seed=0):
 
 
 def labels_of(figure):
-  """The texts of the picture that are drawn, without the two lines above it."""
+  """Returns the texts of the visible labels, without the two lines above the picture."""
   return [text for text in figure.axes[0].texts[:-2] if text.get_visible()]
 
 
 def assert_readable(figure):
-  """No label overlaps another or leaves the axes, as PNG and as SVG measure them."""
+  """Checks that no label overlaps another or leaves the axes, in PNG and in SVG."""
   for dpi in (figure.dpi, 72):
     figure.set_dpi(dpi)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    with warnings.catch_warnings(action='ignore'):  # glyphs that no font has
+    with warnings.catch_warnings(action='ignore'):  # glyphs missing from all fonts
       boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
     *labels, title, note = (
       box for box, text in zip(boxes, figure.axes[0].texts, strict=True) if text.get_visible()

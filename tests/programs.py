@@ -1,4 +1,4 @@
-"""Runs the programs of `experiments` and `benchmarks` as a user does, and reads their output."""
+"""Helpers that run the programs of `experiments` and `benchmarks` and read their output."""
 
 import pathlib
 import subprocess
@@ -19,7 +19,7 @@ def run(module, *arguments, **options):
 
 
 def parsed(command, *arguments):
-  """Returns the values of a command's arguments, for its function `run`."""
+  """Returns the parsed arguments of a command, for its function `run`."""
   parser = Parser('jw2v command', '')
   command.add_arguments(parser)
   return parser.parse(list(map(str, arguments)))
@@ -33,7 +33,7 @@ def train(workdir, *arguments):
 
 
 def rows(page):
-  """Returns the cells of all Markdown tables of a page, by the first cell of their row."""
+  """Returns the cells of all Markdown tables of a page, keyed by the first cell of each row."""
   lines = [line for line in page.splitlines() if line.startswith('|')]
   cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
   return {first: rest for first, *rest in cells if set(first) != {'-'}}

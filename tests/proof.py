@@ -1,13 +1,13 @@
-"""The proof that a closed form is right, written once for all `..._value_and_grad` twins.
+"""Shared proof that a closed form is right, for all `..._value_and_grad` twins.
 
-A test class inherits `TwinProof`, names the loss and its twin, the arguments to
-differentiate, a NumPy reference of the value, and a table of cases. Everything is
-compared element by element in float64, but for the tests of other dtypes.
+A test class inherits `TwinProof` and sets the loss, its twin, the arguments to differentiate, a
+NumPy reference of the value, and a table of cases. All results are compared element by element in
+float64, except in tests of other dtypes.
 
-Most of the time of these tests is compilation. The fast tier therefore compiles one function per
-case, in float64, which all tests share. The slow tier repeats them operation by operation and in
-every dtype, and adds finite differences, second derivatives and `jw2v.testing`, the same proof for
-other projects. Two deviations at a time, such as of case and of dtype, wait for a release.
+Compilation takes most of the time. The fast tier therefore compiles one function per case, in
+float64, which all tests share. The slow tier repeats the tests operation by operation and in every
+dtype, and adds finite differences, second derivatives and `jw2v.testing`, the same proof for other
+projects. Combinations of two deviations, such as a case and a dtype, run only for a release.
 """
 
 import functools
@@ -36,7 +36,7 @@ def _together(loss, twin, argnums):
 
 
 def assert_close(got, want, rtol=1e-10, atol=1e-10):
-  """Same structure of leaves, same shapes, same values element by element."""
+  """Checks that both trees have the same leaves, shapes and values, element by element."""
   got, want = jax.tree.leaves(got), jax.tree.leaves(want)
   assert len(got) == len(want)
   for a, b in zip(got, want, strict=True):
@@ -46,7 +46,7 @@ def assert_close(got, want, rtol=1e-10, atol=1e-10):
 
 @pytest.mark.usefixtures('float64')
 class TwinProof:
-  """Subclasses set the attributes below.
+  """Base class of the proof: subclasses set the attributes below.
 
   `CASES` maps a name to a function of a NumPy generator that returns
   `(args, kwargs)` of the loss.
@@ -55,21 +55,21 @@ class TwinProof:
   loss = None  # staticmethod(jax.jit(jw2v.x_loss))
   twin = None  # staticmethod(jax.jit(jw2v.x_value_and_grad))
   reference = None  # staticmethod: the value in NumPy, from the definition
-  argnums = None  # what to differentiate: an int or a tuple, as for jax.grad
+  argnums = None  # arguments to differentiate: an int or a tuple, as for jax.grad
   CASES = {}
-  MAIN = ()  # cases that the fast tier tries in float32 and under vmap; without any, the first
-  ARGUMENTS = {}  # name -> (path to it, the case that has it); for the refusals
-  GIVES_SHAPE = ()  # scalars, and arguments whose axes nothing before them fixes
+  MAIN = ()  # cases of the fast tier in float32 and under vmap; the first one if empty
+  ARGUMENTS = {}  # name -> (path, case that has the argument); for tests of errors
+  GIVES_SHAPE = ()  # scalars, and arguments whose axes no earlier argument determines
   CONVERTED = ()  # arguments that may be of any real dtype
   OPTIONS = ()  # arguments that may be None
   REPEATS = False  # True moves the slow tests to a release: other classes repeat the mathematics
-  WIDE_LOSS = False  # a loss of float32 for vectors of less
+  WIDE_LOSS = False  # the loss is float32 for narrower vectors
 
   def _example(self, case, seed=0):
     return case(np.random.default_rng(seed))
 
   def _run(self, args, kwargs, how='jit'):
-    """Returns what the loss, its twin, and autodiff of the loss return."""
+    """Returns the results of the loss, its twin, and autodiff of the loss."""
     if how == 'jit':
       return _together(self.loss, self.twin, self.argnums)(args, kwargs)
     return testing._results(self.loss.__wrapped__, self.twin.__wrapped__, self.argnums)(
@@ -91,13 +91,13 @@ class TwinProof:
 
   @pytest.mark.slow
   def test_passes_the_public_check(self):
-    """As other projects call it: also forward mode, vmap, saturated scores and bfloat16."""
+    """Runs the public check, with forward mode, vmap, saturated scores and bfloat16."""
     args, kwargs = self._example(next(iter(self.CASES.values())))
     testing.check_value_and_grad(self.loss, self.twin, *args, argnums=self.argnums, **kwargs)
 
   @pytest.mark.slow
   def test_autodiff_matches_finite_differences(self, main_case):
-    """Certifies jax.grad itself, forwards and in reverse, to second order."""
+    """Certifies jax.grad itself, forward and reverse, to second order."""
     args, kwargs = self._example(main_case)
     argnums = (self.argnums,) if isinstance(self.argnums, int) else self.argnums
 
@@ -128,7 +128,7 @@ class TwinProof:
     assert_close(values, np.stack([value for value, _ in loop]))
 
   def _split(self, case):
-    """The loss and the twin's gradient as functions of one flat vector."""
+    """Returns the loss and the twin's gradient as functions of one flat vector."""
     args, kwargs = self._example(case)
     argnums = (self.argnums,) if isinstance(self.argnums, int) else self.argnums
     flat, unravel = jax.flatten_util.ravel_pytree([cast(args[i], jnp.float64) for i in argnums])
@@ -182,7 +182,7 @@ class TwinProof:
   @pytest.mark.parametrize('how', EAGER_IS_SLOW)
   @pytest.mark.parametrize('scale', [-1e4, 1e4])
   def test_saturated_scores_stay_finite(self, case, scale, how):
-    """All the products at +-1e4: center of ones over D, everything else `scale`."""
+    """Sets all products to +-1e4: the center is ones over D, everything else is `scale`."""
     self._assert_finite(case, scale, jnp.float64, how)
 
   @pytest.mark.parametrize('how', EAGER_IS_SLOW)
@@ -199,13 +199,13 @@ class TwinProof:
     assert_close(*cast((value, loss), jnp.float64), rtol=4 * float(jnp.finfo(dtype).eps))
 
   def saturate(self, args, kwargs, scale):
-    """The case with scores of `scale`: the first argument averages, the rest are constant."""
+    """Returns the case with all scores at `scale`: the first argument averages constants."""
     center, *others = args
     fill = lambda x: np.full_like(x, scale) if is_float(x) else x
     return (np.ones_like(center) / center.shape[-1], *map(fill, others)), kwargs
 
   def _replaced(self, case, path, change):
-    """The case with one argument changed; path: position or keyword, then a field."""
+    """Returns the case with one argument changed; path: position or keyword, then a field."""
     args, kwargs = self._example(case)
     where = kwargs if isinstance(path[0], str) else (args := list(args))
     old = where[path[0]]
@@ -256,7 +256,7 @@ def summed(loss):
 
 
 def summed_twin(twin):
-  """Returns the twin of the sum; it has the gradients of the sum already."""
+  """Returns the twin of the sum, whose gradients are already gradients of the sum."""
 
   def with_sum(*args, **kwargs):
     losses, grads = twin(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Texts in the source: messages of errors and warnings."""
+"""Message texts in the source: errors and warnings."""
 
 import ast
 import pathlib
@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def text_of(node: ast.AST) -> str:
-  """Returns a string with `{}` for each value that is inserted; an empty one for other nodes."""
+  """Returns a string with `{}` for each inserted value, or an empty string for other nodes."""
   if isinstance(node, ast.Constant):
     return node.value if isinstance(node.value, str) else ''
   if isinstance(node, ast.JoinedStr):

@@ -1,4 +1,4 @@
-"""Settings: their defaults, and what is refused."""
+"""Settings: defaults and errors."""
 
 import copy
 import dataclasses
@@ -136,7 +136,7 @@ class TestShortTexts:
   on = staticmethod(lambda words, **settings: TrainConfig(**settings).on('cpu', None, words))
 
   def test_take_more_noise_words_at_a_higher_rate(self):
-    """Four times as many below 2.5 million words read, and 24 from 40 million on."""
+    """Uses four times the default up to 2.5 million words read, and the default from 40 million."""
     found = [(c.shared_negatives, round(c.learning_rate, 4)) for c in map(self.on, (
       100, 500_000, 2_000_000, 8_000_000, 10**9
     ))]  # fmt: skip
@@ -176,7 +176,7 @@ class TestShortTexts:
 
   @pytest.mark.parametrize('devices', [2, 3, 7])
   def test_rate_of_devices_that_take_steps_apart(self, devices):
-    """Exactly, since a checkpoint holds the default of any layout."""
+    """Matches the default exactly, since a checkpoint stores the default of any layout."""
     config = self.on(700_000)
     apart = config.apart('local', devices)
     assert apart.learning_rate == config.default_rate(devices, 700_000) > config.learning_rate
@@ -277,7 +277,7 @@ class TestDefaults:
     assert rate(minn=3, maxn=6, learning_rate=0.3) == 0.3
 
   def test_rate_of_devices_that_take_steps_apart(self):
-    """Higher in skip-gram with the damped step, unless it is given."""
+    """Raises the default rate of skip-gram with the damped step, but keeps a given rate."""
     rate = lambda **settings: TrainConfig(**settings).apart('local', 4, processes=8).learning_rate
     assert rate() == 0.05 * 2  # 32 ** 0.2
     assert rate(minn=3, maxn=6) == 0.2 * 2
@@ -286,4 +286,4 @@ class TestDefaults:
     assert rate(learning_rate=0.05) == 0.05
     config = TrainConfig().apart('rows', 4)
     assert (config.layout, config.devices) == ('rows', 4)
-    assert config.apart('rows', 4) == config  # in a second run with the settings of the first
+    assert config.apart('rows', 4) == config  # second run with the settings of the first

@@ -1,4 +1,4 @@
-"""The examples run, and show what they say."""
+"""Examples: each runs and prints what it says."""
 
 import ast
 import pathlib

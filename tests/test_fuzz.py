@@ -1,4 +1,4 @@
-"""Files that are damaged or lie: those that once found something, and some hundreds of new ones."""
+"""Damaged and forged files: earlier findings of the fuzzer, and a few hundred new cases."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from fuzz_targets import TARGETS
 
 from jw2v.training import checkpoints
 
-GUARD = Guard()  # an audit hook stays for good: one is enough
-CASES = {'checkpoint': 60, 'text': 30}  # of a seed; those of the others are quicker
+GUARD = Guard()  # audit hooks cannot be removed, so all tests share one
+CASES = {'checkpoint': 60, 'text': 30}  # mutations of a seed; other targets are faster
 FOUND = sorted(path for path in SEEDS.glob('*/*') if path.is_dir())
 
 
@@ -27,7 +27,7 @@ def fuzzer(request, tmp_path_factory):
     yield request.param, Fuzzer(request.param, folder, GUARD)
 
 
-# After an error of orbax, threads of it outlive the loop to which they report.
+# After an error, threads of orbax outlive the event loop to which they report.
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_fresh_mutations(fuzzer):
   target, fuzzer = fuzzer
@@ -45,7 +45,7 @@ def test_what_once_found_something(fuzzer):
 
 
 def test_checkpoints_are_not_refused_for_their_format():
-  """A check of the format would hide what such a checkpoint once found."""
+  """Keeps the seeds in the current format, because a format error would hide their finding."""
   records = [json.loads(path.read_text()) for path in SEEDS.glob('checkpoint/*/*/7/about/metadata')]
   formats = [record['format'] for record in records if 'format' in record]
   assert len(formats) == 2 and set(formats) == {checkpoints._FORMAT}
@@ -57,7 +57,7 @@ def test_every_finding_has_a_target():
 
 
 class TestGuard:
-  """What a reader of files must not do is noticed."""
+  """The guard reports actions that a file reader must not perform."""
 
   def breaches(self, tmp_path, action):
     with GUARD.armed(tmp_path):

@@ -1,4 +1,4 @@
-"""The rule on imports: what import-linter cannot express, and that it notices violations."""
+"""Import rules that import-linter cannot express, and checks that it reports violations."""
 
 import shutil
 import subprocess

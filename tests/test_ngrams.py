@@ -1,4 +1,4 @@
-"""Character n-grams: buckets are those of a loop, and vectors are means of rows."""
+"""Character n-grams: buckets match a plain loop, and vectors are means of rows."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from jw2v.ngrams import Ngrams, ngram_buckets, word_vectors
 
 
 def buckets_by_hand(word, min_n, max_n, buckets):
-  """Character by character, as fastText's computeSubwords."""
+  """Computes buckets character by character, as fastText's computeSubwords does."""
   text, found = f'<{word}>', []
   for start in range(len(text)):
     for n in range(min_n, max_n + 1):
@@ -39,7 +39,7 @@ class TestNgrams:
     assert starts[-1] == len(rows)
 
   def test_known_hash(self):
-    """The 32-bit FNV-1a hash of "<a>" from its definition; fastText's default buckets."""
+    """Uses the 32-bit FNV-1a hash of "<a>" and fastText's default number of buckets."""
     rows, _ = ngram_buckets(['a'], 3, 6, 2_000_000)
     h = 2166136261
     for byte in b'<a>':

@@ -1,4 +1,4 @@
-"""Row gradients, and optax on the touched rows against dense optax."""
+"""Row gradients, and row-wise optax compared with dense optax."""
 
 import functools
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 
 def gradients(rng, high=V + 1):
-  """Rows with repeats; the id V is padding."""
+  """Returns row gradients with repeated ids and the padding id V."""
   return RowGradients(jnp.asarray(rng.integers(0, high, N)), jnp.asarray(rng.normal(size=(N, D))))
 
 
@@ -96,7 +96,7 @@ class TestRowwise:
     ],
   )
   def test_lazy_where_the_dense_optimizer_moves_every_row(self, tx):
-    """Equal as long as all rows are touched; then the untouched ones stay where they are."""
+    """Matches dense optax while all rows are touched, then leaves untouched rows unchanged."""
     everything = RowGradients(jnp.asarray(ALL_ROWS.ids), jnp.asarray(ALL_ROWS.values))
     one_row = RowGradients(jnp.array([2, 2, V]), jnp.ones((3, D)))
     assert_close(run(tx, [everything] * 3, dense=False), run(tx, [everything] * 3, dense=True))
@@ -106,7 +106,7 @@ class TestRowwise:
     others = np.arange(V) != 2
     np.testing.assert_array_equal(after[others], before[others])
     assert np.abs(after[2] - before[2]).min() > 1e-3
-    if not isinstance(tx.init(before)[0], optax.ScaleByRmsState):  # it has no velocity to go on
+    if not isinstance(tx.init(before)[0], optax.ScaleByRmsState):  # without a velocity
       assert np.abs(dense - before)[others].max() > 1e-3
 
   def test_adam_sees_the_sum_of_a_repeated_row(self):
@@ -146,13 +146,13 @@ class TestCurvatureDampedSgd:
 
   @pytest.mark.parametrize('curvature', [0.0, 1e-6, 1e-3])
   def test_leaves_rows_with_little_curvature_to_sgd(self, curvature):
-    """To first order: the difference is half of rate x curvature, and of second order."""
+    """Differs from SGD by half of rate x curvature, up to second order."""
     rows = RowGradients(jnp.array([2]), jnp.ones((1, D)), jnp.array([curvature]))
     change, z = -self._update(rows)[2, 0] / 0.1, 0.1 * curvature
     assert abs(change - (1 - z / 2)) <= z**2 / 6 + 1e-12
 
   def test_is_the_limit_of_many_small_steps_on_a_quadratic(self):
-    """The gradient g + h (x - x0), followed in 10,000 steps for the time of one."""
+    """Follows the gradient g + h (x - x0) as 10,000 small steps do in the time of one."""
     g, h, rate = np.array([1.0, -2.0, 0.5]), 30.0, 0.1
     x = np.zeros(D)
     for _ in range(10_000):
@@ -177,7 +177,7 @@ class TestCurvatureDampedSgd:
     assert self._update(rows, table=jnp.ones((V, D), dtype)).dtype == dtype
 
   def _many(self, curvatures=None, direction=None, count=500):
-    """A row many times, with a gradient of ones and the curvature 0.25 each time."""
+    """Returns `count` gradients of ones for one row, each with the curvature 0.25."""
     rows = RowGradients(jnp.full(count, 4), jnp.ones((count, D)), jnp.full(count, 0.25))
     if curvatures is None:
       return rows
@@ -185,7 +185,7 @@ class TestCurvatureDampedSgd:
     return rows._replace(sample=CurvatureSample(jnp.asarray(curvatures), jnp.asarray(direction)))
 
   def _damped(self, rows, rate=0.1, table=None):
-    """The table after a step that is damped by the sample of the same rows, and the state."""
+    """Returns the table and the state after a step damped by the sample of the same rows."""
     optimizer, update = curvature_damped_sgd(rate), jax.jit(curvature_damped_sgd(rate).update)
     table = jnp.zeros((V, D)) if table is None else table
     state = optimizer.init(table)
@@ -194,7 +194,7 @@ class TestCurvatureDampedSgd:
     return update(rows, state, table)
 
   def test_damps_both_parts_by_the_sample(self):
-    """That of all pairs together, whose rows need not be those of the gradient."""
+    """Uses the sample of all pairs together, whose rows may differ from the gradient's rows."""
     direction = np.random.default_rng(0).normal(size=(2, D))
     rows = self._many([[1.0, 5.0, 20.0], [3.0, 13.0, 40.0]], direction)
     m = direction.sum(axis=0) / np.linalg.norm(direction.sum(axis=0))
@@ -209,7 +209,7 @@ class TestCurvatureDampedSgd:
 
   @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
   def test_the_trace_damps_until_something_was_measured_along_m(self, rate):
-    """And then the samples in all later steps, whether they have one or not."""
+    """Uses the samples in all later steps, including steps without a sample."""
     optimizer, table = curvature_damped_sgd(rate), jnp.zeros((V, D))
     rows, state = self._many([[1.0, 2.0, 9.0]]), optimizer.init(table)
     want = self._update(self._many(), rate)
@@ -221,7 +221,7 @@ class TestCurvatureDampedSgd:
       assert rate < 0.1 or (moved[4] < 1.1 * want[4]).all()
 
   def test_steps_on_one_quadratic_do_not_raise_it(self):
-    """Sampled in every fourth step only, along the m of the samples before."""
+    """Samples only every fourth step, along the m of earlier samples."""
     rng = np.random.default_rng(0)
     center = rng.normal(size=50)
     u = rng.normal(size=(400, 50)) + 8 * center / np.linalg.norm(center)
@@ -245,7 +245,7 @@ class TestCurvatureDampedSgd:
 
   @pytest.mark.parametrize('rate', [1e-4, 0.1, 1e6])
   def test_one_direction_gives_the_trace(self, rate):
-    """Also across it, where rounding leaves a part of the gradient."""
+    """Matches the trace across the direction too, where rounding leaves a part of the gradient."""
     rows = self._many([[1e-9, 7.0, 7.0]], np.ones((1, D)))
     assert_close(self._damped(rows, rate)[0], self._update(self._many(), rate))
 
@@ -270,7 +270,7 @@ class TestCurvatureDampedSgd:
   )
   @settings(max_examples=60, deadline=None, derandomize=True)
   def test_no_step_raises_a_quadratic_model(self, count, kind, log_rate, seed):
-    """The row has terms (u^T x - t)^2 h / 2. This holds at any rate."""
+    """Holds at any rate, for a row with the terms (u^T x - t)^2 h / 2."""
     rng = np.random.default_rng(seed)
     u, t, h = rng.normal(size=(count, D)), rng.normal(size=count), rng.uniform(0, 9, count)
     if kind == 'parallel':
@@ -305,7 +305,7 @@ class TestCurvatureDampedSgd:
     np.testing.assert_allclose(shares[-1], 0.1, rtol=1e-3)
 
   def test_the_larger_shares_count(self):
-    """Each sample has its own shares. A large s and a large r of different samples do not mix."""
+    """Keeps the shares of each sample apart: a large s and a large r of two samples do not mix."""
     optimizer, table = curvature_damped_sgd(1e6), jnp.zeros((V, D))
     state, m = optimizer.init(table), np.array([[1.0, -1.0, 0.0]])
     for curvatures in (*[[35.0, 30.0, 100.0]] * 50, [0.5, 90.0, 100.0]):
@@ -330,7 +330,7 @@ class TestCurvatureDampedSgd:
       chex.assert_trees_all_equal(optimizer.update(rows, state, table)[1], state)
 
   def test_columns_on_several_devices(self):
-    """The state and the steps are those of one device."""
+    """Produces the same state and steps as one device."""
     rng, mesh = np.random.default_rng(0), Mesh(np.array(jax.devices()[:2]), ('width',))
     width, table = 2 * D, jnp.asarray(rng.normal(size=(V, 2 * D)))
     rows = gradients(rng)._replace(curvature=jnp.full(N, 20.0))
@@ -392,7 +392,7 @@ def updated(optimizer, rows, table):
 class TestIds:
   @pytest.mark.parametrize('dtype', INTEGERS)
   def test_only_the_rows_of_ids_in_range_change(self, optimizer, dtype):
-    """V is one more than the ids can say, for those of one byte."""
+    """Uses a V one above the largest id for 8-bit ids."""
     info = np.iinfo(dtype)
     num_rows = info.max + 1 if info.bits == 8 else 200
     ids = np.array([1, info.max, info.min, 1, num_rows - 1], dtype)
@@ -437,7 +437,7 @@ class TestValues:
   @pytest.mark.parametrize('dtype', ['bfloat16', 'float16', 'float32'])
   @pytest.mark.parametrize('values_dtype', ['bfloat16', 'float32'])
   def test_repeats_are_summed_in_float32(self, optimizer, dtype, values_dtype):
-    """1,000 rows step as far as one row of their sum, by the rate and the curvature."""
+    """Moves 1,000 rows as far as one row with their sum, for the rate and for the curvature."""
     n = 1000
     table = jnp.full((V, D), 1 / 8, dtype)
     many = RowGradients(
@@ -456,7 +456,7 @@ class TestValues:
 
 
 class TestTables:
-  """Two tables of one shape and one of another, in a tree."""
+  """Trees of three tables: two of one shape and one of another."""
 
   TABLES = (jnp.zeros((V, D)), {'same': jnp.ones((V, D)), 'other': jnp.ones((2, 5))})
 
@@ -486,7 +486,7 @@ class TestTables:
     assert_close(state, states, 0, 0)
 
   def test_a_rate_for_each_element_goes_with_its_rows(self):
-    """Part of the state, since hyperparameters are injected; V = N would hide a mistake."""
+    """Selects the rates of the touched rows from the state; V = N would hide a mistake."""
     rates = jnp.arange(V * D, dtype=float).reshape(V, D)
     tx = optax.inject_hyperparams(optax.sgd)(learning_rate=rates)
     for n in (2, V):

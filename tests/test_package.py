@@ -1,4 +1,4 @@
-"""What is shipped: the files of the wheel and of the sdist, and the wheel by itself."""
+"""Packaging: files of the wheel and the sdist, and the wheel without the checkout."""
 
 import pathlib
 import re
@@ -27,7 +27,7 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-  """An unpacked sdist and the wheel that is built from it, as an installer does."""
+  """Unpacks an sdist and builds the wheel from it, as an installer does."""
   folder = tmp_path_factory.mktemp('dist')
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(ROOT)
@@ -72,7 +72,7 @@ def test_the_sdist_has_what_builds_tests_and_documents_it(built):
 
 
 def test_the_wheel_works_without_the_checkout(built, tmp_path):
-  """Its files alone, with the runtime packages; an extra that is missing is named."""
+  """Uses only the wheel and the runtime packages; the error names a missing extra."""
   shutil.unpack_archive(built[1], tmp_path / 'site', format='zip')
   code = """
 import pathlib, sys

@@ -6,7 +6,7 @@ import re
 import pytest
 from source import ROOT, messages_of
 
-FOLDERS = ('jw2v', 'experiments', 'configs', 'benchmarks', 'examples')
+FOLDERS = ('jw2v', 'experiments', 'configs', 'benchmarks', 'examples', 'tests')
 PARAPHRASES = {  # pattern: advice
   r'\b(is|are) no\b(?! longer)': 'write "is not a", "without" or "not found"',
   r'\b(is|are) there\b(?!fore)|\bthere (is|are) (no|one|none)\b': 'write "exists" or "not found"',
@@ -46,7 +46,7 @@ def violations(text: str, patterns: dict[str, str]) -> list[str]:
 
 
 def summary_of(docstring: str) -> str:
-  """Returns the first paragraph of a docstring, or what comes before a list."""
+  """Returns the first paragraph of a docstring on one line."""
   return re.split(r'\n\s*\n', docstring)[0].replace('\n', ' ')
 
 

@@ -1,4 +1,4 @@
-"""Promises about the whole: public names, layout, what an import does, README, and style."""
+"""Checks of the whole repository: public names, layout, imports, README, and style."""
 
 import doctest
 import inspect
@@ -53,7 +53,7 @@ class TestPublicNames:
 
 class TestLayout:
   def test_no_module_hides_behind_a_function(self):
-    """`jw2v.rowwise` is the function, and its module has another name."""
+    """Keeps `jw2v.rowwise` a function, since its module has another name."""
     assert inspect.isfunction(jw2v.rowwise) and jw2v.optim.RowGradients is jw2v.RowGradients
 
   def test_few_entries_at_the_top(self):
@@ -65,7 +65,7 @@ class TestLayout:
     assert len(folders) >= 8 and folders == set(layout.PACKAGES)
 
   def test_each_mutation_has_its_place(self):
-    """The program stops at one that the code no longer has."""
+    """Reports a mutation whose text the code no longer contains."""
     rooms = mutate.MUTATIONS.items()
     assert not mutate.misplaced([(room, *pair) for room, pairs in rooms for pair in pairs])
     assert mutate.misplaced([('config', 'no such text', '')])
@@ -84,7 +84,7 @@ class TestLayout:
 class TestImport:
   @pytest.mark.slow
   def test_starts_no_backend_and_needs_no_extra(self):
-    """In an interpreter where nothing but the runtime packages can be imported."""
+    """Imports jw2v in an interpreter with only the runtime packages."""
     code = """
 import sys
 for name in ('pyarrow', 'tqdm', 'zstandard', 'matplotlib', 'ml_collections', 'orbax',
@@ -122,7 +122,7 @@ class TestReadme:
     assert f"    {setup}'.[experiments]' && {train} --workdir=runs/quickstart\n" in README
 
   def test_its_speed_is_that_of_the_table(self):
-    """The number is from the page on performance, whose first table has jw2v beside gensim."""
+    """Compares README's speedup with the first table of docs/performance.md."""
     page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
     tables = ''.join(block.figures for block in list(update_docs.blocks(page))[:1])
     ratio = re.search(r'^\| training / gensim +\| +([\d.]+) ', tables, re.M)
@@ -130,7 +130,7 @@ class TestReadme:
     assert ratio and told and told[1] == f'{float(ratio[1]):.1f}'
 
   def test_its_figures_are_those_of_the_table(self):
-    """The medians of the first table of the page on performance."""
+    """Compares README's figures with the medians in the first table of docs/performance.md."""
     page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
     table = next(update_docs.blocks(page)).figures
 

@@ -1,4 +1,4 @@
-"""The checks of hand-written gradients: what passes, what fails and with which words."""
+"""Checks of hand-written gradients: passing twins, failing twins, and error messages."""
 
 import doctest
 import functools
@@ -30,7 +30,7 @@ def tables(seed=1):
 
 
 def twin_with(**changes):
-  """The twin of negative sampling with changes of single gradients."""
+  """Returns the twin of negative sampling with single gradients changed."""
 
   def twin(center, outside, negatives):
     value, grads = jw2v.negative_sampling_value_and_grad(center, outside, negatives)
@@ -80,7 +80,7 @@ def per_example_twin(vectors, ids, table):
 class TestRightTwins:
   @pytest.mark.parametrize('dtype', [np.float32, np.float64])
   def test_every_check_in_float64_whatever_the_settings(self, dtype):
-    """Other precisions would fail at these tolerances; the setting is as before afterwards."""
+    """Computes in float64, which these tolerances require, and restores the setting."""
     args = [x.astype(dtype) for x in pair()]
     check(jw2v.negative_sampling_value_and_grad, *args, checks=testing.CHECKS, rtol=1e-13)
     assert jnp.zeros(1).dtype == jnp.float32
@@ -90,7 +90,7 @@ class TestRightTwins:
       check(distance_twin, X, Y, loss=distance, checks=testing.CHECKS)
 
   def test_losses_per_example(self):
-    """The gradient is the gradient of their sum."""
+    """Compares the gradient with the gradient of the summed losses."""
     rng = np.random.default_rng(0)
     args = rng.normal(size=(M, D)), rng.integers(V, size=M), rng.normal(size=(V, D))
     check(per_example_twin, *args, loss=per_example, checks=testing.CHECKS)
@@ -177,7 +177,7 @@ class TestWrongTwins:
       check(twin, np.float64(1), loss=lambda x: x, checks=('value',))
 
   def test_element(self):
-    """All numbers of the message."""
+    """Reports the element, both values, the number of differences and the largest one."""
     loss = lambda negatives: -0.5 * jnp.sum(negatives)
     wrong = np.full((3, 4), -0.5)
     wrong[2, 0], wrong[0, 1], wrong[1, 3] = 0.5, -0.25, -0.75
@@ -300,7 +300,7 @@ class TestWrongTwins:
 
   @pytest.mark.parametrize('where', ['loss', 'value', 'gradient'])
   def test_vmap(self, where):
-    """A rule for batches that is wrong, for one of the three results."""
+    """Detects a wrong batching rule of any of the three results."""
 
     @jax.custom_batching.custom_vmap
     def same(x):
@@ -316,7 +316,7 @@ class TestWrongTwins:
       check(twin, X, loss=loss, checks=('vmap',))
 
   def test_saturated_scores(self):
-    """Forms that are right on paper, and overflow."""
+    """Detects forms that are right on paper but overflow."""
     loss = lambda center, outside: jax.nn.softplus(center @ outside)
     right = lambda v, u: (jax.nn.sigmoid(v @ u) * u, jax.nn.sigmoid(v @ u) * v)
     check(lambda v, u: (loss(v, u), right(v, u)), X, Y, loss=loss, checks=testing.CHECKS)
@@ -338,14 +338,14 @@ class TestWrongTwins:
       check(shrunk, X, Y, loss=loss, checks=('saturated',))
 
   def test_bfloat16(self):
-    """A cancellation that float64 does not show."""
+    """Detects a cancellation that float64 does not show."""
     detour = lambda g: (g + 512) - 512
     check(twin_with(outside=detour), checks=('value', 'gradient'))
     message = "gradient to 'outside' must agree with float64 on bfloat16 arguments: element ["
     with fails(message):
       check(twin_with(outside=detour), checks=('bfloat16',))
 
-    loss = lambda x: jnp.sum((64 * (x - 1)) ** 2)  # of 1.003, which is 1 in bfloat16
+    loss = lambda x: jnp.sum((64 * (x - 1)) ** 2)  # for x = 1.003, which is 1 in bfloat16
     twin = lambda x: (loss(x), 2 * 64 * 64 * (x - 1) + 0.5)
     with fails("gradient to 'x' must agree with float64 on bfloat16 arguments: element [0] is 0.5"):
       check(twin, np.array([1.003]), loss=loss, checks=('bfloat16',))
@@ -492,7 +492,7 @@ class TestMisprints:
   @pytest.mark.parametrize('name', ['nce_loss', 'sampled_softmax_loss', 'negative_sampling_loss',
                                     'hierarchical_softmax_loss'])  # fmt: skip
   def test_options_by_position(self, name):
-    """As `jax.vmap` passes them."""
+    """Accepts options by position, as `jax.vmap` passes them."""
     rng = np.random.default_rng(0)
     v, u, n, log_u, log_n = (rng.normal(size=x) for x in (4, 4, (3, 4), (), 3))
     args = {
@@ -516,7 +516,7 @@ class TestMisprints:
       assert re.search(rf'^### {reference} ', page, re.M), reference
 
   def test_values_of_the_textbook(self):
-    """Some of the forms, written again."""
+    """Compares two misprints with their formulas in NumPy."""
     v, u, n = pair()
     s = lambda x: 1 / (1 + np.exp(-x))
     found = {x[:3]: x.gradient for x in evaluated('sampling')[1]}
@@ -553,7 +553,7 @@ class TestMisprints:
     ],
   )  # fmt: skip
   def test_the_right_gradient_of_another_loss(self, example, description, other):
-    """A misprint of the loss: the twin of the wrong loss has its gradients."""
+    """Equals the gradient of the wrong loss's twin, for a misprint of the loss."""
     _, args, kwargs = EXAMPLES[example]
     found = {x.argument: x.gradient for x in evaluated(example)[1] if x.description == description}
     if other is None:
@@ -568,7 +568,7 @@ class TestMisprints:
       np.testing.assert_allclose(gradient, want[path], rtol=1e-9, atol=1e-12)
 
   def test_overwritten_rows_in_either_order(self):
-    """The outside word 5 repeats, and is a negative of the first pair."""
+    """Uses an outside word 5 that repeats and is also a negative of the first pair."""
     _, (params, c, context), kwargs = EXAMPLES['skip-gram sampled']
     keep = kwargs['mask']
     ids, noise = context[keep], kwargs['negative_ids'][keep]
@@ -608,7 +608,7 @@ class TestMisprints:
 
 class TestExplanation:
   def test_two_that_coincide_are_both_named(self):
-    """At a score of 0, s(x) = s(-x)."""
+    """Names both explanations at a score of 0, where s(x) = s(-x)."""
     v, u, n = np.array([1.0, 0, 0, 0]), np.array([0.5, 1, 2, 3]), np.eye(4)[1:]
     grads = jw2v.negative_sampling_value_and_grad(v, u, n)[1]
     text = explain_gradient('negative_sampling_loss', grads, v, u, n)

@@ -1,4 +1,4 @@
-"""Every public function of the library is annotated. `.ci/run` runs mypy on it."""
+"""Type annotations of every public function. `.ci/run` runs mypy on the library."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ import pytest
 
 
 def public_functions(module):
-  """The functions of a module and of its classes, by name, but those that Python generates."""
+  """Yields the public functions and methods of a module by name, except generated ones."""
   own = [(n, v) for n, v in vars(module).items() if getattr(v, '__module__', '') == module.__name__]
   for name, value in own:
     parts = vars(value).items() if inspect.isclass(value) else [('', value)]

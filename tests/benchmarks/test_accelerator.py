@@ -1,4 +1,4 @@
-"""The page of an accelerator, made on the device at hand."""
+"""Page of an accelerator, generated on the available device."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The comparison of first passes: its table, counts, texts and refusals, and a run of it."""
+"""Comparison of first passes: its table, counts, texts and errors, and a run of it."""
 
 import argparse
 import collections
@@ -69,7 +69,7 @@ class TestTable:
   }  # fmt: skip
 
   def test_ratios_are_by_round(self):
-    """They are 4, 3 and 2; that of the medians would be 2.67."""
+    """Takes the median of the ratios 4, 3 and 2; the ratio of the medians would be 2.67."""
     page = rows(corpus.speed_table(self.RUNS))
     assert page['speed / the C tool'] == ['3.00 (2.00..4.00)', '-']
     assert page['million words/s'] == ['8.00 (4.00..9.00)', '3.00 (1.00..4.00)']
@@ -91,13 +91,13 @@ class TestCounts:
     return list(corpus._compare({'text': tmp_path / 'text', 'files': files}))
 
   def test_same(self, tmp_path):
-    """The end of a line is a word to the C tool only."""
+    """Ignores the end of a line, which is a word only to the C tool."""
     lines = self.lines(tmp_path, 'a b\n', {'a': 7, 'b': 5}, {'</s>': 1, 'b': 5, 'a': 7})
     assert lines == ['- jw2v and the tool: 2 of 2 words have the same count.']
 
   @pytest.mark.parametrize(('own', 'peer'), [({'b': 6}, {'b': 5}), ({'b': 5}, {})])
   def test_last_word_without_white_space(self, tmp_path, own, peer):
-    """It has one occurrence less, which may be one too few."""
+    """Explains the last word's missing occurrence, which may drop it below the minimum count."""
     told = 'That is the last word: the tool drops it, because no white space follows.'
     (line,) = self.lines(tmp_path, 'a b', {'a': 9, **own}, {'a': 9, **peer})
     assert line.startswith('- jw2v and the tool: 1 of 2 words have the same count, but not')
@@ -138,7 +138,7 @@ class TestTexts:
     return [path.read_text() for path, _ in files]
 
   def test_have_the_words_of_the_text_and_its_size(self, tmp_path, text):
-    """And its order: a line is cut out of it, but for the first ones."""
+    """Keeps the order of the text: each line is cut from it, except for the first lines."""
     text.write_text(' '.join(f'w{i}' for i in range(1000)))
     whole = f' {text.read_text()} '
     for made, size in zip(self.make(tmp_path, text, 10_000, 40_000), (10_000, 40_000), strict=True):
@@ -209,7 +209,7 @@ class TestErrors:
       next(corpus.run(flags_of(text=str(text), gensim=True)))
 
   def test_full_disk(self, text, monkeypatch):
-    """Texts of 3 MB, and a store of at most 4 MB."""
+    """Requires space for texts of 3 MB and a store of at most 4 MB."""
     usage = collections.namedtuple('usage', 'free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(7_000_000))
     values = {'text': str(text), 'sizes': ['1', '2']}
@@ -240,7 +240,7 @@ class TestErrors:
 
   @pytest.mark.slow
   def test_is_one_line_and_leaves_nothing(self, text, tmp_path):
-    """As told by the process that reads the text."""
+    """Prints the error of the process that reads the text."""
     text.write_bytes(b'\xff ' * 9)
     (tmp_path / 'temporary').mkdir()
     done = run(f'--text={text}', '--nogensim', temporary=tmp_path / 'temporary')

@@ -1,4 +1,4 @@
-"""The report on determinism: what it runs, and what it says of runs that differ."""
+"""Report on determinism: its runs, and its output for runs that differ."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SAME = {'whole': 'a', 'again': 'a', 'stopped': 'stopped', 'resumed': 'a', 'one c
 
 
 def results(**first):
-  """Those of two cases, the first with other bits."""
+  """Returns the results of two cases; arguments change the bits of the first case."""
   return {kind: [first.get(kind, bits), bits] for kind, bits in SAME.items()}
 
 

@@ -1,4 +1,4 @@
-"""Pages of benchmarks: the description of the machine."""
+"""Benchmark pages: the description of the machine."""
 
 import re
 

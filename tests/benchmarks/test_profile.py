@@ -1,4 +1,4 @@
-"""The parts of the compiled step: to which one an instruction belongs, and the page."""
+"""Parts of the compiled step: grouping of instructions, and the page."""
 
 import re
 
@@ -87,14 +87,14 @@ class TestGrouping:
     }
 
   def test_without_sources(self):
-    """What the names of operations tell is told without stack frames."""
+    """Groups by the names of operations alone, without stack frames."""
     found = profile.instruction_parts(HLO[HLO.index('%body') :], (50, 8))
     assert (found['rows'], found['table'], found['exp']) == (
       'gather of rows', 'scatter of rows', 'other'
     )  # fmt: skip
 
   def test_sums(self):
-    """Events of the end of an instruction, of loops and of threads are not counted."""
+    """Does not count events for the end of an instruction, for loops and for threads."""
     events = [('dot.1', 5.0), ('exp', 3.0), ('dot.2', 7.0), ('end: exp', 1.0), ('while.1', 90.0),
               ('ThunkExecutor::Execute', 80.0), ('exp', 1.5), ('table', 20.0)]  # fmt: skip
     sums = profile.sum_by_part(events, profile.instruction_parts(HLO, (50, 8)))

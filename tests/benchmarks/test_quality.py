@@ -1,4 +1,4 @@
-"""The scores of vectors: rank correlation, analogies, and the files they are from."""
+"""Scores of vectors: rank correlation, analogies, and the files with their data."""
 
 import pytest
 from programs import write_data_sets
@@ -24,7 +24,7 @@ class TestEvaluation:
       quality.read_evaluation(folder)
 
   def test_every_set_is_scored(self, folder):
-    """sea2 - sea1 + land1 is nearest to land2; the known pairs are in the right order."""
+    """Scores all sets: land2 is nearest to sea2 - sea1 + land1, and known pairs are in order."""
     words = ['sea1', 'sea2', 'land1', 'land2', 'sea3']
     kv = KeyedVectors(words, [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, -1]])
     found = quality.evaluate(folder, kv, restrict=30_000)

@@ -1,4 +1,4 @@
-"""The table of what a step costs on paper."""
+"""Table of the computed cost of a step."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def cells(table):
 
 
 def test_a_row_for_each_layout_and_a_time_for_each_machine():
-  """The time is that of the slowest of the three, and a layout that does not divide is left out."""
+  """Uses the slowest of the three times, and omits a layout that does not divide the width."""
   rows = cells(scaling.table([{'dim': 100, 'batch_size': 1024}], [1, 8], 70_000, ['h200', 'v5p']))
   assert [(row['layout'], row['devices']) for row in rows] == [
     ('replicated', '1'), ('local', '8 x 1'), ('rows', '8 x 1'), ('data', '8 x 1'),
@@ -62,7 +62,7 @@ def test_rows_that_words_by_zipfs_law_need():
 
 @pytest.mark.slow
 def test_program():
-  """Of what is chosen alone; a width that is none is refused in one line."""
+  """Prints rows for the given choice only; reports an invalid width on one line."""
   command = ['benchmarks.scaling', '--devices=1', '--objectives=nce', '--architectures=cbow']
   done = run(*command, '--dims=64')
   assert [row['objective'] for row in cells(done.stdout)] == ['nce, cbow']

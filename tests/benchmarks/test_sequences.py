@@ -1,4 +1,4 @@
-"""The comparison on sequences: its generated data, its scores, its table, and a run of it."""
+"""Comparison on sequences: its generated data, scores and table, and a run of it."""
 
 import argparse
 import itertools
@@ -16,7 +16,7 @@ from benchmarks import sequences
 
 class TestSessions:
   def test_walk_over_the_ring_of_a_cluster(self):
-    """The ten most frequent items of a session are more than six in ten of its items."""
+    """Draws more than 60 % of a session's items from its ten most frequent items."""
     lines, pairs = sequences.sessions(0.05)
     assert len(lines) == 2000 and {len(line) for line in lines} == set(range(4, 39))
     counts = np.array([[line.count(str(i)) for i in range(180)] for line in lines])
@@ -56,19 +56,19 @@ class TestScores:
   NEAR = {'a': ['b', 'c'], 'b': ['c', 'd'], 'c': ['a'], 'd': ['a', 'b']}
 
   def test_hit_rate(self):
-    """Three of the four known pairs are hits. Unknown items are left out."""
+    """Counts three of four known pairs as hits; skips unknown items."""
     pairs = [('a', 'b'), ('a', 'c'), ('b', 'a'), ('c', 'a'), ('a', 'x'), ('x', 'a')]
     assert sequences.hit_rate(self.NEAR, pairs) == (0.75, 4)
 
   def test_same_community(self):
-    """Only one of the seven neighbors, b of a, is in the same community."""
+    """Counts one of the seven neighbors, b of a, in the same community."""
     pairs = [('a', '0'), ('b', '0'), ('c', '1'), ('d', '1'), ('x', '0')]
     score, known = sequences.same_community(self.NEAR, pairs)
     assert (score, known) == (pytest.approx(1 / 7), 4)
 
   @pytest.mark.parametrize(('name', 'score'), [('sessions', 50), ('walks', 100)])
   def test_of_a_folder(self, tmp_path, name, score):
-    """Ten neighbors of one of 22 nodes in two communities are the others of its community."""
+    """Uses 22 nodes, each of whose ten neighbors are the others of its community."""
     words = [str(i) for i in range(22)]
     angles = np.repeat([0, np.pi / 2], 11) + np.linspace(0, 0.1, 22)
     kv = jw2v.KeyedVectors(words, np.stack([np.cos(angles), np.sin(angles)], axis=1))
@@ -92,7 +92,7 @@ class TestTable:
   WALKS = {'jw2v': [result(6e6, 3, 'same community in 10', 90)]}
 
   def test_scores_and_speeds(self):
-    """A system that failed has dashes."""
+    """Prints dashes for a failed system."""
     assert rows(sequences.table({'sessions': self.SESSIONS, 'walks': self.WALKS})) == {
       '': ['jw2v', 'gensim'],
       'sessions: hit rate at 10': ['40.50 (40.00..41.00)', '30.00'],
@@ -126,7 +126,7 @@ class TestRun:
       next(sequences.run(flags_of(**given), []))
 
   def test_failure_of_a_system(self, monkeypatch):
-    """The other data set still runs, with its window, its text and its folder."""
+    """Runs the other data set, with its own window, text and folder."""
     jobs = []
 
     def run_in_turn(job, systems, seeds, folder, failures):

@@ -1,4 +1,4 @@
-"""The comparison on small corpora: its data, its scores, its table, and a run of it."""
+"""Comparison on small corpora: its data, scores and table, and a run of it."""
 
 import argparse
 import importlib.util
@@ -23,7 +23,7 @@ class TestRatings:
       assert line[-10:] == before
 
   def test_viewer_stays_near(self):
-    """Many movies are near the one before; those by popularity are few and frequent."""
+    """Draws many movies near the previous one, and few, frequent movies by popularity."""
     lines, _ = small.ratings()
     movies, counts = np.unique([x for line in lines for x in line], return_counts=True)
     assert len(movies) == 1350
@@ -54,7 +54,7 @@ def vectors(words, rows):
 
 class TestScores:
   def test_next_item(self):
-    """The mean of 0 and 1 is near the first eleven items; unknown items are left out."""
+    """Finds the first eleven items near the mean of 0 and 1; skips unknown items."""
     angles = np.linspace(0, np.pi / 2, 30)
     kv = vectors([str(i) for i in range(30)], np.stack([np.cos(angles), np.sin(angles)], 1))
     contexts = [(['0', '1', 'x'], '5'), (['0', '1'], '9'), (['0', '1'], '12'), (['0'], 'x')]
@@ -65,7 +65,7 @@ class TestScores:
     assert small.next_item(kv, [(['x'], 'a'), (['a'], 'b')]) == (1, 1)
 
   def test_accuracy(self):
-    """The words of a text decide its label, except for texts without known words."""
+    """Predicts the label from the words of a text, except for texts without known words."""
     pytest.importorskip('sklearn')
     kv = vectors(['sea', 'land'], [[1, 0.5], [-1, 0.5]])
     texts = [(['sea', 'x'], '0'), (['land', 'land'], '1')] * 20
@@ -81,7 +81,7 @@ class TestCases:
     ('ratings', '1 0 2\n21 0 1\n', 50),
   ])  # fmt: skip
   def test_of_a_folder(self, tmp_path, name, lines, score):
-    """A line is the item or label to find, and what is known of it."""
+    """Reads a line as the item or label to find and its context."""
     angles = np.repeat([0, np.pi / 2], 11) + np.linspace(0, 0.1, 22)
     kv = vectors([str(i) for i in range(22)], np.stack([np.cos(angles), np.sin(angles)], 1))
     folder = tmp_path / name
@@ -106,7 +106,7 @@ class TestCases:
 
 
 def test_row_of_a_case():
-  """A system that failed has a dash."""
+  """Prints a dash for a failed system."""
   result = lambda score: {'scores': {'score': (score, 1, 1)}}
   runs = {'jw2v': [result(40), result(41)], 'gensim': [result(30)]}
   assert small.row('mail-5', {'words': 1234, 'different': 5}, runs) == [
@@ -131,7 +131,7 @@ class TestRun:
       next(small.run(flags_of(**given), []))
 
   def test_systems_have_their_defaults(self, monkeypatch):
-    """In both architectures, and a failure has the name of its case."""
+    """Runs both architectures; a failure contains the name of its case."""
     jobs = []
 
     def run_in_turn(job, systems, seeds, folder, failures):

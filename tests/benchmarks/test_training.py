@@ -1,4 +1,4 @@
-"""The comparison with peers: its flags, its tables, what it does on failures, and a run of it."""
+"""Comparison with peers: its flags, tables and failures, and a run of it."""
 
 import argparse
 import importlib.util
@@ -55,7 +55,7 @@ class TestLines:
   )
   @pytest.mark.parametrize('read', [1, 2, 3, 1000])
   def test_long_lines_are_cut(self, tmp_path, monkeypatch, given, cut, read):
-    """Also where what is read at once ends in the middle of a word."""
+    """Cuts lines also where a read ends in the middle of a word."""
     monkeypatch.setattr(systems, '_READ', read)
     (tmp_path / 'text').write_bytes(given.encode())
     lines = systems.cut_lines(tmp_path / 'text', size=2)
@@ -79,7 +79,7 @@ class TestTables:
   }
 
   def test_medians_means_and_ratios_by_seed(self):
-    """Ratios of training to gensim by seed: 2, 4, 1. That of the medians would be 2.25."""
+    """Takes ratios by seed, 2, 4 and 1; the ratio of the medians would be 2.25."""
     by_quantity = rows(training.table(self.RUNS))
     assert by_quantity == {
       '': ['jw2v', 'fasttext', 'gensim'],
@@ -117,7 +117,7 @@ class TestTables:
     assert ' / ' not in training.table({'jw2v': self.RUNS['jw2v']})
 
   def test_fewer_seeds_of_one_that_failed(self):
-    """The ratios are of the seeds that both have: 2 and 4."""
+    """Takes ratios over the seeds that both systems have: 2 and 4."""
     runs = {**self.RUNS, 'gensim': self.RUNS['gensim'][:2]}
     assert rows(training.table(runs))['training / gensim'][0] == '3.00 (2.00..4.00)'
     assert rows(training.table(runs))['training, words/s'][0].startswith('3,000,000')
@@ -136,7 +136,7 @@ class TestTables:
 
 class TestPicture:
   def test_points_are_means_with_bars(self):
-    """The third system has no defined score, and no point."""
+    """Omits the point of the third system, which has no defined score."""
     runs = {
       'gensim': [result(6e6, 4, 5, 40.0), result(6e6, 6, 7, 41.0)],
       'batch_size=64': [result(6e6, 1, 2, 42.0), result(6e6, 2, 3, 44.0), result(6e6, 2, 3, 44.5)],
@@ -283,7 +283,7 @@ class TestPeers:
     assert [arguments[n] for n in names] == ['text.txt', '1', '0', '5', '3', '2', '2', '0.0001']
 
   def test_c_tool_without_vectors(self, tmp_path, monkeypatch):
-    """Also if the folder has the vectors of another system."""
+    """Raises even if the folder contains the vectors of another system."""
     (tmp_path / 'vectors.txt').write_text('old')
     done = lambda command: {'status': 0, 'cpu': 1.0, 'peak': 5}
     monkeypatch.setattr(systems, 'run_program', done)
@@ -315,7 +315,7 @@ class TestPeers:
 
 class TestFailures:
   def page(self, monkeypatch, text, failing, **flags):
-    """The page, the failures and the tasks, where workers are replaced."""
+    """Returns the page, the failures and the tasks, with workers replaced."""
     tasks, failures = [], []
 
     def start(task, library=None, **job):
@@ -334,7 +334,7 @@ class TestFailures:
     return page, failures, tasks
 
   def test_the_others_go_on(self, monkeypatch, text, capsys):
-    """What failed is not run again; what it measured before is in the tables."""
+    """Does not repeat a failed system, and keeps its earlier measurements in the tables."""
     page, failures, tasks = self.page(
       monkeypatch, text, [('gensim', 2)], systems=['gensim', 'jw2v'], seeds=3
     )
@@ -362,7 +362,7 @@ class TestFailures:
     assert rows(page)[''] == ['jw2v', 'dim=9'] and 'Scores:' not in page and 'Parts' not in page
 
   def test_baseline_and_picture(self, monkeypatch, text, tmp_path):
-    """Another version runs in turn with the others, at the default settings."""
+    """Runs another version in turn with the others, at the default settings."""
     (tmp_path / 'jw2v').mkdir()
     (tmp_path / 'jw2v' / '__init__.py').touch()
     page, failures, tasks = self.page(
@@ -377,7 +377,7 @@ class TestFailures:
 
   @pytest.mark.slow
   def test_of_the_program(self, tmp_path):
-    """It prints and writes what there is, and ends with an error."""
+    """Prints and writes the available results, and exits with an error."""
     (tmp_path / 'text.txt').write_text('every word once')
     output = tmp_path / 'page.md'
     done = run(
@@ -424,7 +424,7 @@ class TestProgram:
     assert 'WordSim-353 3 of 4' in done.stdout and 'Parts of jw2v' not in done.stdout
 
   def test_tasks_load_no_library_of_the_systems(self):
-    """The memory of a process is that of its own system."""
+    """Keeps libraries out of a process, whose memory is measured for its own system only."""
     code = """
 import sys
 import benchmarks.corpus, benchmarks.systems, benchmarks.vectors, benchmarks.workers

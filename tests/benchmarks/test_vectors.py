@@ -1,4 +1,4 @@
-"""The benchmark of loading and analogies: its page, and what it refuses."""
+"""Benchmark of loading and analogies: its page and its errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Processes that measure: what they are given, what they answer, and how they fail."""
+"""Measuring processes: their input, answers and failures."""
 
 import ctypes
 import json
@@ -65,7 +65,7 @@ class TestStart:
     assert start('cores') == [len(os.sched_getaffinity(0)), None]
 
   def test_library_of_another_folder(self, tmp_path):
-    """jw2v is from the folder, the benchmarks are not."""
+    """Imports jw2v from the folder, but not the benchmarks."""
     shutil.copytree(ROOT / 'jw2v', tmp_path / 'jw2v')
     (tmp_path / 'benchmarks').mkdir()
     init = tmp_path / 'jw2v' / '__init__.py'
@@ -100,7 +100,7 @@ def test_peak_is_in_bytes():
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 def test_peak_is_that_of_the_process_and_not_of_its_parent():
-  """A parent of 300 MB starts a small process and a small program."""
+  """Starts a small process and a small program from a parent of 300 MB."""
   code = (
     'import subprocess, sys\n'
     'ballast = b"x" * 300_000_000\n'

@@ -1,4 +1,4 @@
-"""The program that converts vectors: formats, choice of words, width, and what it refuses."""
+"""Conversion program: formats, choice of words, width, and errors."""
 
 import pathlib
 import re
@@ -102,7 +102,7 @@ class TestWidth:
 
   @pytest.mark.parametrize('dim', [1, 4, 8])
   def test_the_error_is_the_least_there_is(self, dim):
-    """That is the root of the sum of the squares of the eigenvalues that are left out."""
+    """Equals the root of the summed squares of the omitted eigenvalues."""
     vectors = np.random.default_rng(2).normal(size=(40, 8)) * np.arange(1, 9) + 0.5
     found = convert.reduced(vectors.astype(np.float32), dim)
     error = np.linalg.norm(vectors @ vectors.T - found.astype(float) @ found.T)
@@ -116,7 +116,7 @@ class TestWidth:
     np.testing.assert_allclose(convert.reduced(vectors, 2), whole, rtol=0, atol=1e-5)
 
   def test_then_lengths(self, source, tmp_path):
-    """Zero vectors stay; others get length 1 after, not before, they are narrowed."""
+    """Keeps zero vectors; scales others to length 1 after, not before, reducing the width."""
     found = convert_with(input=source, output=tmp_path / 'o.txt', dim=2, normalize=True)
     lengths = np.linalg.norm(found.vectors, axis=1)
     np.testing.assert_allclose(lengths, [1, 1, 1, 1, 0], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The program that scores vectors: its tables, its JSON, and what it refuses."""
+"""Evaluation program: tables, JSON, and errors."""
 
 import json
 import math
@@ -19,7 +19,7 @@ ANALOGIES = ': places\nsea1 sea2 land1 land2\na b c d\n: others\nsea1 sea2 land1
 
 @pytest.fixture
 def files(tmp_path):
-  """Vectors, pairs and analogies: sea2 - sea1 + land1 is nearest to land2."""
+  """Writes vectors, pairs and analogies; sea2 - sea1 + land1 is nearest to land2."""
   words = ['sea1', 'sea2', 'land1', 'land2', 'sea3']
   kv = jw2v.KeyedVectors(words, [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, -1]])
   jw2v.save_vectors(kv, tmp_path / 'v.txt')
@@ -143,7 +143,7 @@ class TestKinds:
 
 class TestPairs:
   def test_pairs(self):
-    """Cosines 1, 0 and -1, at any length; unknown words and a second spelling are left out."""
+    """Scores cosines of 1, 0 and -1 at any length; skips unknown words and a second spelling."""
     words = ['a', 'B', 'c', 'd', 'A', 'zero']
     kv = jw2v.KeyedVectors(words, [[2, 0], [3, 0], [0, 1], [-1, 0], [0, 5], [0, 0]])
     pairs = [('a', 'b', 9.0), ('a', 'c', 5.0), ('a', 'd', 1.0), ('a', 'unknown', 7.0)]
@@ -169,7 +169,7 @@ class TestPairs:
 
 class TestAnalogies:
   def test_analogies(self):
-    """b - a + c is nearest to c itself, which is no answer, and then to d."""
+    """Excludes c, which is nearest to b - a + c, and answers d."""
     words = ['A', 'b', 'c', 'd', 'far', 'near']
     kv = jw2v.KeyedVectors(words, [[1, 0], [1, 0.2], [0, 1], [0.05, 1], [-1, 0], [0.04, 1]])
     question = ('a', 'b', 'c', 'd')

@@ -1,4 +1,4 @@
-"""Maps as web pages: their content, and what they do in a browser."""
+"""Maps as web pages: their content, and their behavior in a browser."""
 
 import json
 import re
@@ -23,7 +23,7 @@ HOSTILE = [
 
 
 class _Page(HTMLParser):
-  """The tags of a page with their attributes, and its text."""
+  """Collects the tags of a page with their attributes, and its text."""
 
   def __init__(self, path):
     super().__init__(convert_charrefs=True)
@@ -185,7 +185,7 @@ DEVICES = {
 
 
 class _Opened:
-  """A page in a browser, with what it did wrong."""
+  """A page opened in a browser, with its errors."""
 
   def __init__(self, browser, path, **options):
     self.page, self.events = browser.new_page(**options), []
@@ -216,7 +216,7 @@ class _Opened:
     self.settle()
 
   def pixel_of(self, row):
-    """Returns the place of a word's label in the window."""
+    """Returns the position of a word's label in the window."""
     at = self.value(f"""(() => {{
       const [, l, t, r, b] = boxes.find(box => box[0] === {row})
       const {{left, top}} = map.getBoundingClientRect()
@@ -284,7 +284,7 @@ class TestBrowser:
   def test_the_selected_word_has_a_label_in_a_crowd(self, browser, path):
     words = [f'w{i}' for i in range(12)]
     positions = np.array([(i % 4, i // 4) for i in range(12)])
-    positions = np.concatenate([positions, positions[:1] + 40])  # one far away, the others close
+    positions = np.concatenate([positions, positions[:1] + 40])  # one point far from the others
     words += ['far']
     html_map(random_vectors(words), words, positions, path, neighbors=12)
     opened = _Opened(browser, path, **DEVICES['phone'])
@@ -366,7 +366,7 @@ class TestBrowser:
 
   @pytest.mark.parametrize(('source', 'scale'), [('touch', 2.48), ('mouse', 2)])
   def test_two_fingers_zoom(self, browser, path, source, scale):
-    """On a screen, where 125 pixels between them become 310, and on a trackpad."""
+    """Zooms on a screen, where 125 pixels between the fingers become 310, and on a trackpad."""
     kv = random_vectors([f'w{i}' for i in range(100)])
     html_map(kv, kv.index_to_key, positions_of(100), path)
     opened = _Opened(browser, path, **DEVICES['phone'])

@@ -1,4 +1,4 @@
-"""Pictures of labelled points: every label is readable, and files are whole."""
+"""Pictures of labeled points: every label is readable, and files are complete."""
 
 import xml.etree.ElementTree as ET
 

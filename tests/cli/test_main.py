@@ -30,7 +30,7 @@ def text(tmp_path):
 
 
 def said(capsys, *given):
-  """Runs a command and returns its status with its output, and its errors."""
+  """Runs a command; returns its status and output, and its errors."""
   try:
     status = main(list(map(str, given)))
   except SystemExit as ended:
@@ -236,7 +236,7 @@ class TestMap:
 
 class TestTypicalWords:
   def test_are_uneven_and_spread(self):
-    """Each topic word occurs in one half of the text; the others occur everywhere."""
+    """Chooses topic words, each in one half of the text, over words that occur everywhere."""
     rng = np.random.default_rng(0)
     common = [f'common{"abcdefghij"[i % 10]}{"abcdefghij"[i // 10]}' for i in range(100)]
     topics = [f'topic{"abcdefghij"[i % 10]}{"abcdefghij"[i // 10]}' for i in range(100)]

@@ -175,7 +175,7 @@ class TestProgram:
     (['--words=w1', '--vectors=/no/such/file'], '/no/such/file'),
   ])  # fmt: skip
   def test_errors_are_one_line(self, vectors, tmp_path, monkeypatch, capsys, arguments, message):
-    """In this process: an interpreter takes two seconds to start."""
+    """Runs in this process, because starting an interpreter takes two seconds."""
     monkeypatch.setattr(process.signal, 'signal', lambda *_: None)
     files = [f'--vectors={vectors}', f'--output={tmp_path}/p.png']
     with pytest.raises(SystemExit) as stopped:

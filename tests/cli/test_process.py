@@ -28,7 +28,7 @@ class TestPrograms:
     )
 
   def test_reports_errors_on_one_line(self, name):
-    """No program catches errors of the user by itself."""
+    """Catches user errors in `one_line_errors`, not in each program."""
     text = SOURCES[name]
     main = text[text.index('\ndef main(') :]
     assert re.search(r'^  with (.+, )?process\.one_line_errors\(', main, re.M)
@@ -63,10 +63,10 @@ class TestMissingPackage:
 
 @pytest.mark.slow
 class TestProcesses:
-  """These tests start processes."""
+  """Tests that start processes."""
 
   def test_imports_have_no_side_effects(self):
-    """Even with the arguments of `python -m`."""
+    """Imports without side effects, even with the arguments of `python -m`."""
     code = (
       'import signal, sys\n'
       "sys.argv[:] = ['-m']\n"
@@ -81,7 +81,7 @@ class TestProcesses:
   @pytest.mark.skipif(not hasattr(signal, 'SIGPIPE'), reason='needs pipes of Unix')
   @pytest.mark.parametrize('name', ['benchmarks.update_docs', 'experiments.train'])
   def test_help_for_a_closed_pipe(self, name):
-    """With --help | head the program ends silently, as other programs do."""
+    """Ends silently for --help | head, as other programs do."""
     read, write = os.pipe()
     os.close(read)
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
@@ -92,7 +92,7 @@ class TestProcesses:
 
   @pytest.mark.parametrize(('has_workers', 'left'), [(True, []), (False, ['folder'])])
   def test_sigterm(self, tmp_path, has_workers, left):
-    """The status is 143; a program with workers also removes its temporary folders."""
+    """Exits with status 143; a program with workers also removes its temporary folders."""
     code = f"""
 import os, signal, tempfile, pathlib, shutil
 from jw2v.cli.process import one_line_errors
@@ -111,7 +111,7 @@ with one_line_errors(has_workers={has_workers}):
 
   @pytest.mark.parametrize('module', ['ml_collections'])
   def test_interrupt_during_imports_has_no_traceback(self, tmp_path, module):
-    """Ctrl-C while a module is imported: the signal ends the process, as any other process."""
+    """Ends by the signal, like any other process, for Ctrl-C while a module is imported."""
     (tmp_path / 'sitecustomize.py').write_text(
       'import os, signal, sys\n\n\n'
       'signal.signal(signal.SIGINT, signal.default_int_handler)  # not so in the background\n\n\n'

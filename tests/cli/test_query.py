@@ -1,4 +1,4 @@
-"""The prompt over word vectors: its syntax, its answers, and how it behaves in a terminal."""
+"""Prompt over word vectors: its syntax, its answers, and its behavior in a terminal."""
 
 import contextlib
 import io
@@ -49,7 +49,7 @@ def answer(line, kv=KV, **changes):
 
 
 def talk(lines, kv=KV, **changes):
-  """What is printed, and whether every line had an answer."""
+  """Returns the output, and whether every line had an answer."""
   with contextlib.redirect_stdout(io.StringIO()) as screen:
     sound = query.converse(kv, lines, Settings(**changes))
   return screen.getvalue(), sound
@@ -441,7 +441,7 @@ class TestProgram:
 
 
 class Terminal:
-  """A command on a terminal of its own; a process between passes on what is typed."""
+  """A command in its own terminal; a process in between forwards the input."""
 
   def __init__(self, command):
     self.process = piped([sys.executable, '-c', WITH_INTERRUPTS + SPAWN, *command])
@@ -451,7 +451,7 @@ class Terminal:
     self.process.stdin.flush()
 
   def read(self, ending):
-    """What is printed until it ends so, or in 60 seconds."""
+    """Returns the output up to the ending, within 60 seconds."""
     said, until = b'', time.monotonic() + 60
     while not said.endswith(ending) and time.monotonic() < until:
       if select.select([self.process.stdout], [], [], 1)[0]:

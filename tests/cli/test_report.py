@@ -1,4 +1,4 @@
-"""The summary of a run, its live metrics and its mean loss."""
+"""Summary of a run, its live metrics and its mean loss."""
 
 import os
 
@@ -11,7 +11,7 @@ from jw2v.cli import report, tensorboard
 
 class TestDescribe:
   def test_settings_are_those_of_the_device(self, tmp_path, monkeypatch):
-    """On an accelerator the default steps are larger."""
+    """Uses the larger default steps of an accelerator."""
     (tmp_path / 'text.txt').write_text('sea land')
     monkeypatch.setattr(jw2v.TrainConfig, 'on', lambda self, *_: self.replace(batch_size=64))
     seen, corpus = [], jw2v.encode_corpus(two_topics(), min_count=1)

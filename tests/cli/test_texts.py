@@ -1,6 +1,6 @@
-"""Files as people have them, each trained on by one command with no other flag.
+"""Common kinds of files, each trained on by one command without other flags.
 
-A file gives neighbors of the same topic, or one line that says what to do.
+A file yields neighbors of the same topic, or one line with the remedy.
 """
 
 import csv
@@ -22,7 +22,7 @@ COMMON = 'the and of a to in it was with for'.split()
 
 
 def sentences(count, seed=0):
-  """Returns sentences about the sea and about the land, in turns."""
+  """Returns alternating sentences about the sea and about the land."""
   rng = np.random.default_rng(seed)
   lines = []
   for i in range(count):
@@ -70,7 +70,7 @@ TRAINED = {  # name of a file or folder: its content
   'mixed': {'a.txt': PROSE, 'pic.png': PNG, 'empty': '', 'rows.csv': table(LINES[:9])},
   '-': PROSE,
 }
-REFUSED = {  # and what the line says
+REFUSED = {  # and the error line
   'rows.csv': (table(LINES), "choose the field of the text, such as field='text'"),
   'rows.jsonl': ('\n'.join(json.dumps({'n': 1, 'text': x}) for x in LINES), "such as field='text'"),
   'latin1.txt': (('Größe und Stürme\n' * 99).encode('latin-1'), "encoding='cp1252'"), 
@@ -116,7 +116,7 @@ def train(tmp_path, monkeypatch, capsys):
 def test_neighbors_are_of_the_same_topic(train, caplog, name):
   status, out, err, made = train(name, TRAINED[name])
   assert status == 0, err
-  (path,) = made  # and no folder of the run
+  (path,) = made  # and no folder for the run
   assert f'in {path.name}' in out
   kv = jw2v.load_vectors(path)
   right = [

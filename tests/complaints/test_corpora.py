@@ -1,4 +1,4 @@
-"""Corpora of wrong kinds, folders in ~, and backends that are missing: what an error says."""
+"""Errors for corpora of wrong kinds, folders in ~, and missing backends."""
 
 import io
 import os
@@ -62,7 +62,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_tilde_is_the_home_folder(home):
-  """Everywhere a path comes in, as it does for a shell."""
+  """Expands ~ in every path, as a shell does."""
   (home / 'text.txt').write_text(''.join(f'{" ".join(line)}\n' for line in two_topics()))
   config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1)
   encoded = jw2v.encode_corpus('~/text.txt', folder='~/corpus', min_count=1)
@@ -81,7 +81,7 @@ def test_tilde_is_the_home_folder(home):
 
 @pytest.mark.slow
 def test_tilde_in_flags(home):
-  """Shells leave the one in --workdir=~/run alone."""
+  """Expands ~ in --workdir=~/run, which shells leave unchanged."""
   (home / 'text.txt').write_text(''.join(f'{" ".join(line)}\n' for line in two_topics()))
   for flag in ('--workdir=~/run', '--output=~/vectors.txt'):
     command = [sys.executable, '-m', 'jw2v', 'train', '~/text.txt', flag, '--quiet', '--epochs=1']

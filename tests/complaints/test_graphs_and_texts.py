@@ -1,4 +1,4 @@
-"""Walks, phrases, vectors of texts and further training, as users of other tools met them.
+"""Walks, phrases, text vectors and further training, as users of other tools met them.
 
 A name and number in a comment is the public report of the symptom.
 """
@@ -80,7 +80,7 @@ def test_text_without_known_words_is_not_nan(kv):  # sentence-transformers 589, 
 
 
 def test_sif_of_vectors_without_counts(kv):  # Fast_Sentence_Embeddings 16
-  """The order of the words stands for their frequencies."""
+  """Estimates frequencies from the order of the words."""
   vectors = jw2v.text_vectors(kv, ['a', 'b'], component=np.zeros(2))
   assert np.linalg.norm(vectors[0]) < np.linalg.norm(vectors[1])
 
@@ -105,7 +105,7 @@ def test_new_words_get_vectors_and_old_ones_stay():  # gensim 3352
 
 
 def test_long_line_is_trained_whole():
-  """gensim and the C tool cut lines after 10,000 and 1,000 words."""
+  """Trains the line uncut; gensim and the C tool cut after 10,000 and 1,000 words."""
   words = [str(i) for i in range(12_000)]
   encoded = jw2v.encode_corpus([words], min_count=1)
   assert encoded.line_ends.tolist() == [12_000] and len(encoded.vocabulary) == 12_000

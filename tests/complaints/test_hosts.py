@@ -1,6 +1,6 @@
-"""`train` in programs of others: threads, event loops, settings of JAX, callbacks, processes.
+"""Training in other programs: threads, event loops, settings of JAX, callbacks, processes.
 
-A comment names the report where there is one.
+A comment names the report, if one exists.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ async def in_coroutine():
 
 
 class TestHosts:
-  """The same bits wherever `train` is called."""
+  """Bit-identical results of `train` in any place."""
 
   @pytest.mark.parametrize(
     'call',
@@ -193,7 +193,7 @@ class TestCallbacks:
       fit(evaluate=lambda _: {name: 9.0})
 
   def test_every_name_of_a_record_is_known(self):
-    """A run with held-out text has all names of a record."""
+    """Covers all names of a record with a run with held-out text."""
     record = fit({'held_out': 0.2}).history[-1]
     for name in record:
       with pytest.raises(ValueError, match='other than those of the record'):
@@ -220,7 +220,7 @@ class TestCallbacks:
     assert {type(x) for x in checked.values()} == {float}
 
   def test_a_score_that_is_not_finite_is_null_in_the_metrics(self, tmp_path):
-    """As of a list of words that are all unknown; `JSON.parse` refuses NaN."""
+    """Writes null for NaN, which `JSON.parse` rejects and a list of unknown words produces."""
     # chainer/chainerui#16 and netket/netket#441: logs that are not valid JSON
     scores = {'mine': float('nan'), 'other': np.inf}
     result = fit(evaluate=lambda _: scores, workdir=tmp_path / 'run')
@@ -237,7 +237,7 @@ class TestCallbacks:
 
 
 class TestStreams:
-  """Programs without a console, or with one of their own."""
+  """Programs without a console, or with their own."""
 
   @pytest.mark.parametrize('stream', [None, io.StringIO(), type('Log', (), {'write': print})()])
   def test_a_run_shows_its_progress_or_not(self, monkeypatch, capsys, stream):
@@ -270,7 +270,7 @@ def work(_=None):
 
 
 def run(tmp_path, code, *flags, env=(), drop=(), **options):
-  """The standard output of a program that trains; `work` returns the digest of its vectors."""
+  """Runs a program that trains and returns its output; `work` returns a digest of vectors."""
   root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
   (tmp_path / 'program.py').write_text(PROGRAM + code)
   environment = {**os.environ, 'PYTHONPATH': f'{root}:{root}/tests', **dict(env)}
@@ -368,7 +368,7 @@ for args in [(ones, np.ones(4, np.float32), ones[None]), (ones.astype(int), ones
 
 
 def test_a_forked_process_is_noted(monkeypatch):
-  """Without a fork of the tests."""
+  """Simulates a fork, without forking the tests."""
   monkeypatch.setattr(backend, '_FORKED', [])
   jnp.zeros(1)
   backend.check_not_forked()

@@ -1,6 +1,6 @@
-"""Losses and row-wise optimizers in programs of others, as users of similar libraries report them.
+"""Losses and row-wise optimizers in other programs, as users of similar libraries report them.
 
-A comment names the report where there is one. All data are made up.
+A comment names the report, if one exists. All data are made up.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class TestTransformation:
   """Transformations that users pass to `rowwise`."""
 
   def test_accumulated_gradients_of_rows_are_not_lost(self):
-    """A row touched between two emitted steps would not move: MultiSteps updates in the last."""
+    """Rejects MultiSteps, which would not move a row that only an earlier step touched."""
     # google-deepmind/optax#828, #377 and #1038: MultiSteps around other transformations
     accumulated = optax.MultiSteps(optax.sgd(0.1), every_k_schedule=2)
     for tx in (accumulated, accumulated.gradient_transformation()):
@@ -104,7 +104,7 @@ class TestTransformation:
 
 
 class TestRestored:
-  """Arrays of NumPy, as msgpack, pickle and orbax return them."""
+  """NumPy arrays, as msgpack, pickle and orbax return them."""
 
   @pytest.mark.parametrize(
     'optimizer',
@@ -173,7 +173,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('optimizer', OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_an_optimizer_is_traced_once_donates_and_scans(optimizer, dtype):
-  """The types of the state do not change, weak types included."""
+  """Preserves the types of the state, weak types included."""
   # google-deepmind/optax#1051 and #1405: promoted updates; #377: a carry of another dtype
   table = jnp.ones((V, D), dtype)
   gradients = RowGradients(jnp.array([0, 1, 1]), jnp.ones((3, D), dtype), jnp.ones(3, dtype))
@@ -222,7 +222,7 @@ class TestOptimizerSettings:
 
 
 class TestScores:
-  """Scores that are not finite: masked classes, and a model that diverges."""
+  """Scores that are not finite, from masked classes or a model that diverges."""
 
   def both(self, name, *args):
     loss = getattr(jw2v, f'{name}_from_scores')
@@ -270,7 +270,7 @@ class TestScores:
 
 
 class TestPadding:
-  """Batches and windows without a single label."""
+  """Batches and windows without any label."""
 
   def test_all_labels_ignored(self):
     # linkedin/Liger-Kernel#177: division by the number of labels, which is 0
@@ -301,7 +301,7 @@ class TestPadding:
     assert jw2v.in_batch_softmax_loss(empty, empty).shape == (0,)
 
   def test_a_batch_of_one_or_of_one_product_alone(self):
-    """The loss without negatives is 0, not NaN."""
+    """Returns a loss of 0, not NaN, without negatives."""
     ones = jnp.ones((2, D))
     for losses, grads in (
       jw2v.in_batch_softmax_value_and_grad(ones[:1], ones[:1]),
@@ -358,7 +358,7 @@ def public_functions():
 
 
 def test_functions_are_pickled_by_name():
-  """As processes of `spawn` and `forkserver` need it."""
+  """Supports processes of `spawn` and `forkserver`, which require it."""
   for function in public_functions():
     assert pickle.loads(pickle.dumps(function)) is function
 
@@ -372,7 +372,7 @@ LOSSES = {
 
 
 class TestSettings:
-  """Settings of JAX that users debug with. Every loss runs in every one of them."""
+  """Debugging settings of JAX; every loss runs under each of them."""
 
   V, U = jnp.array([0.1, -0.2]), jnp.arange(8.0).reshape(4, 2) / 8
 

@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths in the forms that users write."""
 
 import io
 import os

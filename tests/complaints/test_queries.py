@@ -1,4 +1,4 @@
-"""Queries with the collections and arrays of other libraries."""
+"""Queries with collections and arrays of other libraries."""
 
 import collections
 import copy

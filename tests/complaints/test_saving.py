@@ -1,4 +1,4 @@
-"""Saving vectors over files, and where they cannot be written."""
+"""Saving vectors over existing files, and to places that are not writable."""
 
 import contextlib
 import errno
@@ -81,7 +81,7 @@ def test_read_only_folder_names_the_file(tmp_path, format, monkeypatch):
 
 @contextlib.contextmanager
 def full_disk(size):
-  """Has files end at a size, with the error of the system."""
+  """Limits the size of files, with the system's error."""
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
   try:

@@ -1,6 +1,6 @@
-"""Texts, names of files, file systems and vocabularies as users of similar tools report them.
+"""Texts, file names, file systems and vocabularies, as users of similar tools report them.
 
-A comment names the report where there is one. All data are made up.
+A comment names the report, if one exists. All data are made up.
 """
 
 import errno
@@ -35,7 +35,7 @@ class TestLinks:
     return [os.path.relpath(path, folder) for path in find_files(pattern)]
 
   def test_circles_end(self, tmp_path):
-    """Two links double the ways at each level: `glob.glob` follows 2^40 of them."""
+    """Ends, although two links double the paths at each level: `glob.glob` follows 2^40."""
     # python/cpython#88041, osquery/osquery#1534, bmatcuk/doublestar#72
     for folder in ('a', 'b'):
       (tmp_path / folder).mkdir()
@@ -98,7 +98,7 @@ class TestNames:
       find_files('x' * 5000)
 
   def test_a_store_does_not_take_the_rest_of_another(self, tmp_path):
-    """A folder that a killed run of `corpus.v2` left behind is not `corpus`."""
+    """Keeps a folder that a killed run of `corpus.v2` left, which does not belong to `corpus`."""
     rest = tmp_path / '.corpus.v2.0a1b2c3d.partial.old'
     rest.mkdir()
     encoded(SENTENCES, folder=tmp_path / 'corpus')
@@ -131,7 +131,7 @@ class TestWords:
     assert words(encoded(tmp_path / 'text')) == {letters: 2 << 13}
 
   def test_lower_case_does_not_depend_on_the_language(self, tmp_path, monkeypatch):
-    """As in `str.lower`; Turkish has a dotless i."""
+    """Follows `str.lower`, even in Turkish, which has a dotless i."""
     monkeypatch.setenv('LC_ALL', 'tr_TR.UTF-8')
     (tmp_path / 'text').write_bytes('TITLE title \u0130 \u0131\n'.encode() * 2)
     assert words(encoded(tmp_path / 'text')) == {'title': 4, 'i\u0307': 2, '\u0131': 2}
@@ -156,7 +156,7 @@ class TestWords:
 
 
 class TestVocabularyWithoutCounts:
-  """`Vocabulary.of_words`, as from a list of words."""
+  """Vocabularies from `Vocabulary.of_words`, as from a list of words."""
 
   def corpus(self):
     return encoded(SENTENCES, vocabulary=jw2v.Vocabulary.of_words(['gold', 'silver', 'coin']))
@@ -190,7 +190,7 @@ class TestVocabularyWithoutCounts:
 
 
 class TestFileSystems:
-  """Faults that are not in the text: what a container or a network share cannot do."""
+  """Faults outside of the text: operations that containers or network shares do not support."""
 
   def failing(self, code):
     def fail(*_):
@@ -215,7 +215,7 @@ class TestFileSystems:
     assert tokens.sync is files.sync
 
   def test_a_folder_of_the_image_of_a_container(self, tmp_path, monkeypatch):
-    """The overlay refuses to rename it, as if it were on another device."""
+    """Replaces a folder that the overlay does not rename, as if it were on another device."""
     (tmp_path / 'text').write_text('gold silver\n' * 5)
     place = tmp_path / 'store'
     encoded(tmp_path / 'text', folder=place)

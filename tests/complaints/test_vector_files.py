@@ -1,4 +1,4 @@
-"""Compressed files of vectors, and words that a format cannot hold."""
+"""Compressed files of vectors, and words that a format cannot represent."""
 
 import bz2
 import gzip
@@ -110,7 +110,7 @@ WORDS = ['a\0b', 'x' * 70_000, 'é' * 35_000, 'a b', 'a\nb', 'a\rb', 'a\r', 'a\t
 
 
 def refused(kv, path, format):
-  """Saves vectors; returns the reason if they are refused."""
+  """Saves vectors; returns the message of a `ValueError`, or None."""
   try:
     save_vectors(kv, path, format)
   except ValueError as error:

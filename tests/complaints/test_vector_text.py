@@ -59,7 +59,7 @@ def test_other_separators_are_refused(tmp_path, row):
 
 
 def test_glove_words_with_spaces_are_read(tmp_path):
-  """glove.840B.300d.txt (harvardnlp/decomp-attn issue 2)."""
+  """Reads words as in glove.840B.300d.txt (harvardnlp/decomp-attn issue 2)."""
   text = '. . . 0.5 0.25\nat name@x.com -0.5 0.75\n'
   for content in (text, 'the 1 2\n' + text):
     kv = load_vectors(written(tmp_path / 'v.txt', content))
@@ -68,7 +68,7 @@ def test_glove_words_with_spaces_are_read(tmp_path):
 
 
 def test_word2vec_text_with_spaces_in_words_is_read_as_glove(tmp_path):
-  """NILC's vectors for Portuguese (makcedward/nlpaug issue 5)."""
+  """Reads NILC's vectors for Portuguese (makcedward/nlpaug issue 5)."""
   path = written(tmp_path / 'v.txt', '3 2\nR$ 0,00 0.5 0.25\ncasa -0.5 0.75\nR$ 000 1 2\n')
   with pytest.raises(ValueError, match=r"row 2 must have 2 numbers, got 3; .* give format='glove'"):
     load_vectors(path)

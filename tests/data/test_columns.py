@@ -1,4 +1,4 @@
-"""Columns of other libraries as a corpus: the same words as lists, and what is refused."""
+"""Columns of other libraries as a corpus: the same words as lists, and errors."""
 
 import collections.abc
 import re
@@ -122,7 +122,7 @@ def test_training():
 
 
 def test_memory_does_not_grow_with_the_column():
-  """A column of 3 MB; numbers of words are on disk, and other words are few."""
+  """Holds less than 0.5 MB in memory while it reads a column of 3 MB."""
   column = arrow_array(['some words of a text ' * 5] * 30_000)
   tracemalloc.start()
   try:
@@ -188,7 +188,7 @@ class TestRefused:
 
 
 class Column(collections.abc.Sequence):
-  """A column of datasets, as far as it is used, for where that is not installed."""
+  """Stand-in for a column of datasets, with the used methods, if the package is missing."""
 
   column_name = 'text'
 
@@ -207,7 +207,7 @@ class Dataset:
 
 
 class OldSeries:
-  """A column of pandas before it had protocols of Arrow; its index has other numbers."""
+  """Stand-in for a pandas column without Arrow protocols, with other numbers in its index."""
 
   def __init__(self, values):
     self.values = values

@@ -1,4 +1,4 @@
-"""Encoding: which words stay, where lines end, and what is refused."""
+"""Encoding: kept words, line ends, and errors."""
 
 import gzip
 
@@ -16,7 +16,7 @@ from jw2v.data.vocabulary import Vocabulary
 
 
 def decoded(encoded):
-  """The lines of an encoded corpus as words."""
+  """Returns the lines of an encoded corpus as words."""
   words = [encoded.vocabulary.words[i] for i in encoded.ids]
   starts = [0, *encoded.line_ends[:-1]]
   return [words[a:b] for a, b in zip(starts, encoded.line_ends, strict=True)]
@@ -83,7 +83,7 @@ class TestEncode:
   @given(st.binary(max_size=200))
   @settings(max_examples=150, deadline=None, derandomize=True)
   def test_any_bytes_are_encoded_or_refused(self, tmp_path_factory, content):
-    """What is kept is what Python finds in the same bytes."""
+    """Keeps the same words as Python's splitting of the same bytes."""
     folder = tmp_path_factory.mktemp('text')
     assume(is_plain(content))
     (folder / 'text').write_bytes(content)
@@ -109,7 +109,7 @@ class TestEncode:
     monkeypatch.setattr('jw2v.utils.progress_bar.shows_bars', lambda: True)
     (tmp_path / 'text').write_text('a b ' * 1000)
     encode_corpus(tmp_path / 'text', min_count=1, progress=True)
-    assert not capsys.readouterr().err  # it was quick
+    assert not capsys.readouterr().err  # too quick for a bar
     monkeypatch.setattr(corpus, '_SHORT', 0)
     encode_corpus(tmp_path / 'text', min_count=1, progress=True)
     assert 'reading: 100%' in capsys.readouterr().err
@@ -217,7 +217,7 @@ class TestBadInput:
 
   @pytest.mark.parametrize('line', [{'text': 'a b'}, {'b', 'a'}, frozenset('ab')])
   def test_lines_without_an_order(self, line):
-    """The keys of a record are no text, and the order of a set changes from run to run."""
+    """Rejects records, whose keys are not text, and sets, whose order varies between runs."""
     with pytest.raises(TypeError, match='a line must be a list of words, got'):
       encode_corpus([['a', 'b'], line] * 5)
 
@@ -288,7 +288,7 @@ class TestBadInput:
 
 class TestPeers:
   def test_counts_as_gensim(self):
-    """On the same lists, with white space of Unicode inside of words."""
+    """Counts as gensim does on the same lists, with Unicode white space inside words."""
     gensim = pytest.importorskip('gensim')
     generator = np.random.default_rng(0)
     words = np.array(['a', 'b', '\u00a0c', 'd\u2028', 'e', 'ü', *map(str, range(50))])
@@ -301,6 +301,6 @@ class TestPeers:
 
 
 def test_names_of_the_house():
-  """`Corpus` is what `train` takes."""
+  """Recognizes a path or a list of paths as text, but not a list of lines."""
   assert corpus.is_text('a') and corpus.is_text(['a', 'b'])
   assert not corpus.is_text([]) and not corpus.is_text([['a']]) and not corpus.is_text(None)

@@ -1,4 +1,4 @@
-"""Text as people have it: encodings, archives, tables, and files that are not text."""
+"""Kinds of text files: encodings, archives, tables, and files that are not text."""
 
 import bz2
 import csv
@@ -102,7 +102,7 @@ class TestRead:
 
   @pytest.mark.parametrize('size', [3, 7, 1000])
   def test_the_byte_is_that_of_the_text(self, tmp_path, monkeypatch, size):
-    """Also after a character over the end of a piece, and after U+FFFD in the text itself."""
+    """Reports the byte of the text, also after a character across pieces or a U+FFFD."""
     monkeypatch.setattr('jw2v.data.text._BUFFER_BYTES', size)
     for encoding, good, bad in (
       ('shift_jis', '日本語 テキスト\n', b'\xff'),
@@ -129,7 +129,7 @@ class TestRead:
     assert len({TextConfig(encoding=x).settings()['encoding'] for x in ('utf8', 'UTF-8')}) == 1
 
   def test_in_small_pieces(self, tmp_path, monkeypatch):
-    """Characters and archives over the ends of buffers."""
+    """Reads characters and archives across the ends of buffers."""
     monkeypatch.setattr('jw2v.data.text._BUFFER_BYTES', 7)
     for kind in ('utf-16', 'tar.gz', 'zip'):
       (tmp_path / 'text').write_bytes(READ[kind])
@@ -229,7 +229,7 @@ class TestNotText:
 
   @pytest.mark.parametrize('encoding', ['utf-16-le', 'utf-16-be', 'utf-32-le', 'utf-32-be'])
   def test_a_line_in_utf_16_or_32(self, encoding):
-    """Without a line feed, the other order is printable as well."""
+    """Detects the encoding without a line feed, where the other byte order is printable, too."""
     assert f"encoding='{encoding}'" in kinds.binary_kind(('gold and silver ' * 9).encode(encoding))
 
   def test_separators_of_ascii_are_text(self, tmp_path):
@@ -332,7 +332,7 @@ class TestFields:
 
   @pytest.mark.parametrize('indent', [None, 1])
   def test_of_json_come_in_pieces(self, tmp_path, monkeypatch, indent):
-    """An array, or objects one after another, with values over the ends of pieces."""
+    """Reads an array, or consecutive objects, with values across the ends of pieces."""
     monkeypatch.setattr('jw2v.data.fields._BLOCK', 16)
     rows = [{'n': i, 'text': f'gold {"x" * i}'} for i in range(40)]
     written = '\n'.join(json.dumps(row, indent=indent) for row in rows)
@@ -412,7 +412,7 @@ class TestFields:
       encode(tmp_path / name)
     with pytest.raises(ValueError, match=r"field must be one of '.*, got 'txt'"):
       encode(tmp_path / name, field='txt')
-    assert 'id' in encode(tmp_path / name, field='').vocabulary.words  # as it is
+    assert 'id' in encode(tmp_path / name, field='').vocabulary.words  # unchanged
 
   def test_of_plain_text(self, tmp_path):
     (tmp_path / 'text').write_text(TEXT)

@@ -1,4 +1,4 @@
-"""Pairs in numbered text: counted, scored and joined as by hand, in lists, and by gensim."""
+"""Phrases in numbered text: counted, scored and joined as by hand, in lists, and by gensim."""
 
 import math
 
@@ -20,7 +20,7 @@ SCORINGS = [('word2phrase', 1.0), ('gensim', 0.3), ('npmi', 0.05)]
 
 
 def by_hand(lines, config):
-  """The phrases of one pass, from the definitions, a pair at a time."""
+  """Finds the phrases of one pass from the definitions, one pair at a time."""
   words, pairs = {}, {}
   for line in lines:
     start = None
@@ -68,7 +68,7 @@ class TestFind:
     self.assert_as_by_hand(scoring, threshold, connectors, lines, chunk)
 
   def assert_as_by_hand(self, scoring, threshold, connectors, lines, chunk):
-    """Whatever crosses the pieces in which the text is held."""
+    """Compares with `by_hand`, also for pairs across the pieces in memory."""
     if not any(lines):
       return
     config = PhraseConfig(1, threshold, scoring, connector_words=connectors)
@@ -111,7 +111,7 @@ class TestFind:
       learn_phrases(lines, PhraseConfig(1, connector_words=('of',)))
 
   def test_long_runs_are_not_held(self, monkeypatch):
-    """Of words that are all phrases, and of connectors after the end of a line."""
+    """Covers words that are all phrases, and connectors after the end of a line."""
     monkeypatch.setattr(tokens, '_CHUNK', 10)
     held = []
     segments = phrases_module._segments

@@ -74,7 +74,7 @@ class TestLogExpectedCounts:
     np.testing.assert_allclose(got, self.WANT, rtol=1e-6)
 
   def test_in_a_batch_it_corrects_for_the_frequency_of_an_item(self):
-    """Averaged over batches, the sum of exp(score - correction) is the sum over all items."""
+    """Matches the sum over all items with the mean sum of exp(score - correction) over batches."""
     q, rng = np.array([0.6, 0.3, 0.1]), np.random.default_rng(0)
     scores, batches = np.array([0.2, -1.0, 1.5]), rng.choice(3, (20_000, 16), p=q)
     corrected = scores - sampling.log_expected_counts(q, 16)
@@ -82,7 +82,7 @@ class TestLogExpectedCounts:
     assert mean == pytest.approx(np.exp(scores).sum(), rel=0.01)
 
   def test_probability_0_has_the_limits_of_the_losses(self):
-    """An observed word that noise never gives costs nothing; +inf drops a negative."""
+    """Charges nothing for an observed word that noise never draws; +inf drops a negative."""
     v, u, k = jnp.array([1.0, 2]), jnp.array([0.5, -3]), jnp.array([[1.0, 1]])
     never = sampling.log_expected_counts(jnp.float32(0), 5)
     for twin in (jw2v.nce_value_and_grad, jw2v.sampled_softmax_value_and_grad):
@@ -116,7 +116,7 @@ class TestAliasTable:
   @given(st.lists(st.integers(0, 1000), min_size=1, max_size=40).filter(sum))
   @settings(max_examples=100, deadline=None, derandomize=True)
   def test_holds_the_distribution_exactly(self, weights):
-    """Slot w gives its threshold to w and the rest to its alias."""
+    """Assigns the threshold of slot w to w and the rest to its alias."""
     p = np.array(weights) / sum(weights)
     table = sampling.alias_table(p)
     held = np.zeros(len(p))
@@ -184,7 +184,7 @@ class TestKeepProbability:
 
 
 def windows_of(ids, lines, radius):
-  """By brute force: for each position the set of (position, word) in its window."""
+  """Returns the sorted words of the window around each position, by brute force."""
   out = []
   for i in range(len(ids)):
     near = [j for j in range(len(ids)) if j != i and abs(j - i) <= radius[i]]
@@ -193,7 +193,7 @@ def windows_of(ids, lines, radius):
 
 
 def expand(blocks, window):
-  """The center and the sorted context of each window that has one, in order."""
+  """Returns the center and the sorted context of each nonempty window, in order."""
   out = []
   for tokens, left, right, _ in zip(*blocks[:4], strict=True):
     for b, (before, after) in enumerate(zip(left, right, strict=True)):
@@ -227,7 +227,7 @@ class TestChunkBlocks:
 
   @pytest.mark.parametrize('dynamic', [False, True])
   def test_a_margin_of_the_longest_line_is_enough(self, dynamic):
-    """Windows and draws are those of the full margin."""
+    """Produces the windows and draws of the full margin."""
     full, words = self._blocks(window=50, dynamic=dynamic)
     found, words_found = self._blocks(window=50, dynamic=dynamic, margin=14)
     assert expand(found, 14) == expand(full, 50) and words_found.tolist() == words.tolist()
@@ -250,7 +250,7 @@ class TestChunkBlocks:
 
   @pytest.mark.parametrize('seed', range(3))
   def test_dropped_words_leave_no_gap(self, seed):
-    """The window reaches over a word that is dropped, to the next one that is kept."""
+    """Extends the window across a dropped word to the next kept word."""
     blocks, words = self._blocks(keep=0.5, window=2, block_size=1, seed=seed)
     positions = words - 1
     assert 0 < len(positions) < 30

@@ -1,4 +1,4 @@
-"""The folder of an encoded corpus: found again, replaced, checked, and never half-written."""
+"""Folder of an encoded corpus: found again, replaced, checked, and never half-written."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-  """Counts how often text is read."""
+  """Counts the number of times that text is read."""
   counted = []
   number = corpus.number_text
   monkeypatch.setattr(corpus, 'number_text', lambda *a: counted.append(1) or number(*a))
@@ -106,7 +106,7 @@ class TestFound:
   def test_a_tokenizer_is_compared_by_its_name(self, path, place, reads):
     encode_corpus(path, place, text=TextConfig(tokenizer=str.split))
     encode_corpus(path, place, text=TextConfig(tokenizer=str.split))
-    assert len(reads) == 2  # nobody knows whether it is the same
+    assert len(reads) == 2  # unknown whether it is the same
     for name in ('one', 'one', 'two'):
       encode_corpus(path, place, text=TextConfig(tokenizer=str.split, tokenizer_name=name))
     assert len(reads) == 4
@@ -196,7 +196,7 @@ class TestPlace:
     with pytest.raises(ValueError, match=r'manifest\.json: corrupted \(file not found\); remove '):
       encode_corpus(path, place)
     (place / 'line_ends.npy').unlink()
-    (place / 'ids.npy').unlink()  # a vocabulary alone may be anybody's
+    (place / 'ids.npy').unlink()  # a vocabulary alone may belong to another program
     with pytest.raises(FileExistsError, match='is not an encoded corpus'):
       encode_corpus(path, place)
 
@@ -229,14 +229,14 @@ class TestPlace:
       with pytest.raises(OSError, match='no'):
         encode_corpus(path, place, min_count=2)
     assert open_corpus(place).settings['min_count'] == 5
-    # Killed between the two renames: the old one is there, under another name.
+    # Killed between the two renames: the old store exists under another name.
     place.rename(place.with_name('.corpus.x.partial.old'))
     with store.work_folder(place):
       assert open_corpus(place).settings['min_count'] == 5
 
   @pytest.mark.slow
   def test_many_processes_at_once(self, path, place):
-    """Each gets what it asked for, whoever else replaces the store meanwhile."""
+    """Returns the requested corpus to each process while other processes replace the store."""
     path.write_text('\n'.join(f'a{i % 50} b{i % 7} c' for i in range(2000)))
     code = f"""
 import sys, jw2v
@@ -282,7 +282,7 @@ for i in range(12):
 
   @pytest.mark.slow
   def test_what_a_killed_run_left_is_removed_by_the_next(self, path, place):
-    """A run that is still alive keeps its folder."""
+    """Keeps the folder of a run that is still alive."""
     place.parent.mkdir(parents=True)
     partial = lambda: list(place.parent.glob('.corpus.*.partial'))
     code = f"""
@@ -303,7 +303,7 @@ jw2v.encode_corpus({str(path)!r}, {str(place)!r})
 
   @pytest.mark.slow
   def test_full_disk(self, tmp_path):
-    """The system refuses to write files above a limit, as it does when a disk is full."""
+    """Limits the size of files, which fails as a full disk does."""
     words = ' '.join(str(i % 99) for i in range(200_000))
     (tmp_path / 'text.txt').write_text(words)
 

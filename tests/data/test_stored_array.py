@@ -1,4 +1,4 @@
-"""An array that stays in its file."""
+"""Arrays that stay in their files."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""The stream of dispatches, and the thread that keeps it flowing."""
+"""Stream of dispatches, and the thread that prepares them."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from jw2v.data.stream import TextBlocks, held_out_start, in_background, longest_
 
 
 def text(n=50, keep=1.0, seed=0, block_size=1, **more):
-  """Words 0 to 6, over and over, in three lines."""
+  """Returns a text of the words 0 to 6, repeated in order, in three lines."""
   return TextBlocks(
     np.arange(n, dtype=np.int32) % 7, np.array([n // 5, 3 * n // 5, n]),
     np.broadcast_to(np.float32(keep), 7), sampling.alias_table(np.ones(7)),
@@ -35,7 +35,7 @@ def dispatches(epochs=2, steps=3, blocks_per_step=4, **settings):
 
 
 def centers(found):
-  """The words that are centers of a window, in the order of the stream."""
+  """Returns the words at the centers of windows, in the order of the stream."""
   present = [(c.blocks.left + c.blocks.right > 0).ravel() for c in found]
   ids = [c.blocks.token_ids[..., 2:-2].ravel() for c in found]
   return np.concatenate(ids)[np.concatenate(present)]
@@ -75,13 +75,13 @@ class TestCalls:
 
   @pytest.mark.parametrize('n', [47, 48, 49, 95, 96, 97])
   def test_no_call_of_padding_alone(self, n):
-    """Around a multiple of the 12 windows of a dispatch, the last one counts what is left."""
+    """Counts the remaining words in the last dispatch, around a multiple of its 12 windows."""
     found = dispatches(epochs=1, n=n)
     assert len(found) == -(-n // 12)
     assert found[-1].blocks.left.any() and found[-1].words[-1] == n
 
   def test_words_dropped_after_the_last_window_are_read(self):
-    """Of 14 words 0 to 6, 0 to 6, the sixes are dropped, and the others fill a dispatch."""
+    """Drops the sixes from two runs of the words 0 to 6; the others fill a dispatch."""
     found = dispatches(epochs=1, n=14, keep=[1, 1, 1, 1, 1, 1, 0])
     assert len(found) == 1 and found[0].words.tolist() == [4, 9, 14]
 
@@ -138,14 +138,14 @@ class TestMemory:
 
 
 class TestOrder:
-  """Of 100 words 0 to 99, in chunks of 8."""
+  """Order of the 100 words 0 to 99, in chunks of 8."""
 
   @pytest.fixture(autouse=True)
   def chunks_of_eight(self, monkeypatch):
     monkeypatch.setattr(stream, '_CHUNK_TOKENS', 8)
 
   def words(self, epoch=0, **more):
-    """The words of each chunk in the order of an epoch."""
+    """Returns the words of each chunk in the order of an epoch."""
     keep = np.ones(100, np.float32)
     numbered = text(n=100, **more)._replace(ids=np.arange(100), keep=keep)
     found = [numbered.chunk(epoch, chunk) for chunk in numbered.order(epoch).tolist()]
@@ -169,7 +169,7 @@ class TestOrder:
     assert [whole[i::3] for i in range(3)] == shares
 
   def test_a_chunk_is_the_same_whoever_asks(self):
-    """In any order, epoch by epoch, alone or with others."""
+    """Returns the same chunk for any order and share, but other draws in another epoch."""
     numbered = text(n=100, keep=0.5)
     want = numbered.chunk(1, 3)[0]
     for other in (numbered._replace(shuffle=True), numbered._replace(shard=(1, 2))):
@@ -179,7 +179,7 @@ class TestOrder:
       assert not np.array_equal(numbered.chunk(epoch, chunk)[0].negative_ids, want.negative_ids)
 
   def test_words_read_in_random_order(self):
-    """The last chunk is shorter, wherever it comes."""
+    """Counts the last, shorter chunk at any place in the order."""
     for share, total in (((0, 1), 200), ((0, 2), None)):
       shuffled = text(n=100, shuffle=True, shard=share)
       found = list(shuffled.dispatches(range(2), steps=1, blocks_per_step=1))
@@ -238,7 +238,7 @@ class TestInBackground:
 
 
 class TestStored:
-  """A text in files is read from them, and not through the map: see `StoredArray`."""
+  """Text in files, which is read from the files and not through the map: see `StoredArray`."""
 
   @pytest.fixture
   def stored(self, tmp_path):
@@ -265,7 +265,7 @@ class TestStored:
         stored[0].chunk(0, 0)
 
   def test_nothing_of_it_is_touched_in_the_map(self, stored, monkeypatch):
-    """Who touches a page that the disk does not give is killed."""
+    """Avoids the map, because a page that the disk cannot read kills the process."""
     monkeypatch.setattr(StoredArray, '__getitem__', lambda *_: pytest.fail('touched'))
     stored[0].chunk(0, 0)
 
@@ -281,7 +281,7 @@ class TestLongestLine:
     assert longest_line(np.array([10**6])) == 65_536
 
   def test_one_long_line_makes_no_other_blocks_wider(self):
-    """The blocks of a dispatch are as wide as its windows need, which stay the same."""
+    """Makes the blocks of a dispatch as wide as its windows require, with the same windows."""
     lengths = [8] * 400 + [300] + [8] * 400
     numbers = np.random.default_rng(0).integers(0, 50, sum(lengths)).astype(str)
     lines = np.split(numbers, np.cumsum(lengths)[:-1])
@@ -297,7 +297,7 @@ class TestLongestLine:
     assert whole.margin == 299
 
     def windows(blocks):
-      """The words around each center, with itself."""
+      """Yields the words around each center, including the center."""
       tokens = blocks.token_ids.reshape(-1, blocks.token_ids.shape[-1])
       sides = zip(blocks.left.reshape(-1, 4), blocks.right.reshape(-1, 4), strict=True)
       for row, (left, right) in zip(tokens, sides, strict=True):

@@ -1,4 +1,4 @@
-"""Finding files, opening them, and reading them once; what is no text is refused."""
+"""Text files: finding, opening and reading them once, and errors for other files."""
 
 import bz2
 import gzip
@@ -67,7 +67,7 @@ class TestFindFiles:
     ]  # fmt: skip
 
   def test_links(self, tmp_path):
-    """A linked file is text; a linked folder is not followed but by a pattern, and once."""
+    """Reads a linked file; follows a linked folder only by a pattern, and once."""
     (tmp_path / 'in').mkdir()
     (tmp_path / 'in' / 'a').write_text('a b')
     (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
@@ -205,7 +205,7 @@ class TestNotUtf8:
   @pytest.mark.parametrize(('errors', 'want'), [
     ('replace', 'a\ufffdb \ufffd \ufffd\ufffd'), ('ignore', 'ab \ufffd ')])  # fmt: skip
   def test_replaced_or_left_out_and_counted(self, tmp_path, errors, want):
-    """A U+FFFD that is in the text is none of those counted."""
+    """Does not count a U+FFFD in the text itself."""
     (tmp_path / 'text').write_bytes(b'a\xffb \xef\xbf\xbd \xe9\xe9')
     reader, buffers = read(tmp_path / 'text', errors=errors)
     assert b''.join(buffer for buffer, _ in buffers).decode() == want
@@ -242,7 +242,7 @@ class TestDamage:
 
   @pytest.mark.parametrize('ending', ['.bz2', '.gz', '.xz', '.zst'])
   def test_not_compressed_at_all(self, tmp_path, ending):
-    """Text is read under any name; other bytes are damaged."""
+    """Reads text under any name; other bytes are damaged."""
     path = tmp_path / f'text{ending}'
     path.write_bytes(b'just plain text')
     assert read(path)[1] == [(b'just plain ', False), (b'text', True)]

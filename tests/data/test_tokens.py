@@ -1,4 +1,4 @@
-"""What a word is, and the numbering of words on disk."""
+"""Tokenization, and the numbering of words on disk."""
 
 import re
 import sys
@@ -17,13 +17,13 @@ PIECES = ['a', 'bc', 'ü', '\u00a0', '\u2028', '\x1c', ' ', '  ', '\n', '\r\n', 
 
 @pytest.fixture
 def tiny(monkeypatch):
-  """Blocks of a few bytes and chunks of a few tokens, so that each thing crosses one."""
+  """Sets blocks of a few bytes and chunks of a few tokens, which text then crosses."""
   monkeypatch.setattr(text, '_BUFFER_BYTES', 5)
   monkeypatch.setattr(tokens, '_CHUNK', 3)
 
 
 def number(folder, contents, config=TextConfig()):
-  """The lines of files with these contents, as words."""
+  """Returns the numbered files with these contents, and their lines as words."""
   files = []
   for i, content in enumerate(contents):
     (folder / f'{i}.txt').write_bytes(content.encode())
@@ -34,7 +34,7 @@ def number(folder, contents, config=TextConfig()):
 
 
 def lines_of(numbered):
-  """The lines that have words."""
+  """Returns the nonempty lines as words."""
   words, found = numbered.words, [[]]
   for ids, ends in numbered.chunks():
     first, *others = np.split(ids, ends)
@@ -44,7 +44,7 @@ def lines_of(numbered):
 
 
 def split(content):
-  """The words of each line that has any: split at ASCII white space, as bytes are."""
+  """Returns the words of each nonempty line, split at ASCII white space, as in bytes."""
   lines = [[w.decode() for w in line.split()] for line in content.encode().split(b'\n')]
   return [line for line in lines if line]
 
@@ -156,7 +156,7 @@ class TestWords:
       assert number(tmp_path, ['a, b'], TextConfig(word_pattern=pattern))[1] == [['a', 'b']]
 
   def test_lists_do_not_stay_in_memory(self, tmp_path, tiny):
-    """What was given some chunks ago is on disk."""
+    """Writes the words of earlier chunks to disk."""
     numbered = NumberedText(tmp_path)
 
     def lines():
@@ -195,7 +195,7 @@ class TestNumberedText:
     assert found == [([0, 1, 0], [2, 3]), ([2, 2, 0], []), ([1, 3], [2])]
 
   def test_replaced_by_fewer(self, numbered):
-    """Each chunk loses its first token."""
+    """Drops the first token of each chunk."""
     numbered.replace((ids[1:], np.maximum(ends - 1, 0)) for ids, ends in numbered.chunks())
     assert lines_of(numbered) == [['b'], ['a'], ['c', 'a', 'd']]
     assert numbered.counts.tolist() == [2, 1, 1, 1]
@@ -213,7 +213,7 @@ class TestNumberedText:
 
 
 def test_numbers_that_cannot_be_read_to_their_end(tmp_path, monkeypatch):
-  """NumPy gives what it has read before an error of the disk."""
+  """Raises after an error of the disk, where NumPy returns the numbers before it."""
   numbered = NumberedText(tmp_path)
   numbered.add_lines([['a', 'b', 'c']] * 5, 'lines')
   assert sum(len(tokens) for tokens, _ in numbered.chunks()) == 15

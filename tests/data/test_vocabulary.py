@@ -1,4 +1,4 @@
-"""Which words stay, and in which order."""
+"""Vocabulary: selection and order of the words."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ class TestSelectWords:
       select(2)
 
   def test_known_words_came_first(self):
-    """Of equal counts, the one of the earlier corpus appeared before."""
+    """Breaks ties of counts in favor of words of the earlier corpus."""
     known = Vocabulary(('z', 'a'), np.array([3, 0]))
     vocabulary, new_ids = select_words(self.WORDS, self.COUNTS, min_count=3, known=known)
     assert vocabulary.words == ('top', 'z', 'a', 'b', 'c')
@@ -76,7 +76,7 @@ class TestFile:
     assert again.counts.dtype == np.int64
 
   def test_made_elsewhere(self, tmp_path):
-    """The C tool's `</s>` comes first whatever its count; others write tabs and CRLF."""
+    """Accepts the C tool's `</s>` first with any count, and tabs and CRLF of other programs."""
     (tmp_path / 'v.txt').write_bytes(b'</s> 0\r\nthe\t12\r\nof 15')
     vocabulary = Vocabulary.load(tmp_path / 'v.txt')
     assert vocabulary.words == ('</s>', 'the', 'of') and vocabulary.counts.tolist() == [0, 12, 15]

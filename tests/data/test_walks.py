@@ -1,4 +1,4 @@
-"""Random walks over graphs: the probabilities of their steps, and what is learned from them."""
+"""Random walks over graphs: the probabilities of their steps, and vectors learned from them."""
 
 import collections
 import gzip
@@ -41,7 +41,7 @@ def read(tmp_path, text, **settings):
 
 
 def edges_of(text, directed):
-  """The weights of the edges of a list, by their two ends."""
+  """Returns the weights of the edges in a list, keyed by their two ends."""
   weights = {}
   for source, target, weight in (line.split() for line in text.splitlines()):
     weights[source, target] = float(weight)
@@ -51,7 +51,7 @@ def edges_of(text, directed):
 
 
 def second_order(weights, p, q):
-  """The distribution of x after t and v, as it is written in the paper."""
+  """Returns the distribution of x after t and v, as in the paper."""
   found = {}
   for (t, v), (w, x) in itertools.product(weights, weights):
     if v == w:
@@ -67,11 +67,11 @@ def normalized(masses):
 
 
 def p_value(observed, expected):
-  """Of chi-square: how probable counts at least so far from the distribution are.
+  """Returns the chi-square probability of counts at least as far from the distribution.
 
   Args:
-    observed: counts of (state, next).
-    expected: for each state the distribution of what is next.
+    observed: counts of (state, next node).
+    expected: distribution of the next node for each state.
   """
   totals = collections.Counter()
   for (state, x), count in observed.items():
@@ -81,7 +81,7 @@ def p_value(observed, expected):
   for state, total in totals.items():
     for x, probability in expected[state].items():
       wanted = total * probability
-      assert wanted > 5  # below that chi-square is no measure
+      assert wanted > 5  # smaller counts make chi-square invalid
       statistic += (observed[state, x] - wanted) ** 2 / wanted
     freedom += len(expected[state]) - 1
   return stats.chi2.sf(statistic, freedom)
@@ -101,7 +101,7 @@ class TestProbabilities:
     ),
   )
   def test_of_steps(self, tmp_path, monkeypatch, kind, p, q, way):
-    """Second-order frequencies are those of the paper, and not those of p and q swapped."""
+    """Matches the second-order frequencies of the paper, but not with p and q swapped."""
     directed = kind == 'directed'
     text = DIRECTED if directed else UNDIRECTED
     if kind == 'unweighted':
@@ -119,7 +119,7 @@ class TestProbabilities:
     assert p_value(steps, second_order(weights, q, p)) < 1e-12
 
   def test_of_the_first_step(self, tmp_path):
-    """In proportion to the weights, whatever p and q."""
+    """Is proportional to the weights, for any p and q."""
     weights = edges_of(UNDIRECTED, directed=False)
     first = normalized({v: {x: w for (u, x), w in weights.items() if u == v} for v, _ in weights})
     graph = read(tmp_path, UNDIRECTED)
@@ -128,7 +128,7 @@ class TestProbabilities:
 
   @pytest.mark.parametrize(('p', 'q'), [(1e-6, 1e6), (1e6, 1e-6), (1e6, 1e6), (1e-6, 1e-6)])
   def test_extremes_end(self, p, q):
-    """Where nearly every draw is rejected, all edges are looked at."""
+    """Checks all edges where nearly every draw is rejected."""
     ring = np.arange(5000)
     graph = make_graph([str(i) for i in ring], ring, (ring + 1) % 5000, np.ones(5000))
     made = np.array(list(random_walks(graph, p=p, q=q, walks_per_node=1, length=10)), int)
@@ -136,7 +136,7 @@ class TestProbabilities:
     assert math.isclose(back, (1 / p) / (1 / p + 1 / q), abs_tol=0.02)
 
   def test_masses_far_apart(self, monkeypatch):
-    """Many walks that go back by heavy edges, and some that come to a fork of light ones."""
+    """Takes many walks back over heavy edges, and a few to a fork of light edges."""
     monkeypatch.setattr(walks, '_TRIES', 0)
     edges = [(i, i ^ 1) for i in range(8000)]
     forks = range(8000, 10000, 4)
@@ -155,7 +155,7 @@ class TestProbabilities:
     assert {name for walk in made for name in walk[2:]} == set(star.names)
 
   def test_weights_of_any_size(self, tmp_path):
-    """A graph with weights far apart, each node with two edges of the same weight."""
+    """Accepts weights far apart, where each node has two edges of the same weight."""
     text = ''.join(f'{i} {i}x {w}\n{i} {i}y {w}\n' for i, w in enumerate((1e-300, 1.5e308, 7)))
     made = random_walks(read(tmp_path, text), p=0.5, walks_per_node=400, length=9)
     counts = collections.Counter(walk[1] for walk in made if len(walk[0]) == 1)
@@ -186,7 +186,7 @@ class TestWalks:
     assert all(pair in weights for walk in made for pair in itertools.pairwise(walk))
 
   def test_not_all_are_in_memory(self, tmp_path):
-    """The first of more walks than any memory holds."""
+    """Yields the first of more walks than fit into memory."""
     made = random_walks(read(tmp_path, UNDIRECTED), walks_per_node=10**12, length=80)
     assert len(list(itertools.islice(made, 10))) == 10
 
@@ -196,7 +196,7 @@ class TestWalks:
     assert made == sorted(2 * [['a', 'b', 'c', 'd'], ['b', 'c', 'd'], ['c', 'd'], ['d']])
 
   def test_isolated_node(self):
-    """It starts walks that end with it, and is learned like a word that stands alone."""
+    """Starts walks that end at the node, which is learned like a word alone on a line."""
     graph = make_graph(['a', 'b', 'c'], np.array([0]), np.array([2]), np.ones(1))
     made = list(random_walks(graph, walks_per_node=3, length=4))
     assert sorted(made) == [['a', 'c', 'a', 'c']] * 3 + [['b']] * 3 + [['c', 'a', 'c', 'a']] * 3
@@ -220,7 +220,7 @@ class TestWalks:
     ],
   )
   def test_bad_settings(self, tmp_path, settings, message):
-    """When the function is called, not when the first walk is drawn."""
+    """Raises when the function is called, not when the first walk is drawn."""
     graph = read(tmp_path, UNDIRECTED)
     with pytest.raises(ValueError, match=re.escape(message)):
       random_walks(graph, **settings)
@@ -233,7 +233,7 @@ class TestWalks:
 
 class TestReadEdges:
   def test_lines(self, tmp_path):
-    """Comments, blank lines, tabs, CRLF, a byte order mark, and U+00A0, which is no space."""
+    """Reads comments, blank lines, tabs, CRLF, a byte order mark, and U+00A0 as a name."""
     text = '\ufeff# a b\n\n  \na\tb 2\r\n  # c d\n\u00a0 b  1e-1\nb a 0.5\nc c\n'
     (tmp_path / 'edges.txt').write_bytes(text.encode())
     graph = read_edges(tmp_path / 'edges.txt')
@@ -256,7 +256,7 @@ class TestReadEdges:
     'user item weight\n1 2 1\n2 3 0.5\n', 'from node,to node\n1,2\n2,3,0.5'.replace(' ', '_'),
   ])  # fmt: skip
   def test_files_of_others(self, tmp_path, text):
-    """Files of SNAP, KONECT, Matrix Market and networkx, and tables with commas and a header."""
+    """Reads files of SNAP, KONECT, Matrix Market and networkx, and tables with a header."""
     graph = read(tmp_path, text)
     assert graph.names == ['1', '2', '3']
     assert graph.weights.tolist() == [1, 1, 0.5, 0.5]
@@ -319,7 +319,7 @@ class TestReadEdges:
 
 
 def two_means(vectors, seed=0):
-  """Which of two clusters each direction is in; the best of many starts."""
+  """Returns the cluster, 0 or 1, of each direction, by the best of 20 starts."""
   directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
   generator, best = np.random.default_rng(seed), (np.inf, None)
   for _ in range(20):
@@ -342,7 +342,7 @@ class TestKarate:
 
   @pytest.mark.parametrize('seed', range(3))
   def test_two_clusters_are_the_two_clubs(self, seed):
-    """32 or 33 of 34 with the seeds 0 to 7; by chance about 20."""
+    """Recovers 32 or 33 of 34 members with the seeds 0 to 7; chance recovers about 20."""
     config = karate.get_config()
     config.seed = seed
     settings = train_config(plain(config))

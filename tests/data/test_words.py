@@ -26,7 +26,7 @@ def has_marks(text):
 )
 @settings(max_examples=400, deadline=None, derandomize=True)
 def test_are_the_matches_of_the_pattern(text):
-  """Where the text has no combining marks, which the pattern drops."""
+  """Holds for text without combining marks, which the pattern drops."""
   lower = text.lower()
   if has_marks(lower):
     return

@@ -1,4 +1,4 @@
-"""One of several processes that train together, for `test_processes.py`: settings as JSON."""
+"""Program for `test_processes.py`: one of several processes that train together."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from jw2v.training.checkpoints import Checkpoints
 def main(*, index, number, coordinator, store, out, settings, devices=1, folder=None, every=1e9,
          timeout=30, kill_at=None, late=0.0, given=(),
          shutdown=None):  # fmt: skip
-  """Trains and saves the vectors; an error is a line, and the status is 3."""
+  """Trains and saves the vectors; prints an error on one line and exits with status 3."""
   prepare_backend(devices)
   if shutdown is not None:
     processes._HEARTBEAT_SECONDS = shutdown

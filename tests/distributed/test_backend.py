@@ -1,4 +1,4 @@
-"""What is set before a backend starts, and what is left alone."""
+"""Settings before a backend starts, and settings that remain unchanged."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from jw2v.distributed import backend
 
 @pytest.fixture
 def old_cuda(monkeypatch):
-  """A jaxlib whose scatter-add is slow on NVIDIA, before its backend has started."""
+  """Simulates a jaxlib with a slow scatter-add on NVIDIA, before its backend starts."""
   monkeypatch.setattr(backend, '_jaxlib_version', lambda: (0, 11, 0))
   monkeypatch.setattr(backend, '_has_cuda', lambda: True)
   monkeypatch.setattr(backend, 'backends_are_initialized', lambda: False)
@@ -81,7 +81,7 @@ def test_a_cpu_keeps_the_devices_of_a_flag(flag, devices, expected):
 @pytest.mark.slow
 class TestPlatform:
   def test_names_a_backend_that_cannot_start(self):
-    """In a process of its own: this one has started its backend."""
+    """Runs in a new process, because this process has already started its backend."""
     code = (
       'import jw2v\n'
       'try:\n'

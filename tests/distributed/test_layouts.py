@@ -1,4 +1,4 @@
-"""Every layout takes the steps of one device, to rounding, and exchanges what it says."""
+"""Layouts: each takes the steps of one device, up to rounding, and exchanges the stated bytes."""
 
 import functools
 import math
@@ -40,7 +40,7 @@ OBJECTIVES = [
   {'objective': 'sampled_softmax', 'architecture': 'cbow'},
 ]
 
-# Those whose exchange does not depend on the text or the number of words.
+# Layouts whose exchange does not depend on the text or the number of words.
 COUNTED = [x for x in OBJECTIVES if 'minn' not in x and x['objective'] != 'naive_softmax']
 
 
@@ -55,7 +55,7 @@ def fit(**settings):
 
 @functools.cache
 def alone(settings):
-  """What one device makes of settings, given as their items."""
+  """Returns the result of one device for settings given as their items."""
   return fit(**dict(settings))
 
 
@@ -99,7 +99,7 @@ class TestSameAsOneDevice:
 
   @pytest.mark.slow
   def test_gradient_norms_are_of_all_columns(self):
-    """Beside two devices that both do all, and measure the same windows."""
+    """Matches two devices that both compute all columns of the same windows."""
     norms = [
       [record['gradient_norm'] for record in fit(layout=layout, devices=2).history]
       for layout in ('replicated', 'width')
@@ -115,7 +115,7 @@ class TestSameAsOneDevice:
 
 
 def compiled(config):
-  """The steps of a config, for a vocabulary of 90 words, and its layout."""
+  """Returns the compiled steps of a config and the vocabulary of 90 words."""
   corpus = encode_corpus(lines(), min_count=1)
   layout, optimizer = make_layout(config), make_optimizer(config)
   objective = make_objective(config, corpus.vocabulary, layout.width_axis)
@@ -136,7 +136,7 @@ def compiled(config):
 
 
 def collectives(run_steps):
-  """(operation, bytes of its result) of each collective in the compiled program."""
+  """Returns (operation, bytes of its result) for each collective in the compiled program."""
   found = []
   for shape, operation in re.findall(
     r' = (.*?) (all-[\w-]+|collective-\w+|reduce-scatter)\(', run_steps
@@ -149,7 +149,7 @@ def collectives(run_steps):
 
 
 class TestExchange:
-  """What XLA makes of a step exchanges what the model in `benchmarks/scaling.py` says."""
+  """Exchange of the compiled step, which matches the model in `benchmarks/scaling.py`."""
 
   @pytest.mark.parametrize(
     'settings', tiers.fast(COUNTED[:1], COUNTED), ids=lambda s: '-'.join(s.values())
@@ -161,7 +161,7 @@ class TestExchange:
     config = TrainConfig(**{**SMALL, **settings}, layout=layout, devices=devices)
     run_steps, vocabulary = compiled(config)
     found = collectives(run_steps.as_text())
-    step_sums = 4 * 2 * (3 + 1)  # of the losses and the like of a call of two steps, at its end
+    step_sums = 4 * 2 * (3 + 1)  # losses and similar values, at the end of a call of two steps
     in_steps = [(name, size) for name, size in found if size > step_sums]
     gathered = sum(size * (data - 1) // data for name, size in in_steps if name == 'all-gather')
     added = sum(size for name, size in in_steps if name == 'all-reduce')
@@ -193,7 +193,7 @@ class TestExchange:
     found = collectives(run_steps.as_text())
     assert {name for name, _ in found} == {'all-reduce', 'collective-permute'}
     exchanged = sum(size for name, size in found if name == 'all-reduce')
-    step_sums = 4 * 2 * (3 + 1)  # of the losses and the like of a call of two steps, at its end
+    step_sums = 4 * 2 * (3 + 1)  # losses and similar values, at the end of a call of two steps
     assert 0 <= exchanged - scaling.merge_bytes(config, len(vocabulary)) <= step_sums
 
   @pytest.mark.parametrize('devices', [2, 4])

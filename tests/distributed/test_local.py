@@ -1,4 +1,4 @@
-"""The layout 'local': copies that are trained apart and merged learn what one device learns."""
+"""Layout 'local': copies that are trained apart and merged learn the same as one device."""
 
 import jax
 import numpy as np
@@ -97,7 +97,7 @@ class TestMergeSteps:
     assert found == (2560, 2560)
 
   def test_each_merge_counts(self):
-    """Merged at other times, copies see more or less of each other."""
+    """Changes the vectors if copies are merged at other times."""
     often, seldom = (fit(devices=2, epochs=1, merge_steps=n) for n in (2, 8))
     assert not np.array_equal(often.vectors.vectors, seldom.vectors.vectors)
 

@@ -1,4 +1,4 @@
-"""Merged copies: the sum of the changes after little work, and the mean after much."""
+"""Merged copies: the sum of the changes after little work, and the mean after much work."""
 
 import itertools
 
@@ -19,14 +19,14 @@ ALONG, ACROSS = 0.6, 0.5  # shares of the curvature
 
 
 def state_of(along=ALONG):
-  """The state of a table that has measured half of a share along a direction."""
+  """Returns the state of a table with half of a share measured along a direction."""
   state = curvature_damped_sgd(0.1).init(jnp.zeros((3, DIM)))
   sums = jnp.array([0.0, along / 2, 1.0])
   return state._replace(last=sums, curvatures=sums, direction=jnp.array(DIRECTION)[None])
 
 
 def merge(before, copies, work, state=None, states=None):
-  """The merged table and state of n copies, on n devices."""
+  """Returns the merged table and state of n copies on n devices."""
   copies, n = jnp.asarray(copies, jnp.float32), len(copies)
   states = jax.tree.map(lambda x: jnp.stack([x] * n), state) if states is None else states
   mesh = Mesh(np.array(jax.devices()[:n]), ('data',))
@@ -54,7 +54,7 @@ def weight(z):
 
 @pytest.fixture(scope='module')
 def moved():
-  """Three rows, and how four copies of them moved."""
+  """Returns three rows, and the changes of four copies of them."""
   rng = np.random.default_rng(0)
   before = rng.normal(size=(3, DIM)).astype(np.float32)
   return before, rng.normal(size=(4, 3, DIM)).astype(np.float32)
@@ -63,7 +63,7 @@ def moved():
 class TestWeights:
   @pytest.mark.parametrize('rows', [1, 2, 3, 4])
   def test_formula(self, rows, moved, monkeypatch):
-    """However many rows of the table are merged at once."""
+    """Holds for any number of rows that are merged at once."""
     monkeypatch.setattr('jw2v.distributed.merge._BYTES', 4 * DIM * rows)
     before, changes = moved
     work = np.random.default_rng(1).uniform(0, 3, (4, 3))
@@ -103,7 +103,7 @@ class TestWeights:
       assert np.abs(found[0] - before[0]).max() > 0.05
 
   def test_devices_with_one_minimum_come_as_far_as_one_with_all_the_work(self):
-    """Each goes (1 - exp(-z)) of the way along the common direction."""
+    """Moves each device (1 - exp(-z)) of the way along the common direction."""
     before, minimum = np.zeros((3, DIM), np.float32), DIRECTION * 2
     work = np.random.default_rng(2).uniform(0.1, 2, (4, 3))
     way = -np.expm1(-ALONG * work)[..., None] * minimum
@@ -160,10 +160,10 @@ def test_work_is_the_rate_times_the_curvature():
 
 
 class TestShares:
-  """Two tables with quadratic losses, each row of its own curvature in each direction."""
+  """Two tables with quadratic losses, where each row has its own curvature in each direction."""
 
   def shares(self, curvatures, changes, devices=2, directions=None):
-    """Shares of two tables whose rows moved by `changes` on each device."""
+    """Returns the shares of two tables whose rows moved by `changes` on each device."""
     curvatures = jnp.asarray(curvatures, jnp.float32)  # [V, D]
     ids = jnp.array([0, 1, 2, 1, 3])  # 3 is padding
 

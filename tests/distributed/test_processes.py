@@ -1,4 +1,4 @@
-"""Several real processes on this machine: one run, one result, and a clear end where one fails."""
+"""Several processes on this machine: one run, one result, and a clear end if one fails."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ PROGRAM = pathlib.Path(__file__).with_name('one_process.py')
 
 @pytest.fixture(scope='module')
 def store(tmp_path_factory):
-  """Five chunks of text, so that shares are not alike."""
+  """Encodes a text of five chunks, so that the shares of processes differ."""
   rng = np.random.default_rng(0)
   lines = [[f'w{i}' for i in rng.zipf(1.3, 1000) % 300] for _ in range(280)]
   folder = tmp_path_factory.mktemp('text') / 'store'
@@ -30,7 +30,7 @@ def store(tmp_path_factory):
 
 
 class Run:
-  """Processes that have been started."""
+  """Started processes of one run."""
 
   def __init__(self, number, store, out, settings, *, each=None, **options):
     with socket.socket() as free:
@@ -47,7 +47,7 @@ class Run:
     ]  # fmt: skip
 
   def ends(self, timeout=120):
-    """The exit status, the last line and the errors of each."""
+    """Returns the exit status, the last line and the errors of each process."""
     found = []
     for process in self.processes:
       out, errors = process.communicate(timeout=timeout)
@@ -56,7 +56,7 @@ class Run:
 
 
 def fit(number, store, out, settings, **options):
-  """The vectors that all processes have, and what the first one tells."""
+  """Returns the vectors, which all processes share, and the report of the first process."""
   ends = Run(number, store, out, settings, **options).ends()
   assert [status for status, *_ in ends] == [0] * number, ends
   vectors = [np.load(f'{out}{i}.npy') for i in range(number)]
@@ -97,7 +97,7 @@ def test_processes_share_the_cores_of_their_host(hosts, set_before, threads, mon
 
 
 def test_dispatches_have_the_longest_lists_of_all_processes(store, monkeypatch):
-  """Also where those of this process are not the longest, and whatever margin it needs."""
+  """Pads the lists of this process to longer lists of another process, and adapts the margin."""
   text = TextBlocks.of_corpus(
     jw2v.open_corpus(store), window=3, dynamic=False, block_size=4, shared_negatives=2, seed=0
   )
@@ -126,7 +126,7 @@ def test_dispatches_have_the_longest_lists_of_all_processes(store, monkeypatch):
 @pytest.mark.slow
 class TestOneRun:
   def test_two_processes_take_the_steps_of_one(self, store, tmp_path):
-    """Split by width, both read the same text as one process: the same vectors, to rounding."""
+    """Matches one process up to rounding, because both processes read the same text."""
     alone, told = fit(1, store, tmp_path / 'one', {})
     both, told_of_both = fit(2, store, tmp_path / 'two', {'layout': 'width'}, given=['initial'])
     np.testing.assert_allclose(both, alone, rtol=2e-3, atol=2e-5)
@@ -136,7 +136,7 @@ class TestOneRun:
 @pytest.mark.release
 class TestOtherRuns:
   def test_shares_of_the_text(self, store, tmp_path):
-    """The same stream of two shares, on two processes of one device and of two."""
+    """Reads the same two shares with one device per process and with two."""
     one, told = fit(2, store, tmp_path / 'a', {'layout': 'data'})
     settings = {'layout': 'data_width', 'width_devices': 2}
     other, _ = fit(2, store, tmp_path / 'b', settings, devices=2)
@@ -145,13 +145,13 @@ class TestOtherRuns:
     assert told['words'] == 280_000
 
   def test_four_processes_with_ngrams(self, store, tmp_path):
-    """Lists of rows that differ in length from process to process."""
+    """Accepts lists of rows whose lengths differ between processes."""
     settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'batch_size': 4096, 'layout': 'data'}
     vectors, told = fit(4, store, tmp_path / 'v', settings)
     assert told['words'] == 280_000 and np.isfinite(vectors).all()
 
   def test_owners_in_two_processes(self, store, tmp_path):
-    """Each fetches rows of the other, for n-grams and held-out text too."""
+    """Fetches rows of the other process, also for n-grams and held-out text."""
     settings = {'minn': 2, 'maxn': 3, 'bucket': 100, 'held_out': 0.1}
     vectors, told = fit(2, store, tmp_path / 'rows', {**settings, 'layout': 'rows'})
     wanted, _ = fit(2, store, tmp_path / 'local', {**settings, 'layout': 'local'})
@@ -159,13 +159,13 @@ class TestOtherRuns:
     np.testing.assert_allclose(vectors, wanted, rtol=2e-3, atol=1e-4)
 
   def test_held_out_text_is_the_same_for_all(self, store, tmp_path):
-    """Six blocks in a step, of which each process has three; scores at the end of the epoch."""
+    """Splits steps of six blocks over two processes, and scores at the end of the epoch."""
     settings = {'layout': 'data', 'held_out': 0.1, 'batch_size': 96}
     vectors, told = fit(2, store, tmp_path / 'v', settings, given=['evaluate'])
     assert np.abs(vectors).max() > 0.05 and told['words'] == 252_000
 
   def test_process_0_may_take_its_time(self, store, tmp_path):
-    """The others wait for what it writes, longer than JAX would."""
+    """Waits longer than JAX would for the files that process 0 writes."""
     settings = {'layout': 'data'}
     _, told = fit(2, store, tmp_path / 'v', settings, late=8.0, shutdown=4)
     assert told['words'] == 280_000
@@ -182,7 +182,7 @@ class TestCheckpoints:
   def test_goes_on_after_a_kill_to_the_same_bits_and_elsewhere(
     self, layout, kill_at, store, tmp_path
   ):
-    """If one of two is killed, the other ends soon, and both, or one alone, resume."""
+    """Ends soon if another process is killed; then both processes, or one alone, resume."""
     settings = {'layout': layout, 'steps_per_call': 16}
     wanted, _ = fit(2, store, tmp_path / 'wanted', settings)
     options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
@@ -205,7 +205,7 @@ class TestCheckpoints:
 @pytest.mark.release
 class TestEndOfAStream:
   def test_a_stream_that_had_ended(self, store, tmp_path):
-    """The second of two has two chunks of five: killed when it has read them."""
+    """Resumes after a kill of the second process, which has read its two of the five chunks."""
     settings = {'layout': 'data', 'steps_per_call': 4}
     wanted, told = fit(2, store, tmp_path / 'wanted', settings)
     options = {'folder': str(tmp_path / 'checkpoints'), 'every': 0.0}
@@ -229,7 +229,7 @@ class TestFolders:
 
 
 def copied(options):
-  """The same, with a copy of the checkpoints."""
+  """Returns the same options with a copy of the checkpoints."""
   import shutil
 
   folder = options['folder'] + '_copy'
@@ -323,7 +323,7 @@ class TestBadInput:
 
 
 class TestAlone:
-  """With one process nothing is asked of anybody."""
+  """Runs of one process, which do not communicate."""
 
   def test_calls_pass_through(self):
     blocks = blocks_of(np.arange(100, dtype=np.int32) % 10)
@@ -347,7 +347,7 @@ def blocks_of(ids, shard=(0, 1)):
 
 
 class TestResume:
-  """Where streams go on after others, in a text of five chunks, the last one short."""
+  """Streams that continue others, in a text of five chunks, the last of which is short."""
 
   ids = np.arange(4 * 65_536 + 1000, dtype=np.int32) % 10
 
@@ -356,12 +356,12 @@ class TestResume:
     assert [blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2)] == list(ends)
 
   def test_from_two_to_one(self):
-    """The first stream has read chunks 0 and 2 and a part of 4, the second chunk 1."""
+    """Resumes at chunk 3 after one stream read 0, 2 and a part of 4, and the other read 1."""
     ends = (Position(0, 2, 7, 2 * 65_536), Position(0, 1, 0, 65_536))
     assert blocks_of(self.ids).resume(ends) == Position(0, 3, 0, 3 * 65_536)
 
   def test_from_one_to_two_in_the_second_epoch(self):
-    """Chunk 3 of it comes next: the first stream has read 0 and 2, and goes on with 4."""
+    """Continues with chunk 4 in the first stream and with chunk 3 in the second."""
     ends = (Position(1, 3, 0, 0),)
     first, second = (blocks_of(self.ids, (i, 2)).resume(ends) for i in range(2))
     assert first == Position(1, 2, 0, 2 * 65_536 + 1000 + 2 * 65_536)

@@ -1,4 +1,4 @@
-"""The layout 'rows': devices that own rows, fetch what they need and learn what 'local' learns."""
+"""Layout 'rows': devices own rows, fetch other rows, and learn the same as 'local'."""
 
 import functools
 import itertools
@@ -29,7 +29,7 @@ TRAINED = [
 
 
 def zipf_lines(num_words=150):
-  """Lines of eight words, a few of them in most lines."""
+  """Returns lines of eight words, a few of which occur in most lines."""
   numbers = np.random.default_rng(0).zipf(1.5, (300, 8)) % num_words
   return [[f'w{number}' for number in line] for line in numbers]
 
@@ -40,7 +40,7 @@ def fit(lines=None, **settings):
 
 
 def on_devices(function, n, *arguments):
-  """A function in `jax.shard_map` on n devices, of arrays with an entry for each on axis 0."""
+  """Runs a function in `jax.shard_map` on n devices, with one entry per device on axis 0."""
   mesh, split = Mesh(np.array(jax.devices()[:n]), ('data',)), PartitionSpec('data')
 
   def on_each(*arguments):
@@ -66,8 +66,8 @@ class TestLearnsWhatLocalLearns:
     ids=lambda s: '-'.join(map(str, s.values())),
   )
   def test_every_objective_and_optimizer(self, settings):
-    """The same steps on the same windows and the same merges, up to rounding."""
-    lines = zipf_lines(40)  # of so few words that most dispatches request all, and compile once
+    """Takes the same steps and merges on the same windows, up to rounding."""
+    lines = zipf_lines(40)  # few words, so that most dispatches request all rows and compile once
     run = functools.partial(fit, lines, **settings, devices=4, held_out=0.1)
     one, other = (run(layout=layout) for layout in ('local', 'rows'))
     for ours, theirs in zip(other.params, one.params, strict=True):
@@ -81,7 +81,7 @@ class TestLearnsWhatLocalLearns:
 
   @pytest.mark.parametrize('devices', [3, pytest.param(8, marks=pytest.mark.release)])
   def test_any_number_of_owners(self, devices):
-    """The number of words need not be a multiple of it."""
+    """Accepts a number of words that is not a multiple of the number of owners."""
     one, other = (fit(devices=devices, batch_size=32, layout=x) for x in ('local', 'rows'))
     assert len(other.vocabulary) % devices
     np.testing.assert_allclose(other.vectors.vectors, one.vectors.vectors, rtol=1e-3, atol=1e-4)
@@ -99,7 +99,7 @@ class TestLearnsWhatLocalLearns:
 class TestRequests:
   @pytest.mark.parametrize(('owners', 'devices'), [(1, 1), (3, 3), (4, 2), (8, 2)])
   def test_small_rows_stand_for_the_ids(self, owners, devices):
-    """A process may have one device or several."""
+    """Accepts processes with one device and with several."""
     rng, num_rows = np.random.default_rng(0), (300, 100)
     shape = 5, 2 * devices
     ids = lambda most, *width: rng.integers(0, most, shape + width).astype(np.int32) // 2
@@ -151,7 +151,7 @@ def table():
 
 
 def requests_of(n, num_rows=30, length=12, seed=1):
-  """`[n, C, n]` requests of each device, in which each row is in about half of them."""
+  """Returns `[n, C, n]` requests, in which each device requests about half of the rows."""
   rng, found = np.random.default_rng(seed), np.full((n, length, n), NO_ROW, np.int32)
   for device, owner in np.ndindex(n, n):
     kept = np.flatnonzero(rng.random(len(range(owner, num_rows, n))) < 0.5)
@@ -160,7 +160,7 @@ def requests_of(n, num_rows=30, length=12, seed=1):
 
 
 def parts(leaf, n):
-  """Returns the part of an array that each of n owners has."""
+  """Returns the part of an array that each of n owners holds."""
   return np.stack(np.split(rows.split_rows(np.asarray(leaf), n), n, axis=-1))
 
 
@@ -206,7 +206,7 @@ class TestOwners:
 
   @pytest.mark.parametrize('n', [2, 3])
   def test_a_probe_has_the_rows_of_the_blocks_before(self, n, table):
-    """Of words, and of n-grams with their padding."""
+    """Covers words, and n-grams with their padding."""
     rng, requests = np.random.default_rng(3), requests_of(n)
     ids = np.stack([rows.ids_of(jnp.asarray(x)) for x in requests])  # [n, C n]
     fetched = np.where((ids < 30)[..., None], table[np.minimum(ids, 29)], 0)
@@ -240,7 +240,7 @@ class TestOwners:
   @pytest.mark.parametrize('n', [2, 3])
   @pytest.mark.parametrize('optimizer', [curvature_damped_sgd(0.1), rowwise(optax.adam(0.1))])
   def test_merged_as_copies_of_the_whole_table(self, n, optimizer, table):
-    """Beside `merge_copies`, with changes of most of the rows that a device has fetched."""
+    """Matches `merge_copies`, with changes of most of the rows that a device has fetched."""
     rng, requests = np.random.default_rng(2), requests_of(n)
     state = optimizer.init(jnp.asarray(table))
     if hasattr(state, 'direction'):
@@ -314,7 +314,7 @@ class TestBadInput:
   'changes', tiers.fast([{}], [{}, {'devices': 1}, {'layout': 'local'}, {'layout': 'data'}])
 )
 def test_goes_on_in_the_middle_of_a_run(changes, tmp_path):
-  """To the same bits, or with other devices or another layout."""
+  """Resumes bit-identically, or with other devices or another layout."""
   config = TrainConfig(**{**TINY, 'merge_steps': None}, devices=2)
   whole, records = train(zipf_lines(), config, progress=False), []
   checkpoints = jw2v.Checkpoints(tmp_path, every=1e9)

@@ -1,4 +1,4 @@
-"""The textbook page says only what the library and its tests bear out."""
+"""Textbook page: the library and its tests confirm its statements."""
 
 import importlib
 import inspect
@@ -32,7 +32,7 @@ SECTIONS = dict(part.split('\n', 1) for part in re.split(r'^(?=##)', TEXT, flags
 
 
 def numpy_lines():
-  """Returns each section's NumPy lines by heading, after the lines that it builds on."""
+  """Returns the NumPy lines of each section by heading, after the lines that they require."""
   setup = chapter = ''
   lines = {}
   for heading, text in SECTIONS.items():
@@ -154,7 +154,7 @@ def test_functions_and_proofs_link_to_their_files():
 
 
 def test_formulas_are_delimited():
-  """Blocks open and close, braces match, and each line of prose has its `$` in pairs."""
+  """Checks that blocks open and close, braces match, and each line has pairs of `$`."""
   for formula in _MATH_BLOCK.findall(TEXT) + re.findall(r'\$([^$\n]+)\$', _CODE.sub('', TEXT)):
     assert formula.strip() and formula.count('{') == formula.count('}'), formula
     assert formula.count(r'\begin{') == formula.count(r'\end{'), formula

@@ -1,4 +1,4 @@
-"""The code on docs/optimizer.md runs, and does what the page says."""
+"""Code in docs/optimizer.md: runs, and does what the page says."""
 
 import re
 

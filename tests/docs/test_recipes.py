@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md, run as a reader pastes them, print what the page says."""
+"""Recipes of docs/recipes.md: each prints the output on the page."""
 
 import contextlib
 import io
@@ -43,7 +43,7 @@ def test_recipe_prints_what_the_page_says(title):
 @pytest.mark.slow
 @pytest.mark.parametrize('devices', [1, 4])
 def test_number_of_devices_does_not_change_the_result(devices):
-  """Tests have eight devices, so that others need a process."""
+  """Starts a process, because the tests already have eight devices."""
   code, expected = RECIPES[DEVICES]
   set_devices = f"jax.config.update('jax_num_cpu_devices', {devices})\n"
   check = f'assert jax.device_count() == len(vectors.sharding.device_set) == {devices}\n'

@@ -1,4 +1,4 @@
-"""The reference has every public module. `.ci/run` builds the site, which tests its pages."""
+"""Site: the reference contains every public module. `.ci/run` builds the site and its pages."""
 
 import importlib.util
 import re

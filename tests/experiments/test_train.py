@@ -1,4 +1,4 @@
-"""The launcher, run as a user runs it: its results, its errors, interrupts and resumes."""
+"""Launcher, run as a user runs it: results, errors, interrupts and resumes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory, text):
-  """A whole run, with held-out loss and scores."""
+  """Returns the folder and output of a complete run, with held-out loss and scores."""
   folder = tmp_path_factory.mktemp('finished') / 'run'
   done = train(folder, f'--config.data.path={text}', *WHOLE,
                f'--config.evaluation=("{text.parent}/pairs.tsv",)')  # fmt: skip
@@ -42,7 +42,7 @@ def finished(tmp_path_factory, text):
 
 
 def events_of(folder):
-  """The scalars that TensorBoard reads from the events of a folder: (step, value) by tag."""
+  """Returns the scalars that TensorBoard reads from a folder: (step, value) by tag."""
   accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
   events = accumulator.EventAccumulator(str(folder))
   events.Reload()
@@ -59,7 +59,7 @@ def records_of(folder):
 class TestTrain:
   @pytest.mark.slow
   def test_quickstart_on_its_own_corpus(self, tmp_path):
-    """Two million words, one epoch of the fifteen, a smaller width: the words are right."""
+    """Trains on two million words for one epoch instead of 15, at a smaller width."""
     done = train(tmp_path / 'run', '--config.epochs=1', '--config.dim=32')
     assert done.returncode == 0, done.stderr
     assert '249 files' in done.stdout and 'words/s' in done.stdout
@@ -138,7 +138,7 @@ class TestTrain:
     assert done.returncode != 0
     assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2  # absl adds where to find help
-    # Text that was encoded before is kept for the next run; there is nothing else.
+    # Text that was encoded before is kept for the next run; no other files exist.
     assert {p.name for p in (tmp_path / 'run').glob('*')} <= {'corpus'}
 
   @pytest.mark.slow
@@ -176,7 +176,7 @@ class TestTrain:
     assert 'sea1' in jw2v.load_vectors(tmp_path / 'run' / 'vectors.txt')
 
   def test_config_with_the_data_alone(self, tmp_path, text, capsys):
-    """And one without data, which is refused before anything is written."""
+    """Trains with the data alone; raises without data, before it writes any file."""
     small = {'dim': 8, 'min_count': 1, 'epochs': 1, 'sample': 0.0, 'checkpoints': {'keep': 0}}
     train_in_process({'data': {'path': str(text)}, **small}, tmp_path / 'run', quiet=True)
     assert '14 vectors of width 8' in capsys.readouterr().out

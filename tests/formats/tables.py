@@ -1,4 +1,4 @@
-"""Tables for the tests of all formats."""
+"""Tables of vectors for the tests of all formats."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ UNSEEN = ['seaside', 'cafés', 'seal']
 
 
 def some_vectors(count, width=5):
-  """Among them numbers of every size, zeros of both signs, and the largest and smallest."""
+  """Returns numbers of every size, zeros of both signs, and the largest and smallest numbers."""
   bits = np.random.default_rng(1).integers(0, 2**32, (count, width), dtype=np.uint32)
   vectors = bits.view(np.float32)
   vectors[~np.isfinite(vectors)] = 1 / 3

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files: pyarrow and pandas read ours and we theirs, and damage is refused."""
+"""Parquet and Arrow files: exchange with pyarrow and pandas, and errors for damaged files."""
 
 import errno
 import sys
@@ -176,7 +176,7 @@ class TestDamaged:
       load_vectors(tmp_path / 'v.arrow')
 
   def test_strings_that_overlap_are_counted(self, tmp_path, monkeypatch):
-    """A view of a string needs 16 bytes, and many may point to one long string."""
+    """Counts the string of each 16-byte view, since many views may share one long string."""
     monkeypatch.setattr('jw2v.utils.limits._ALWAYS', 10_000)
     one = pa.array(['x' * 100_000], pa.string_view())
     words = pa.StringViewArray.from_buffers(

@@ -1,4 +1,4 @@
-"""fastText models: vectors are those of fastText, and our models are read by fastText."""
+"""Models of fastText: read with its vectors, and written so that fastText reads them."""
 
 import contextlib
 import resource
@@ -17,7 +17,7 @@ from tests.test_ngrams import buckets_by_hand
 
 
 def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=False, pruned=-1):
-  """The bytes of a model, from the description of the layout; the output matrix left out."""
+  """Returns the bytes of a model in the documented layout, without the output matrix."""
   dim = matrix.shape[1]
   numbers = [dim, 5, 1, 1, 5, 1, 2, 2, buckets, min_n, max_n, 100]
   entries = b''.join(word.encode() + b'\0' + struct.pack('<qb', 7, 0) for word in words)
@@ -31,7 +31,7 @@ def model(words, matrix, *, buckets, min_n=3, max_n=6, version=12, quantized=Fal
 
 
 def test_long_words_and_ngrams_take_bounded_memory(tmp_path):
-  """212 KB of words, which have 100 times as many n-grams, with vectors of 400 bytes each."""
+  """Reads 212 KB of words, with 100 times as many n-grams and vectors of 400 bytes each."""
   words = ['x' * 10_000 + str(i) for i in range(20)]
   bytes_of = model(words, np.ones((30, 100)), buckets=10, min_n=1, max_n=100)
   (tmp_path / 'm.bin').write_bytes(bytes_of)

@@ -1,4 +1,4 @@
-"""NumPy archives: numpy reads them, and damaged ones are refused."""
+"""NumPy archives: readable by NumPy, and errors for damaged files."""
 
 import io
 import zipfile
@@ -29,7 +29,7 @@ class TestDamaged:
 
   @pytest.mark.parametrize('shape', [(10**12, 2), (2, 10**12), (2**40, 2**30)])
   def test_npz_that_promises_more_than_there_is(self, tmp_path, shape):
-    """It is refused before so much memory is asked for."""
+    """Raises before it allocates the promised memory."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
       header, {'descr': '<f4', 'fortran_order': False, 'shape': shape}

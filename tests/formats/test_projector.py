@@ -1,4 +1,4 @@
-"""Folders for the projector: TensorBoard reads them, and damaged ones are refused."""
+"""Projector folders: readable by TensorBoard, and errors for damaged ones."""
 
 import numpy as np
 import pytest

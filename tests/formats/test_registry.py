@@ -1,4 +1,4 @@
-"""All formats: exact round trips, guessed formats, and refused files."""
+"""All formats: exact round trips, guessed formats, and errors."""
 
 import gzip
 import os
@@ -15,7 +15,7 @@ from jw2v.formats import text as text_format
 from tests.formats.tables import model, read_bytes, read_or_reason, some_vectors, words_for
 
 RNG = np.random.default_rng(0)
-FILES = {  # of each format: a name that says nothing, so that it is told by what is in the file
+FILES = {  # per format, a name without a known extension, so that the content determines the format
   name: 'folder' if name in registry.FOLDERS else 'v.unknown' for name in registry.FORMATS
 }
 NOT_FOLDERS = tuple(name for name in registry.FORMATS if name not in registry.FOLDERS)
@@ -35,7 +35,7 @@ class TestRoundTrip:
   @pytest.mark.parametrize('format', registry.FORMATS)
   @pytest.mark.parametrize('limit', [1, 2999, 3000, 9999])
   def test_of_many_rows_and_the_first_of_them(self, tmp_path, format, limit, monkeypatch):
-    """Blocks of reading and writing that hold a few rows each."""
+    """Reads and writes in blocks of a few rows."""
     for module in (text_format, word2vec_binary):
       monkeypatch.setattr(module, '_BUFFER_BYTES', 1 << 12)
     for module in (text_format, word2vec_binary, safetensors, projector, arrow):
@@ -98,7 +98,7 @@ class TestRoundTrip:
 
 
 class TestPeers:
-  """gensim opens what we write, and we what gensim writes."""
+  """Exchange of files with gensim, in both directions."""
 
   WORDS = ('the', '\u00e9t\u00e9', '\u8a9e', '</s>', 'x', 'y_z')
 
@@ -199,7 +199,7 @@ def test_a_folder_keeps_its_format(tmp_path):
 
 class TestSameBytes:
   def test_gzip_says_nothing_of_the_time(self, tmp_path):
-    """Nor of the name."""
+    """Omits the time and the name of the file."""
     save_vectors(KeyedVectors(['a'], [[1, 2]]), tmp_path / 'v.txt.gz')
     header = (tmp_path / 'v.txt.gz').read_bytes()[:10]
     assert header[3:8] == bytes(5)  # no flags, so no name; the time

@@ -1,4 +1,4 @@
-"""safetensors files, with or without n-grams, and their damages."""
+"""Files of safetensors, with and without n-grams, and damaged ones."""
 
 import json
 

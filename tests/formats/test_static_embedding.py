@@ -36,7 +36,7 @@ def kv():
 
 
 def test_tokenizer_and_weights_give_the_mean(tmp_path, kv):
-  """As the library computes it: a mean over the ids of each text, without special tokens."""
+  """Matches the library: a mean over the ids of each text, without special tokens."""
   tokenizers = pytest.importorskip('tokenizers')
   safetensors = pytest.importorskip('safetensors.numpy')
   save_vectors(kv, tmp_path / 'm', 'static_embedding')
@@ -84,7 +84,7 @@ class TestRead:
     path.write_text(json.dumps(change(value)))
 
   def test_folder_of_another_tokenizer(self, folder):
-    """Its files are beside modules.json, and its words are pieces of words in another order."""
+    """Reads files beside modules.json, with pieces of words in another order."""
     for path in folder.glob('*/*'):
       path.rename(folder / path.name)
     model = {'type': 'WordPiece', 'vocab': {'##ing': 1, '\u2581go': 0}}

@@ -1,4 +1,4 @@
-"""Tables that grow, and the files that codecs read."""
+"""Growing tables, and input files for codecs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Text formats: exact round trips, and damaged files refused with row and reason."""
+"""Text formats: exact round trips, and errors with row and reason for damaged files."""
 
 import gzip
 import resource
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(params=[True, False], ids=['pyarrow', 'no pyarrow'])
 def parser(request, monkeypatch):
-  """With pyarrow, which must take the rows, and without it."""
+  """Runs with pyarrow, which must read the rows, and without it."""
   if request.param:
     monkeypatch.setattr(text_format, '_parse_by_row', lambda *_: pytest.fail('not taken'))
   else:
@@ -155,7 +155,7 @@ class TestDamaged:
       load_vectors(path)
 
   def test_pyarrow_lets_nothing_through(self, tmp_path):
-    """Rows after many sound ones, so that the quick parser meets them; the row is named."""
+    """Reports the row number after many valid rows, which use the fast parser."""
     sound = ''.join(f'w{i} {i} 0.5\n' for i in range(30_000)).encode()
     for bad, reason in ((b'a nan 1\n', 'finite float32'), (b'a 1\n', 'got 1'),
                         (b'a  1\n', 'could not'), (b'\xff 1 2\n', 'utf-8'), (b'a 1 2 \n3', 'got 0'),

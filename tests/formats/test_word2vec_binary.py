@@ -1,4 +1,4 @@
-"""word2vec binary: its bytes, and damaged files refused with row and reason."""
+"""Binary word2vec files: exact bytes, and errors with row and reason for damaged files."""
 
 import gzip
 
@@ -15,7 +15,7 @@ BINARY = b'2 2\n' + b'a ' + np.array([1, 2], '<f4').tobytes() + b'\n'
 class TestBytes:
   @pytest.mark.parametrize('newline', [True, False])
   def test_bytes_of_the_binary_form(self, tmp_path, newline):
-    """As the C tool writes it: the word and a space, the floats as they are, a line feed."""
+    """Follows the C tool: the word and a space, the float bytes, a line feed."""
     vectors = np.array([[1, 2], [-0.5, 1e-40]], np.float32)
     end = b'\n' if newline else b''
     content = b'2 2\n' + b''.join(

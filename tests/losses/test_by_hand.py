@@ -1,4 +1,4 @@
-"""Numbers that a reader checks by hand, and identities of the page that no other file proves."""
+"""Numbers to check by hand, and identities of the page that no other file proves."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ class TestOtherRoads:
 class TestNetwork:
   @pytest.mark.parametrize('name', ACTIVATIONS)
   def test_any_activation(self, name):
-    """D43: delta1 = (delta2 W2^T) o A'(z1), whatever the elementwise A."""
+    """D43: delta1 = (delta2 W2^T) o A'(z1), for any elementwise A."""
     activation, derivative = ACTIVATIONS[name]
     rng = np.random.default_rng(0)
     z1, w2, b2, y = (rng.normal(size=s) for s in [(6, 3), (3, 5), (1, 5), (6, 5)])
@@ -106,7 +106,7 @@ cosine_gradients = jax.jit(jax.grad(cosine, (0, 1)))
 
 
 class TestCosine:
-  """D37."""
+  """D37: cosine similarity."""
 
   def test_gradient_matches_autodiff(self):
     a, b = np.random.default_rng(0).normal(size=(2, 5))
@@ -127,7 +127,7 @@ class TestCosine:
 
 
 class TestNormalizedSum:
-  """D38, for a sum of several vectors."""
+  """D38: normalized sums of several vectors."""
 
   def test_multiples_of_one_vector(self):
     factors = np.array([3.0, 0.5, 2.0])
@@ -138,7 +138,7 @@ class TestNormalizedSum:
     assert_close(l2_normalize(raw), l2_normalize(normalized))
 
   def test_another_direction_beside_them(self):
-    """A positive factor then turns the raw sum; the normalized one stays."""
+    """D38: a positive factor turns the raw sum, but not the normalized sum."""
     other = THETA[::-1]
     raw = [l2_normalize(alpha * THETA + other) for alpha in (1.0, 4.0)]
     normalized = [l2_normalize(alpha * THETA) + l2_normalize(other) for alpha in (1, 4)]

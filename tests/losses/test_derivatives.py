@@ -26,7 +26,7 @@ POINTS = np.array([-1e4, -1e3, -50.0, -2.0, -1e-3, 0.0, 1e-3, 2.0, 50.0, 1e3, 1e
 
 
 def compiled(function):
-  """The function, compiled for each shape, with results as NumPy arrays."""
+  """Returns the function compiled for each shape, with results as NumPy arrays."""
   jitted = jax.jit(function)
   run = lambda *args, **kwargs: jax.tree.map(np.asarray, jitted(*args, **kwargs))
   return functools.update_wrapper(run, function)
@@ -92,12 +92,12 @@ class TestSoftmaxJacobian:
   @given(VECTORS, st.floats(-1e3, 1e3))
   @PROPERTY
   def test_softmax_ignores_a_shift(self, x, c):
-    """D01: softmax(x + c) = softmax(x), and the Jacobian with it."""
+    """D01: softmax(x + c) = softmax(x), with the same Jacobian."""
     assert_close(softmax(x + c), softmax(x))
     assert_close(softmax_jacobian(x + c), softmax_jacobian(x))
 
   def test_large_logits(self):
-    """D02: with the maximum taken out nothing overflows."""
+    """D02: subtracting the maximum prevents overflow."""
     want = [0.2689414213699951, 0.7310585786300049]
     assert_close(softmax(np.array([1001.0, 1002.0])), np.array(want))
     assert_close(softmax(np.array([1.0, 2.0])), np.array(want))
@@ -122,7 +122,7 @@ class TestSigmoidDerivative:
 
   @pytest.mark.parametrize('x', [40.0, 100.0, 700.0])
   def test_keeps_its_digits_far_right(self, x):
-    """D07: there 1 - s(x) rounds to 0, in the autodiff of the sigmoid as well."""
+    """D07: stays accurate where 1 - s(x) rounds to 0, even in autodiff of the sigmoid."""
     np.testing.assert_allclose(sigmoid_derivative(x), np.exp(-x), rtol=1e-12)
 
   def test_even_with_a_quarter_at_zero(self):
@@ -185,7 +185,7 @@ class TestLogSigmoidDerivative:
 class TestLeakyReluDerivative:
   @pytest.mark.parametrize('slope', [0.01, 0.3, 0.0, 1.0, 2.0])
   def test_matches_autodiff_at_zero_too(self, slope):
-    """D10: also for a slope outside (0, 1), as jax.nn.leaky_relu defines it."""
+    """D10: holds also for a slope outside (0, 1), as jax.nn.leaky_relu defines it."""
     want = compiled(jax.vmap(jax.grad(lambda x: jax.nn.leaky_relu(x, slope))))(POINTS)
     assert_close(leaky_relu_derivative(POINTS, slope), want)
 
@@ -223,7 +223,7 @@ class TestCrossEntropy:
   @pytest.mark.parametrize('labels', LABELS.values(), ids=LABELS)
   @pytest.mark.parametrize('transform', [SLOW_EAGER, compiled], ids=['eager', 'jit'])
   def test_closed_form_matches_autodiff(self, labels, transform):
-    """D06 for labels of any mass, (sum y) y_hat - y."""
+    """D06: matches for labels of any mass, (sum y) y_hat - y."""
     got = transform(jw2v.cross_entropy_gradient)(logits(), labels)
     assert_close(got, gradient_of_cross_entropy(logits(), labels))
     assert_close(got.sum(), 0.0)
@@ -237,7 +237,7 @@ class TestCrossEntropy:
 
   @pytest.mark.slow
   def test_hessian_is_the_softmax_jacobian(self):
-    """D03 and D06 together: the gradient y_hat - y has the Jacobian of the softmax."""
+    """D03, D06: the gradient y_hat - y has the Jacobian of the softmax."""
     x, y = logits(), self.LABELS['one-hot']
     assert_close(jax.hessian(jw2v.cross_entropy_loss)(x, y), softmax_jacobian(x))
     assert_close(jax.jacobian(jw2v.cross_entropy_gradient)(x, y), softmax_jacobian(x))
@@ -249,7 +249,7 @@ class TestCrossEntropy:
     assert_close(cross_entropy_loss(logits(), np.eye(5)[o]), want)
 
   def test_zero_label_times_log_zero_is_zero(self):
-    """D05: also where the predicted probability is exactly 0."""
+    """D05: holds also where the predicted probability is exactly 0."""
     for x in (np.array([1e4, 0.0, -1e4]), np.array([0.0, -np.inf, 1.0])):
       y = np.array([1.0, 0.0, 0.0])
       assert np.isfinite(cross_entropy_loss(x, y))
@@ -257,7 +257,7 @@ class TestCrossEntropy:
       assert_close(cross_entropy_gradient(x, y), softmax(x) - y)
 
   def test_gradient_to_a_zero_label_survives(self):
-    """The rule 0 log 0 = 0 must not hide the derivative -log y_hat of the labels."""
+    """Keeps the derivative -log y_hat of the labels in spite of the rule 0 log 0 = 0."""
     want = -log_softmax(logits())
     by_labels = compiled(jax.grad(jw2v.cross_entropy_loss, 1))
     assert_close(by_labels(logits(), np.eye(5)[0]), want)
@@ -325,14 +325,14 @@ class TestL2Normalize:
   @given(st.floats(0.01, 100), st.booleans())
   @PROPERTY
   def test_only_the_sign_of_a_factor_survives(self, size, negative):
-    """D38: u_x = a u_y; the size of a is lost by normalisation, its sign is not."""
+    """D38: u_x = a u_y; normalization removes the size of a but keeps its sign."""
     alpha, y = -size if negative else size, logits()
     unit = l2_normalize(y)
     assert_close(l2_normalize(alpha * y), np.sign(alpha) * unit)
     raw, normalised = alpha * y + y, l2_normalize(alpha * y) + unit
     assert_close(raw, (1 + alpha) * y)
     assert_close(normalised, (np.sign(alpha) + 1) * unit)
-    if negative:  # the raw sum keeps a direction, the normalised one cancels
+    if negative:  # the raw sum keeps a direction, the normalized one cancels
       assert_close(normalised, np.zeros(5))
       assert np.sign(raw @ y) == np.sign(1 + alpha)
 

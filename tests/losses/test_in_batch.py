@@ -1,4 +1,4 @@
-"""The in-batch softmax: its closed form proven, with every option, and what padding leaks into."""
+"""In-batch softmax: its closed form with every option, and isolation of padding."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def batch(rng, size=B, **options):
 
 
 def losses_in_numpy(queries, keys, *, log_expected=None, key_ids=None, temperature=1.0, where=None):
-  """Query by query, from the definition."""
+  """Computes the losses query by query, from the definition."""
   examples = [i for i in range(len(queries)) if where is None or where[i]]
   losses = np.zeros(len(queries))
   for i in examples:
@@ -33,13 +33,13 @@ def losses_in_numpy(queries, keys, *, log_expected=None, key_ids=None, temperatu
 
 @jax.jit
 def _losses(*args, **kwargs):
-  """Each loss, and that of the twin."""
+  """Returns the losses of the loss function and of its twin."""
   twin = jw2v.in_batch_softmax_value_and_grad(*args, **kwargs)
   return jw2v.in_batch_softmax_loss(*args, **kwargs), twin[0]
 
 
 class TestInBatchSoftmax(TwinProof):
-  """The sum over the batch, whose gradients the twin has."""
+  """The summed loss of a batch, whose gradients the twin returns."""
 
   REPEATS = True
   loss = staticmethod(jax.jit(summed(jw2v.in_batch_softmax_loss)))
@@ -83,7 +83,7 @@ class TestInBatchSoftmax(TwinProof):
     assert_close(_losses(queries, keys, **kwargs), (want, want))
 
   def test_temperature_may_be_trained(self):
-    r"""Its derivative is that of the scores: :math:`-\frac{1}{\tau^2} \sum \Delta_{ij} q_i k_j`."""
+    r"""Has the derivative of the scores: :math:`-\frac{1}{\tau^2} \sum \Delta_{ij} q_i k_j`."""
     (queries, keys), _ = batch(np.random.default_rng(0))
     by_temperature = jax.jit(jax.grad(lambda t: self.loss(queries, keys, temperature=t)))
     products = queries @ keys.T
@@ -104,7 +104,7 @@ class TestInBatchSoftmax(TwinProof):
     assert all(not np.any(x[~WHERE]) for x in got[1])
 
   def test_a_key_of_the_querys_own_id_is_not_its_negative(self):
-    """With every id the same no negative is left: loss and gradient 0, as for one example."""
+    """Returns a loss and gradients of 0 if all ids are equal, as for a single example."""
     for name in ('one example', 'one key'):
       args, kwargs = self._example(self.CASES[name])
       loss, grads = self.twin(*args, **kwargs)
@@ -131,7 +131,7 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
 
 
 def test_every_sum_is_carried_in_float32():
-  """2,048 bfloat16 keys of score 0: the sum of exponentials would stop at 256."""
+  """Sums 2,048 exponentials of bfloat16 scores, where a bfloat16 sum would stop at 256."""
   zeros = jnp.zeros((2048, 2), jnp.bfloat16)
   losses = jax.jit(jw2v.in_batch_softmax_loss)(zeros, zeros)
   assert losses.dtype == jnp.float32

@@ -1,8 +1,8 @@
 """Every loss, in every dtype, under every transformation of JAX, against NumPy in float64.
 
-A cell of the matrix is one loss and its twin. All cells of a dtype and a transformation are one
-compiled program, since compilation takes most of the time. All programs are made under strict
-promotion of dtypes.
+A cell of the matrix is one loss and its twin. All cells of a dtype and a transformation form one
+compiled program, because compilation takes most of the time. All programs are compiled under strict
+dtype promotion.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
 
 def public(name, reference, argnums, make, *options, whole_batch=False):
-  """The case of a public loss; `options` names the last arguments that go by keyword."""
+  """Returns the case of a public loss; `options` names the last arguments, passed by keyword."""
   loss = getattr(jw2v, name if name.endswith('from_scores') else f'{name}_loss')
   twin = getattr(jw2v, f'{name}_value_and_grad')
   if whole_batch:
@@ -74,7 +74,7 @@ def two_layer_in_numpy(params, x, labels):
 
 
 def tiled(function):
-  """The function with tiles of 3 rows, with a remainder of 2, and bias and padding by position."""
+  """Returns the function with tiles of 3 rows (remainder 2), bias and padding by position."""
   return lambda v, i, u, bias, where: function(v, i, u, bias=bias, where=where, tile=3)
 
 
@@ -188,7 +188,7 @@ CASES = {
 
 
 def low_first(args):
-  """The first array in bfloat16, all others in float32."""
+  """Returns the arguments with the first array in bfloat16 and all others in float32."""
   leaves, structure = jax.tree.flatten(args)
   return jax.tree.unflatten(structure, [cast(leaves[0], LOW), *cast(leaves[1:], np.float32)])
 
@@ -205,7 +205,7 @@ def examples(case, dtype, count=2):
   return [DTYPES[dtype](CASES[case].make(np.random.default_rng(seed))) for seed in range(count)]
 
 
-# --- What is right: derivatives of the NumPy reference by differences ---
+# --- Expected results: derivatives of the NumPy reference by differences ---
 
 
 class Right(NamedTuple):
@@ -220,7 +220,7 @@ def differentiated(case, args):
 
 
 def direction(vectors):
-  """A unit vector, as a tree like the arguments."""
+  """Returns a unit vector as a tree like the arguments."""
   rng = np.random.default_rng(9)
   arrays = [rng.normal(size=np.shape(x)) for x in jax.tree.leaves(vectors)]
   norm = np.sqrt(sum(np.sum(x**2) for x in arrays))
@@ -229,7 +229,7 @@ def direction(vectors):
 
 @functools.cache
 def right(case, dtype, example):
-  """The loss of one example and its derivatives in float64, without JAX's transformations."""
+  """Returns the loss and derivatives of one example in float64, without JAX transformations."""
   args = cast(examples(case, dtype, example + 1)[example], np.float64)
   leaves, structure = jax.tree.flatten(differentiated(case, args))
 
@@ -269,7 +269,7 @@ STEPS = 3e-3 * np.arange(-2, 3)
 
 
 def split(case, args):
-  """The differentiated arguments, and the loss and the twin as functions of these."""
+  """Returns the differentiated arguments, and the loss and the twin as functions of them."""
   vectors = differentiated(case, args)
 
   def with_all(function):
@@ -285,7 +285,7 @@ def split(case, args):
 
 
 def value_and_both_gradients(case, args):
-  """The loss with its autodiff, and the twin: two results."""
+  """Returns two results: the loss with its autodiff, and the twin."""
   vectors, loss, twin = split(case, args)
   argnums = tuple(range(len(vectors)))
   autodiff = jax.value_and_grad(loss, argnums)(*vectors)
@@ -320,7 +320,7 @@ def jvp(case, args):
 
 def hessian(case, args):
   vectors, loss, _ = split(case, args)
-  # Of a flat vector in a dtype that holds all of them; the loss gets its own dtypes back.
+  # Uses a flat vector in a dtype that holds all arrays; the loss gets its own dtypes back.
   wide = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
   flat, unravel = jax.flatten_util.ravel_pytree(jax.tree.map(lambda x: x.astype(wide), vectors))
 
@@ -345,7 +345,7 @@ def batched(function, case, args):
 
 def in_shard_map(mesh):
   def run(case, args):
-    """Each device has an example of the batch."""
+    """Places one example of the batch on each device."""
     mapped = jax.shard_map(
       functools.partial(batched, value_and_both_gradients, case),
       mesh=mesh, in_specs=PartitionSpec('x'), out_specs=PartitionSpec('x'),
@@ -413,7 +413,7 @@ TRANSFORMS = {
   'export': Transform(values),
 }  # fmt: skip
 
-# What a cell cannot do, and the error.
+# Cells that are not supported, with their errors.
 CANNOT: dict[tuple[str, str], str] = {}
 
 
@@ -457,7 +457,7 @@ def _compiled(transform, run, arguments):
 
 
 def programs():
-  """Each tier has what no test before it has; the whole matrix takes a quarter of an hour."""
+  """Yields all programs with the mark of their tier; the whole matrix takes 15 minutes."""
   fast = 'shard_map, explicit mesh', 'explicit mesh, width'
   slow = {
     'float32': (
@@ -516,7 +516,7 @@ def assert_cell(case, dtype, transform, result):
 
 @pytest.mark.parametrize(('of_loss', 'dtype'), [(c, d) for c in CASES for d in DTYPES])
 def test_dtypes(of_loss, dtype):
-  """A loss has the dtype of its arguments, or float32 for a whole batch; a gradient its own's."""
+  """Returns losses in the dtype of the arguments, or float32 for a whole batch."""
   with jax.enable_x64(dtype == 'float64'), jax.numpy_dtype_promotion('strict'):
     args = examples(of_loss, dtype, 1)[0]
     results = jax.eval_shape(lambda args: value_and_both_gradients(of_loss, args), args)
@@ -558,7 +558,7 @@ def test_every_loss_is_in_the_matrix():
 
 
 def exported(function, *args):
-  """The function exported to bytes and read again; needs the extra `test`."""
+  """Exports the function to bytes and reads it again; needs the extra `test`."""
   pytest.importorskip('flatbuffers')
   return jax.export.deserialize(jax.export.export(jax.jit(function))(*args).serialize()).call
 
@@ -566,7 +566,7 @@ def exported(function, *args):
 @pytest.mark.slow
 @pytest.mark.parametrize('of_loss', CASES)
 def test_an_exported_twin_returns_its_namedtuple(of_loss):
-  """Params go in and grads come out as themselves, through bytes."""
+  """Preserves the named tuples of params and grads through export to bytes."""
   case, args = CASES[of_loss], examples(of_loss, 'float32', 1)[0]
   function = case.loss if case.twin is None else case.twin
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), args)
@@ -578,7 +578,7 @@ def test_an_exported_twin_returns_its_namedtuple(of_loss):
 @pytest.mark.slow
 @pytest.mark.parametrize('of_loss', [case for case, x in CASES.items() if x.twin is not None])
 def test_a_batch_of_any_size_is_exported(of_loss):
-  """One exported function, under vmap, for batches of 2 and of 3."""
+  """Runs one exported function under vmap for batches of 2 and of 3."""
   case = CASES[of_loss]
   (size,) = jax.export.symbolic_shape('M')
   args = examples(of_loss, 'float32', 1)[0]
@@ -600,7 +600,7 @@ def test_a_batch_of_any_size_is_exported(of_loss):
   ),
 )
 def test_the_tiled_softmax_is_exported_for_any_size(symbolic, tile):
-  """Any number of vectors, or of classes, which are then one tile."""
+  """Exports any number of vectors, or of classes, which then form one tile."""
   sizes = dict(zip(symbolic.split(', '), jax.export.symbolic_shape(symbolic), strict=True))
   num_vectors, num_rows = sizes.get('M', B), sizes.get('V', V)
   of = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)

@@ -24,7 +24,7 @@ SOFT = np.array([0.10, 0.20, 0.35, 0.05, 0.30])
 
 
 def assert_differs(wrong, right):
-  """The same shape, and somewhere apart by more than 2 % of the larger of the two."""
+  """Checks for equal shapes and a difference of more than 2 % of the larger maximum."""
   wrong, right = np.asarray(wrong), np.asarray(right)
   assert wrong.shape == right.shape
   assert np.abs(wrong - right).max() > 0.02 * max(np.abs(wrong).max(), np.abs(right).max())
@@ -56,7 +56,7 @@ def tables():
 
 
 def prediction():
-  """Center vector, output table, softmax and one-hot label of one softmax prediction."""
+  """Returns the center vector, output table, softmax and one-hot label of one prediction."""
   centers, u = tables()
   v = centers[CENTER]
   return v, u, softmax(u @ v), np.eye(V)[OUTSIDE]
@@ -68,7 +68,7 @@ def softmax_grads():
 
 
 def pair():
-  """Center, outside and negative vectors, with scores of one size and both signs."""
+  """Returns center, outside and negative vectors, with scores of similar size and both signs."""
   rng = np.random.default_rng(1)
   v, u, n = rng.normal(size=D), rng.normal(size=D), rng.normal(size=(K, D))
   u, n = u * (0.7 / (u @ v)), n * (np.array([1.5, -0.8, 0.4]) / (n @ v))[:, None]
@@ -133,7 +133,7 @@ class TestSoftmax:
     assert_differs(d_y_hat, cross_entropy_grad())
 
   def test_d06_label_for_the_prediction_in_the_denominator(self):
-    """With 1 / y_k the labels cancel and no gradient is left."""
+    """D06: with 1 / y_k the labels cancel, so that no gradient remains."""
     jacobian, y_hat = jw2v.softmax_jacobian(LOGITS), softmax(LOGITS)
     printed = -(SOFT * (1 / SOFT)) @ jacobian
     assert_close(printed, np.zeros(N))
@@ -180,7 +180,7 @@ class TestSoftmax:
     assert_differs(printed, jax.nn.sigmoid(x))
 
   def test_d07_exponential_form_overflows(self):
-    """Right on paper: the square is inf from x = 355 on, the numerator from 710 on."""
+    """Right on paper, but the square overflows at x = 355 and the numerator at x = 710."""
     with np.errstate(over='ignore', invalid='ignore'):
       printed = [np.exp(x) / (np.exp(x) + 1) ** 2 for x in np.array([300.0, 400.0, 800.0])]
     right = jw2v.sigmoid_derivative(np.array([300.0, 400.0, 800.0]))
@@ -189,7 +189,7 @@ class TestSoftmax:
     assert right[1] > 0 and np.isfinite(right).all()
 
   def test_d07_one_minus_sigmoid_cancels(self):
-    """Right on paper too: s (1 - s) is 0 where the derivative is e^-40."""
+    """Right on paper, but s (1 - s) is 0 where the derivative is e^-40."""
     s = jax.nn.sigmoid(40.0)
     assert s * (1 - s) == 0
     assert_close(jw2v.sigmoid_derivative(40.0), np.exp(-40.0), rtol=1e-12, atol=0)
@@ -205,7 +205,7 @@ class TestNaiveSoftmax:
       softmax(u.T @ v)
 
   def test_d11_center_word_called_context_word(self):
-    """The center word reads the center table, the outside word the outside table."""
+    """Reads the center word from the center table and the outside word from the outside table."""
     centers, u = tables()
     right = softmax(u @ centers[CENTER])[OUTSIDE]
     assert_close(np.exp(-jw2v.naive_softmax_loss(centers[CENTER], OUTSIDE, u)), right)
@@ -271,7 +271,7 @@ class TestNaiveSoftmax:
     assert_differs(-total / e * (e * total) / total**2 * v, right)
 
   def test_d16_zero_for_the_words_not_observed(self):
-    """The score of o does not depend on u_w, but the normaliser does."""
+    """D16: the score of o does not depend on u_w, but the normalizer does."""
     v, u, y_hat, _ = prediction()
     assert not np.any(np.delete(jax.grad(lambda u: u[OUTSIDE] @ v)(u), OUTSIDE, axis=0))
     for w in set(range(V)) - {OUTSIDE}:
@@ -363,7 +363,7 @@ class TestNegativeSampling:
     assert_differs(jnp.zeros((V, D)).at[draws].set(rows), right)
 
   def test_d27_cases_taken_as_exclusive(self):
-    """The outside word drawn twice as a negative is both cases at once."""
+    """Counts both cases at once for an outside word that is drawn twice as a negative."""
     (_, u), v, draws = tables(), prediction()[0], np.array([OUTSIDE, 1, OUTSIDE])
     right = jax.grad(lambda t: jw2v.negative_sampling_loss(v, t[OUTSIDE], t[draws]))(u)[OUTSIDE]
     s = sigmoid(u[OUTSIDE] @ v)
@@ -373,7 +373,7 @@ class TestNegativeSampling:
 
 
 class TestWindows:
-  """D29 to D35. The window is w_(t-2) ... w_(t+2), the center word in its middle."""
+  """D29 to D35, for the window w_(t-2) ... w_(t+2) around the center word."""
 
   WINDOW = np.array([5, 0, CENTER, 6, 5])
   CONTEXT = np.delete(WINDOW, 2)
@@ -403,13 +403,13 @@ class TestWindows:
     assert_differs(self._sums(self.WINDOW).center, right)
 
   def test_d32_zero_for_every_word(self):
-    """Zero for w other than the center word; without that condition it is false."""
+    """D32: is zero only for words other than the center word."""
     grads = jw2v.skip_gram_value_and_grad(tables(), CENTER, self.CONTEXT)[1].center
     assert not np.any(np.delete(grads, CENTER, axis=0))
     assert_differs(np.zeros(D), grads[CENTER])
 
   def test_d34_skip_gram_and_cbow_exchanged(self):
-    """Predicting the center word from its surroundings is CBOW."""
+    """D34: predicting the center word from its surroundings is CBOW."""
     params = tables()
     combined = params.center[self.CONTEXT].sum(axis=0)
     described = jw2v.naive_softmax_loss(combined, CENTER, params.outside)
@@ -417,7 +417,7 @@ class TestWindows:
     assert_differs(described, jw2v.skip_gram_loss(params, CENTER, self.CONTEXT))
 
   def _context_gradient(self, combine):
-    """Of word 0, which the context holds once, and dF/dv at the combined vector."""
+    """Returns the gradient of word 0, once in the context, and dF/dv at the combined vector."""
     params = tables()
     n = {'sum': 1, 'mean': len(self.CONTEXT)}[combine]
     combined = params.center[self.CONTEXT].sum(axis=0) / n
@@ -431,7 +431,7 @@ class TestWindows:
     assert_differs(inner / len(self.CONTEXT), right)
 
   def test_d35_division_by_the_full_window_at_the_edge_of_a_text(self):
-    """Two words of context in a window of four slots: n is 2."""
+    """D35: n is 2 for two words of context in a window of four slots."""
     params, mask = tables(), np.array([True, True, False, False])
     v_hat = params.center[self.CONTEXT[:2]].sum(axis=0)
     right = jw2v.cbow_loss(params, self.CONTEXT, CENTER, mask=mask)
@@ -454,7 +454,7 @@ class TestNormalisation:
     assert_differs(unit, jw2v.l2_normalize(-3 * y))
 
   def test_d39_epsilon_outside_the_root_leaves_nan(self):
-    """x / (|x| + 1e-30) is 0 at the zero vector, but its autodiff is not a number."""
+    """D39: x / (|x| + 1e-30) is 0 at the zero vector, but its autodiff is NaN."""
     printed = lambda x: x / (jnp.sqrt(jnp.sum(x * x)) + 1e-30)
     assert_close(printed(LOGITS), jw2v.l2_normalize(LOGITS))
     assert not np.any(printed(np.zeros(3)))
@@ -469,7 +469,7 @@ class TestNormalisation:
 
 
 def network():
-  """Parameters and a batch, with what backpropagation needs, in the row convention."""
+  """Returns parameters, a batch of rows, and the values that backpropagation needs."""
   rng = np.random.default_rng(0)
   params = TwoLayerParams(*(rng.normal(size=s) for s in [(DX, H), (H,), (H, DY), (DY,)]))
   x, y = rng.normal(size=(B, DX)), np.eye(DY)[rng.integers(0, DY, size=B)]
@@ -495,7 +495,7 @@ class TestNetwork:
     assert_wrong_shape(jax.nn.softmax(z1), y)
 
   def test_d44_third_weight_matrix_in_a_network_of_two(self):
-    """Only W1 takes delta1 back to x; the last matrix there is, W2, does not fit."""
+    """D44: only W1 takes delta1 back to x; W2, the last matrix, does not fit."""
     params, _, _, _, h, delta2 = network()
     delta1 = (delta2 @ params.w2.T) * h * (1 - h)
     assert_close(delta1 @ params.w1.T, batch_grads()[1])
@@ -511,7 +511,7 @@ class TestNetwork:
       (delta2 @ params.w2.T) * (slope @ params.w1.T)
 
   def test_d44_inner_derivative_taken_twice(self):
-    """dh/dx is dh/dz1 times dz1/dx already."""
+    """D44: dh/dx already equals dh/dz1 times dz1/dx."""
     params, x, _, z1, _, delta2 = network()
     d_h = delta2[0] @ params.w2.T
     dh_dz1 = np.diag(jw2v.sigmoid_derivative(z1[0]))
@@ -522,7 +522,7 @@ class TestNetwork:
       d_h @ dh_dx @ dh_dz1 @ params.w1.T
 
   def test_d46_sum_of_the_wrong_layer(self):
-    """dZ2 summed is db2: neither dW2, as printed, nor the db1 that was meant."""
+    """D46: the sum of dZ2 is db2, neither dW2, as printed, nor the intended db1."""
     params, _, _, _, h, delta2 = network()
     delta1 = (delta2 @ params.w2.T) * h * (1 - h)
     grads, _ = batch_grads()
@@ -553,7 +553,7 @@ class TestNetwork:
 
 
 class TestCorrectAsPrinted:
-  """Lines that look wrong and are not."""
+  """Lines that look wrong but are right."""
 
   def test_d07_chain_of_the_sigmoid(self):
     x = np.array([-2.0, 0.5, 3.0])

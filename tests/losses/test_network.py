@@ -1,4 +1,4 @@
-"""The two-layer sigmoid network: backpropagation proven, and D41 to D49."""
+"""Two-layer sigmoid network: proof of backpropagation, and D41 to D49."""
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ class TestTwoLayer(TwinProof):
     return params, x, y, z1, h, np.exp(z2) / np.exp(z2).sum()
 
   def test_every_step_of_the_chain(self):
-    """D41 to D46, each intermediate against autodiff from that point on."""
+    """D41 to D46: each intermediate matches autodiff from that point."""
     params, x, y, z1, h, y_hat = self._parts()
     cross_entropy = lambda z2: -jnp.sum(y * jax.nn.log_softmax(z2))
     from_h = lambda h: cross_entropy(h @ params.w2 + params.b2)
@@ -87,7 +87,7 @@ class TestTwoLayer(TwinProof):
       jw2v.two_layer_logits(params, x), y))  # fmt: skip
 
   def test_batch_in_matrix_form(self):
-    """D45, D46, D49: sums over the batch of examples; the mean divides all alike."""
+    """D45, D46, D49: sums over the examples of a batch; the mean divides each sum alike."""
     rng = np.random.default_rng(0)
     params, x, y = parameters(rng), rng.normal(size=(B, DX)), rng.dirichlet(np.ones(DY), size=B)
     _, grads = jax.jit(jax.vmap(self.twin, (None, 0, 0)))(params, x, y)
@@ -122,7 +122,7 @@ class TestTwoLayer(TwinProof):
 
 class TestNumParams:
   def test_counts_weights_and_biases(self):
-    """D47: 10-5-10 has 115."""
+    """D47: a 10-5-10 network has 115 parameters."""
     assert jw2v.two_layer_num_params(10, 5, 10) == 115
     counted = sum(p.size for p in parameters(np.random.default_rng(0)))
     assert jw2v.two_layer_num_params(DX, H, DY) == counted

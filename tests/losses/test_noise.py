@@ -1,4 +1,4 @@
-"""Draws on the device: the right shares, at any size of the table, in every transformation."""
+"""Draws on the device: correct shares for tables of any size, in every transformation."""
 
 import functools
 
@@ -37,7 +37,7 @@ def assert_fits(counts, probabilities):
 
 @functools.cache
 def from_large_table(threshold):
-  """Draws where each slot keeps a share of `threshold`, and the rest goes to id 0."""
+  """Returns draws in which each slot keeps a share of `threshold` and the rest goes to id 0."""
   table = AliasTable(np.full(LARGE, threshold, np.float32), np.zeros(LARGE, np.int32))
   return draws(table, 400_000)
 
@@ -59,11 +59,11 @@ class TestDistribution:
 
 
 class TestLargeTable:
-  """A float32 number has 2^23 values, fewer than slots, and no bit left for the share of a slot."""
+  """Tables with more slots than float32 draws (2^23), which leave no bit for a slot's share."""
 
   @pytest.fixture
   def slots(self):
-    """Draws of the uniform distribution."""
+    """Returns draws of the uniform distribution."""
     return from_large_table(1.0)
 
   @pytest.mark.parametrize('modulus', [2, 16, 256])
@@ -75,7 +75,7 @@ class TestLargeTable:
     assert_fits(np.bincount(slots // (LARGE // 64), minlength=64)[:64], np.full(64, 1 / 64))
 
   def test_every_id_can_be_drawn(self, slots):
-    """Repeated ids would be 19% more frequent if only 2^23 ids were reachable."""
+    """Counts repeated ids, which would be 19% more frequent if only 2^23 ids were reachable."""
     repeated = len(slots) - len(np.unique(slots))
     expected = len(slots) ** 2 / (2 * LARGE)
     assert abs(repeated - expected) < 5 * np.sqrt(expected)
@@ -91,7 +91,7 @@ class TestLargeTable:
 class TestSlot:
   @pytest.mark.parametrize('size', tiers.fast([3, 999_999], [1, 3, 50, 65_537, 999_999]))
   def test_is_the_integer_part_of_a_64_bit_fraction_of_the_size(self, size):
-    """Exactly, so that no slot is more probable than another. About ten of the largest carry."""
+    """Matches exactly, so that all slots are equally probable. About ten of the largest carry."""
     key = jax.random.key(2)
     high, low = np.asarray(jax.random.bits(key, (2, 50_000), jnp.uint32)).astype(object)
     place = (high * 2**32 + low) * size

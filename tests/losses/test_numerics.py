@@ -1,4 +1,4 @@
-"""Precision of all losses: large scores, small losses, sums in half precision, ids out of range."""
+"""Precision of all losses: large scores, small losses, half-precision sums, out-of-range ids."""
 
 import functools
 
@@ -14,7 +14,7 @@ HALF = [jnp.bfloat16, jnp.float16]
 
 
 def naive(scores, label, function=jw2v.naive_softmax_loss):
-  """The loss of a label among scores, as products with a center of width 1."""
+  """Returns the loss of a label among scores, as products with a center of width 1."""
   return function(jnp.ones(1, scores.dtype), label, scores[:, None])
 
 
@@ -36,7 +36,7 @@ def tiled(scores, label):
 
 
 def in_batch(scores, label):
-  """The query of the label against all keys."""
+  """Returns the loss of the label's query against all keys."""
   queries = jnp.ones((len(scores), 1), scores.dtype)
   return jw2v.in_batch_softmax_loss(queries, scores[:, None])[label]
 
@@ -81,7 +81,7 @@ class TestEverySoftmax:
 
 
 def test_gradient_of_a_label_with_nearly_all_mass():
-  """D18 in float32: the rows' gradients sum to zero, and the center's is E[u] - u_o to 1e-5."""
+  """D18: in float32, row gradients sum to zero, and the center's is E[u] - u_o to 1e-5."""
   rng = np.random.default_rng(0)
   center = np.ones(4, np.float32)
   table = (rng.normal(size=(5, 4)) - np.array([0, 8, 8, 8, 8])[:, None]).astype(np.float32)
@@ -107,13 +107,13 @@ TABLE = np.random.default_rng(0).normal(size=(ROWS, 2))
 
 
 def _fast_ids(pairs):
-  """All pairs, those of dtypes between others slow: each dtype compiles four losses."""
+  """Returns all pairs, with some dtypes marked slow, since each dtype compiles four losses."""
   return tiers.fast([x for x in pairs if x[0] in (np.int32, np.int8, np.uint8, np.int64)], pairs)
 
 
 @jax.jit
 def softmaxes_of_one(label):
-  """Value and gradients of naive and tiled softmax, twin and autodiff."""
+  """Returns the value and gradients of naive and tiled softmax, by twin and by autodiff."""
   center = jnp.array([1.0, -1.0])
   one = lambda v, u: jw2v.naive_softmax_loss(v, label, u)
   many = lambda v, u: jw2v.tiled_softmax_loss(v, label, u, tile=64)
@@ -157,7 +157,7 @@ class TestIds:
   @pytest.mark.parametrize('where', ['center', 'outside', 'negatives'])
   @pytest.mark.parametrize('sampled', [True, False])
   def test_windows(self, bad, where, sampled):
-    """NaN in a slot that counts; nothing in a masked one, or in a window masked entirely."""
+    """Returns NaN for a bad id in a used slot, and ignores it in a masked slot or window."""
     if where == 'negatives' and not sampled:
       return
     tables = jw2v.Word2VecParams(TABLE[:5], TABLE[5:10])
@@ -204,13 +204,13 @@ _CBOW = jax.jit(jw2v.cbow_loss), jax.jit(jw2v.cbow_value_and_grad), _cbow_argume
 @pytest.mark.parametrize('dtype', HALF)
 class TestHalfPrecision:
   def test_scores_are_not_rounded(self, dtype):
-    """4097 and 4096 are one number in half precision; as float32 scores they differ by 1."""
+    """Distinguishes scores of 4097 and 4096, which are one number in half precision."""
     table = jnp.array([[4096, 1], [4096, 0]], dtype)
     loss = jax.jit(jw2v.naive_softmax_loss)(jnp.ones(2, dtype), 0, table)
     np.testing.assert_allclose(np.float32(loss), np.log1p(np.exp(-1)), float(jnp.finfo(dtype).eps))
 
   def test_three_thousand_negatives(self, dtype):
-    """Each term is log 2, and each gives the center half a unit."""
+    """Sums terms of log 2, each of which moves the center by half a unit."""
     center, outside = jnp.zeros(2, dtype), jnp.zeros(2, dtype)
     negatives = jnp.ones((3000, 2), dtype)
     for loss, d_center in (
@@ -226,7 +226,7 @@ class TestHalfPrecision:
 
   @pytest.mark.parametrize('sampled', tiers.fast([True], [True, False]))
   def test_a_context_word_a_thousand_times(self, dtype, sampled):
-    """Its row's gradient and the loss are a thousand times those of one, rounded once."""
+    """Returns 1,000 times the loss and row gradient of one occurrence, rounded once."""
     rng = np.random.default_rng(0)
     tables = jw2v.Word2VecParams(*(jnp.asarray(rng.normal(size=(4, 2)), dtype) for _ in range(2)))
     eps = float(jnp.finfo(dtype).eps)
@@ -251,7 +251,7 @@ class TestHalfPrecision:
 
 
 class TestWideIds:
-  """Without jax_enable_x64, JAX cuts the integers of NumPy to 32 bits."""
+  """Wide integers of NumPy, which JAX truncates to 32 bits without jax_enable_x64."""
 
   @pytest.mark.parametrize(
     'call',

@@ -1,4 +1,4 @@
-"""The losses of one prediction: each closed form proven, and the identities D11 to D28."""
+"""Losses of one prediction: closed forms, and the identities D11 to D28."""
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ class TestNaiveSoftmax(TwinProof):
     assert grads.outside_vectors.shape == (V, D)
 
   def test_probability_and_its_derivative(self, case):
-    """D11, D12, D19: exp(-loss) is P(o|c), sums to 1 and has the derivatives stated."""
+    """D11, D12, D19: exp(-loss) is P(o|c), sums to 1 and has the stated derivatives."""
     (v, o, u), _ = self._example(case)
     y = np.array([np.exp(-self.loss(v, w, u)) for w in range(V)])
     assert_close(y.sum(), 1.0)
@@ -139,7 +139,7 @@ class TestNegativeSampling(TwinProof):
     assert_close(grads, (signed.T @ t, t[0] * v, -np.outer(t[1:], v)))
 
   def test_one_logistic_for_each_score(self):
-    """D26: value and gradients together evaluate the sigmoid K + 1 times."""
+    """D26: evaluates the sigmoid K + 1 times for value and gradients together."""
     jaxpr = jax.make_jaxpr(self.twin)(*vectors(np.random.default_rng(0))).jaxpr
     sizes = []
 
@@ -157,7 +157,7 @@ class TestNegativeSampling(TwinProof):
   @given(draws=st.lists(st.integers(0, V - 1), min_size=6, max_size=6))
   @settings(max_examples=30, deadline=None, derandomize=True)
   def test_a_word_drawn_n_times_gets_n_times_the_gradient(self, draws):
-    """D25, and D24: words not drawn get exactly zero."""
+    """D24, D25: words that are not drawn get a gradient of exactly zero."""
     rng = np.random.default_rng(0)
     v, u, table = rng.normal(size=D), rng.normal(size=D), rng.normal(size=(V, D))
     draws = np.array(draws)
@@ -192,7 +192,7 @@ class TestNegativeSampling(TwinProof):
     assert not np.any(grads.negatives[1])
 
   def test_cost_does_not_grow_with_the_vocabulary(self):
-    """D28: O(K D) a pair with the rows looked up; the softmax costs O(V D)."""
+    """D28: costs O(K D) per pair with looked-up rows; the softmax costs O(V D)."""
 
     def flops(function, vocabulary):
       table = jax.ShapeDtypeStruct((vocabulary, D), jnp.float32)
@@ -206,7 +206,7 @@ class TestNegativeSampling(TwinProof):
 
   @pytest.mark.parametrize('scale', [-1e3, 1e3])
   def test_loss_at_large_scores_is_the_score(self, scale):
-    """D20, D08: -log s(-x) = x to the last digit for large x."""
+    """D08, D20: -log s(-x) = x to the last digit for large x."""
     one = np.ones(1)
     assert_close(self.loss(one, scale * one, np.zeros((0, 1))), max(-scale, 0.0))
     assert_close(self.loss(one, 1e9 * one, scale * np.ones((1, 1))), max(scale, 0.0))
@@ -220,7 +220,7 @@ class TestNegativeSampling(TwinProof):
 
 @jax.jit
 def _gradient_of_rows(v, table, draws, outside):
-  """Autodiff by the table of negative sampling, with the outside vector or its row."""
+  """Returns autodiff of negative sampling by the table, with the outside vector or its row."""
   is_row = jnp.ndim(outside) == 0
   pick = lambda t: t[outside] if is_row else outside
   return jax.grad(lambda t: jw2v.negative_sampling_loss(v, pick(t), t[draws]))(table)
@@ -258,7 +258,7 @@ class TestNce(TwinProof):
   def reference(
     center, outside, negatives, *, log_expected_outside, log_expected_negatives, weights=None
   ):
-    """From the posterior P(data) = p / (p + K q) with p = exp(score)."""
+    """Computes the posterior P(data) = p / (p + K q) with p = exp(score)."""
     p, q = np.exp(outside @ center), np.exp(log_expected_outside)
     loss = -np.log(p / (p + q))
     for k, negative in enumerate(negatives):
@@ -298,7 +298,7 @@ class TestSampledSoftmax(TwinProof):
     return -np.log(mass[0] / sum(mass))
 
   def test_all_other_words_once_is_the_naive_softmax(self):
-    """With every other word as a negative and no correction nothing is sampled away."""
+    """Equals the naive softmax with all other words as negatives and no correction."""
     rng = np.random.default_rng(0)
     v, table, o = rng.normal(size=D), rng.normal(size=(V, D)), 2
     others = np.array([w for w in range(V) if w != o])
@@ -313,7 +313,7 @@ class TestSampledSoftmax(TwinProof):
 
 @pytest.mark.parametrize('twin', [jw2v.nce_value_and_grad, jw2v.sampled_softmax_value_and_grad])
 def test_infinite_expectation_drops_a_negative(twin):
-  """As of the sampled softmax's accidental hits."""
+  """Drops a negative as the sampled softmax drops accidental hits."""
   v, u, n = vectors(np.random.default_rng(0))
   twin, expected = jax.jit(twin), np.array([0.1, np.inf, -0.3])
   value, grads = twin(v, u, n, log_expected_outside=0.2, log_expected_negatives=expected)
@@ -348,7 +348,7 @@ class TestHierarchicalSoftmax(TwinProof):
 
   @staticmethod
   def reference(center, node_vectors, code, *, mask=None):
-    """As in the C tool: the branch 0 has probability s(score), the branch 1 the rest."""
+    """Follows the C tool: the branch 0 has probability s(score), the branch 1 the rest."""
     probability = 1.0
     for i, node in enumerate(node_vectors):
       if mask is None or mask[i]:
@@ -357,7 +357,7 @@ class TestHierarchicalSoftmax(TwinProof):
     return -np.log(probability)
 
   def test_gradient_as_in_the_c_tool(self):
-    """The tool's g = 1 - code - s(score) is minus the derivative of the score."""
+    """Matches the C tool, whose g = 1 - code - s(score) is minus the derivative of the score."""
     v, nodes, code = path(np.random.default_rng(0))
     t = sigmoid(nodes @ v) - (1 - code)
     assert_close(self.twin(v, nodes, code)[1], (t @ nodes, np.outer(t, v)))
@@ -369,7 +369,7 @@ class TestHierarchicalSoftmax(TwinProof):
       assert_close(jw2v.hierarchical_softmax_loss(v, nodes, code), want)
 
   def test_leaves_of_a_tree_have_total_probability_one(self):
-    """Three inner nodes and four leaves: 00, 01, 1-0, 1-1."""
+    """Sums over a tree with three inner nodes and four leaves: 00, 01, 1-0, 1-1."""
     rng = np.random.default_rng(0)
     v, nodes = rng.normal(size=D), rng.normal(size=(3, D))
     leaves = [([0, 1], [0, 0]), ([0, 1], [0, 1]), ([0, 2], [1, 0]), ([0, 2], [1, 1])]

@@ -1,4 +1,4 @@
-"""Lookups, and gradients as rows: equal to dense gradients, at no cost of the size of a table."""
+"""Lookups and row gradients: equal to dense gradients, without arrays of a table's size."""
 
 import functools
 
@@ -25,7 +25,7 @@ def tables(dtype=float, num_rows=V):
 class TestRowIds:
   @pytest.mark.parametrize('dtype', INTEGERS)
   def test_padding_fits_whatever_the_dtype(self, dtype):
-    """V is the first number that does not fit; and a small V, with ids on both sides of it."""
+    """Maps out-of-range ids to padding, for V just above the largest id and for V = 1."""
     info = np.iinfo(dtype)
     ids = np.array([info.min, 0, 1, info.max], dtype)
     num_rows = info.max + 1 if info.bits <= 16 else 2**31 - 1
@@ -107,7 +107,7 @@ MASK[2], MASK[3] = False, True
 
 
 def skip_gram_batch(dtype=float):
-  """Repeats within and between windows, both ends of the tables, a window masked entirely.
+  """Returns a batch with repeated ids, both ends of the tables, and a fully masked window.
 
   Masked slots have ids of no row.
   """
@@ -122,7 +122,7 @@ def skip_gram_batch(dtype=float):
 
 
 def cbow_batch(dtype=float):
-  """As `skip_gram_batch`."""
+  """Returns a batch for CBOW, similar to `skip_gram_batch`."""
   rng = np.random.default_rng(3)
   (params, target, context), options = skip_gram_batch(dtype)
   negatives = rng.integers(0, V, (B, K))
@@ -137,9 +137,9 @@ def _compiled(rows, **static):
 
 
 class RowsProof:
-  """Subclasses set `rows`, its dense `twin`, `batch`, and `NAMES` of both arguments with ids.
+  """Base class of proofs: subclasses set `rows`, a dense `twin`, `batch` and `NAMES` of ids.
 
-  `_touched(rows)` has the ids of each lookup, with True where they name a row in `batch`.
+  `_touched(rows)` returns the ids of each lookup, and True where they name a row in `batch`.
   """
 
   STATIC = ({},)
@@ -148,7 +148,7 @@ class RowsProof:
     return _compiled(self.rows, **static)(*args, **options)
 
   def _dense(self, args, options, **static):
-    """`[B]` losses, and the dense gradients summed over the batch."""
+    """Returns the `[B]` losses and the dense gradients summed over the batch."""
     each = lambda ids, options: self.twin(args[0], *ids, **options, **static)
     losses, gradients = jax.jit(jax.vmap(each))(args[1:], options)
     return losses, jax.tree.map(lambda x: jnp.sum(x, axis=0), gradients)
@@ -177,7 +177,7 @@ class RowsProof:
 
   @pytest.mark.usefixtures('float64')
   def test_autodiff_of_the_losses_is_the_same(self):
-    """Also where masked weights are NaN."""
+    """Matches autodiff, also where masked weights are NaN."""
     args, options = self.batch()
     loss = lambda params: jnp.sum(self.rows(params, *args[1:], **options)[0])
     autodiff = jax.jit(jax.grad(loss))(args[0])
@@ -196,7 +196,7 @@ class RowsProof:
   @pytest.mark.parametrize('value', [-1, V, 2**31 - 1])
   @pytest.mark.parametrize('name', ['first', 'second', 'negatives'])
   def test_a_wrong_id_gives_nan_and_nothing_else(self, name, value):
-    """The loss of its window is NaN, and the gradients are those of all other windows."""
+    """Returns NaN for the loss of its window and the gradients of all other windows."""
     args, options = self.batch()
     array = {'first': args[1], 'second': args[2], 'negatives': options['negative_ids']}[name]
     assert MASK[4, 1]
@@ -223,7 +223,7 @@ class RowsProof:
 
   @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
   def test_narrow_tables_round_once(self, dtype):
-    """As float32 gives it on the same numbers, rounded at the end."""
+    """Matches float32 on the same numbers, rounded at the end."""
     args, options = self.batch(dtype)
     options['negative_weights'] = options['negative_weights'].astype(dtype)
     losses, rows = self._rows(args, options)
@@ -243,7 +243,7 @@ class RowsProof:
     assert rows.outside.values.dtype == jnp.bfloat16
 
   def test_no_array_has_the_size_of_a_table(self):
-    """No equation, at any depth, has a result with V rows."""
+    """Checks that no equation, at any depth, has a result with V rows."""
     args, options = self.batch()
     many = 10_007
     table = jax.ShapeDtypeStruct((many, D), jnp.float32)

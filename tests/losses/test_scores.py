@@ -1,4 +1,4 @@
-"""The losses of scores: each closed form proven, and the losses of vectors as their chain rule."""
+"""Losses of scores: closed forms, and losses of vectors by the chain rule."""
 
 import inspect
 
@@ -21,7 +21,7 @@ def scores(rng, k=K):
 
 
 class ScoreProof(TwinProof):
-  """The proof for scores in the place of vectors."""
+  """The proof with scores instead of vectors."""
 
   REPEATS = True
   argnums = (0, 1)
@@ -53,7 +53,7 @@ class TestNegativeSamplingFromScores(ScoreProof):
     return -log_sigmoid(positive) - sum(weights * log_sigmoid(-negatives))
 
   def test_bayesian_personalized_ranking_is_a_special_case(self):
-    """BPR: -log s(s_i - s_j) of an item i that the user chose and an item j without a choice."""
+    """Equals BPR, -log s(s_i - s_j) for a chosen item i and an item j that was not chosen."""
     for chosen, other in np.random.default_rng(0).normal(size=(3, 2)):
       loss, grads = self.twin(chosen - other, np.zeros(0))
       assert_close(loss, np.log(1 + np.exp(other - chosen)))
@@ -170,7 +170,7 @@ class TestHierarchicalSoftmaxFromScores(ScoreProof):
 
 
 def at_dot_products(args):
-  """The arguments of the loss of scores that equals a loss of vectors."""
+  """Returns the arguments for the loss of scores that equals a loss of vectors."""
   center, *rows = [x for x in args if is_float(x)]
   return [x @ center for x in rows] + [x for x in args if not is_float(x)]
 
@@ -178,7 +178,7 @@ def at_dot_products(args):
 @pytest.mark.usefixtures('float64')
 @pytest.mark.parametrize('name', NAMES)
 def test_a_loss_of_vectors_is_the_loss_of_their_scores(name):
-  """The same value, and the gradients of vectors by the chain rule through dot products."""
+  """Matches the value, and the gradients of vectors by the chain rule through dot products."""
   proof = getattr(of_vectors, f'Test{name.title().replace("_", "")}')
   of_scores = jax.jit(getattr(jw2v, f'{name}_from_scores'))
   twin_of_scores = jax.jit(getattr(jw2v, f'{name}_from_scores_value_and_grad'))
@@ -197,7 +197,7 @@ def test_a_loss_of_vectors_is_the_loss_of_their_scores(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_options_may_be_given_by_position(name):
-  """So that `jax.vmap` can share them: `vmap(loss, (0, 0, None))`."""
+  """Lets `jax.vmap` share options: `vmap(loss, (0, 0, None))`."""
   loss = getattr(jw2v, f'{name}_from_scores')
   kinds = {p.kind for p in inspect.signature(loss).parameters.values()}
   assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD}

@@ -1,4 +1,4 @@
-"""The softmax in tiles equals the softmax, value and derivatives, without room for all scores."""
+"""Tiled softmax: value and derivatives of the softmax, without the full score matrix."""
 
 import functools
 
@@ -38,7 +38,7 @@ def plain(vectors, labels, table):
 
 def formula(vectors, labels, table, *, bias=None, where=None, label_smoothing=0.0, z_loss=0.0,
             soft_cap=None):  # fmt: skip
-  """The loss as the docstring has it, from a matrix of all scores."""
+  """Computes the loss as in the docstring, from a matrix of all scores."""
   scores = vectors @ table.T
   scores = scores if bias is None else scores + jnp.expand_dims(bias, range(scores.ndim - 1))
   is_class = ~jnp.isneginf(scores)
@@ -53,7 +53,7 @@ def formula(vectors, labels, table, *, bias=None, where=None, label_smoothing=0.
 
 
 def run(function, *arrays, **options):
-  """The function compiled for these options, called with the arrays."""
+  """Compiles the function for these options and calls it with the arrays."""
   return jax.jit(functools.partial(function, **options))(*arrays)
 
 
@@ -81,11 +81,11 @@ OPTIONS = {
     'soft_cap': 1.5,
   },
 }
-WEIGHTS = np.linspace(-1, 2, M)  # of the losses, so that each has a gradient of its own
+WEIGHTS = np.linspace(-1, 2, M)  # one per loss, so that their gradients differ
 
 
 def arguments_of(options, num_rows=V):
-  """The arguments of `formula`, with labels that are not excluded; the bias as the last one."""
+  """Returns the arguments of `formula`; labels avoid excluded classes, and the bias is last."""
   vectors, labels, table = example(num_rows=num_rows)
   bias = options.get('bias')
   if bias is not None:
@@ -97,7 +97,7 @@ def arguments_of(options, num_rows=V):
 
 @functools.cache
 def results(name, tile, num_rows=V):
-  """Returns value and gradients of loss, formula and twin, for losses weighted and not."""
+  """Returns value and gradients of loss, formula and twin, for weighted and plain losses."""
   vectors, labels, table, bias, rest = arguments_of(OPTIONS[name], num_rows)
 
   def everything(*arrays):
@@ -272,7 +272,7 @@ def marks_of_second(mode, options):
   ],
 )
 def test_second_derivatives(mode, options):
-  """By vectors, table and bias, and of each pair of them."""
+  """Matches by vectors, table and bias, and by each pair of them."""
   vectors, labels, table, bias, rest = arguments_of(OPTIONS[options])
   bias = np.zeros(V) if bias is None else bias
 
@@ -300,7 +300,7 @@ class TestLogNormalizer:
   @pytest.mark.parametrize('tile', FEW_TILES)
   @pytest.mark.parametrize('name', ['none', 'excluded classes', 'soft cap', 'bias'])
   def test_value_and_derivatives(self, name, tile):
-    """The derivative by the bias is the softmax."""
+    """Has the softmax as its derivative by the bias."""
     vectors, _, table, bias, rest = arguments_of(OPTIONS[name])
 
     def normalizer(vectors, table, *, bias=None, soft_cap=None):
@@ -355,7 +355,7 @@ class TestPrecision:
 
   @pytest.mark.parametrize('dtype', HALF)
   def test_gradients_round_once(self, dtype):
-    """3,000 vectors of one label: the row's gradient is their sum in float32."""
+    """Sums 3,000 gradients of one row in float32."""
     vectors, table = jnp.ones((3000, 2), dtype), jnp.zeros((4, 2), dtype)
     labels = jnp.zeros(3000, jnp.int32)
 
@@ -370,7 +370,7 @@ class TestPrecision:
       np.testing.assert_allclose(grads[:, 0].astype(np.float32), want, rtol=jnp.finfo(dtype).eps)
 
   def test_loss_of_small_probabilities_to_be_wrong(self):
-    """Scores 20, 0, 0, 0: softplus(log 3 - 20), which a log-sum-exp less the label rounds to 0."""
+    """Returns softplus(log 3 - 20) for scores 20, 0, 0, 0; a plain log-sum-exp rounds to 0."""
     table = jnp.array([[20.0], [0], [0], [0]])
     found = run(tiled_softmax_loss, jnp.ones((1, 1)), jnp.zeros(1, int), table, tile=3)
     np.testing.assert_allclose(found, 6.1834608e-09, rtol=1e-6)
@@ -388,7 +388,7 @@ class TestPrecision:
 
 @pytest.mark.usefixtures('float64')
 def test_first_tile_of_excluded_classes():
-  """A first tile of scores of -inf leaves no NaN in the running maximum."""
+  """Leaves no NaN in the running maximum after a first tile of -inf scores."""
   table = jnp.array([[0.0, -jnp.inf]] * 3 + [[0.0, 0.0]] * 3)
   arguments = jnp.ones((1, 2)), jnp.array([5]), table
   assert_close(jax.jit(lambda *a: tiled_softmax_loss(*a, tile=3))(*arguments), np.log([3.0]))
@@ -399,7 +399,7 @@ def test_first_tile_of_excluded_classes():
 
 
 def temporaries(function, num_vectors=1024, num_rows=50_000, width=64):
-  """Bytes of temporary memory of value and gradient."""
+  """Returns the bytes of temporary memory of value and gradient."""
   shapes = [jax.ShapeDtypeStruct((num_vectors, width), jnp.float32),
             jax.ShapeDtypeStruct((num_rows, width), jnp.float32)]  # fmt: skip
   compiled = jax.jit(function).lower(*shapes).compile()
@@ -411,7 +411,7 @@ class TestMemory:
     'mode', tiers.fast(['reverse', 'twin'], ['value', 'reverse', 'forward', 'twin'])
   )
   def test_memory_is_that_of_a_tile_of_scores(self, mode):
-    """Sixteen times the vectors take no more than their own size more: not 16 times the scores."""
+    """Grows with the size of the vectors, not of the scores, for 16 times as many vectors."""
     labels = lambda v: jnp.zeros(len(v), jnp.int32)
     f = lambda v, u: jnp.sum(tiled_softmax_loss(v, labels(v), u, tile=500))
     of_mode = {
@@ -427,7 +427,7 @@ class TestMemory:
   @pytest.mark.slow
   @pytest.mark.parametrize('twin', [False, True], ids=['autodiff', 'twin'])
   def test_three_percent_of_the_plain_loss(self, twin):
-    """With a tile that divides the table; any other costs a copy of the table's gradient."""
+    """Requires a tile that divides the table; others cost a copy of the table's gradient."""
     labels = jnp.zeros(1024, jnp.int32)
     by_scores = optax.softmax_cross_entropy_with_integer_labels
     optax_loss = lambda v, u: jnp.sum(by_scores(v @ u.T, labels))
@@ -448,12 +448,12 @@ class TestMemory:
 
 class TestTileSize:
   def test_a_divisor_is_preferred(self):
-    """A tile of about a million scores on a CPU."""
+    """Chooses a tile of about a million scores on a CPU."""
     assert tile_size(None, 50_000, 1024, 64) == 1000
     assert tile_size(None, 50_021, 1024, 64) == 1024  # a prime
 
   def test_few_vectors_keep_all_scores(self):
-    """They take at most half of the memory of the table's gradient."""
+    """Keeps all scores if they take at most half of the memory of the table's gradient."""
     assert tile_size(None, 50_000, 256, 512) == 50_000
     assert tile_size(None, 50_000, 257, 512) < 50_000
 
@@ -509,7 +509,7 @@ class TestRefused:
 
 
 class TestExcludedClasses:
-  """Examples that are not kept are looked up as class 0, which a bias may exclude."""
+  """Masked examples look up class 0, which a bias may exclude."""
 
   TABLE, BIAS, VECTORS = np.ones((5, 4)), np.array([-np.inf, 0, 0, 0, 0]), np.ones((2, 4))
   OPTIONS = (
@@ -560,7 +560,7 @@ class TestExtremes:
     assert_close(losses, np.log([5.0]), rtol=1e-6)
 
   def test_z_loss_of_a_label_far_below(self):
-    """log(1000) is the normalizer, whose digits the label's score of -1e6 must not take."""
+    """Keeps the digits of the normalizer log(1000) next to a label's score of -1e6."""
     table = jnp.concatenate([jnp.full((1, 1), -1e6), jnp.zeros((1000, 1))]).astype(jnp.float32)
     one = jnp.ones((1, 1), jnp.float32)
     _, grads = run(tiled_softmax_value_and_grad, one, np.array([0]), table, z_loss=1.0)

@@ -1,4 +1,4 @@
-"""Skip-gram and CBOW windows: closed forms proven, identities D29 to D36, padding."""
+"""Skip-gram and CBOW windows: closed forms, identities D29 to D36, and padding."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ def tables(rng, vocabulary=V):
 
 
 def pair_loss(center, outside_id, outside_vectors, negative_ids=None, weights=None):
-  """One prediction in NumPy: negative sampling, or the naive softmax."""
+  """Computes one prediction in NumPy, by negative sampling or the naive softmax."""
   scores = outside_vectors @ center
   if negative_ids is None:
     return np.log(np.exp(scores).sum()) - scores[outside_id]
@@ -33,7 +33,7 @@ def skip_gram(rng, **kwargs):
 
 
 def negatives(rng):
-  """Repeats, both ends of the table, and words of the window itself."""
+  """Returns ids with repeats, both ends of the table, and words of the window itself."""
   ids = rng.integers(0, V, size=(C, K))
   ids[0], ids[1] = [0, 0, 5], [V - 1, 0, 2]
   return ids
@@ -96,7 +96,7 @@ class TestSkipGram(TwinProof):
     ), kwargs
 
   def test_gradient_is_the_sum_of_the_pairs(self):
-    """D29, D30, D31: a sum over the context, not a mean, of the pair twin."""
+    """D29, D30, D31: sums the pair twin over the context, without a mean."""
     (params, c, outside_ids), kwargs = skip_gram(
       rng := np.random.default_rng(0), negative_ids=negatives(rng)
     )
@@ -110,7 +110,7 @@ class TestSkipGram(TwinProof):
     assert_close(self.twin(params, c, outside_ids, **kwargs), (loss, (d_center, d_outside)))
 
   def test_only_the_center_word_gets_an_input_gradient(self, case):
-    """D32: exact zeros for w != c, and not for c itself."""
+    """D32: is exactly zero for w != c, but not for c itself."""
     args, kwargs = self._example(case)
     center = np.asarray(self._run(args, kwargs)[1][1].center)
     others = np.arange(V) != args[1]
@@ -119,7 +119,7 @@ class TestSkipGram(TwinProof):
       assert np.all(center[args[1]] != 0)
 
   def test_a_context_word_that_repeats_counts_each_time(self):
-    """D33: n copies of a word are n times the loss and the gradient; so is c itself."""
+    """D33: n copies of a word have n times the loss and the gradient, also copies of c itself."""
     params = tables(np.random.default_rng(0))
     for word in (1, 2, 0, V - 1):
       once = self.twin(params, 2, np.array([word]))
@@ -137,7 +137,7 @@ class TestSkipGram(TwinProof):
   def test_any_window_matches_autodiff_of_its_unmasked_part(
     self, ids, drawn, mask, center_id, padding, sampled
   ):
-    """Any ids, repeats and negatives equal to the target; padding leaks into no row."""
+    """Accepts any ids, repeats, and negatives equal to the target; padding changes no row."""
     params = tables(np.random.default_rng(0))
     ids, mask = np.array(ids), np.array(mask)
     drawn = np.array(drawn).reshape(C, K)
@@ -235,7 +235,7 @@ class TestCbow(TwinProof):
   saturate = TestSkipGram.saturate
 
   def test_context_word_gets_its_share_of_the_gradient(self):
-    """D34, D35, D36: n_w (sum) or n_w / n (mean) of dF/dv; other words exactly zero."""
+    """D34, D35, D36: n_w (sum) or n_w / n (mean) times dF/dv; exactly zero for other words."""
     params = tables(np.random.default_rng(0))
     context, target = np.array([5, 0, 5, 1, V - 1]), 2
     n = len(context) if self.COMBINE == 'mean' else 1
@@ -249,7 +249,7 @@ class TestCbow(TwinProof):
     assert_close(grads.outside, pair.outside_vectors)
 
   def test_mean_divides_by_the_unmasked_context(self):
-    """D35: n is the actual context length, not the number of slots."""
+    """D35: n is the number of context words, not of slots."""
     params = tables(np.random.default_rng(0))
     full = self.twin(params, np.array([1, 5]), 2)
     padded = self.twin(params, np.array([1, -1, 5, 0]), 2, mask=np.array([1, 0, 1, 0], bool))
@@ -300,7 +300,7 @@ class TestCbow(TwinProof):
 
 
 def _pair(center, table, outside_id, negative_ids):
-  """The loss of one prediction, of which autodiff makes the gradient of a window."""
+  """Returns the loss of one prediction, from which autodiff derives a window's gradient."""
   if negative_ids is None:
     return jw2v.naive_softmax_loss(center, outside_id, table)
   return jw2v.negative_sampling_loss(center, table[outside_id], table[negative_ids])
@@ -310,14 +310,14 @@ _PAIR = jax.jit(jax.value_and_grad(_pair, (0, 1)))
 
 
 def with_sum(function):
-  """The function, with 'sum' for a default."""
+  """Returns the function with 'sum' as the default of `combine`."""
   return lambda *args, combine='sum', **kwargs: function(*args, combine=combine, **kwargs)
 
 
 class TestCbowSum(TestCbow):
-  """The course's form: the context vectors are added, not averaged.
+  """The course's form of CBOW: the context vectors are added, not averaged.
 
-  Masks, negatives and refusals are those of the mean.
+  Masks, negatives and errors match the mean.
   """
 
   COMBINE = 'sum'

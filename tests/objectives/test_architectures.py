@@ -1,4 +1,4 @@
-"""The block objectives equal the pure losses of each window, value and gradient."""
+"""Block objectives: equal to the pure losses of each window, in value and gradient."""
 
 import functools
 
@@ -23,12 +23,12 @@ from jw2v.objectives.scores import Measured
 
 V, D, N, B, M, K, NEGATIVES = 9, 4, 5, 6, 3, 7, 5
 OFFSETS = np.concatenate([np.arange(-M, 0), np.arange(1, M + 1)])  # [C]
-# Common directions of the tables: of length 1, and otherwise as good as any.
+# Common directions of the tables: arbitrary vectors of length 1.
 COMMON = Word2VecParams(np.array([0.5, -0.5, 0.5, 0.5]), np.array([0.6, 0.0, 0.0, -0.8]))
 
 
 def rows(architecture, params, batch):
-  """Negative sampling by row."""
+  """Computes negative sampling by row."""
   config = TrainConfig(architecture=architecture, negatives=NEGATIVES, shared_negatives=K)
   return block_objective(config)(params, batch, {}, Measured(common=COMMON))
 
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 
 def example(seed, num_words=V, masked=0.3):
-  """Few words, so that every one of them repeats; windows of any size, the last block empty."""
+  """Returns a batch of few, repeated words, with windows of any size and an empty last block."""
   rng = np.random.default_rng(seed)
   params = Word2VecParams(rng.normal(size=(num_words, D)), rng.normal(size=(num_words, D)))
   tokens = rng.integers(0, num_words, (N, B + 2 * M))
@@ -58,7 +58,7 @@ def example(seed, num_words=V, masked=0.3):
 
 
 def windows(batch):
-  """Center ids [N B], context ids and mask [N B, C], and the negatives of each [N B, K]."""
+  """Returns center ids [N B], context ids and mask [N B, C], and negatives [N B, K]."""
   tokens, left, right, negatives = map(np.asarray, batch[:4])
   place = np.arange(B)[:, None] + M + OFFSETS  # [B, C]
   mask = (OFFSETS >= -left[..., None]) & (OFFSETS <= right[..., None])
@@ -68,7 +68,7 @@ def windows(batch):
 
 
 def skip_gram_windows(function, params, batch):
-  """`function` of each window, mapped."""
+  """Maps `function` over all windows."""
   return _skip_gram_windows(function, params, *windows(batch))
 
 
@@ -134,14 +134,14 @@ CASES = [
 @pytest.mark.parametrize('table', ['center', 'outside'])
 class TestCurvature:
   def _of_table(self, mapped, loss, params, batch, table):
-    """The summed loss as a function of one of the tables."""
+    """Returns the summed loss as a function of one of the tables."""
     return lambda t: jnp.sum(mapped(loss, params._replace(**{table: t}), batch))
 
   def _summed(self, rows):
     return jnp.zeros(V).at[rows.ids].add(rows.curvature, mode='drop')
 
   def test_is_the_trace_of_the_hessian_where_scores_are_small(self, objective, mapped, loss, table):
-    """Of the Hessian by each row; the context rows of CBOW have more, for they move together."""
+    """Equals the trace by each row; context rows of CBOW exceed it, because they move together."""
     params, batch = example(0)
     params = jax.tree.map(lambda x: 0.5 * x, params)
     hessian = jax.jit(jax.hessian(self._of_table(mapped, loss, params, batch, table)))
@@ -153,7 +153,7 @@ class TestCurvature:
       assert_close(got, want)
 
   def test_samples_the_hessian_of_each_row(self, objective, mapped, loss, table):
-    """Along the gradient across m, along m, and the trace, in a text where no word repeats."""
+    """Measures along the gradient across m, along m, and the trace, in a text without repeats."""
     num_words = N * (B + 2 * M + K)
     params, batch = example(0, num_words)
     tokens, noise = np.split(np.arange(num_words), [N * (B + 2 * M)])
@@ -181,7 +181,7 @@ class TestCurvature:
 
   @pytest.mark.parametrize('scale', [1, 3, 30])
   def test_a_step_of_a_table_does_not_raise_the_loss(self, objective, mapped, loss, table, scale):
-    """The longest step of `curvature_damped_sgd`, g / h, from scores as far out as 1e3."""
+    """Takes the longest step of `curvature_damped_sgd`, g / h, from scores as far out as 1e3."""
     params, batch = example(2)
     params = jax.tree.map(lambda x: scale * x, params)
     of_table = self._of_table(mapped, loss, params, batch, table)
@@ -203,7 +203,7 @@ class TestRows:
     chex.assert_type([rows.center.curvature, rows.outside.curvature], dtype)
 
   def test_names_the_rows_that_a_window_touches_and_no_others(self, objective):
-    """To an optimizer with moments a row of zeros is a gradient like any other."""
+    """Omits rows of zeros, which are gradients like any other to an optimizer with moments."""
     params, batch = example(1, num_words=500)
     center, context, mask, negatives = map(np.asarray, windows(batch))
     words, present = set(context[mask].tolist()), mask.any(axis=1)

@@ -1,4 +1,4 @@
-"""The Huffman tree: the shortest mean path, as the C tool builds it."""
+"""Huffman tree: the shortest mean path, built as in the C tool."""
 
 import heapq
 import itertools
@@ -21,7 +21,7 @@ COUNTS = [
 
 
 def paths(tree):
-  """The codes of each word as text."""
+  """Returns the code of each word as text."""
   rows = zip(tree.codes, tree.lengths, strict=True)
   return [''.join('01'[int(bit)] for bit in codes[:length]) for codes, length in rows]
 
@@ -29,7 +29,7 @@ def paths(tree):
 @pytest.mark.parametrize('counts', COUNTS, ids=range(len(COUNTS)))
 class TestTree:
   def test_no_path_is_shorter_in_the_mean(self, counts):
-    """The weight of all merges is the summed length of the paths, in any Huffman tree."""
+    """Compares summed path lengths with the weight of all merges, equal in any Huffman tree."""
     heap, total = list(map(int, counts)), 0
     heapq.heapify(heap)
     while len(heap) > 1:
@@ -81,12 +81,12 @@ class TestTree:
 
 
 def test_codes_by_hand():
-  """1 + 2 = 3, 3 + 3 = 6 (the leaf was there first, yet a node of equal weight goes before)."""
+  """Merges 1 + 2 = 3, then 3 + 3 = 6; of equal weights, a node precedes an earlier leaf."""
   assert paths(huffman_tree([8, 3, 2, 1])) == ['1', '01', '001', '000']
 
 
 def test_codes_are_those_of_gensim():
-  """Without ties there is one tree, and its branches are marked alike."""
+  """Matches gensim for counts without ties, which have a single tree."""
   word2vec = pytest.importorskip('gensim.models.word2vec')
   counts = np.sort(np.random.default_rng(0).choice(10**9, 3000, replace=False))[::-1]
   model = word2vec.Word2Vec(hs=1, negative=0, min_count=1)

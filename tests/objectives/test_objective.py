@@ -1,4 +1,4 @@
-"""Every objective over blocks equals its pure loss, summed over the predictions of the windows."""
+"""Block objectives: each equals its pure loss, summed over the predictions of the windows."""
 
 import functools
 import itertools
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.usefixtures('float64')
 
 @pytest.fixture(autouse=True)
 def few_hot_nodes(monkeypatch):
-  """So that the tree of nine words has nodes of both kinds, hot ones and listed ones."""
+  """Splits the nodes in the tree of nine words into hot ones and listed ones."""
   monkeypatch.setattr(huffman, 'HOT_NODES', 3)
 
 
@@ -74,7 +74,7 @@ def rows_of(config, params, batch, measured=None):
 
 
 def pair_loss(config, params, vector, word, noise):
-  """The pure loss of one prediction."""
+  """Returns the pure loss of one prediction."""
   table, constants = params.outside, constants_of(config)
   if config.objective == 'naive_softmax':
     return naive_softmax_loss(vector, word, table)
@@ -99,7 +99,7 @@ def distance_weight(kind, distance):
 
 
 def total_loss(config, params, batch):
-  """Prediction after prediction."""
+  """Sums the pure loss over all predictions, one at a time."""
   centers, context, mask, noise = windows(batch)
   counts = jnp.asarray([distance_weight(config.distance_weights, abs(d)) for d in OFFSETS])
   weights = mask * counts[None]  # [M, C]
@@ -160,7 +160,7 @@ class TestEqualsThePureLoss:
       assert np.all(rows.outside.ids == V)
 
   def test_samples_of_the_curvature(self, architecture, objective, weights):
-    """Less than the trace in the common direction and across it; one direction has all of it."""
+    """Is less than the trace along and across m; a single direction has the whole trace."""
     config = config_of(architecture, objective, distance_weights=weights)
     params, batch = example(4)
     direction = np.array([1.0, -2.0, 0.5, 1.0]) / 2.5
@@ -181,9 +181,9 @@ class TestEqualsThePureLoss:
       assert abs(found @ direction) > 0.01
 
   def test_a_step_of_a_table_does_not_raise_the_loss(self, architecture, objective, weights):
-    """The longest step of `curvature_damped_sgd`, g / h, of all rows of one table.
+    """Takes the longest step of `curvature_damped_sgd`, g / h, in all rows of one table.
 
-    The curvature of a softmax holds where it is taken, and not as far out.
+    The curvature of a softmax is valid only near the point where it is measured.
     """
     config = config_of(architecture, objective, distance_weights=weights)
     scales = (0.1, 0.3) if objective in ('naive_softmax', 'sampled_softmax') else (0.3, 3)
@@ -229,7 +229,7 @@ def test_without_curvature_the_samples_are_zeros():
 
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_curvature_of_the_tree(architecture):
-  """That of a vector: the sum of c(z) |u|^2 over the nodes on the paths of what it predicts."""
+  """Sums c(z) |u|^2 of a vector over the nodes on the paths of the words it predicts."""
   config = config_of(architecture, 'hierarchical_softmax')
   params, batch = example(7)
   rows = rows_of(config, params, batch)

@@ -1,4 +1,4 @@
-"""The softmax objectives: tiles of any size, curvature, memory, and what sampling converges to."""
+"""Softmax objectives: tiles of any size, curvature, memory, and the limit of sampling."""
 
 import functools
 
@@ -44,7 +44,7 @@ class TestTiles:
 
   @pytest.mark.parametrize('tile', tiers.fast([2], [2, V]))
   def test_curvature(self, tile):
-    """n y for each word, and c(logit y) for each of the context."""
+    """Sums n y for each word, and c(logit y) for each word of the context."""
     params, batch = example(5)
     rows = rows_of(config_of('skip_gram', 'naive_softmax', softmax_tile=tile), params, batch)
     centers, context, mask, _ = windows(batch)
@@ -86,7 +86,7 @@ class TestTiles:
 @pytest.mark.slow
 class TestMemory:
   def temporary(self, num_words, times, tile=4096):
-    """Bytes of the compiled objective for `times` as many windows."""
+    """Returns the bytes of the compiled objective for `times` as many windows."""
     _, batch = example(0)
     batch = jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), batch)
     table = jax.ShapeDtypeStruct((num_words, 4), jnp.float32)
@@ -96,12 +96,12 @@ class TestMemory:
     return compiled.memory_analysis().temp_size_in_bytes, batch.left.size
 
   def test_is_that_of_a_tile_of_scores(self):
-    """Twice the words take as much more as their gradient does, and no scores of all windows."""
+    """Grows with the gradient for twice the words, without scores of all windows."""
     (less, num_windows), (more, _) = (self.temporary(n, 40) for n in (40_960, 81_920))
     assert more - less < 40_960 * num_windows * 4 / 20
 
   def test_more_windows_take_a_tile_of_scores_each(self):
-    """Whatever the vocabulary: B times V is nowhere."""
+    """Avoids an array of size B times V, for any vocabulary."""
     for num_words in (40_960, 163_840):
       (less, few), (more, many) = (self.temporary(num_words, times) for times in (10, 40))
       assert more - less < 1.1 * (many - few) * 4 * (4 * 4096 + 30 * 4)
@@ -117,16 +117,16 @@ def gradient_by_the_center(objective, center, outside, negatives, expected, all_
 
 @pytest.mark.usefixtures('float64')
 class TestConvergence:
-  """With more noise words the gradient of the pure losses becomes that of the exact softmax."""
+  """Gradients of the pure losses, which approach the exact softmax with more noise words."""
 
   COUNTS = np.array([90, 40, 40, 20, 11, 9, 5, 2, 1])
   WORD = 3
 
   def gradients(self, objective, kind, count, seed=0):
-    """By the center: of the exact softmax, and with `count` noise words."""
+    """Returns gradients by the center: of the exact softmax, and with `count` noise words."""
     rng = np.random.default_rng(seed)
     center, table = rng.normal(size=5), rng.normal(size=(V, 5))
-    if objective is nce_loss:  # it takes the model as normalised: the sum is made to be 1
+    if objective is nce_loss:  # NCE assumes a normalized model, so the sum is set to 1
       center = np.append(center, 1)
       table = np.column_stack([table, np.full(V, -np.log(np.exp(table @ center[:-1]).sum()))])
     y = np.exp(table @ center) / np.exp(table @ center).sum()
@@ -151,7 +151,7 @@ class TestConvergence:
 
   @pytest.mark.parametrize('objective', ['nce', 'sampled_softmax'])
   def test_the_block_objective_too(self, objective):
-    """Over blocks: all rows, with normalised tables for NCE."""
+    """Covers all rows of the block objectives, with normalized tables for NCE."""
     params, batch = example(3)
     ids = draw_alias(
       np.random.default_rng(0),

@@ -1,4 +1,4 @@
-"""Words of n-grams: their rows, their means on the device, and the gradients of the rows."""
+"""Subwords: rows of n-grams, their means on the device, and the gradients of the rows."""
 
 import functools
 
@@ -19,7 +19,7 @@ WORDS = VOCABULARY.words
 
 
 def by_hand(word, minn, maxn, bucket):
-  """The buckets of the n-grams of one word."""
+  """Returns the buckets of the n-grams of one word."""
   return ngram_buckets([word], minn, maxn, bucket)[0].tolist()
 
 
@@ -42,7 +42,7 @@ class TestMakeSubwords:
     assert np.all(np.diff(occurrences[subwords.buckets]) <= 0)
 
   def test_the_end_of_a_line_has_no_ngrams(self):
-    """As in fastText, which calls it </s>."""
+    """Follows fastText, which calls the end of a line </s>."""
     subwords = make_subwords(('seas', '</s>', 'sea'), np.array([3, 2, 1]), 3, 5, 1000)
     assert subwords.sizes[1] == 1 and subwords.rows[subwords.starts[1]] == 1
     assert subwords.sizes[2] == 1 + len(by_hand('sea', 3, 5, 1000))
@@ -54,7 +54,7 @@ def tables(subwords, seed):
 
 
 def means(subwords, rows):
-  """The vectors of all words, one by one."""
+  """Computes the vectors of all words, one by one."""
   parts = [subwords.rows[a:b] for a, b in zip(subwords.starts, subwords.starts[1:], strict=False)]
   return jnp.stack([rows[part].mean(axis=0) for part in parts])
 
@@ -115,7 +115,7 @@ class TestGradient:
 
 
 def test_lists_have_few_lengths():
-  """Each length is compiled for."""
+  """Limits the number of list lengths, because each length is compiled."""
   subwords = make_subwords(WORDS, COUNTS, 2, 4, 100)
   lengths = set()
   for seed in range(20):

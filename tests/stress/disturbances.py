@@ -1,6 +1,6 @@
-"""What `faults.py` disturbs programs with, where the system has the means.
+"""Disturbances for `faults.py`, on systems that support them.
 
-What belongs here: disks that are too small, a clock that jumps, limits and permissions.
+Contains small disks, a clock that jumps, limits, and permissions.
 """
 
 import ctypes
@@ -57,14 +57,14 @@ time_t time(time_t *seconds) {
 
 
 class NotTried(Exception):
-  """This system has no means for a fault."""
+  """Raised if this system does not support a fault."""
 
 
 def clock_shim(folder: pathlib.Path) -> str:
-  """A library that has the clock jump by JUMP seconds, AFTER seconds from the start.
+  """Builds a library that makes the clock jump by JUMP seconds, AFTER seconds from the start.
 
   Raises:
-    NotTried: there is no compiler.
+    NotTried: the system has no compiler.
   """
   library = folder / 'clock.so'
   if not library.exists():
@@ -80,10 +80,10 @@ def clock_shim(folder: pathlib.Path) -> str:
 
 
 def make_small_disk(folder: pathlib.Path, size: int = 64 << 20, inodes: int = 0) -> None:
-  """Gives a folder a file system of so many bytes and files, or makes the one there larger.
+  """Mounts a file system of so many bytes and files in a folder, or enlarges the mounted one.
 
   Raises:
-    NotTried: this process may not mount one.
+    NotTried: this process may not mount a file system.
   """
   folder.mkdir(exist_ok=True)
   again = 'remount,' if os.path.ismount(folder) else ''
@@ -97,7 +97,7 @@ def make_small_disk(folder: pathlib.Path, size: int = 64 << 20, inodes: int = 0)
 
 
 def in_own_mounts() -> None:
-  """Starts this program again where it may mount file systems, if the system allows that."""
+  """Restarts this program where it may mount file systems, if the system allows that."""
   command = ['unshare', '--map-root-user', '--mount']
   if os.environ.get('_FAULTS_MOUNTS') or shutil.which('unshare') is None:
     return
@@ -109,19 +109,19 @@ def in_own_mounts() -> None:
 
 
 def limit_files(size: int) -> None:
-  """In a new process: no file may be larger."""
+  """Limits the size of each file, in a new process."""
   resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def no_privileges() -> None:
-  """In a new process of root: permissions hold for it too."""
+  """Applies permissions to root, too, in a new process."""
   if os.geteuid() == 0:
-    for capability in (1, 2):  # to write and to read whatever its permissions
+    for capability in (1, 2):  # bypass permissions to write and to read
       _LIBC.prctl(24, capability, 0, 0, 0)
 
 
 def catches_interrupt(pid: int) -> bool:
-  """Whether a process catches Ctrl-C, as Python does from its start, with a traceback."""
+  """Returns whether a process catches Ctrl-C, as Python does from its start, with a traceback."""
   try:
     status = pathlib.Path(f'/proc/{pid}/status').read_text()
   except OSError:

@@ -1,7 +1,7 @@
-"""The programs that `faults.py` disturbs, and what it asks of them afterwards.
+"""Programs that `faults.py` disturbs, and the checks of their results.
 
-What belongs here: the undisturbed runs that all is compared with, starting and ending programs,
-the moments to disturb them at, disks that are too small, and the checks.
+Contains the undisturbed runs for comparison, starting and ending of programs, the moments of
+disturbances, small disks, and the checks.
 """
 
 import json
@@ -21,7 +21,7 @@ from disturbances import catches_interrupt
 import jw2v
 
 ROOT = pathlib.Path(__file__).parents[2]
-PHASES = {  # moments of a run, and how many seconds after it has begun there is still something
+PHASES = {  # moments of a run, and the longest delay in seconds after each begins
   'start': ('while it starts', 2.0),
   'reading': ('while it reads the text', 0.5),
   'training': ('while it trains', 0.8),
@@ -49,22 +49,22 @@ _SLEEP = 0.0002
 
 
 class Missed(Exception):
-  """The program ended before it could be disturbed."""
+  """Raised if a program ended before it could be disturbed."""
 
 
 class Done:
-  """A program that has ended: its status, what it printed, and when it had started."""
+  """A program that has ended, with its status, its output, and its start time."""
 
   def __init__(self, code: int, out: str, err: str):
-    """Takes what is known."""
+    """Stores the results."""
     self.code, self.out, self.err = code, out, err
 
 
 class World:
-  """What all faults share: texts, vectors, and runs that nothing disturbed."""
+  """Data that all faults share: texts, vectors, and undisturbed runs."""
 
   def __init__(self, folder: pathlib.Path, keep: pathlib.Path | None):
-    """Makes the texts, and runs the programs; an error if that is not possible."""
+    """Writes the texts and runs the programs; raises if a program fails."""
     self.folder, self.keep = folder, keep
     self.text, self.big, self.large = (folder / n for n in ('text.txt', 'big.txt', 'large.txt'))
     generator = random.Random(0)
@@ -84,7 +84,7 @@ class World:
         raise RuntimeError(f'{program} does not run: {done.err}')
       case.run.rename(folder / program)
     self.vectors = (folder / 'train' / 'vectors.txt').read_bytes()
-    # What is compiled is kept for all; a program that is killed must not write there.
+    # All programs share the compilation cache; killed programs must not write to it.
     self.env['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '1e9'
     case = Case(self, -9)
     process = case.start('train', '--config.checkpoints.every=0')
@@ -99,10 +99,10 @@ class World:
 
 
 class Case:
-  """A fault's folder, the programs in it, and what was found wrong."""
+  """A fault's folder, its programs, and the problems found."""
 
   def __init__(self, world: World, number: int, attempt: int = 0):
-    """Makes the folder; the number and the attempt give all that is random."""
+    """Creates the folder; the number and the attempt seed all randomness."""
     self.world, self.number, self.attempt = world, number, attempt
     self.folder = world.folder / f'case{number}.{attempt}'
     self.folder.mkdir()
@@ -111,16 +111,16 @@ class Case:
     self.about, self._programs, self._disk = '', 0, False
 
   def require(self, right: bool, message: str) -> None:
-    """Takes down what is wrong."""
+    """Records a problem unless a condition holds."""
     if not right and message not in self.wrong:
       self.wrong.append(message)
 
   def copy(self, name: str) -> None:
-    """Begins with the folder of an undisturbed run."""
+    """Copies the folder of an undisturbed run."""
     shutil.copytree(self.world.folder / name, self.run)
 
   def start(self, program, *more, text=None, run=None, wrap=(), env=None, before=None):
-    """Starts a program; what it prints goes to files."""
+    """Starts a program, with its output in files."""
     run = run or self.run
     text = text or (self.world.big if program == 'encode' else self.world.text)
     run.mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ class Case:
     return process
 
   def ended(self, process) -> Done:
-    """Waits until a program has ended; one that does not is wrong."""
+    """Waits for the end of a program; a timeout is a problem."""
     try:
       process.wait(_LIMIT)
     except subprocess.TimeoutExpired:
@@ -154,7 +154,7 @@ class Case:
     """Waits for a moment of a phase.
 
     Raises:
-      Missed: the program ended before.
+      Missed: the program ended before that moment.
     """
     is_new = lambda path: path.exists() and path.stat().st_mtime >= process.began - 0.01
     found = lambda folder, pattern: any(p.name not in process.there for p in folder.glob(pattern))
@@ -184,18 +184,18 @@ class Case:
       raise Missed
 
   def check_quiet(self, done: Done) -> None:
-    """A program that was told to end says at most that it writes a checkpoint."""
+    """Checks that an interrupted program prints at most that it writes a checkpoint."""
     lines = [line for line in done.err.splitlines() if line.strip()]
     known = 'writing a checkpoint; interrupt again to stop without it'
     self.require(all(line == known for line in lines), f'said {_short(done.err)}')
 
   def check_fine(self, done: Done) -> None:
-    """A program ended well, and said nothing that sounds otherwise."""
+    """Checks that a program succeeded without messages of errors."""
     self.require(done.code == 0, f'ended with {done.code}: {_short(done.err)}')
     self.require(not done.err.strip() or done.code != 0, f'said {_short(done.err)}')
 
   def check_refused(self, done: Done, named: list[str], may_succeed: bool = False) -> None:
-    """A program ended with one line of error that has one of the names."""
+    """Checks that a program failed with one line of error that contains one of the names."""
     if done.code == 0 and may_succeed:
       self.check_fine(done)
       return
@@ -205,7 +205,7 @@ class Case:
     self.require(any(name in done.err for name in named), f'names no file: {_short(done.err)}')
 
   def check_files(self, tidy: bool = False, store_may_differ: bool = False) -> None:
-    """What has its final name is whole, and after an orderly end there is nothing else."""
+    """Checks that final files are complete and, after an orderly end, that no others exist."""
     run = self.run
     if not run.exists():
       return
@@ -236,17 +236,17 @@ class Case:
       self.require(not left, f'left behind: {", ".join(left)}')
 
   def check_finished(self) -> None:
-    """The vectors are those of a run that nothing disturbed, bit for bit."""
+    """Checks that the vectors are bit-identical to the vectors of an undisturbed run."""
     path = self.run / 'vectors.txt'
     self.require(path.exists() and path.read_bytes() == self.world.vectors, 'the vectors differ')
 
   def newest(self) -> int:
-    """The step of the newest checkpoint; 0 if there is none."""
+    """Returns the step of the newest checkpoint; 0 without a checkpoint."""
     folders = (self.run / 'checkpoints').glob('*')
     return max((int(path.name) for path in folders if path.name.isdigit()), default=0)
 
   def check_again(self, program: str, **how) -> Done:
-    """The same command works, goes on from what there was, and leaves nothing but its results."""
+    """Checks that the same command succeeds, resumes, and leaves nothing but its results."""
     step = self.newest()
     done = self.ended(self.start(program, **how))
     self.check_fine(done)
@@ -260,7 +260,7 @@ class Case:
     return done
 
   def close(self) -> None:
-    """Removes the folder, or keeps it where something was wrong."""
+    """Removes the folder; keeps a copy of it if problems were found."""
     if self.wrong and self.world.keep:
       kept = self.world.keep / f'{self.number}'
       shutil.rmtree(kept, ignore_errors=True)

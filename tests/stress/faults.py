@@ -1,14 +1,14 @@
-"""Disturbs programs while they run, and checks what they say, leave behind and do next time.
+"""Disturbs programs while they run, and checks their messages, files and next runs.
 
   python tests/stress/faults.py [WORD ...]    # only faults whose line has one of the words
   python tests/stress/faults.py --rounds=3    # three times as many, at other moments
 
-What belongs here: the faults; `disturbances.py` has the means, `disturbed.py` the programs and
-the checks. Each fault has a folder and processes of its own, and moments and offsets that its
-number gives. A line a fault goes to standard error, and the table of docs/reliability.md to
+Contains the faults; `disturbances.py` has the means, `disturbed.py` the programs and the checks.
+Each fault has its own folder and processes, and its number seeds the moments and offsets. The
+program prints one line per fault to standard error, and the table of docs/reliability.md to
 standard output. It takes about twelve minutes on two cores. The exit status is 1 if a fault fails.
-What this system has no means for (a file system of its own, strace, a C compiler) is told as not
-tried.
+Faults without support on this system (mounted file systems, strace, a C compiler) are reported as
+not tried.
 """
 
 import argparse
@@ -37,7 +37,7 @@ ATTEMPTS = 5
 
 
 def killed(case: Case, program: str, phase: str) -> None:
-  """SIGKILL at a moment; the next start ends as if nothing had been."""
+  """Sends SIGKILL at a moment; the next start ends like an undisturbed run."""
   process = case.start(program)
   case.wait_for(process, phase)
   process.kill()
@@ -47,7 +47,7 @@ def killed(case: Case, program: str, phase: str) -> None:
 
 
 def signalled(case: Case, program: str, phase: str, number: signal.Signals) -> None:
-  """The program stops by itself, with what it was asked for, and goes on next time."""
+  """Sends a signal, which stops the program in order; the next start resumes."""
   process = case.start(program)
   case.wait_for(process, phase, number)
   process.send_signal(number)
@@ -69,7 +69,7 @@ def signalled(case: Case, program: str, phase: str, number: signal.Signals) -> N
 
 
 def killed_often(case: Case) -> None:
-  """The same run is killed six times on its way."""
+  """Kills the same run six times."""
   for _ in range(6):
     process = case.start('train')
     case.wait_for(process, case.random.choice(('training', 'checkpoint')))
@@ -80,7 +80,7 @@ def killed_often(case: Case) -> None:
 
 
 def full(case: Case, share: float, what: str) -> None:
-  """The disk has a share of what the program needs; later it has enough."""
+  """Restricts the disk to a share of the space that a program needs; later it has enough."""
   program, disk = ('train', case.run) if what != 'encode' else ('encode', case.run)
   make_small_disk(disk, **{'inodes': 2 + int(60 * share)} if what == 'inodes' else
                   {'size': int(case.world.needs[program] * share)})  # fmt: skip
@@ -92,7 +92,7 @@ def full(case: Case, share: float, what: str) -> None:
 
 
 def filled(case: Case, phase: str, left: int) -> None:
-  """Something else fills the disk while the run is at work; later there is room again."""
+  """Fills the disk while the run is active; later the disk has space again."""
   make_small_disk(case.run, size=64 << 20)
   process = case.start('train')
   case.wait_for(process, phase)
@@ -108,7 +108,7 @@ def filled(case: Case, phase: str, left: int) -> None:
 
 
 def limited(case: Case, size: int) -> None:
-  """No file may be larger than so many bytes."""
+  """Limits the size of each file."""
   done = case.ended(case.start('train', before=lambda: limit_files(size)))
   case.check_refused(done, [str(case.run)], may_succeed=True)
   case.check_files(tidy=True)
@@ -116,7 +116,7 @@ def limited(case: Case, size: int) -> None:
 
 
 def unreadable(case: Case, names: str, first: int) -> None:
-  """The disk gives EIO for a file, from some read on; later it does not."""
+  """Returns EIO for reads of a file, beginning with a given read; later reads succeed."""
   program = 'encode' if names == 'text' else 'train'
   if names != 'text':
     case.copy('stopped')
@@ -137,7 +137,7 @@ def unreadable(case: Case, names: str, first: int) -> None:
 
 
 def changing(case: Case, how: str) -> None:
-  """The text is not left alone while it is encoded; later it is what it was."""
+  """Changes the text while it is encoded; later restores it."""
   text = shutil.copy(case.world.big, case.folder / 'mine.txt')
   process = case.start('encode', text=text)
   case.wait_for(process, 'reading')
@@ -161,7 +161,7 @@ def changing(case: Case, how: str) -> None:
 
 
 def shrinking(case: Case, name: str) -> None:
-  """A file of the store is cut while it is mapped; the run tells, and so does the next start."""
+  """Truncates a mapped file of the store; this run and the next start report it."""
   process = case.start('train', '--config.epochs=400')
   case.wait_for(process, 'training')
   os.truncate(case.run / 'corpus' / name, case.random.randrange(4096))
@@ -175,7 +175,7 @@ def shrinking(case: Case, name: str) -> None:
 
 
 def forbidden(case: Case, name: str) -> None:
-  """No permission for something; later there is."""
+  """Removes a permission; later restores it."""
   if name not in ('run', 'text'):
     case.copy('stopped')
   case.run.mkdir(exist_ok=True)
@@ -194,7 +194,7 @@ def forbidden(case: Case, name: str) -> None:
 
 
 def damaged(case: Case, start: str, name: str, how: str) -> None:
-  """A file is not what was written: the run refuses it by name, or does not need it."""
+  """Damages a file; the run reports it by name, or does not need it."""
   case.copy(start)
   newest = case.newest()
   found = sorted(p for p in case.run.glob(name.replace('NEWEST', str(newest))) if p.is_file())
@@ -228,7 +228,7 @@ def damaged(case: Case, start: str, name: str, how: str) -> None:
 
 
 def at_once(case: Case, what: str) -> None:
-  """Two programs in one place: both are whole, or the second one is refused."""
+  """Starts two programs in one place; both results are complete, or the second one fails."""
   if what == 'workdir':
     first = case.start('train')
     time.sleep(case.random.uniform(0, 0.3))
@@ -254,7 +254,7 @@ def at_once(case: Case, what: str) -> None:
 
 
 def clock(case: Case, jump: int, after: float, start: str | None) -> None:
-  """The clock jumps while a run is at work, or between a run and the next."""
+  """Makes the clock jump during a run, or between two runs."""
   if start:
     case.copy(start)
   shim = clock_shim(case.world.folder)
@@ -264,7 +264,7 @@ def clock(case: Case, jump: int, after: float, start: str | None) -> None:
 
 
 def dated(case: Case, year: int) -> None:
-  """All files are from the past or the future."""
+  """Dates all files in the past or in the future."""
   case.copy('stopped')
   text = pathlib.Path(shutil.copy(case.world.text, case.folder / 'text.txt'))
   when = (year - 1970) * 365.25 * 24 * HOUR
@@ -278,7 +278,7 @@ def dated(case: Case, year: int) -> None:
 
 
 def faults(rounds: int) -> list[tuple]:
-  """All faults: the row of the table, and what is called with the case."""
+  """Returns all faults: the row of the table, and the function to call with the case."""
   some = []
   add = lambda row, times, function, *arguments: some.extend(
     [(row, function, arguments)] * (times * rounds)
@@ -342,7 +342,7 @@ def faults(rounds: int) -> list[tuple]:
 
 
 def tried(world: World, number: int, row: str, function, arguments) -> tuple[str, str, float]:
-  """Tries one fault: its row, what was wrong ('' for nothing), and the seconds."""
+  """Tries one fault; returns its row, its problems ('' for none), and the seconds."""
   began = time.monotonic()
   words = ' '.join(str(getattr(a, 'name', a)) for a in arguments)
   for attempt in range(ATTEMPTS):
@@ -352,7 +352,7 @@ def tried(world: World, number: int, row: str, function, arguments) -> tuple[str
       wrong = '; '.join(case.wrong)
     except NotTried as reason:
       wrong = f'not tried: {reason}'
-    except Missed:  # it came too late; earlier then
+    except Missed:  # too late; the next attempt is earlier
       wrong = '; '.join(case.wrong) or 'not tried: the program had ended'
       if not case.wrong:
         continue

@@ -1,17 +1,18 @@
-"""Reads files that are damaged or lie, by the thousand, and reports what goes wrong.
+"""Reads damaged and forged files by the thousand, and reports findings.
 
   python tests/stress/fuzz.py [TARGET ...] --seconds=600 --seed=0    # the seconds of each target
   python tests/stress/fuzz.py text --engine=atheris                  # guided by coverage
 
-The targets are those of `fuzz_targets.py`; all if none is named. A case is a right file, mutated,
-and read in all the ways in which a user could. It may be read, or refused by an exception that the
-docstring names, in a short message with the file. It is a finding if there is another exception, if
-what was read is unsound, if it takes more than the seconds or the memory below, or if anything
-is run, imported, connected to or written that has nothing to do with it.
+`fuzz_targets.py` contains the targets; the default is all of them. A case is a mutated valid file,
+which is read in all the ways available to a user. The call may return, or raise an exception that
+its docstring names, with a short message that contains the file. Findings are any other exception,
+an unsound result, more than the seconds or the memory below, and unrelated actions: running,
+importing, connecting and writing.
 
-Each target runs in a process of its own: what ends that is a finding too. Prints the table of the
-results; each finding goes to tests/stress/seeds, from where `test_fuzz.py` reads it, and the exit
-status is 1. atheris, which is not in an extra, mutates what has reached new lines.
+Each target runs in its own process, and a crash of it is a finding, too. The program prints a table
+of the results and writes each finding to tests/stress/seeds, from where `test_fuzz.py` reads it.
+The exit status is 1 after a finding. atheris, which is not in an extra, mutates cases that have
+reached new lines.
 """
 
 import argparse
@@ -39,12 +40,12 @@ if __name__ == '__main__':
   sys.path.insert(0, str(ROOT))
 
 SEEDS = ROOT / 'tests' / 'stress' / 'seeds'
-SECONDS = 10  # of computing, that a call may take
-MEMORY = 400 << 20  # bytes that a call may take, of files of at most a megabyte each
-_ADDRESSES = 16 << 30  # bytes that a header that lies cannot have; Arrow reserves some of them
-_HANGS = 120  # seconds until a process is ended that cannot be interrupted
+SECONDS = 10  # of CPU time per call
+MEMORY = 400 << 20  # bytes per call, for files of at most one megabyte each
+_ADDRESSES = 16 << 30  # bytes that a forged header cannot reserve; Arrow reserves some of them
+_HANGS = 120  # seconds until a process that cannot be interrupted is killed
 _LONGEST = 2000  # characters of a message
-_FAST = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # where folders are made in no time
+_FAST = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # fast place for folders
 _KEPT = 1 << 16  # bytes of a finding that is kept in the repository
 # What runs, loads or connects; `compile` is of the reader of Python's literals in NumPy.
 _FORBIDDEN = re.compile(
@@ -56,13 +57,13 @@ _WRITES = re.compile(r'os\.(remove|rename|rmdir|mkdir|chmod|chown|link|symlink|t
 
 
 class TooLong(BaseException):
-  """A call has taken more than its seconds; no handler of errors may catch it."""
+  """Raised if a call exceeds its seconds; error handlers must not catch it."""
 
 
 class Guard:
-  """Hears of all that Python does, and remembers what reading a file should not do.
+  """Watches the events of Python and records actions that reading a file should not cause.
 
-  An audit hook stays for good, and so there is one, which is heeded where it is armed.
+  Audit hooks cannot be removed, so all calls share one, which is ignored unless it is armed.
   """
 
   def __init__(self):
@@ -71,7 +72,7 @@ class Guard:
 
   @contextlib.contextmanager
   def armed(self, folder: pathlib.Path) -> Iterator[None]:
-    """Whatever happens meanwhile is remembered; files are written in a folder and for a while."""
+    """Records forbidden events within the context; files may be written in `folder`."""
     self.breaches.clear()
     self.folder = str(folder)
     try:
@@ -93,7 +94,7 @@ class Guard:
       self.breaches.append(f'{event} {arguments!r}'[:200])
 
   def _is_known(self, event: str, arguments: tuple) -> bool:
-    """Modules that are installed may be imported late, and their code is run then."""
+    """Accepts late imports of installed modules, and the execution of their code."""
     if event == 'import':
       return arguments[0].partition('.')[0] in _modules()
     if event == 'socket.__new__':  # of asyncio, which orbax uses: a pair in this process
@@ -109,7 +110,7 @@ class Guard:
 
 
 def _paths(arguments: tuple) -> list[str | bytes]:
-  """The paths among the arguments of an event, those in an open folder with its name."""
+  """Returns the paths among the arguments of an event, joined with the name of an open folder."""
   paths = [path for path in arguments if isinstance(path, (str, bytes))]
   handle = arguments[-1]
   if isinstance(handle, int) and handle >= 0 and all(isinstance(path, str) for path in paths):
@@ -119,7 +120,7 @@ def _paths(arguments: tuple) -> list[str | bytes]:
 
 
 def _importing() -> bool:
-  """Whether a module is imported, which is known by now: some make classes of text."""
+  """Returns whether an import is in progress, in which some modules execute text."""
   frame = sys._getframe()
   while frame is not None and frame.f_code.co_filename != '<frozen importlib._bootstrap>':
     frame = frame.f_back
@@ -127,15 +128,15 @@ def _importing() -> bool:
 
 
 def _modules() -> frozenset[str]:
-  """What is imported by the libraries themselves, when it is needed first."""
+  """Returns the modules that libraries may import late."""
   return sys.stdlib_module_names | {name.partition('.')[0] for name in sys.modules}
 
 
 class Fuzzer:
-  """Reads the cases of a target and keeps account."""
+  """Reads the cases of a target and counts the results."""
 
   def __init__(self, target: str, folder: pathlib.Path, guard: Guard):
-    """Makes the files that are right; reading them imports what is imported late."""
+    """Creates the valid files, and reads them to trigger late imports."""
     from fuzz_targets import TARGETS
 
     self.kinds, self.folder, self._guard = TARGETS[target], folder, guard
@@ -159,7 +160,7 @@ class Fuzzer:
     self.add(name, case)
 
   def add(self, name: str, case: dict[str, bytes]) -> list[str]:
-    """Reads a case of a kind; what is wrong is kept, of the same the smallest."""
+    """Reads a case of a kind; keeps the smallest case of each finding."""
     self.cases += 1
     reasons = self.judge(name, case)
     for reason in reasons:
@@ -170,7 +171,7 @@ class Fuzzer:
     return reasons
 
   def judge(self, name: str, case: dict[str, bytes], armed: bool = True) -> list[str]:
-    """What is wrong with the way in which the calls of a kind take the files."""
+    """Returns the problems with the calls of a kind that read the files."""
     kind, case_folder = self.kinds[name], self.folder / 'case'
     shutil.rmtree(case_folder, ignore_errors=True)
     for file, data in case.items():
@@ -216,7 +217,7 @@ def _trace(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-  """Raises `TooLong` after so many seconds of computing."""
+  """Raises `TooLong` after `seconds` of CPU time."""
 
   def stop(*_):
     raise TooLong
@@ -231,14 +232,14 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def _reset_peak() -> int:
-  """Makes the peak of the memory what is in use now, where Linux can; that in bytes."""
+  """Resets the peak memory to the current use, where Linux can; returns it in bytes."""
   with contextlib.suppress(OSError):
     pathlib.Path('/proc/self/clear_refs').write_text('5')
   return _peak()
 
 
 def _peak() -> int:
-  """The most memory that was in use at once."""
+  """Returns the peak memory in bytes."""
   with contextlib.suppress(OSError):
     found = re.search(r'VmHWM:\s+(\d+) kB', pathlib.Path('/proc/self/status').read_text())
     return int(found[1]) << 10
@@ -246,14 +247,14 @@ def _peak() -> int:
 
 
 def small_bombs(assign: Callable = setattr) -> None:
-  """Has bombs refused from a megabyte on, so that small ones will do."""
+  """Lowers the limit of bombs to one megabyte, so that small ones exceed it."""
   from jw2v.utils import limits
 
   assign(limits, '_ALWAYS', 1 << 20)
 
 
 def _work(options: argparse.Namespace) -> None:
-  """One target, in this process, which tells in its folder how far it is."""
+  """Fuzzes one target in this process, and writes its progress to its folder."""
   if options.engine == 'atheris':
     import atheris
 
@@ -285,7 +286,7 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _guided(step: Callable, options: argparse.Namespace, folder: pathlib.Path) -> None:
-  """Draws by what atheris finds worth keeping: its bytes are the randomness of a case."""
+  """Draws mutations from the bytes of atheris, guided by coverage."""
   import atheris
 
   class Drawn(random.Random):
@@ -308,7 +309,7 @@ def _guided(step: Callable, options: argparse.Namespace, folder: pathlib.Path) -
 
 
 def _tell(fuzzer: Fuzzer, folder: pathlib.Path) -> None:
-  """Writes what was found so far."""
+  """Writes the findings so far."""
   found = {}
   for number, (key, (reason, case)) in enumerate(fuzzer.findings.items()):
     found[key] = reason, str(folder / f'finding{number}')
@@ -319,7 +320,7 @@ def _tell(fuzzer: Fuzzer, folder: pathlib.Path) -> None:
 
 
 def write_case(folder: pathlib.Path, case: dict[str, bytes]) -> None:
-  """Writes the files of a case in place of those that are there."""
+  """Writes the files of a case; replaces existing files."""
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
   for name, data in case.items():
@@ -328,7 +329,7 @@ def write_case(folder: pathlib.Path, case: dict[str, bytes]) -> None:
 
 
 def read_case(folder: pathlib.Path) -> dict[str, bytes]:
-  """The files of a case."""
+  """Returns the files of a case."""
   return {
     str(path.relative_to(folder)): path.read_bytes()
     for path in sorted(folder.rglob('*'))
@@ -337,7 +338,7 @@ def read_case(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def _run(target: str, options: argparse.Namespace) -> dict[str, Any]:
-  """One target in processes of its own, a new one where one has died."""
+  """Fuzzes one target in separate processes; starts a new one after each crash."""
   total: dict[str, Any] = {'cases': 0, 'most': 0, 'findings': {}, 'seconds': 0.0}
   number = 0
   while (left := options.seconds - total['seconds']) > 1 or not number:
@@ -368,7 +369,7 @@ def _run(target: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _keep(key: str, case: dict[str, bytes]) -> pathlib.Path:
-  """Where the files of a finding are kept."""
+  """Writes the files of a finding; returns their folder."""
   small = sum(map(len, case.values())) <= _KEPT
   place = (SEEDS if small else pathlib.Path(tempfile.gettempdir()) / 'jw2v_findings') / key
   write_case(place, case)
@@ -376,7 +377,7 @@ def _keep(key: str, case: dict[str, bytes]) -> pathlib.Path:
 
 
 def main(arguments: list[str]) -> int:
-  """Runs the targets one after the other; returns the number of findings."""
+  """Runs the targets in sequence; returns the number of findings."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('targets', nargs='*')
   parser.add_argument('--seconds', type=int, default=600, help='of each target')

@@ -1,8 +1,8 @@
-"""Damage and lies for the fuzzer: from files that are right to files that are not.
+"""Mutations for the fuzzer: damage and forge valid files.
 
-What belongs here: mutations of bytes, text, numbers and JSON, and the ways into and out of
-what wraps them. A compressed file, an archive, a header with its length: what is inside is
-mutated and wrapped again, or a checksum would be all that is ever tested.
+Contains mutations of bytes, text, numbers and JSON, and of wrapped data. The content of a
+compressed file, an archive, or a header with a length is unwrapped, mutated and wrapped again,
+because otherwise the fuzzer would test only the checksum.
 """
 
 import bz2
@@ -20,7 +20,7 @@ import pyarrow
 
 Case = dict[str, bytes]  # the files of a case, by their names in its folder
 
-LARGEST = 1 << 20  # bytes of a file that is made here
+LARGEST = 1 << 20  # maximum bytes of a mutated file
 _LONG = 100_000  # characters of one that is made long
 _BOMB = 5 << 18  # bytes of what is compressed
 _NUMBERS = [
@@ -52,12 +52,12 @@ _WRAPPED = {
 
 
 def mutated(case: Case, pool: list[Case], draw: random.Random) -> Case:
-  """A case with one to four mutations in one or two of its files.
+  """Returns a case with one to four mutations in one or two of its files.
 
   Args:
-    case: what is mutated; it stays as it is.
+    case: files to mutate; unchanged.
     pool: other cases, to splice with.
-    draw: where all that is random comes from.
+    draw: source of all randomness.
   """
   case = dict(case)
   others = [data for other in pool for data in other.values()]
@@ -72,7 +72,7 @@ def mutated(case: Case, pool: list[Case], draw: random.Random) -> Case:
 
 
 def _of_file(name: str, data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-  """A file mutated by its kind, or as mere bytes, which every eighth is."""
+  """Mutates a file by its kind, or, one time in eight, as bytes."""
   stem, dot, ending = name.rpartition('.')
   if draw.random() < 0.125:
     return _of_bytes(data, others, draw)
@@ -101,7 +101,7 @@ def _of_file(name: str, data: bytes, others: list[bytes], draw: random.Random) -
 
 
 def _parts(data: bytes, draw: random.Random) -> list[bytes]:
-  """The data in one piece, or seldom in two, as streams one after the other."""
+  """Returns the data in one piece or, rarely, in two, as consecutive streams."""
   cut = draw.randrange(len(data) + 1) if draw.random() < 0.1 else len(data)
   return [data[:cut], data[cut:]] if cut < len(data) else [data]
 
@@ -124,10 +124,10 @@ def _of_bytes(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
     return data[:start]
   if choice == 2:  # a part is missing
     return data[:start] + data[end:]
-  if choice == 3:  # a part is there again and again
+  if choice == 3:  # a part is repeated
     times = draw.choice((1, 2, 10, 1000, _LONG))
     return data[:end] + (data[start:end] * times)[:_LONG] + data[end:]
-  if choice == 4:  # something is there instead
+  if choice == 4:  # a part is replaced
     other = draw.choice(others)
     a, b = _span(other, draw, 256)
     return data[:start] + other[a:b] + data[end:]
@@ -179,7 +179,7 @@ def _of_text(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
 
 
 def _of_json(data: bytes, draw: random.Random) -> bytes:
-  """A value is replaced, dropped, renamed or moved; or the text is mutated as text."""
+  """Replaces, drops, renames or moves a value, or mutates the text."""
   if draw.random() < 0.2:
     return _of_text(data, [data], draw)
   value = json.loads(data)
@@ -216,7 +216,7 @@ def _of_json(data: bytes, draw: random.Random) -> bytes:
 
 
 def _of_npy(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-  """A header of Python's text, with its length, and what follows."""
+  """Mutates the header, which is Python text with a length, or the data after it."""
   length = struct.unpack_from('<H', data, 8)[0]
   header, rest = data[10 : 10 + length], data[10 + length :]
   choice = draw.randrange(3)

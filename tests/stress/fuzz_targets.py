@@ -1,7 +1,7 @@
-"""What the fuzzer reads: each kind of file, right ones of it, and the calls that read it.
+"""Targets of the fuzzer: kinds of files, valid cases, and the calls that read them.
 
-What belongs here: the kinds by target. The calls of a kind read a folder in all the ways in
-which a user could, and look whether what was read is sound.
+Contains the kinds by target. The calls of a kind read a folder in all the ways available to a user,
+and check that the result is sound.
 """
 
 import bz2
@@ -47,11 +47,11 @@ class Kind(NamedTuple):
   """Files of one kind.
 
   Attributes:
-    cases: gives files that are right.
-    calls: from a folder with such files to what reads them, each by itself.
-    refusals: what they may raise.
-    repair: makes checksums right again.
-    named: whether a refusal names the file.
+    cases: function that returns valid files.
+    calls: function from a folder with such files to separate calls that read it.
+    refusals: exceptions that the calls may raise.
+    repair: function that corrects the checksums of a case.
+    named: True if errors must contain the name of the file.
   """
 
   cases: Callable[[], list[Case]]
@@ -62,7 +62,7 @@ class Kind(NamedTuple):
 
 
 def _saved(write: Callable[[pathlib.Path], Any]) -> Case:
-  """The files that a function writes into a folder."""
+  """Returns the files that a function writes into a folder."""
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     write(folder)
@@ -71,7 +71,7 @@ def _saved(write: Callable[[pathlib.Path], Any]) -> Case:
 
 
 def _only(folder: pathlib.Path) -> pathlib.Path:
-  """The file of a case that has one."""
+  """Returns the file of a case with a single file."""
   return next((path for path in folder.iterdir()), folder / 'missing')
 
 
@@ -99,7 +99,7 @@ def _save(names: list[str], kv: jw2v.KeyedVectors, **more: Any) -> list[Case]:
 
 
 def _sound(kv: jw2v.KeyedVectors) -> None:
-  """Looks at all that was read, as a user would."""
+  """Checks the complete result, as a user would read it."""
   assert kv.vectors.shape == (len(kv), kv.vector_size) and kv.vectors.dtype == np.float32
   assert np.isfinite(kv.vectors).all() and len(set(kv.index_to_key)) == len(kv)
   for word in kv.index_to_key[:3]:
@@ -116,7 +116,7 @@ def _sound(kv: jw2v.KeyedVectors) -> None:
 
 
 def _load_vectors(path: pathlib.Path) -> Iterator[Call]:
-  """By what is in it, as the format that its name begins with, and a part."""
+  """Reads with a detected format, with the format of the name's stem, and in part."""
   named = path.name.partition('.')[0]
   for more in ({}, {'format': named}, {'format': named, 'limit': 1}):
     yield lambda more=more: _sound(jw2v.load_vectors(path, **more))
@@ -142,7 +142,7 @@ def _text_vectors() -> list[Case]:
 
 
 def _write_arrow_of_others(folder: pathlib.Path) -> None:
-  """Strings and lists of other types than ours, compressed, among other columns."""
+  """Writes strings and lists of other types than ours, compressed, among other columns."""
   kv = _vectors()
   table = pyarrow.table({
     'id': range(len(kv)),
@@ -180,7 +180,7 @@ def _store_cases() -> list[Case]:
 
 
 def _repaired_store(case: Case) -> Case:
-  """With the checksums of what is there now, as somebody with a purpose would write them."""
+  """Returns a store with the checksums of its present files, as a forger would write them."""
   try:
     manifest = json.loads(case['store/manifest.json'])
     manifest.pop('sha256', None)
@@ -209,7 +209,7 @@ def _open_store(folder: pathlib.Path) -> Iterator[Call]:
       corpus.phrases.join(['new', 'is', 'york', 'a'])
 
   yield look
-  # As a run would that finds it in its place; what is no store of ours stays there.
+  # Encodes as a run that finds the folder in its place; another folder remains unchanged.
   yield lambda: jw2v.encode_corpus(folder / 'text.txt', folder / 'store', min_count=1)
 
 
@@ -257,7 +257,7 @@ def _checkpoint_cases() -> list[Case]:
 
 
 def _repaired_checkpoint(case: Case) -> Case:
-  """With the checksum of its record, as somebody with a purpose would write it."""
+  """Returns a checkpoint with the checksum of its present record, as a forger would write it."""
   name = 'checkpoints/7/about/metadata'
   try:
     about = json.loads(case[name])
@@ -293,7 +293,7 @@ def _settings_cases() -> list[Case]:
 
 
 def _refused_by_value(config: Callable, given: dict[str, Any]) -> None:
-  """Makes settings; those of a run have no other refusal than a `ValueError`."""
+  """Creates settings; settings of a run may raise only a `ValueError`."""
   try:
     config(**given)
   except TypeError:
@@ -302,7 +302,7 @@ def _refused_by_value(config: Callable, given: dict[str, Any]) -> None:
 
 
 def _read_settings(folder: pathlib.Path) -> Iterator[Call]:
-  """As settings of each kind, and each as a flag of the training program."""
+  """Reads values as settings of each kind, and each as a flag of the training program."""
   try:
     values = json.loads(_only(folder).read_bytes())
   except (ValueError, RecursionError, OSError):  # nothing of ours reads it as a file
@@ -422,7 +422,7 @@ def _read_sessions(folder: pathlib.Path) -> Iterator[Call]:
 
 
 def _npy_cases() -> list[Case]:
-  """Archives by another hand: another order, big-endian numbers, columns first."""
+  """Returns archives from another writer: another order, big-endian numbers, columns first."""
   packed = io.BytesIO()
   np.savez_compressed(
     packed, words=np.frombuffer(b'a\nb', np.uint8),

@@ -1,4 +1,4 @@
-"""Breaks the closed forms on purpose, one at a time, and reports what no test catches.
+"""Breaks the closed forms on purpose, one at a time, and reports mutations that no test catches.
 
   python tests/stress/mutate.py [WORD ...]     # only mutations whose line has one of the words
 
@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).parents[2]
 CACHE = ROOT / '.pytest_cache' / 'jax'  # as in tests/conftest.py, for all copies
 
-# file@tests::choice -> what stands there, found exactly once in the file, and what it becomes.
+# file@tests::choice -> the original text, found exactly once in the file, and its replacement.
 # FILE and TESTS are paths below jw2v/ and tests/; without TESTS, those of FILE. The choice is an
 # expression for pytest -k; without one, all tests of the file run.
 MUTATIONS = {
@@ -1071,7 +1071,7 @@ def _source(room: str, root: pathlib.Path = ROOT) -> pathlib.Path:
 
 
 def caught(room: str, old: str, new: str) -> str:
-  """Returns the tier of the tests that fail with `new` in the place of `old`, or an empty word."""
+  """Returns the tier whose tests fail with `new` in place of `old`, or an empty word."""
   named, _, choice = room.partition('::')
   folder_of_tests, _, tests = named.rpartition('@')[2].rpartition('/')
   with tempfile.TemporaryDirectory() as folder:
@@ -1091,7 +1091,7 @@ def caught(room: str, old: str, new: str) -> str:
           [*command, '-m', marks],
           cwd=copy, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
-      except subprocess.TimeoutExpired:  # a test that hangs has noticed as well
+      except subprocess.TimeoutExpired:  # a test that hangs counts as caught
         return tier
       if done.returncode == 1:
         return tier
@@ -1101,7 +1101,7 @@ def caught(room: str, old: str, new: str) -> str:
 
 
 def misplaced(mutations: list[tuple[str, str, str]]) -> list[str]:
-  """Returns a line for each mutation whose text is not there exactly once."""
+  """Returns a line for each mutation whose text is not found exactly once."""
   counts = [(r, old, _source(r).read_text(encoding='utf-8').count(old)) for r, old, _ in mutations]
   return [
     f'{room}: {old!r} is there {count} times, not once' for room, old, count in counts if count != 1

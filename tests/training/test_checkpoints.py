@@ -1,4 +1,4 @@
-"""Checkpoints: a run goes on to the bits of one that was not interrupted, or says why not."""
+"""Checkpoints: a resumed run is bit-identical to an uninterrupted one, or fails with a reason."""
 
 import resource
 import shutil
@@ -29,7 +29,7 @@ def untimed(history):
 
 
 def run(folder, config, stop_after=None, lines=None, **checkpoints):
-  """Trains, or stops after so many records; with checkpoints in a folder."""
+  """Trains with checkpoints in a folder; stops after `stop_after` records."""
   saved, records = Checkpoints(folder, **{'every': 1e9, **checkpoints}), []
 
   def record(_):
@@ -68,7 +68,7 @@ class TestGoesOn:
     assert bits(found) == bits(whole)
     steps = sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit())
     assert len(steps) > 10
-    for step in steps[1 : -1 : len(steps) // 4]:  # as if those after it had not been
+    for step in steps[1 : -1 : len(steps) // 4]:  # without the later checkpoints
       shutil.copytree(tmp_path, tmp_path / 'copy', ignore=lambda *_: ['copy'])
       for later in steps:
         if later > step:
@@ -180,7 +180,7 @@ class TestRefused:
       Checkpoints(tmp_path, **given)
 
   def test_without_the_words_of_the_run(self, folder):
-    """They tell a difference; whether there is one, the checkpoint knows itself."""
+    """Uses the words of a run only to describe a difference; the checkpoint detects it."""
     (folder / 'vocabulary.txt').unlink()
     renamed = [['SEA1' if word == 'sea1' else word for word in line] for line in two_topics()]
     with pytest.raises(ValueError, match=r'vocabulary must be .*cannot read .*vocabulary\.txt'):
@@ -188,7 +188,7 @@ class TestRefused:
     assert self.go_on(folder).history
 
   def test_a_record_that_changed(self, folder):
-    """It has no part that a wrong run could come from unnoticed."""
+    """Rejects a changed record by its checksum."""
     newest = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
     record = newest / 'about' / 'metadata'
     text = record.read_text()
@@ -222,7 +222,7 @@ class TestRefused:
       run(tmp_path, TrainConfig(**TINY))
 
   def test_a_disk_that_is_full_in_the_end(self, tmp_path, monkeypatch):
-    """The run ends with one error, and the checkpoint before it is whole."""
+    """Raises one error and keeps the previous checkpoint intact."""
     import orbax.checkpoint
 
     save, calls = orbax.checkpoint.CheckpointManager.save, []
@@ -254,10 +254,10 @@ class TestRefused:
     time.sleep(0.3)
     assert not [path for path in tmp_path.iterdir() if 'tmp' in path.name]
 
-  # After an error of orbax, threads of it outlive the loop to which they report.
+  # After an error, threads of orbax outlive the event loop to which they report.
   @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
   def test_a_limit_that_a_thread_of_orbax_meets(self, tmp_path, caplog):
-    """One error and not the tracebacks of all threads; nothing half-written stays."""
+    """Raises one error without tracebacks of threads, and leaves no partial checkpoint."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:

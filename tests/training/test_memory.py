@@ -1,4 +1,4 @@
-"""Memory of a run, and the error if there is not enough."""
+"""Memory of a run, and the error if memory is insufficient."""
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +42,10 @@ class TestNeeds:
     assert memory.state_bytes(shapes, 1) == whole
 
   def test_ten_million_words(self):
-    """24 GB of tables, of which each of eight devices has three where they are split by width."""
+    """Needs 24 GB of tables on each device, or 6 GB if four devices split them by width."""
     state = abstract(TrainConfig(dim=300), (10**7, 10**7))
     found = {need.layout: need.bytes for need in memory.needs(state, 4)}
-    # Of each table: the row and its curvature, a direction, the sums of two samples, and the rate.
+    # Per table: the row and its curvature, a direction, the sums of two samples, and the rate.
     wanted = lambda dim: 2 * 4 * (10**7 * (dim + 1) + dim + 6 + 1)
     assert found["layout='data'"] == wanted(300)
     assert found["layout='width'"] == wanted(75)
@@ -53,7 +53,7 @@ class TestNeeds:
 
 
 def compiled_bytes(config, num_rows, layout):
-  """Of the compiled steps on each device: arguments, and buffers besides; nothing is made."""
+  """Returns the bytes of arguments and of other buffers of the compiled steps, per device."""
   steps, blocks = config.steps_per_call, config.blocks_per_step
   tokens, size = config.block_size + 2 * config.window, config.block_size
   shape = lambda width, dtype: jax.ShapeDtypeStruct((steps, blocks, width), dtype)
@@ -93,7 +93,7 @@ def compiled_bytes(config, num_rows, layout):
 
 
 class TestCompiled:
-  """Ten million words of width 304, which exist nowhere: XLA's account of the compiled steps."""
+  """Steps compiled for ten million words of width 304, without arrays of that size."""
 
   @pytest.mark.parametrize(
     ('layout', 'devices', 'width'),
@@ -111,7 +111,7 @@ class TestCompiled:
     assert buffers < 60e6  # nothing of the size of the vocabulary
 
   def test_a_merge_needs_no_other_table(self):
-    """Tables and copies are arguments. A merge adds a few numbers for each row."""
+    """Adds a few numbers for each row, since tables and copies are arguments."""
     config = TrainConfig(dim=304, layout='local', devices=2, steps_per_call=4)
     rows = (10**7, 10**7)
     arguments, buffers = compiled_bytes(config, rows, make_layout(config))

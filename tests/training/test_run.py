@@ -1,4 +1,4 @@
-"""train(): it learns, repeats itself to the bit, and refuses what it cannot use."""
+"""Training: learns, is bit-identical when repeated, and rejects unusable input."""
 
 import functools
 import itertools
@@ -38,7 +38,7 @@ def fit(corpus=None, **settings):
 
 
 class TestStrictPromotion:
-  """A user of JAX may forbid implicit conversions of dtypes. The vectors are the same."""
+  """Training while implicit dtype conversions are forbidden, which keeps the same vectors."""
 
   def _assert_same(self, **settings):
     settings = {'epochs': 1, 'sample': 1e-2, **settings}
@@ -103,13 +103,13 @@ class TestLearns:
     assert within > result.vectors.similarity('sea1', 'land2') + 0.3
 
   def test_loss_is_the_mean_over_predictions(self):
-    """At the start every score is 0: log 2 for the word and for each of its noise words."""
+    """Starts with scores of 0: log 2 for the word and for each of its noise words."""
     result = fit(learning_rate=1e-9, min_learning_rate=0.0, negatives=5)
     assert math.isclose(result.history[0]['loss'], (1 + 5) * math.log(2), rel_tol=1e-5)
 
   @pytest.mark.parametrize('lines', [31, 32, 33])
   def test_every_record_has_a_loss(self, lines):
-    """Around 32 lines of 8 words, which fill the calls of 64 windows to the last one."""
+    """Records a loss for about 32 lines of 8 words, which exactly fill the calls of 64 windows."""
     history = fit(two_topics(lines), epochs=2).history
     assert all(2 < record['loss'] < 4.2 for record in history)
     for column in ('words', 'step', 'epoch'):
@@ -164,13 +164,13 @@ class TestLearns:
     assert len(made) == 1
 
   def test_records_of_a_small_corpus(self):
-    """Steps of a call are few enough for 20 records an epoch, where there are steps for them."""
+    """Uses few steps per call, so that an epoch has 20 records if it has enough steps."""
     assert len(fit(two_topics(400), epochs=2, steps_per_call=1000).history) == 40
 
   @pytest.mark.slow
   @pytest.mark.parametrize('architecture', ['skip_gram', 'cbow'])
   def test_one_step_over_the_whole_text_holds(self, architecture):
-    """Gradients of 4,000 windows of 14 words, summed: the damped step takes them."""
+    """Takes the damped step over the summed gradients of 4,000 windows of 14 words."""
     result = fit(two_topics(500), architecture=architecture, batch_size=4000, epochs=40)
     assert 0 < result.history[-1]['loss'] < 0.9 * result.history[0]['loss']
 
@@ -211,7 +211,7 @@ class TestLearns:
   ]),
 )  # fmt: skip
 class TestObjectives:
-  """What `TestLearns` shows for negative sampling."""
+  """The properties that `TestLearns` tests for negative sampling, for other objectives."""
 
   def test_topics_separate(self, architecture, objective):
     settings = {'architecture': architecture, 'objective': objective, 'shared_negatives': None}
@@ -246,7 +246,7 @@ class TestSchedules:
   @pytest.mark.slow
   @pytest.mark.parametrize('optimizer', OPTIMIZERS)
   def test_every_optimizer_follows_it(self, optimizer):
-    """With a rate of 0 from the first step on nothing moves, whatever the optimizer."""
+    """Moves nothing at a learning rate of almost 0, for any optimizer."""
     history = fit(optimizer=optimizer, learning_rate=1e-9, min_learning_rate=0.0).history
     assert math.isclose(history[-1]['loss'], 6 * math.log(2), rel_tol=1e-4)
 
@@ -261,7 +261,7 @@ class TestHeldOut:
 
   @pytest.mark.slow
   def test_the_last_words_are_not_trained_on(self):
-    """Two topics, the second one held out: its words stay where they started."""
+    """Leaves the words of a second, held-out topic at their initial vectors."""
     corpus = [['sea1', 'sea2', 'the'] * 3] * 30 + [['land1', 'land2', 'land3'] * 3] * 10
     result = fit(corpus, held_out=0.25, noise_exponent=1.0, epochs=20)
     norms = np.linalg.norm(result.vectors.vectors, axis=1)
@@ -270,7 +270,7 @@ class TestHeldOut:
     assert norms[land].max() < 0.2 < norms[sea].min()
 
   def test_stops_early(self):
-    """Text without any order: the held-out loss soon rises."""
+    """Stops on text without any order, where the held-out loss soon rises."""
     rng = np.random.default_rng(0)
     noise = [[f'w{i}' for i in rng.integers(0, 200, 20)] for _ in range(30)]
     settings = {'held_out': 0.3, 'epochs': 200, 'learning_rate': 0.5}
@@ -429,7 +429,7 @@ class TestCorpora:
 
 
 class TestGrowth:
-  """Training goes on with new text, from the vectors of an earlier run."""
+  """Further training on new text, from the vectors of an earlier run."""
 
   NEW = [['sea1', 'sea2', 'boat', 'sail'] * 2] * 60
 
@@ -471,7 +471,7 @@ class TestGrowth:
 
   @pytest.mark.slow
   def test_into_a_corpus_that_is_encoded(self):
-    """Its vocabulary decides: a word that is not in it is dropped."""
+    """Drops words that are not in the vocabulary of the encoded corpus."""
     first = self.first()
     encoded = encode_corpus(self.NEW, min_count=1)
     grown = train(encoded, TrainConfig(**TINY), progress=False, initial=first)
@@ -491,7 +491,7 @@ class TestErrors:
       fit(optimizer='sgd', learning_rate=1e6, epochs=20)
 
   def test_divergence_in_the_last_step_is_found(self, monkeypatch):
-    """Its loss is finite, its update is not."""
+    """Detects an update that is not finite after a finite loss."""
     compile_steps = loop.compile_steps
 
     def last_step_overflows(*args):
@@ -578,7 +578,7 @@ def interrupt_once(times=1):
 
 
 class TestInterrupt:
-  """Ctrl-C in a program of the user's own ends a run with the vectors so far."""
+  """Ctrl-C in a user's program, which ends a run with the current vectors."""
 
   def test_keeps_what_is_trained(self, caplog):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Which vector each word begins with."""
+"""Initial vectors of the words."""
 
 import numpy as np
 import pytest

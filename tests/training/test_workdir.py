@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, and the file of its metrics."""
+"""Folder of a run: its lock and its metrics file."""
 
 import fcntl
 import json
@@ -27,7 +27,7 @@ class TestLock:
         pass
 
   def test_a_lock_that_its_owner_removes_at_that_moment_is_no_lock(self, tmp_path, monkeypatch):
-    """Otherwise two runs would hold a lock each, on the removed file and on a new one."""
+    """Prevents two runs from locking the removed file and a new one."""
     flock, left = fcntl.flock, [1]
 
     def late(handle, operation):
@@ -52,7 +52,7 @@ class TestLock:
 
 class TestMetricsFile:
   def test_does_not_keep_a_partial_line(self, tmp_path):
-    """The first write is partial and succeeds; only the next one raises."""
+    """Removes a partial line after a write that succeeds in part before the next one raises."""
     path = tmp_path / 'metrics.jsonl'
     metrics = MetricsFile(path)
     metrics.start([])
@@ -70,7 +70,7 @@ class TestMetricsFile:
     assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [1, 2]
 
   def test_starts_with_the_records_of_the_run(self, tmp_path):
-    """Records that an interrupted run wrote after its last checkpoint are dropped."""
+    """Drops the records that an interrupted run wrote after its last checkpoint."""
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
     metrics = MetricsFile(tmp_path / 'metrics.jsonl')
     metrics.start([{'step': 1}])
@@ -80,7 +80,7 @@ class TestMetricsFile:
 
 
 class TestForeignFolder:
-  """A workdir that no run has made is not overwritten."""
+  """Folders that were not created by a run are not overwritten."""
 
   @pytest.mark.parametrize('name', ['vectors.txt', 'config.json', 'metrics.jsonl', 'notes.md'])
   def test_is_refused(self, tmp_path, name):
@@ -105,7 +105,7 @@ class TestForeignFolder:
 
 
 def test_a_refused_run_keeps_the_encoded_text(tmp_path):
-  """A run with checkpoints, whose text has changed since."""
+  """Uses a run with checkpoints whose text has changed since."""
   (tmp_path / 'text').write_text('\n'.join(' '.join(line) for line in two_topics()))
   config = jw2v.TrainConfig(dim=4, epochs=1, min_count=1)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import errno
@@ -121,7 +121,7 @@ class TestKeptFolder:
 @pytest.mark.parametrize('read', [lambda path: list(TextReader([path]).buffers()), Vocabulary.load])
 def test_a_read_error_is_told_with_the_name_of_the_file(read):
   with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
-    read('/proc/self/mem')  # whose first bytes belong to nobody
+    read('/proc/self/mem')  # address 0 is not mapped
 
 
 def test_a_digest_depends_on_the_value_and_not_on_the_order_of_its_keys():

@@ -1,4 +1,4 @@
-"""What files from anywhere may cost."""
+"""Limits on the cost of untrusted files."""
 
 import bz2
 import gzip
@@ -30,7 +30,7 @@ REFUSED = r'{}: decompressed size must be at most {} times the [\d,]+ compressed
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-  """Bombs of kilobytes will do."""
+  """Lowers the limit, so that bombs of kilobytes exceed it."""
   monkeypatch.setattr(limits, '_ALWAYS', 10_000)
 
 

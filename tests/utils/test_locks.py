@@ -77,7 +77,7 @@ class TestFile:
     assert not list(tmp_path.iterdir())
 
   def test_removed_by_its_last_owner_is_made_again(self, tmp_path, monkeypatch):
-    """Between opening and locking the file, its last owner removes it."""
+    """Locks a new file if the last owner removes the file between opening and locking."""
     path, flock, removed = tmp_path / '.lock', locks.fcntl.flock, []
 
     def remove_first(handle, how):
@@ -91,7 +91,7 @@ class TestFile:
 
 
 class TestWithoutLocks:
-  """On Windows, and on file systems without locks."""
+  """Locks on Windows, and on file systems without locks."""
 
   @pytest.fixture(autouse=True, params=['no fcntl', 'no locks'])
   def without(self, request, monkeypatch):

@@ -1,4 +1,4 @@
-"""Progress bars: lines where nothing can show a bar, and notebooks."""
+"""Progress bars: lines for outputs without bars, and notebooks."""
 
 import sys
 import types
@@ -8,7 +8,7 @@ from jw2v.utils import progress_bar
 
 class TestLines:
   def test_become_rarer(self, capsys, monkeypatch):
-    """After 5, 15, 35 seconds, and then every minute at most."""
+    """Prints lines after 5, 15 and 35 seconds, and then at most once a minute."""
     now = 0.0
     monkeypatch.setattr(progress_bar.time, 'monotonic', lambda: now)
     bar = progress_bar.progress_bar(1000, ' words', 'training')
@@ -23,7 +23,7 @@ class TestLines:
 
 class TestNotebook:
   def test_has_a_bar(self, monkeypatch):
-    """The stream of a cell is not a terminal."""
+    """Shows a bar in a cell, whose stream is not a terminal."""
     stream = types.new_class('OutStream')()
     type(stream).__module__ = 'ipykernel.iostream'
     stream.isatty = lambda: False

@@ -1,4 +1,4 @@
-"""Evaluations: gensim's results, and files that are refused."""
+"""Evaluations: the results of gensim, and errors for malformed files."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ WORDS = [f'Word{i}' if i % 3 else f'word{i}' for i in range(60)] + ['WORD1', 'wo
 
 
 def analogies_of(count, rng):
-  """Word 5 p + q is in row p and column q of a table: (p, q) to (r, q) as (p, s) to (r, s)."""
+  """Returns analogies (p, q) to (r, q) as (p, s) to (r, s), with word 5 p + q at (p, q)."""
   lines = [': first']
   for i in range(count):
     if i == count // 2:
@@ -22,7 +22,7 @@ def analogies_of(count, rng):
 
 @pytest.fixture
 def kv():
-  """The sums of a vector for the row and one for the column, with noise; and other words."""
+  """Returns noisy sums of one vector per row and one per column, and other words."""
   rng = np.random.default_rng(0)
   sums = rng.normal(size=(4, 1, 6)) + rng.normal(size=(1, 5, 6))
   vectors = np.concatenate([sums.reshape(20, 6), rng.normal(size=(len(WORDS) - 20, 6))])
@@ -68,7 +68,7 @@ class TestAgainstGensim:
     how = {'restrict_vocab': 62, 'case_insensitive': fold, 'dummy4unknown': dummy}
     ours = kv.evaluate_word_analogies(path, similarity_function=function, **how)
     assert not fold or 0.1 < ours[0] < 1
-    if function == 'most_similar':  # gensim takes the name of the other and does not use it
+    if function == 'most_similar':  # gensim accepts the name of the other and ignores it
       score, sections = theirs.evaluate_word_analogies(path, **how)
       assert ours[0] == pytest.approx(score)
       for section, expected in zip(ours[1], sections, strict=True):
@@ -78,7 +78,7 @@ class TestAgainstGensim:
 
 
 class TestVariants:
-  """The answer is the first of five, asked words apart, that is no variant of an asked one."""
+  """The answer is the first of five nearest words that is not a variant of an asked word."""
 
   @pytest.mark.parametrize(('between', 'share'), [(4, 1), (5, 0)])
   def test_of_the_words_asked_about(self, tmp_path, between, share):

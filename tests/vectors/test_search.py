@@ -1,4 +1,4 @@
-"""Search in tiles: the answers of a loop over all rows, whatever the tiles."""
+"""Tiled search: the answers of a loop over all rows, for tiles of any size."""
 
 import jax
 import numpy as np
@@ -81,7 +81,7 @@ class TestNearest:
 
 
 class TestTopK:
-  """Groups first, then within them, is `jax.lax.top_k`."""
+  """Top-k by groups, then within groups, equals `jax.lax.top_k`."""
 
   @pytest.mark.parametrize('size', [64, 640, 1280, 1300])
   @pytest.mark.parametrize('k', [1, 5, 9, 12])

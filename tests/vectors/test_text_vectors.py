@@ -1,4 +1,4 @@
-"""Vectors of texts against a reference in float64, and what the words of a text are."""
+"""Text vectors compared with a float64 reference, and tokenization of texts."""
 
 import collections
 import logging as python_logging
@@ -26,7 +26,7 @@ def some_texts(count, longest=9, words=(*WORDS, 'unknown')):
 
 
 def reference(kv, texts, probability=None, smoothing=1e-3, component=None):
-  """Follows the paper in float64, text by text; None for a uniform mean."""
+  """Computes the paper's formula in float64, text by text; uniform if probability is None."""
   means = []
   for words in texts:
     known = [word for word in words if word in kv]
@@ -81,7 +81,7 @@ class TestWeights:
     assert_close(got, reference(kv, texts, lambda word: counts[word] / 100))
 
   def test_counts_of_the_vectors_are_used(self):
-    kv = model()  # its counts are not those of Zipf's law
+    kv = model()  # its counts do not follow Zipf's law
     texts = some_texts(20, words=kv.index_to_key)
     share = dict(zip(kv.index_to_key, kv.counts / kv.counts.sum(), strict=True))
     assert_close(text_vectors(kv, texts), reference(kv, texts, share.__getitem__))
@@ -105,7 +105,7 @@ class TestComponent:
     assert_close(got, reference(kv, texts, zipf(kv), component=np.zeros(7)))
 
   def test_its_largest_number_is_positive(self, kv):
-    """Either sign of a singular vector is right, and which one is returned depends on LAPACK."""
+    """Fixes the sign of a singular vector, which otherwise depends on LAPACK."""
     for _ in range(20):
       component = text_vectors(kv, some_texts(5, words=WORDS), return_component=True)[1]
       assert component[np.abs(component).argmax()] > 0
@@ -135,7 +135,7 @@ class TestComponent:
 class TestBatches:
   @pytest.mark.parametrize('sizes', [((4, 3),), ((4, 2), (16, 5))])
   def test_texts_across_batches(self, kv, monkeypatch, sizes):
-    """Texts of all lengths, several of them longer than a batch, from a generator."""
+    """Reads a generator of texts of all lengths, several of them longer than a batch."""
     texts = [[], *some_texts(60, longest=40), ['unknown'] * 30, *[[]] * 12]
     monkeypatch.setattr(module, '_SIZES', sizes)
     got = text_vectors(kv, iter(texts), weights='mean')
@@ -161,7 +161,7 @@ class TestBatches:
 
 class TestWordsOfText:
   def vectors(self, words, text, **more):
-    """Returns for each word how often it occurs in the text, as the vectors are one-hot."""
+    """Returns the count of each word in the text, from one-hot vectors."""
     kv = KeyedVectors(words, np.eye(len(words)))
     (mean,) = text_vectors(kv, [text], weights='mean', **more)
     return (mean / (mean[mean > 0].min() if mean.any() else 1)).round(5).tolist()
@@ -176,7 +176,7 @@ class TestWordsOfText:
     assert self.vectors(words, 'The US in Paris, paris') == [1, 1, 0, 1]
 
   def test_lower_case_that_splits_a_word(self):
-    """The lower case of U+0130 ends with a combining dot, which is not a part of a word."""
+    """Splits at the combining dot in the lower case of U+0130, which is not part of a word."""
     assert self.vectors(['A', 'i', 'stanbul'], '\u0130stanbul A') == [0, 1, 1]
 
   def test_split_by_a_function(self):
