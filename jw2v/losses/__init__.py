@@ -13,7 +13,6 @@ respect to the vectors follows by the chain rule from the derivative with respec
 - `derivatives` contains the derivatives of softmax, sigmoid and others, and `network` a two-layer
   network, as in courses on neural networks.
 
-The modules import only jax and chex, so the folder can be copied into another project. `numerics`
-contains the arithmetic that the losses share, `_check` checks their arguments, and `_mesh` makes
-them work on meshes of explicit axes.
+The modules import only jax, chex and each other. `numerics` contains the arithmetic that the losses
+share, `_check` checks their arguments, and `_mesh` makes them work on meshes of explicit axes.
 """
