@@ -211,6 +211,14 @@ class TestNeighbors:
     values = parsed(neighbors, f'--vectors={file}', 'gold')
     assert neighbors.run(values) == 0
 
+  @pytest.mark.slow
+  def test_a_warning_is_one_line(self, file, tmp_path):
+    """Without a line of absl about flags before the first warning."""
+    command = [sys.executable, '-m', 'jw2v', 'plot', file, '--words=gold,peace']
+    done = subprocess.run(command, cwd=tmp_path, env={'PYTHONPATH': str(ROOT), 'PATH': ''},
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, 'warning: unknown words are skipped: peace\n')
+
   def test_info(self, capsys, file):
     info.run(parsed(info, file))
     out = capsys.readouterr().out
